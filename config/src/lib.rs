@@ -1,0 +1,1 @@
+//! Motegate: the YAML configuration file.

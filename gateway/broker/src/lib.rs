@@ -1,0 +1,1 @@
+//! Motegate: the protocol-free publish/subscribe core.

@@ -1,0 +1,1 @@
+//! Motegate: the gateway as one pure state machine.

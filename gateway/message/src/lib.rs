@@ -1,0 +1,25 @@
+//! What every part of the gateway agrees on: the application message, topic names and filters
+//! that cannot be wrong, who a session belongs to, which peer a datagram came from, the reasons
+//! a refusal may have, and the journal's vocabulary.
+//!
+//! Nouns only; behaviour lives with the endpoint, the broker or the mapping that owns it.
+//! `no_std` + `alloc`.
+#![no_std]
+
+extern crate alloc;
+
+pub mod datagram;
+pub mod journal;
+mod message;
+mod reason;
+mod session;
+mod topic;
+
+pub use datagram::{DatagramQueue, ListenerId, NodeId, Peer};
+pub use journal::{Gate, Record, Seq, Turn, Wall};
+pub use message::{Message, Properties, Qos};
+pub use reason::Reason;
+pub use session::{SessionId, SessionKey};
+pub use topic::{
+    MAX_TOPIC_LEN, SubscriptionFilter, TopicError, TopicFilter, TopicName, matches as topic_matches,
+};

@@ -1,0 +1,333 @@
+//! Topic names and filters, parsed once into types that cannot be wrong (MQTT 5 §4.7).
+//!
+//! Any UTF-8 without U+0000 up to 65,535 bytes is a name if it holds no wildcard; levels may be
+//! empty; nothing is normalised, comparison is by bytes (MQTT-4.7.3-4). Control characters are
+//! the MQTT codec's affair, length and level limits the configuration's.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+/// Longest topic name or filter, in bytes (MQTT-4.7.3-3).
+pub const MAX_TOPIC_LEN: usize = 65_535;
+
+/// Why a text is no topic name or filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TopicError {
+    /// MQTT-4.7.3-1.
+    #[error("a topic needs at least one character")]
+    Empty,
+    /// MQTT-4.7.3-2.
+    #[error("a topic cannot contain U+0000")]
+    Null,
+    /// MQTT-4.7.3-3.
+    #[error("a topic is at most 65,535 bytes long")]
+    TooLong,
+    /// MQTT-4.7.0-1.
+    #[error("a topic name cannot contain the wildcards + and #")]
+    WildcardInName,
+    /// MQTT-4.7.1-1.
+    #[error("# stands alone in the last level of a filter")]
+    MisplacedHash,
+    /// MQTT-4.7.1-2.
+    #[error("+ stands alone in its level of a filter")]
+    MisplacedPlus,
+    /// MQTT-4.8.2-1, -2.
+    #[error("a shared subscription is $share/NAME/FILTER, NAME not empty and without + and #")]
+    BadShare,
+}
+
+/// A valid topic name: what a message is published to. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicName(Arc<str>);
+
+/// A valid topic filter: what a subscription asks for. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicFilter(Arc<str>);
+
+fn check_text(text: &str) -> Result<(), TopicError> {
+    if text.is_empty() {
+        return Err(TopicError::Empty);
+    }
+    if text.len() > MAX_TOPIC_LEN {
+        return Err(TopicError::TooLong);
+    }
+    if text.as_bytes().contains(&0) {
+        return Err(TopicError::Null);
+    }
+    Ok(())
+}
+
+impl TopicName {
+    /// Checks and owns a topic name.
+    ///
+    /// # Errors
+    /// Says which rule of MQTT 5 §4.7 the text breaks.
+    pub fn new(text: &str) -> Result<Self, TopicError> {
+        check_text(text)?;
+        if text.bytes().any(|b| b == b'+' || b == b'#') {
+            return Err(TopicError::WildcardInName);
+        }
+        Ok(TopicName(text.into()))
+    }
+
+    /// The text, as published.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The levels, in order; at least one, any of them may be empty.
+    pub fn levels(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// Whether the name starts with `$`, so that leading wildcards pass it by (MQTT-4.7.2-1).
+    #[must_use]
+    pub fn is_dollar(&self) -> bool {
+        self.0.starts_with('$')
+    }
+}
+
+impl TopicFilter {
+    /// Checks and owns a topic filter. `$share/…` has no special meaning here, see
+    /// [`SubscriptionFilter`].
+    ///
+    /// # Errors
+    /// Says which rule of MQTT 5 §4.7 the text breaks.
+    pub fn new(text: &str) -> Result<Self, TopicError> {
+        check_text(text)?;
+        let mut levels = text.split('/').peekable();
+        while let Some(level) = levels.next() {
+            if level.contains('#') && (level != "#" || levels.peek().is_some()) {
+                return Err(TopicError::MisplacedHash);
+            }
+            if level.contains('+') && level != "+" {
+                return Err(TopicError::MisplacedPlus);
+            }
+        }
+        Ok(TopicFilter(text.into()))
+    }
+
+    /// The text, as subscribed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The levels, in order, wildcards among them.
+    pub fn levels(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// Whether it holds `+` or `#`.
+    #[must_use]
+    pub fn has_wildcard(&self) -> bool {
+        self.0.bytes().any(|b| b == b'+' || b == b'#')
+    }
+
+    /// The one topic name it matches, if it holds no wildcard.
+    #[must_use]
+    pub fn as_name(&self) -> Option<TopicName> {
+        (!self.has_wildcard()).then(|| TopicName(self.0.clone()))
+    }
+
+    /// Whether `topic` is one that this filter asks for.
+    #[must_use]
+    pub fn matches(&self, topic: &TopicName) -> bool {
+        matches(&self.0, &topic.0)
+    }
+}
+
+impl From<TopicName> for TopicFilter {
+    /// The filter that matches just this name.
+    fn from(name: TopicName) -> Self {
+        TopicFilter(name.0)
+    }
+}
+
+/// Matching on plain text, for callers that hold no parsed types. Both must be valid.
+/// Iterates, never recurses: 65,535 slashes are 65,536 levels.
+#[must_use]
+pub fn matches(filter: &str, topic: &str) -> bool {
+    // MQTT-4.7.2-1: a leading wildcard does not match a topic that starts with `$`.
+    if topic.starts_with('$') && (filter.starts_with('+') || filter.starts_with('#')) {
+        return false;
+    }
+    let mut levels = topic.split('/');
+    for wanted in filter.split('/') {
+        if wanted == "#" {
+            return true; // also the parent level: `a/#` matches `a`
+        }
+        match levels.next() {
+            Some(level) if wanted == "+" || wanted == level => {}
+            _ => return false,
+        }
+    }
+    levels.next().is_none()
+}
+
+/// What a SUBSCRIBE asks for: a filter, perhaps shared among a group (MQTT 5 §4.8.2).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriptionFilter {
+    /// The share name; `None` for an ordinary subscription.
+    pub share: Option<Arc<str>>,
+    /// The filter, without `$share/NAME/`.
+    pub filter: TopicFilter,
+}
+
+impl SubscriptionFilter {
+    /// Parses the text of a SUBSCRIBE or UNSUBSCRIBE.
+    ///
+    /// # Errors
+    /// [`TopicError::BadShare`] for a malformed `$share/…`, otherwise as [`TopicFilter::new`].
+    pub fn new(text: &str) -> Result<Self, TopicError> {
+        let Some(rest) = text.strip_prefix("$share/") else {
+            if text == "$share" {
+                return Err(TopicError::BadShare);
+            }
+            return Ok(SubscriptionFilter { share: None, filter: TopicFilter::new(text)? });
+        };
+        check_text(text)?;
+        let (name, filter) = rest.split_once('/').ok_or(TopicError::BadShare)?;
+        if name.is_empty() || filter.is_empty() || name.contains(['+', '#']) {
+            return Err(TopicError::BadShare);
+        }
+        Ok(SubscriptionFilter { share: Some(name.into()), filter: TopicFilter::new(filter)? })
+    }
+}
+
+macro_rules! text_traits {
+    ($($type:ident)+) => {$(
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl AsRef<str> for $type {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    )+};
+}
+text_traits!(TopicName TopicFilter);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    fn filter(text: &str) -> TopicFilter {
+        TopicFilter::new(text).unwrap()
+    }
+
+    fn name(text: &str) -> TopicName {
+        TopicName::new(text).unwrap()
+    }
+
+    #[test]
+    fn names() {
+        for good in ["a", "/", "//", "a/b", " ", "é", "$SYS/x", "a b", "\u{feff}x"] {
+            assert_eq!(name(good).as_str(), good);
+        }
+        assert_eq!(TopicName::new(""), Err(TopicError::Empty));
+        assert_eq!(TopicName::new("a\0b"), Err(TopicError::Null));
+        assert_eq!(TopicName::new("a/+"), Err(TopicError::WildcardInName));
+        assert_eq!(TopicName::new("a#"), Err(TopicError::WildcardInName));
+        assert!(TopicName::new(&"/".repeat(MAX_TOPIC_LEN)).is_ok());
+        assert_eq!(TopicName::new(&"a".repeat(MAX_TOPIC_LEN + 1)), Err(TopicError::TooLong));
+    }
+
+    #[test]
+    fn filters() {
+        for good in ["#", "+", "a/#", "+/+", "/+", "+/", "a/+/b", "$SYS/#", "/"] {
+            assert_eq!(filter(good).as_str(), good);
+        }
+        for bad in ["a#", "#/a", "a/#/b", "##", "/#/", "+#", "#+"] {
+            assert_eq!(TopicFilter::new(bad), Err(TopicError::MisplacedHash), "{bad}");
+        }
+        for bad in ["a+", "+a", "a/b+/c", "++"] {
+            assert_eq!(TopicFilter::new(bad), Err(TopicError::MisplacedPlus), "{bad}");
+        }
+        assert_eq!(TopicFilter::new(""), Err(TopicError::Empty));
+    }
+
+    /// The edges of `protocols/mqtt.md` §2.8 and MQTT 5 §4.7.
+    #[test]
+    fn matching_edges() {
+        let table: &[(&str, &[&str], &[&str])] = &[
+            ("a/#", &["a", "a/", "a/b", "a/b/c"], &["b", "ab", "/a"]),
+            ("a/+", &["a/", "a/b"], &["a", "a/b/c"]),
+            ("#", &["a", "/", "a/b"], &["$SYS", "$SYS/x", "$x/y"]),
+            ("+/x", &["a/x", "/x"], &["$SYS/x", "x"]),
+            ("$SYS/#", &["$SYS", "$SYS/x"], &["SYS"]),
+            ("$x/+", &["$x/y"], &["$x"]),
+            ("/", &["/"], &["a", "//"]),
+            ("+/+", &["/", "a/b"], &["a", "//"]),
+            ("/+", &["/", "/a"], &["a"]),
+            ("+/", &["/", "a/"], &["a"]),
+            ("+", &["a"], &["/", "a/"]),
+            ("+/+/+", &["//"], &["/"]),
+            ("A", &["A"], &["a"]),
+            ("\u{e9}", &["\u{e9}"], &["e\u{301}"]),
+        ];
+        for (pattern, yes, no) in table {
+            for topic in *yes {
+                assert!(filter(pattern).matches(&name(topic)), "{pattern} should match {topic}");
+            }
+            for topic in *no {
+                assert!(!filter(pattern).matches(&name(topic)), "{pattern} should pass {topic}");
+            }
+        }
+        let slashes = "/".repeat(MAX_TOPIC_LEN);
+        assert!(filter("#").matches(&name(&slashes)));
+        assert!(filter(&slashes).matches(&name(&slashes)));
+    }
+
+    #[test]
+    fn shares() {
+        let shared = SubscriptionFilter::new("$share/g/a/+").unwrap();
+        assert_eq!((shared.share.as_deref(), shared.filter.as_str()), (Some("g"), "a/+"));
+        let plain = SubscriptionFilter::new("$shared/g/a").unwrap();
+        assert_eq!((plain.share, plain.filter.as_str()), (None, "$shared/g/a"));
+        assert_eq!(SubscriptionFilter::new("$share/g//").unwrap().filter.as_str(), "/");
+        for bad in ["$share", "$share/g", "$share//t", "$share/g/", "$share/g+/t", "$share/#/t"] {
+            assert_eq!(SubscriptionFilter::new(bad), Err(TopicError::BadShare), "{bad}");
+        }
+        assert_eq!(SubscriptionFilter::new("$share/g/a#"), Err(TopicError::MisplacedHash));
+    }
+
+    /// A naive matcher on level lists.
+    fn model(filter: &[&str], topic: &[&str]) -> bool {
+        match (filter, topic) {
+            (["#"], _) => true,
+            ([f, fs @ ..], [t, ts @ ..]) => (*f == "+" || f == t) && model(fs, ts),
+            (fs, ts) => fs.is_empty() && ts.is_empty(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_naive_model(
+            f in proptest::collection::vec("[ab+]|", 1..5),
+            hash in any::<bool>(),
+            t in proptest::collection::vec("[ab]|", 1..6),
+        ) {
+            let mut levels: Vec<&str> = f.iter().map(String::as_str).collect();
+            if hash {
+                levels.push("#");
+            }
+            let topic: Vec<&str> = t.iter().map(String::as_str).collect();
+            let (ftext, ttext) = (levels.join("/"), topic.join("/"));
+            prop_assume!(!ftext.is_empty() && !ttext.is_empty());
+            prop_assert_eq!(filter(&ftext).matches(&name(&ttext)), model(&levels, &topic));
+        }
+    }
+}

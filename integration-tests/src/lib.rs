@@ -1,0 +1,1 @@
+//! Motegate: simulation, fuzzing, interoperability with independent peers, benchmarks.

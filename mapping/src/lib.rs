@@ -1,0 +1,1 @@
+//! Motegate: which CoAP path or MQTT-SN topic id is which MQTT topic.
