@@ -1,1 +1,20 @@
-//! Motegate: the protocol-free publish/subscribe core.
+//! The publish/subscribe core: sessions, subscriptions, queues, retained messages, wills.
+//!
+//! It knows no protocol: what a packet looks like, who retransmits it and which identifier it
+//! carries is an endpoint's affair. It is asked in [`Request`]s, answers in [`Effect`]s and writes
+//! what must outlive the process as journal records. Pure: no clock, socket, thread or random
+//! source.
+#![no_std]
+
+extern crate alloc;
+
+mod broker;
+mod config;
+mod contract;
+
+pub use broker::Broker;
+pub use config::Config;
+pub use contract::{
+    Effect, Handle, Open, Overflow, Precondition, QueuePolicy, Request, RetainHandling, Subscribe,
+    SubscribeOutcome, Ticket, WillChange,
+};

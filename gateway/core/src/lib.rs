@@ -1,1 +1,16 @@
-//! Motegate: the gateway as one pure state machine.
+//! The gateway as one pure state machine: bytes and time come in; bytes, journal records and a
+//! next deadline go out.
+//!
+//! [`Core`] composes the three protocol endpoints, the mapping table and the broker, and routes
+//! each endpoint's events to the broker and each effect back. No socket, clock, task, lock, file,
+//! random source or global.
+
+mod config;
+mod contract;
+mod core;
+mod stats;
+
+pub use config::{ClientFrom, Config, Listener, Protocol, Sources};
+pub use contract::{Input, Output};
+pub use core::Core;
+pub use stats::Stats;

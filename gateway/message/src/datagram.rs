@@ -10,6 +10,37 @@ use core::net::SocketAddr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub u16);
 
+/// One transport lifetime of a stream listener: the shell's slot (low 32 bits) and a generation
+/// (high 32 bits), so that a late report finds nobody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(u64);
+
+impl ConnectionId {
+    /// From a slot and its generation.
+    #[must_use]
+    pub const fn new(slot: u32, generation: u32) -> Self {
+        ConnectionId((generation as u64) << 32 | slot as u64)
+    }
+
+    /// The number itself.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Index into a table of connections.
+    #[must_use]
+    pub const fn slot(self) -> usize {
+        (self.0 & 0xffff_ffff) as usize
+    }
+
+    /// From [`get`](Self::get).
+    #[must_use]
+    pub const fn from_u64(value: u64) -> Self {
+        ConnectionId(value)
+    }
+}
+
 /// Wireless node id inside MQTT-SN forwarder encapsulation (MQTT-SN 1.2 §5.5); may be empty.
 pub type NodeId = Arc<[u8]>;
 
@@ -56,7 +87,12 @@ pub struct DatagramQueue {
 impl DatagramQueue {
     /// Appends a datagram to `addr`; `encode` writes its bytes at the end of the buffer it is
     /// given and must not touch what is there.
-    pub fn push(&mut self, listener: ListenerId, addr: SocketAddr, encode: impl FnOnce(&mut Vec<u8>)) {
+    pub fn push(
+        &mut self,
+        listener: ListenerId,
+        addr: SocketAddr,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
         encode(&mut self.arena);
         self.ends.push((listener, addr, self.arena.len()));
     }

@@ -9,13 +9,15 @@
 extern crate alloc;
 
 pub mod datagram;
+mod delivery;
 pub mod journal;
 mod message;
 mod reason;
 mod session;
 mod topic;
 
-pub use datagram::{DatagramQueue, ListenerId, NodeId, Peer};
+pub use datagram::{ConnectionId, DatagramQueue, ListenerId, NodeId, Peer};
+pub use delivery::{Delivery, DeliveryId, Will};
 pub use journal::{Gate, Record, Seq, Turn, Wall};
 pub use message::{Message, Properties, Qos};
 pub use reason::Reason;

@@ -119,7 +119,8 @@ impl Message {
         let topic = TopicName::new(input.str()?).ok()?;
         let payload = Bytes::copy_from_slice(input.bytes()?);
         let flags = input.u8()?;
-        let expires = input.option(Reader::u64)?.map(|ms| turn.from_wall(crate::Wall::from_millis(ms)));
+        let expires =
+            input.option(Reader::u64)?.map(|ms| turn.from_wall(crate::Wall::from_millis(ms)));
         let publisher = match input.option(Reader::str)? {
             Some(text) => Some(SessionKey::from_text(text)?),
             None => None,
@@ -191,8 +192,7 @@ mod tests {
     }
 
     fn full() -> Message {
-        let mut message =
-            Message::new(TopicName::new("a/b").unwrap(), Bytes::from_static(b"21.5"));
+        let mut message = Message::new(TopicName::new("a/b").unwrap(), Bytes::from_static(b"21.5"));
         message.qos = Qos::ExactlyOnce;
         message.retain = true;
         message.expires = Some(Instant::from_secs(160));

@@ -1,0 +1,34 @@
+//! What the broker is told at construction; the keys of `config.md`.
+
+/// Limits that hold for all sessions together. What happens at each is said in [`crate::Effect`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Most sessions, offline ones included.
+    pub max_sessions: usize,
+    /// Most subscriptions of one session.
+    pub max_subscriptions_per_session: usize,
+    /// Most subscriptions in all.
+    pub max_subscriptions: usize,
+    /// Most groups of shared subscriptions.
+    pub max_share_groups: usize,
+    /// Most bytes queued in memory, all sessions; beyond it the longest queue is cut.
+    pub max_memory_queued: usize,
+    /// Most retained messages.
+    pub max_retained_messages: usize,
+    /// Most bytes of retained messages.
+    pub max_retained_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            max_sessions: 1_000_000,
+            max_subscriptions_per_session: 10_000,
+            max_subscriptions: 10_000_000,
+            max_share_groups: 100_000,
+            max_memory_queued: 256 * 1024 * 1024,
+            max_retained_messages: 1_000_000,
+            max_retained_bytes: 1024 * 1024 * 1024,
+        }
+    }
+}

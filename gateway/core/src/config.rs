@@ -1,0 +1,111 @@
+//! What the gateway is told at construction: plain data, resolved by the `config` crate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use motegate_broker::QueuePolicy;
+
+/// Everything the core needs to know; the shell keeps addresses, files and threads to itself.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `{gateway}`.
+    pub gateway_name: Arc<str>,
+    /// By [`motegate_message::ListenerId`].
+    pub listeners: Vec<Listener>,
+    /// Of the MQTT endpoint.
+    pub mqtt: motegate_mqtt::Config,
+    /// Of the MQTT-SN endpoint.
+    pub mqtt_sn: motegate_mqtt_sn::endpoint::Config,
+    /// Of the CoAP endpoint.
+    pub coap: motegate_coap::Config,
+    /// Of the broker.
+    pub broker: motegate_broker::Config,
+    /// Bounds of an MQTT session's queue, and of an MQTT-SN client's that is awake.
+    pub queue: QueuePolicy,
+    /// Bounds of a sleeping MQTT-SN client's queue.
+    pub when_asleep: QueuePolicy,
+    /// Whether anything outlives the process (`durability` other than `none`).
+    pub durable: bool,
+    /// Between `$SYS` publications; zero: none.
+    pub sys_interval: Duration,
+}
+
+/// A listener, as far as the core is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// `{listener}`.
+    pub name: Arc<str>,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// Whether clients that show no identity may connect.
+    pub anonymous: bool,
+    /// Whose packets are looked at.
+    pub sources: Sources,
+    /// Name space of client ids.
+    pub realm: Arc<str>,
+    /// `{tenant}`.
+    pub tenant: Arc<str>,
+    /// Prefix of every topic, placeholders resolved.
+    pub mount: Arc<str>,
+    /// Where a CoAP client's name comes from.
+    pub client_from: ClientFrom,
+}
+
+/// The protocols that have an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// MQTT over a byte stream.
+    Mqtt,
+    /// MQTT-SN over datagrams.
+    MqttSn,
+    /// CoAP over datagrams.
+    Coap,
+}
+
+/// Source addresses that a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sources {
+    /// All.
+    #[default]
+    Any,
+    /// Loopback, link-local and private addresses.
+    Private,
+}
+
+/// Where a CoAP client's name comes from (mapping.md §2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClientFrom {
+    /// `anon-{source_ip}`.
+    #[default]
+    Address,
+    /// The query parameter `client`.
+    Query,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let queue = QueuePolicy {
+            max_messages: 1_000,
+            max_bytes: 8 * 1024 * 1024,
+            overflow: motegate_broker::Overflow::DropOldest,
+            queue_qos0: false,
+        };
+        Config {
+            gateway_name: "motegate".into(),
+            listeners: Vec::new(),
+            mqtt: motegate_mqtt::Config::default(),
+            mqtt_sn: motegate_mqtt_sn::endpoint::Config::default(),
+            coap: motegate_coap::Config::default(),
+            broker: motegate_broker::Config::default(),
+            queue,
+            when_asleep: QueuePolicy {
+                max_messages: 100,
+                max_bytes: 64 * 1024,
+                queue_qos0: true,
+                ..queue
+            },
+            durable: false,
+            sys_interval: Duration::from_secs(10),
+        }
+    }
+}

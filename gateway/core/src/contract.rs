@@ -1,0 +1,80 @@
+//! The core's two vocabularies: what comes in ([`Input`]) and what goes out ([`Output`]).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use motegate_mapping::Table;
+use motegate_message::{ConnectionId, ListenerId, Reason, Record, Seq};
+
+/// What the shell hands in.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram came on a listener.
+    Datagram {
+        /// Which.
+        listener: ListenerId,
+        /// From whom.
+        peer: SocketAddr,
+        /// Whole; never longer than the socket's buffer.
+        bytes: &'a [u8],
+    },
+    /// A connection was accepted; `peer` is `None` on a Unix socket.
+    Opened {
+        /// Its name from now on.
+        conn: ConnectionId,
+        /// Where.
+        listener: ListenerId,
+        /// From whom.
+        peer: Option<SocketAddr>,
+    },
+    /// Bytes came, cut anywhere.
+    Bytes {
+        /// On which connection.
+        conn: ConnectionId,
+        /// Some.
+        chunk: &'a [u8],
+    },
+    /// The first `n` bytes of the connection's outbox were written.
+    Written {
+        /// On which connection.
+        conn: ConnectionId,
+        /// How many.
+        n: usize,
+    },
+    /// The transport ended.
+    Closed {
+        /// Which connection.
+        conn: ConnectionId,
+        /// Why.
+        reason: Reason,
+    },
+    /// Every batch up to this one is stored as durably as configured.
+    Committed(Seq),
+    /// New rules hold from now on.
+    Reload(Arc<Table>),
+    /// Stop: clients are told, wills without delay are published.
+    Shutdown,
+    /// Only time has passed.
+    Timeout,
+}
+
+/// What the shell has to do. Bytes are not in here: datagrams wait in `Core::datagrams`, stream
+/// bytes in `Core::outbox`.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The connection's outbox has bytes. Said once until it was emptied.
+    Write(ConnectionId),
+    /// Write what the outbox holds, half-close, drain up to 1 s, close.
+    Close(ConnectionId, Reason),
+    /// Stop reading.
+    PauseReads(ConnectionId),
+    /// Go on reading.
+    ResumeReads(ConnectionId),
+    /// Store this batch atomically, after all earlier ones, and answer `Input::Committed`.
+    Records {
+        /// Its number.
+        seq: Seq,
+        /// What changes.
+        batch: Vec<Record>,
+    },
+}

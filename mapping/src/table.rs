@@ -1,0 +1,177 @@
+//! [`Table`]: the rules, asked per request.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use motegate_message::{Qos, Reason, TopicFilter, TopicName};
+
+/// Who asks, and through which listener.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    /// `{listener}`.
+    pub listener: &'a str,
+    /// `{client}`: the name the device gave; for CoAP see mapping.md §2.4.
+    pub client: &'a str,
+    /// `{identity}`: what authentication proved.
+    pub identity: Option<&'a str>,
+    /// `{tenant}` of the listener.
+    pub tenant: &'a str,
+    /// `{gateway}`.
+    pub gateway: &'a str,
+    /// `{source_ip}`.
+    pub source_ip: IpAddr,
+    /// Prefix of every topic of the listener, resolved (no placeholders left).
+    pub mount: &'a str,
+}
+
+/// What a CoAP client wants done to a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CoapMethod {
+    /// GET.
+    Get,
+    /// GET with Observe 0.
+    Observe,
+    /// PUT.
+    Put,
+    /// POST.
+    Post,
+    /// DELETE.
+    Delete,
+    /// FETCH, PATCH, iPATCH: no rule takes them.
+    Other,
+}
+
+/// What a rule says a method means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// The retained value.
+    Read,
+    /// Deliveries of a topic filter.
+    Subscribe,
+    /// Publish; whether retained is in [`CoapMatch::retain`].
+    Publish,
+    /// Clear the retained value.
+    Clear,
+}
+
+/// A CoAP request, mapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoapMatch {
+    /// Name of the rule, for logs and `explain`.
+    pub rule: std::sync::Arc<str>,
+    /// What to do.
+    pub action: Action,
+    /// The final topic (mount applied); a filter with wildcards only with [`Action::Subscribe`].
+    pub topic: TopicFilter,
+    /// Whether a publish is retained.
+    pub retain: bool,
+    /// QoS of a publish or subscription; `None` is `auto`: CON 1, NON 0.
+    pub qos: Option<Qos>,
+    /// Message expiry of a publish.
+    pub expiry: Option<Duration>,
+    /// User properties from query keys.
+    pub user: Vec<(String, String)>,
+    /// Whether observing a topic without value answers 2.05 empty (`true`) or 4.04.
+    pub content_when_empty: bool,
+}
+
+/// Why a request maps to nothing, with a text for the device's developer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct MapError {
+    /// For counters and the wire code: `NoRule`, `MethodNotAllowed`, `BadTopic`, `BadOption`,
+    /// `SnUnknownTopicId`, `SnQosMinusOneOff`.
+    pub reason: Reason,
+    /// What is wrong and what to change.
+    pub text: String,
+}
+
+/// How an MQTT-SN client names a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SnTopic<'a> {
+    /// By name (a filter in SUBSCRIBE).
+    Name(&'a str),
+    /// By pre-defined id.
+    Predefined(u16),
+    /// By two characters.
+    Short([u8; 2]),
+}
+
+/// An MQTT-SN topic, mapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnMatch {
+    /// The final topic (mount applied).
+    pub topic: TopicFilter,
+    /// Overrides the RETAIN flag of a publish.
+    pub retain: Option<bool>,
+    /// Message expiry of a publish.
+    pub expiry: Option<Duration>,
+}
+
+/// How a topic is named towards an MQTT-SN client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnNames {
+    /// Mount stripped, names rewritten.
+    pub name: TopicName,
+    /// A pre-defined id that means it to this client.
+    pub predefined: Option<u16>,
+    /// A short name that means it to this client.
+    pub short: Option<[u8; 2]>,
+}
+
+/// The rules as plain data, before they are checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {}
+
+/// Checked rules, ready to be asked.
+#[derive(Debug)]
+pub struct Table {}
+
+#[allow(unused_variables)]
+impl Table {
+    /// The rules that hold when no file is given: CoAP `/PREFIX/{topic...}` (passthrough), MQTT-SN
+    /// names and short topics as they are.
+    pub fn passthrough(prefix: &str) -> Table {
+        todo!()
+    }
+    /// Maps a CoAP request; `path` and `query` are the options as they are.
+    ///
+    /// # Errors
+    /// `NoRule` 4.04, `MethodNotAllowed` 4.05, `BadTopic` and `BadOption` 4.00.
+    pub fn coap(
+        &self,
+        caller: &Caller<'_>,
+        method: CoapMethod,
+        path: &[String],
+        query: &[String],
+    ) -> Result<CoapMatch, MapError> {
+        todo!()
+    }
+    /// The CoAP path (segments) whose GET reads this final topic, for discovery.
+    pub fn coap_path(&self, caller: &Caller<'_>, topic: &TopicName) -> Option<Vec<String>> {
+        todo!()
+    }
+    /// Maps the topic of an MQTT-SN PUBLISH, SUBSCRIBE, UNSUBSCRIBE, REGISTER or will. A result with
+    /// wildcards comes only from [`SnTopic::Name`] with wildcards.
+    ///
+    /// # Errors
+    /// `SnUnknownTopicId` or `BadTopic`.
+    pub fn sn(&self, caller: &Caller<'_>, topic: SnTopic<'_>) -> Result<SnMatch, MapError> {
+        todo!()
+    }
+    /// Maps a PUBLISH at QoS −1: the client name it acts as, and the topic.
+    ///
+    /// # Errors
+    /// `SnQosMinusOneOff`, `SnUnknownTopicId` or `BadTopic`.
+    pub fn sn_qos_minus_one(
+        &self,
+        caller: &Caller<'_>,
+        topic: SnTopic<'_>,
+    ) -> Result<(String, SnMatch), MapError> {
+        todo!()
+    }
+    /// The names of a final topic towards a client; `None` when it lies outside the mount.
+    pub fn sn_names(&self, caller: &Caller<'_>, topic: &TopicName) -> Option<SnNames> {
+        todo!()
+    }
+}

@@ -1,0 +1,58 @@
+//! What the CoAP endpoint is told at construction; the keys of `config.md`.
+
+use core::time::Duration;
+
+/// Settings of the endpoint; the defaults are those of the reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// ACK_TIMEOUT (RFC 7252 §4.8).
+    pub ack_timeout: Duration,
+    /// ACK_RANDOM_FACTOR in thousandths, 1,000 or more.
+    pub ack_random_factor_permille: u32,
+    /// MAX_RETRANSMIT.
+    pub max_retransmit: u8,
+    /// NSTART.
+    pub nstart: u8,
+    /// Largest body of one message, in bytes; larger is 4.13 until block-wise transfer.
+    pub max_payload: usize,
+    /// Every n-th notification is confirmable, and one in 24 h.
+    pub notify_confirmable_every: u32,
+    /// Observations in all.
+    pub max_observers: usize,
+    /// Observations of one peer.
+    pub max_observers_per_peer: usize,
+    /// Deduplication entries.
+    pub max_exchanges: usize,
+    /// How long a request may be answered by piggybacking; then an empty ACK goes out.
+    pub piggyback_timeout: Duration,
+    /// Deliberate faults for the simulation.
+    #[cfg(feature = "planted-faults")]
+    pub faults: Faults,
+}
+
+/// Deliberate faults that the simulation must find.
+#[cfg(feature = "planted-faults")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Faults {
+    /// A repeated message id is executed again.
+    pub no_duplicate_check: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            ack_timeout: Duration::from_secs(2),
+            ack_random_factor_permille: 1_500,
+            max_retransmit: 4,
+            nstart: 1,
+            max_payload: 1024,
+            notify_confirmable_every: 8,
+            max_observers: 100_000,
+            max_observers_per_peer: 64,
+            max_exchanges: 200_000,
+            piggyback_timeout: Duration::from_secs(1),
+            #[cfg(feature = "planted-faults")]
+            faults: Faults::default(),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What the MQTT-SN endpoint is told at construction; the keys of `config.md`.
+
+use core::time::Duration;
+
+/// Which new source addresses may continue a known session by PINGREQ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rebind {
+    /// The same IP address, any port (NAT).
+    #[default]
+    SameHost,
+    /// Any address.
+    Any,
+    /// None: the client must CONNECT.
+    Never,
+}
+
+/// Settings of the endpoint; the defaults are those of the reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// GwId, 1 to 255.
+    pub gateway_id: u8,
+    /// Between ADVERTISE messages (T_ADV).
+    pub advertise_every: Duration,
+    /// T_retry.
+    pub retry_timeout: Duration,
+    /// N_retry.
+    pub max_retries: u8,
+    /// Longest sleep granted.
+    pub max_sleep: Duration,
+    /// Whether forwarder encapsulation is taken.
+    pub forwarders: bool,
+    /// Address change of a known client.
+    pub rebind: Rebind,
+    /// Topic ids a client may register.
+    pub max_topics_per_client: usize,
+    /// Longest client id, in bytes.
+    pub max_client_id_length: usize,
+    /// Most clients known at once, half-open ones included.
+    pub max_clients: usize,
+    /// How long a session without CleanSession outlives its connection.
+    pub session_expiry: Duration,
+    /// Largest datagram sent, in bytes.
+    pub max_datagram: usize,
+    /// Keep going without: deliberate faults for the simulation.
+    #[cfg(feature = "planted-faults")]
+    pub faults: Faults,
+}
+
+/// Deliberate faults that the simulation must find.
+#[cfg(feature = "planted-faults")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Faults {
+    /// A repeated PUBLISH at QoS 1/2 is published again.
+    pub no_duplicate_check: bool,
+    /// PINGRESP leaves before the buffer is out.
+    pub early_pingresp: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            gateway_id: 1,
+            advertise_every: Duration::from_secs(15 * 60),
+            retry_timeout: Duration::from_secs(10),
+            max_retries: 4,
+            max_sleep: Duration::from_secs(24 * 3600),
+            forwarders: true,
+            rebind: Rebind::SameHost,
+            max_topics_per_client: 1000,
+            max_client_id_length: 1024,
+            max_clients: 1_000_000,
+            session_expiry: Duration::from_secs(30 * 24 * 3600),
+            max_datagram: 1400,
+            #[cfg(feature = "planted-faults")]
+            faults: Faults::default(),
+        }
+    }
+}

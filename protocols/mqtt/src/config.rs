@@ -1,0 +1,88 @@
+//! What the MQTT endpoint is told at construction; the keys of `config.md`.
+
+use alloc::string::String;
+use core::time::Duration;
+
+/// Settings of the endpoint; the defaults are those of the reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Speak MQTT 3.1 (`MQIsdp`, level 3).
+    pub allow_v31: bool,
+    /// Speak MQTT 3.1.1 (level 4).
+    pub allow_v311: bool,
+    /// Speak MQTT 5.0 (level 5).
+    pub allow_v5: bool,
+    /// Highest QoS granted and taken, 0 to 2.
+    pub max_qos: u8,
+    /// Whether retained messages are kept.
+    pub retain_available: bool,
+    /// Whether filters may hold wildcards.
+    pub wildcard_subscriptions: bool,
+    /// Whether `$share/…` is offered.
+    pub shared_subscriptions: bool,
+    /// Whether subscription identifiers are offered.
+    pub subscription_identifiers: bool,
+    /// Longest keep alive granted; zero: as the client asks.
+    pub max_keep_alive: Duration,
+    /// Longest session expiry granted; also that of a 3.x session without Clean Session.
+    pub max_session_expiry: Duration,
+    /// Topic aliases taken from a client, and most used towards one.
+    pub topic_alias_maximum: u16,
+    /// QoS 1/2 publishes that a client may have open.
+    pub receive_maximum: u16,
+    /// Most deliveries outstanding towards a client.
+    pub max_inflight: u16,
+    /// Largest packet taken, header included, in bytes.
+    pub max_packet_size: u32,
+    /// Largest CONNECT taken, in bytes.
+    pub max_connect_size: u32,
+    /// Longest client id, in bytes.
+    pub max_client_id_length: usize,
+    /// Longest topic name or filter, in bytes.
+    pub max_topic_length: usize,
+    /// Most levels of a topic name or filter.
+    pub max_topic_levels: usize,
+    /// Most user properties of a packet.
+    pub max_user_properties: usize,
+    /// Most bytes of them together.
+    pub max_user_property_bytes: usize,
+    /// From the open connection to a whole CONNECT.
+    pub connect_timeout: Duration,
+    /// What a peer may leave unread, in bytes.
+    pub max_outbox_bytes: u32,
+    /// Longest time without progress of a full outbox.
+    pub write_stall_timeout: Duration,
+    /// Prefix of assigned client ids.
+    pub assigned_prefix: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            allow_v31: true,
+            allow_v311: true,
+            allow_v5: true,
+            max_qos: 2,
+            retain_available: true,
+            wildcard_subscriptions: true,
+            shared_subscriptions: true,
+            subscription_identifiers: true,
+            max_keep_alive: Duration::ZERO,
+            max_session_expiry: Duration::from_secs(30 * 24 * 3600),
+            topic_alias_maximum: 64,
+            receive_maximum: 1024,
+            max_inflight: 128,
+            max_packet_size: 2 * 1024 * 1024,
+            max_connect_size: 512 * 1024,
+            max_client_id_length: 1024,
+            max_topic_length: 65_535,
+            max_topic_levels: 200,
+            max_user_properties: 64,
+            max_user_property_bytes: 16 * 1024,
+            connect_timeout: Duration::from_secs(10),
+            max_outbox_bytes: 256 * 1024,
+            write_stall_timeout: Duration::from_secs(30),
+            assigned_prefix: "auto-".into(),
+        }
+    }
+}
