@@ -6,6 +6,8 @@ use std::sync::Arc;
 use motegate_mapping::Table;
 use motegate_message::{ConnectionId, ListenerId, Reason, Record, Seq};
 
+use crate::Notice;
+
 /// What the shell hands in.
 #[derive(Debug)]
 pub enum Input<'a> {
@@ -77,4 +79,6 @@ pub enum Output {
         /// What changes.
         batch: Vec<Record>,
     },
+    /// Something for the log.
+    Notice(Box<Notice>),
 }

@@ -8,9 +8,11 @@
 mod config;
 mod contract;
 mod core;
+mod notice;
 mod stats;
 
 pub use config::{ClientFrom, Config, Listener, Protocol, Sources};
 pub use contract::{Input, Output};
 pub use core::Core;
+pub use notice::{Notice, NoticeKind};
 pub use stats::Stats;

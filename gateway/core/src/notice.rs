@@ -1,0 +1,48 @@
+//! [`Notice`]: what an operator should be able to read about, said once where it happens.
+
+use std::net::SocketAddr;
+
+use motegate_message::{ListenerId, Reason, SessionKey};
+
+use crate::Protocol;
+
+/// One event for the log; the counters are in [`crate::Stats`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What happened.
+    pub kind: NoticeKind,
+    /// In which front-end; `None` in the broker.
+    pub protocol: Option<Protocol>,
+    /// On which listener, where one is concerned.
+    pub listener: Option<ListenerId>,
+    /// The far end, where it is known.
+    pub peer: Option<SocketAddr>,
+    /// The client, where it is known.
+    pub client: Option<SessionKey>,
+    /// What to change, in words, where more than the reason can be said.
+    pub text: Option<String>,
+}
+
+/// What a [`Notice`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoticeKind {
+    /// A client has a session.
+    Connected {
+        /// It had one before.
+        present: bool,
+    },
+    /// A client's connection is over.
+    Disconnected(Reason),
+    /// A connection, request or packet was refused; the reason went to the peer.
+    Refused(Reason),
+    /// A packet or message was dropped; nobody was told.
+    Dropped(Reason),
+}
+
+impl Notice {
+    /// A notice that names nothing but what happened.
+    #[must_use]
+    pub(crate) const fn new(kind: NoticeKind) -> Self {
+        Notice { kind, protocol: None, listener: None, peer: None, client: None, text: None }
+    }
+}
