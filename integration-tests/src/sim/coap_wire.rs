@@ -1,0 +1,137 @@
+//! CoAP messages (RFC 7252 §3) as the scripted client needs them, written apart from the crate
+//! under test.
+
+/// Confirmable.
+pub const CON: u8 = 0;
+/// Non-confirmable.
+pub const NON: u8 = 1;
+/// Acknowledgement.
+pub const ACK: u8 = 2;
+/// Reset.
+pub const RST: u8 = 3;
+
+/// GET.
+pub const GET: u8 = 1;
+/// POST.
+pub const POST: u8 = 2;
+/// PUT.
+pub const PUT: u8 = 3;
+/// DELETE.
+pub const DELETE: u8 = 4;
+
+/// A CoAP message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Message {
+    /// CON, NON, ACK, RST.
+    pub kind: u8,
+    /// Class and detail.
+    pub code: u8,
+    /// Message id.
+    pub mid: u16,
+    /// 0 to 8 bytes.
+    pub token: Vec<u8>,
+    /// In ascending order of number.
+    pub options: Vec<(u16, Vec<u8>)>,
+    /// Body.
+    pub payload: Vec<u8>,
+}
+
+impl Message {
+    /// Value of the Observe option.
+    #[must_use]
+    pub fn observe(&self) -> Option<u32> {
+        let (_, value) = self.options.iter().find(|(number, _)| *number == 6)?;
+        Some(value.iter().fold(0, |n, b| n << 8 | u32::from(*b)))
+    }
+
+    /// Writes the message.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let tkl = u8::try_from(self.token.len()).expect("at most 8");
+        let mut out = vec![0x40 | self.kind << 4 | tkl, self.code];
+        out.extend_from_slice(&self.mid.to_be_bytes());
+        out.extend_from_slice(&self.token);
+        let mut last = 0;
+        for (number, value) in &self.options {
+            let (delta, delta_more) = nibble(number - last);
+            let (len, len_more) = nibble(u16::try_from(value.len()).expect("short"));
+            out.push(delta << 4 | len);
+            out.extend_from_slice(&delta_more);
+            out.extend_from_slice(&len_more);
+            out.extend_from_slice(value);
+            last = *number;
+        }
+        if !self.payload.is_empty() {
+            out.push(0xff);
+            out.extend_from_slice(&self.payload);
+        }
+        out
+    }
+}
+
+fn nibble(value: u16) -> (u8, Vec<u8>) {
+    match value {
+        0..=12 => (u8::try_from(value).unwrap_or(0), Vec::new()),
+        13..=268 => (13, vec![u8::try_from(value - 13).unwrap_or(0)]),
+        _ => (14, (value - 269).to_be_bytes().to_vec()),
+    }
+}
+
+/// Reads one datagram.
+///
+/// # Errors
+/// Bytes that no gateway may send.
+pub fn decode(bytes: &[u8]) -> Result<Message, String> {
+    let [first, code, m1, m2, rest @ ..] = bytes else { return Err("shorter than 4".into()) };
+    if first >> 6 != 1 {
+        return Err("version".into());
+    }
+    let tkl = usize::from(first & 15);
+    if tkl > 8 {
+        return Err("token length".into());
+    }
+    let (token, mut rest) = rest.split_at_checked(tkl).ok_or("token cut")?;
+    let mut message = Message {
+        kind: first >> 4 & 3,
+        code: *code,
+        mid: u16::from_be_bytes([*m1, *m2]),
+        token: token.to_vec(),
+        ..Message::default()
+    };
+    let mut number = 0u16;
+    while let Some((head, tail)) = rest.split_first() {
+        rest = tail;
+        if *head == 0xff {
+            if rest.is_empty() {
+                return Err("marker without payload".into());
+            }
+            message.payload = rest.to_vec();
+            break;
+        }
+        let delta = extended(head >> 4, &mut rest)?;
+        let len = extended(head & 15, &mut rest)?;
+        number = number.checked_add(delta).ok_or("option number")?;
+        let (value, tail) = rest.split_at_checked(usize::from(len)).ok_or("option cut")?;
+        message.options.push((number, value.to_vec()));
+        rest = tail;
+    }
+    if message.code == 0 && bytes.len() != 4 {
+        return Err("an empty message with bytes".into());
+    }
+    Ok(message)
+}
+
+fn extended(nibble: u8, rest: &mut &[u8]) -> Result<u16, String> {
+    let take = |rest: &mut &[u8], len: usize| {
+        let (head, tail) = rest.split_at_checked(len).ok_or("option cut")?;
+        *rest = tail;
+        Ok::<_, String>(head.iter().fold(0u32, |n, b| n << 8 | u32::from(*b)))
+    };
+    let value = match nibble {
+        0..=12 => u32::from(nibble),
+        13 => take(rest, 1)? + 13,
+        14 => take(rest, 2)? + 269,
+        _ => return Err("nibble 15".into()),
+    };
+    u16::try_from(value).map_err(|e| e.to_string())
+}
