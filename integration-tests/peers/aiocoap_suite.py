@@ -1,0 +1,123 @@
+"""Scenarios on aiocoap; `aiocoap_suite.py NAME` runs one and prints `ok`, or fails with what it saw."""
+import asyncio
+import os
+import sys
+
+import aiocoap
+from aiocoap import Code, Message
+
+BASE = f"coap://127.0.0.1:{os.environ['MOTEGATE_COAP']}"
+WAIT = 20
+
+
+async def request(context, code, path, payload=b"", **options):
+    message = Message(code=code, uri=f"{BASE}{path}", payload=payload)
+    for name, value in options.items():
+        setattr(message.opt, name, value)
+    return await asyncio.wait_for(context.request(message).response, WAIT)
+
+
+def check(response, code, payload=None):
+    assert response.code == code, f"{response.code} {response.payload}, wanted {code}"
+    if payload is not None:
+        assert response.payload == payload, response.payload
+
+
+async def put_get_post_delete(context):
+    check(await request(context, Code.GET, "/mqtt/a/b"), Code.NOT_FOUND)
+    check(await request(context, Code.PUT, "/mqtt/a/b", b"1"), Code.CREATED)
+    check(await request(context, Code.PUT, "/mqtt/a/b", b"2"), Code.CHANGED)
+    check(await request(context, Code.GET, "/mqtt/a/b"), Code.CONTENT, b"2")
+    check(await request(context, Code.POST, "/mqtt/a/b", b"not kept"), Code.CHANGED)
+    check(await request(context, Code.GET, "/mqtt/a/b"), Code.CONTENT, b"2")
+    check(await request(context, Code.DELETE, "/mqtt/a/b"), Code.DELETED)
+    check(await request(context, Code.GET, "/mqtt/a/b"), Code.NOT_FOUND)
+
+
+async def content_format_and_etag(context):
+    check(await request(context, Code.PUT, "/mqtt/json", b"{}", content_format=50), Code.CREATED)
+    first = await request(context, Code.GET, "/mqtt/json")
+    check(first, Code.CONTENT, b"{}")
+    assert first.opt.content_format == 50, first.opt.content_format
+    assert first.opt.etag and len(first.opt.etag) <= 8
+    valid = await request(context, Code.GET, "/mqtt/json", etags=[first.opt.etag])
+    check(valid, Code.VALID, b"")
+    check(await request(context, Code.PUT, "/mqtt/json", b"[]", content_format=50), Code.CHANGED)
+    changed = await request(context, Code.GET, "/mqtt/json", etags=[first.opt.etag])
+    check(changed, Code.CONTENT, b"[]")
+    assert changed.opt.etag != first.opt.etag
+
+
+async def preconditions(context):
+    check(await request(context, Code.PUT, "/mqtt/x", b"1", if_none_match=True), Code.CREATED)
+    check(await request(context, Code.PUT, "/mqtt/x", b"2", if_none_match=True), Code.PRECONDITION_FAILED)
+    etag = (await request(context, Code.GET, "/mqtt/x")).opt.etag
+    check(await request(context, Code.PUT, "/mqtt/x", b"3", if_match=[etag]), Code.CHANGED)
+    check(await request(context, Code.PUT, "/mqtt/x", b"4", if_match=[etag]), Code.PRECONDITION_FAILED)
+    check(await request(context, Code.GET, "/mqtt/x"), Code.CONTENT, b"3")
+
+
+async def observe(context):
+    check(await request(context, Code.PUT, "/mqtt/o", b"0"), Code.CREATED)
+    message = Message(code=Code.GET, uri=f"{BASE}/mqtt/o", observe=0)
+    running = context.request(message)
+    first = await asyncio.wait_for(running.response, WAIT)
+    check(first, Code.CONTENT, b"0")
+    assert first.opt.observe is not None, "not registered"
+    notifications = aiter(running.observation)
+    numbers = [first.opt.observe]
+    for number in range(1, 20):  # CON and NON notifications both
+        check(await request(context, Code.PUT, "/mqtt/o", str(number).encode()), Code.CHANGED)
+        got = await asyncio.wait_for(anext(notifications), WAIT)
+        check(got, Code.CONTENT, str(number).encode())
+        numbers.append(got.opt.observe)
+    assert numbers == sorted(set(numbers)), numbers
+    running.observation.cancel()
+
+
+async def observe_before_the_first_value(context):
+    message = Message(code=Code.GET, uri=f"{BASE}/mqtt/later", observe=0)
+    running = context.request(message)
+    first = await asyncio.wait_for(running.response, WAIT)
+    check(first, Code.CONTENT, b"")
+    check(await request(context, Code.PUT, "/mqtt/later", b"now"), Code.CREATED)
+    got = await asyncio.wait_for(anext(aiter(running.observation)), WAIT)
+    check(got, Code.CONTENT, b"now")
+    running.observation.cancel()
+
+
+async def well_known_core(context):
+    check(await request(context, Code.PUT, "/mqtt/site/door", b"open"), Code.CREATED)
+    links = await request(context, Code.GET, "/.well-known/core")
+    check(links, Code.CONTENT)
+    assert links.opt.content_format == 40, links.opt.content_format
+    assert b"</mqtt" in links.payload, links.payload
+
+
+async def refusals(context):
+    check(await request(context, Code.GET, "/elsewhere"), Code.NOT_FOUND)
+    check(await request(context, Code.FETCH, "/mqtt/a"), Code.METHOD_NOT_ALLOWED)
+    check(await request(context, Code.PUT, "/mqtt/$SYS/x", b"1"), Code.BAD_REQUEST)
+    check(await request(context, Code.PUT, "/mqtt/a%2Fb", b"1"), Code.BAD_REQUEST)
+    check(await request(context, Code.PUT, "/mqtt/a/%2B", b"1"), Code.BAD_REQUEST)
+    check(await request(context, Code.PUT, "/mqtt/a?unheard=1", b"1"), Code.BAD_REQUEST)
+    proxied = Message(code=Code.GET, uri=f"{BASE}/x")
+    proxied.opt.proxy_uri = "http://example.org/"
+    check(await asyncio.wait_for(context.request(proxied).response, WAIT), Code.PROXYING_NOT_SUPPORTED)
+
+
+async def queries(context):
+    check(await request(context, Code.PUT, "/mqtt/q?retain=0", b"1"), Code.CHANGED)
+    check(await request(context, Code.GET, "/mqtt/q"), Code.NOT_FOUND)
+    check(await request(context, Code.POST, "/mqtt/q?retain=1", b"2"), Code.CHANGED)
+    check(await request(context, Code.GET, "/mqtt/q"), Code.CONTENT, b"2")
+
+
+async def main():
+    context = await aiocoap.Context.create_client_context()
+    await globals()[sys.argv[1]](context)
+    print("ok", flush=True)
+    await context.shutdown()
+
+
+asyncio.run(main())

@@ -1,0 +1,17 @@
+//! Independent clients against the real gateway over real sockets, one behaviour a module.
+//!
+//! Which clients, and what they showed: mosquitto_pub and mosquitto_sub, paho-mqtt, libcoap's coap-client, aiocoap,
+//! mqtt-sn-12 (PyPI), and Wireshark as the reader of what the gateway sent.
+
+mod aiocoap;
+mod between_protocols;
+mod coap_methods;
+mod coap_observe;
+mod mosquitto_qos;
+mod mosquitto_retain;
+mod mosquitto_session;
+mod mosquitto_will;
+mod paho;
+mod sn_pub_sub;
+mod sn_sleep;
+mod wireshark;

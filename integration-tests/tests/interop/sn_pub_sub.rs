@@ -1,0 +1,176 @@
+//! mqtt-sn-12: its two command line tools, and its library driven through `peers/sn.py`.
+
+use motegate_tests::gateway::Gateway;
+use motegate_tests::peer::{from_venv, mosquitto_pub, mosquitto_sub, python};
+use motegate_tests::process::Process;
+
+const TOPIC_IDS: &str = "mappings:
+  mqttsn:
+    topic_ids:
+      all: {1: \"dev/{client}/up\", 2: \"dev/{client}/cmd\"}
+      \"client:legacy-7\": {10: \"old/plant/seven\"}
+    qos_minus_one: {ids: [1], client: \"anon\", rate: 50/s}
+";
+
+/// A client of `peers/sn.py`, connected.
+pub(crate) fn client(gateway: &Gateway, id: &str) -> Process {
+    let mut client = python("sn.py", gateway, &[]);
+    ask(&mut client, &format!("connect {id} 1"), "connected");
+    client
+}
+
+/// Gives a command; everything before its answer is passed over.
+pub(crate) fn ask(client: &mut Process, command: &str, answer: &str) {
+    client.say(command);
+    let got = client.wait_for(answer, |line| line == answer || line.starts_with("error"));
+    assert_eq!(got, answer, "{command}");
+}
+
+/// The next message.
+pub(crate) fn next(client: &mut Process) -> String {
+    client.say("next");
+    client.wait_for("message", |line| !line.is_empty())
+}
+
+fn tool(name: &str, gateway: &Gateway, arguments: &[&str]) -> Process {
+    let mut command = from_venv(name);
+    command.args(["-h", "127.0.0.1", "-p", &gateway.mqtt_sn.port().to_string()]);
+    command.args(arguments);
+    Process::start(command)
+}
+
+#[test]
+fn mqtt_sn_pub_at_each_qos() {
+    let gateway = Gateway::dev();
+    let mut sub = mosquitto_sub(&gateway, &["-q", "2", "-t", "sn/#", "-C", "3"]);
+    for qos in ["0", "1", "2"] {
+        tool("mqtt_sn_pub", &gateway, &["-t", "sn/temp", "-m", "21.5", "-q", qos, "-i", "mote"]).succeed();
+        let got = sub.wait_for("message", |line| line.starts_with("> "));
+        assert_eq!(got, format!("> sn/temp q{qos} r0 21.5"));
+    }
+    sub.succeed();
+}
+
+#[test]
+fn mqtt_sn_sub_gets_what_mosquitto_pub_sends() {
+    let gateway = Gateway::dev();
+    for qos in ["0", "1"] {
+        let id = format!("panel-{qos}");
+        let mut sub = tool("mqtt_sn_sub", &gateway, &["-t", "site/+/door", "-q", qos, "-i", &id, "-1", "-d"]);
+        sub.wait_for_text("SUBACK return code: 0");
+        mosquitto_pub(&gateway, &["-q", "1", "-t", "site/a/door", "-m", "open"]);
+        let lines = sub.succeed();
+        assert!(lines.iter().any(|line| line == "open"), "{lines:#?}");
+    }
+}
+
+#[test]
+fn subscriptions_by_name_wildcard_and_short_name() {
+    let gateway = Gateway::dev();
+    let mut client = client(&gateway, "mote");
+    for (filter, topic) in [("a/b", "a/b"), ("w/#", "w/x/y"), ("tt", "tt")] {
+        for granted in ["0", "1", "2"] {
+            ask(&mut client, &format!("subscribe {filter} {granted}"), "subscribed");
+            for sent in ["0", "1", "2"] {
+                mosquitto_pub(&gateway, &["-q", sent, "-t", topic, "-m", "x"]);
+                let lower = sent.min(granted);
+                assert_eq!(next(&mut client), format!("message {topic} q{lower} r0 x"));
+            }
+        }
+    }
+    ask(&mut client, "unsubscribe a/b", "unsubscribed");
+    mosquitto_pub(&gateway, &["-q", "1", "-t", "a/b", "-m", "no longer"]);
+    mosquitto_pub(&gateway, &["-q", "1", "-t", "tt", "-m", "mark"]);
+    assert_eq!(next(&mut client), "message tt q1 r0 mark");
+}
+
+#[test]
+fn many_topics_behind_one_wildcard_are_registered_one_by_one() {
+    let gateway = Gateway::dev();
+    let mut client = client(&gateway, "mote");
+    ask(&mut client, "subscribe many/# 1", "subscribed");
+    let mut sub = mosquitto_sub(&gateway, &["-t", "many/done"]);
+    for number in 0..10 {
+        let topic = format!("many/{number}");
+        mosquitto_pub(&gateway, &["-q", "1", "-t", &topic, "-m", "x"]);
+    }
+    mosquitto_pub(&gateway, &["-q", "1", "-t", "many/done", "-m", "x"]);
+    sub.wait_for_text("> many/done");
+    for number in 0..10 {
+        assert_eq!(next(&mut client), format!("message many/{number} q1 r0 x"));
+    }
+}
+
+#[test]
+fn retained_messages_go_both_ways() {
+    let gateway = Gateway::dev();
+    let mut client = client(&gateway, "mote");
+    ask(&mut client, "publish state/mote 1 1 on", "published");
+    let mut late = mosquitto_sub(&gateway, &["-q", "1", "-t", "state/#", "-C", "1"]);
+    late.wait_for_text("> state/mote q1 r1 on");
+    mosquitto_pub(&gateway, &["-r", "-q", "1", "-t", "state/hall", "-m", "off"]);
+    ask(&mut client, "subscribe state/hall 1", "subscribed");
+    assert_eq!(next(&mut client), "message state/hall q1 r1 off");
+}
+
+#[test]
+fn predefined_ids_are_topics_of_the_mapping() {
+    let gateway = Gateway::run(TOPIC_IDS);
+    let mut sub = mosquitto_sub(&gateway, &["-q", "2", "-t", "dev/#", "-t", "old/#"]);
+    let mut env = client(&gateway, "env-3");
+    for qos in ["0", "1", "2"] {
+        ask(&mut env, &format!("publish-id 1 {qos} 0 21"), "published");
+        assert_eq!(sub.wait_for("message", |line| line.starts_with("> ")), format!("> dev/env-3/up q{qos} r0 21"));
+    }
+    let mut legacy = client(&gateway, "legacy-7");
+    ask(&mut legacy, "publish-id 10 1 0 old", "published");
+    sub.wait_for_text("> old/plant/seven q1 r0 old");
+    // The same id is nothing to anybody else.
+    env.say("publish-id 10 1 0 x");
+    env.wait_for_text("invalid topic");
+    // And downlink keeps the type that was subscribed with.
+    ask(&mut env, "subscribe-id 2 1", "subscribed");
+    mosquitto_pub(&gateway, &["-q", "1", "-t", "dev/env-3/cmd", "-m", "go"]);
+    assert_eq!(next(&mut env), "message #2 q1 r0 go");
+}
+
+#[test]
+fn qos_minus_one_needs_no_connection() {
+    let gateway = Gateway::run(TOPIC_IDS);
+    let mut sub = mosquitto_sub(&gateway, &["-q", "2", "-t", "dev/#"]);
+    tool("mqtt_sn_pub", &gateway, &["-T", "1", "-m", "bare", "-q", "-1"]).succeed();
+    sub.wait_for_text("> dev/anon/up q0 r0 bare");
+}
+
+#[test]
+fn a_will_is_kept_updated_and_sent() {
+    let gateway = Gateway::dev();
+    let mut sub = mosquitto_sub(&gateway, &["-q", "2", "-t", "wills/#"]);
+    let mut client = python("sn.py", &gateway, &[]);
+    ask(&mut client, "connect mote 1 wills/mote gone", "connected");
+    ask(&mut client, "will-update wills/other lost", "will updated");
+    ask(&mut client, "ping", "pong");
+    // A datagram peer cannot hang up: another address with the same client id, unclean, is the next best thing;
+    // the keep alive that ends it is longer than a test may take. In order, no will is sent:
+    ask(&mut client, "disconnect", "disconnected");
+    mosquitto_pub(&gateway, &["-q", "1", "-t", "wills/mark", "-m", "mark"]);
+    assert_eq!(sub.wait_for("message", |line| line.starts_with("> ")), "> wills/mark q1 r0 mark");
+}
+
+#[test]
+fn a_lost_client_leaves_its_will() {
+    let gateway = Gateway::dev();
+    let mut sub = mosquitto_sub(&gateway, &["-q", "2", "-t", "wills/#"]);
+    let will = ["--will-topic", "wills/tool", "--will-payload", "gone", "--will-qos", "1", "-k", "1"];
+    let mut client = tool("mqtt_sn_sub", &gateway, &[&will[..], &["-t", "nothing", "-i", "mote", "-d"]].concat());
+    client.wait_for_text("SUBACK return code: 0");
+    drop(client);
+    assert_eq!(sub.wait_for("message", |line| line.starts_with("> ")), "> wills/tool q1 r0 gone");
+}
+
+#[test]
+fn the_gateway_is_found() {
+    let gateway = Gateway::dev();
+    let mut client = python("sn.py", &gateway, &[]);
+    ask(&mut client, "search", "found");
+}
