@@ -1,12 +1,26 @@
 //! CoAP: the RFC 7252 message layer and RFC 7641 observations on coap-lite's packet format.
+//!
+//! [`Endpoint`] is the server side, [`client`] the other one; both are pure state machines:
+//! datagrams and time come in, datagrams and deadlines go out. [`link_format`] writes and filters
+//! RFC 6690 documents. coap-lite takes packets apart; what it lets pass is checked before and
+//! after, see the `message` and `options` modules.
 #![no_std]
+#![warn(clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::indexing_slicing))]
 
 extern crate alloc;
 
+// pub mod client;
 mod config;
 pub mod endpoint;
+// pub mod link_format;
+mod message;
+pub mod options;
+mod random;
+mod slab;
 
 pub use config::Config;
 #[cfg(feature = "planted-faults")]
 pub use config::Faults;
 pub use endpoint::Endpoint;
+pub use message::{Kind, Token};

@@ -1,54 +1,235 @@
-//! The server side of CoAP.
+//! The server side of CoAP: the message layer of RFC 7252 and the observations of RFC 7641.
+//!
+//! Guarantees: a request goes up at most once within its lifetime (a GET with a large answer
+//! excepted); every request handed up that is answered gets one response, by the right kind of
+//! message; a response does not leave before the batch it depends on is stored; every table has a
+//! bound. One datagram leaves for one that came, never larger than `max_payload` and its options,
+//! and at most `notify_confirmable_every` notifications leave without a sign of life: that is all
+//! there is against amplification until RFC 9175. Left out: block-wise transfer (RFC 7959),
+//! multicast, tokens past 8 bytes (RFC 8974), DTLS.
 
+mod body;
 mod contract;
+mod counters;
+mod deduplication;
+mod exchange;
+mod observe;
+mod outbound;
+mod peers;
+mod request;
 
 pub use contract::{
     Code, Event, ExchangeId, Method, Notification, ObservationId, Observe, Request, Response,
 };
+pub use counters::Counters;
 
-use motegate_message::{DatagramQueue, Peer, Seq, Turn};
-use motegate_timers::Instant;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use motegate_message::{DatagramQueue, Gate, Peer, Reason, Seq, Turn};
+use motegate_timers::{Instant, TimerQueue, earliest};
 
 use crate::Config;
+use crate::message::{EMPTY, Flaw, Kind, Message, decode, write_empty};
+use crate::random::Random;
+use crate::slab::{Key, Slab};
+use deduplication::Deduplication;
+use exchange::Exchange;
+use observe::Observations;
+use peers::Peers;
+
+/// Time between two sweeps of the deduplication table when no requests come.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// Entries that one sweep forgets at most.
+const SWEEP_MAX: usize = 4_096;
 
 /// All exchanges and observations of all CoAP peers.
 #[derive(Debug)]
-pub struct Endpoint {}
+pub struct Endpoint {
+    config: Config,
+    random: Random,
+    peers: Peers,
+    deduplication: Deduplication,
+    exchanges: Slab<Exchange>,
+    observations: Observations,
+    /// Confirmable requests without a response, in the order of their piggyback time-outs.
+    unanswered: VecDeque<(Instant, Key)>,
+    /// Retransmissions, by peer.
+    timers: TimerQueue<u64>,
+    sweep_at: Option<Instant>,
+    /// Responses that wait for the journal.
+    held: Gate<(Key, Response)>,
+    committed: Seq,
+    events: VecDeque<Event>,
+    out: DatagramQueue,
+    counters: Counters,
+}
 
-#[allow(unused_variables)]
+/// Puts a message to `peer` in the queue.
+fn send(out: &mut DatagramQueue, peer: &Peer, encode: impl FnOnce(&mut Vec<u8>)) {
+    out.push(peer.listener, peer.addr, encode);
+}
+
 impl Endpoint {
     /// An endpoint that knows nobody. `seed` feeds message ids and back-off.
+    #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
-        todo!()
+        Endpoint {
+            random: Random::new(seed),
+            peers: Peers::new(config.max_exchanges),
+            deduplication: Deduplication::new(config.max_exchanges),
+            exchanges: Slab::default(),
+            observations: Observations::new(),
+            unanswered: VecDeque::new(),
+            timers: TimerQueue::new(),
+            sweep_at: None,
+            held: Gate::default(),
+            committed: Seq::NONE,
+            events: VecDeque::new(),
+            out: DatagramQueue::default(),
+            counters: Counters::default(),
+            config,
+        }
     }
+
     /// A datagram came.
-    pub fn handle_datagram(&mut self, turn: &Turn, peer: Peer, bytes: &[u8]) {}
-    /// Deadlines up to `turn.now` are due.
-    pub fn handle_timeout(&mut self, turn: &Turn) {}
-    /// Batches up to `seq` are stored.
-    pub fn handle_committed(&mut self, turn: &Turn, seq: Seq) {}
-    /// Begins the observation that `exchange` asks for; `None` when a limit forbids it (answer
-    /// without Observe then). The caller answers with `Response::observe` set.
-    pub fn observe(&mut self, turn: &Turn, exchange: ExchangeId) -> Option<ObservationId> {
-        None
+    pub fn handle_datagram(&mut self, turn: &Turn, peer: Peer, bytes: &[u8]) {
+        match decode(bytes) {
+            Ok(message) => self.handle_message(turn.now, peer, message, bytes),
+            Err(Flaw::Short) => self.dropped(peer, Reason::Malformed),
+            Err(Flaw::Version(_)) => self.dropped(peer, Reason::UnsupportedVersion),
+            Err(Flaw::Format(head)) => {
+                // RFC 7252 §4.2: a CON with a format error is rejected, §4.3: a NON ignored.
+                if head.kind == Kind::Confirmable {
+                    self.send_empty(&peer, Kind::Reset, head.message_id);
+                }
+                self.dropped(peer, Reason::Malformed);
+            }
+        }
     }
-    /// Answers `Event::Request`; success leaves after `after` is committed.
-    pub fn respond(&mut self, turn: &Turn, exchange: ExchangeId, response: Response, after: Seq) {}
-    /// A new value; replaces one that has not left yet. Reported back by `Event::Notified`.
-    pub fn notify(&mut self, turn: &Turn, observation: ObservationId, notification: Notification) {}
-    /// Ends an observation from above with a final notification (an error code); no
-    /// `Event::ObservationEnded` follows.
-    pub fn end_observation(&mut self, turn: &Turn, observation: ObservationId, code: Code) {}
+
+    fn handle_message(&mut self, now: Instant, peer: Peer, message: Message, raw: &[u8]) {
+        let head = message.head;
+        match (head.kind, head.code >> 5) {
+            (Kind::Confirmable, _) if head.code == EMPTY => {
+                // RFC 7252 §4.3: "CoAP ping".
+                self.counters.pings += 1;
+                self.send_empty(&peer, Kind::Reset, head.message_id);
+            }
+            (Kind::Confirmable | Kind::NonConfirmable, 0) if head.code != EMPTY => {
+                self.handle_request(now, peer, message, raw);
+            }
+            (Kind::Confirmable, _) => {
+                // A response that nobody asked for (RFC 7252 §5.3.2).
+                self.send_empty(&peer, Kind::Reset, head.message_id);
+                self.dropped(peer, Reason::ProtocolError);
+            }
+            // An ACK is Empty or carries a response, a RST is Empty (RFC 7252 §4.2).
+            (Kind::Acknowledgement, class) if head.code == EMPTY || class != 0 => {
+                let known = self.peers.find(&peer);
+                if !known.is_some_and(|key| self.acknowledged(now, key, head.message_id)) {
+                    self.dropped(peer, Reason::ProtocolError);
+                }
+            }
+            (Kind::Reset, _) if head.code == EMPTY => {
+                let known = self.peers.find(&peer);
+                if !known.is_some_and(|key| self.reset(now, key, head.message_id)) {
+                    self.dropped(peer, Reason::ProtocolError);
+                }
+            }
+            _ => self.dropped(peer, Reason::ProtocolError),
+        }
+    }
+
+    /// Deadlines up to `turn.now` are due.
+    pub fn handle_timeout(&mut self, turn: &Turn) {
+        let now = turn.now;
+        self.acknowledge_unanswered(now);
+        while let Some(raw) = self.timers.pop(now) {
+            let key = Key::from_u64(raw);
+            let Some(state) = self.peers.get_mut(key) else { continue };
+            if self.timers.fires(&mut state.timer, raw, now) {
+                self.retransmit(now, key);
+            }
+        }
+        if self.sweep_at.is_some_and(|at| at <= now) {
+            self.sweep(now);
+        }
+        self.peers.expire(now);
+    }
+
+    /// Forgets entries whose time is over; what is due at once is spread over several turns.
+    fn sweep(&mut self, now: Instant) {
+        for _ in 0..SWEEP_MAX {
+            let Some(slot) = self.deduplication.expired(now) else { break };
+            self.forget(now, slot);
+        }
+        let later = now + SWEEP_INTERVAL;
+        self.sweep_at = self
+            .deduplication
+            .next_expiry()
+            .map(|at| if at <= now { now + Duration::from_millis(1) } else { at.max(later) });
+    }
+
+    fn schedule_sweep(&mut self) {
+        if self.sweep_at.is_none() {
+            self.sweep_at = self.deduplication.next_expiry();
+        }
+    }
+
     /// The next thing for the layer above.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        let event = self.events.pop_front();
+        if self.events.is_empty() && self.events.capacity() > 1_024 {
+            self.events = VecDeque::new();
+        }
+        event
     }
+
     /// Datagrams to send; the caller clears the queue.
-    pub fn transmits(&mut self) -> &mut DatagramQueue {
-        todo!()
+    pub const fn transmits(&mut self) -> &mut DatagramQueue {
+        &mut self.out
     }
+
     /// When `handle_timeout` is wanted.
+    #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let unanswered = self.unanswered.front().map(|(at, _)| *at);
+        let messages = earliest(unanswered, self.timers.next_deadline());
+        earliest(messages, earliest(self.sweep_at, self.peers.next_deadline()))
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Observations now, of at most `max_observers`.
+    #[must_use]
+    pub const fn observations(&self) -> usize {
+        self.observations.len()
+    }
+
+    /// Deduplication entries now, of at most `max_exchanges`.
+    #[must_use]
+    pub const fn deduplication_entries(&self) -> usize {
+        self.deduplication.len()
+    }
+
+    fn send_empty(&mut self, peer: &Peer, kind: Kind, message_id: u16) {
+        send(&mut self.out, peer, |out| write_empty(out, kind, message_id));
+    }
+
+    fn dropped(&mut self, peer: Peer, reason: Reason) {
+        self.events.push_back(Event::Dropped { peer, reason });
+    }
+
+    fn dropped_key(&mut self, peer: Key, reason: Reason) {
+        if let Some(state) = self.peers.get(peer) {
+            let peer = state.peer.clone();
+            self.dropped(peer, reason);
+        }
     }
 }

@@ -1,0 +1,18 @@
+//! [`Counters`]: what happened, for metrics; drops are counted by the reader of `Event::Dropped`.
+
+/// Numbers since the endpoint was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Requests handed up.
+    pub requests: u64,
+    /// Repetitions that were recognised.
+    pub repeats: u64,
+    /// Message ids that came again with other contents within their lifetime.
+    pub reused_message_ids: u64,
+    /// Deduplication entries that gave way before their time.
+    pub evicted: u64,
+    /// Confirmable messages sent again.
+    pub retransmissions: u64,
+    /// Empty confirmable messages.
+    pub pings: u64,
+}

@@ -1,0 +1,462 @@
+//! Exchanges: a request goes up, its response comes down, held until what it promises is stored.
+//!
+//! A response that comes in time rides on the acknowledgement; otherwise an Empty ACK goes first
+//! and the response follows as a message of its own (RFC 7252 §5.2). A NON request is answered
+//! with a NON. Repetitions never reach the layer above twice, except a GET with a large answer
+//! (§4.5 lets a server relax deduplication for idempotent requests).
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use motegate_message::{Peer, Reason, Seq, Turn};
+use motegate_timers::Instant;
+
+use super::body::Body;
+use super::contract::{Code, Event, ExchangeId, Method, Observe, Response};
+use super::deduplication::{NewEntry, Progress, Stored};
+use super::observe::Phase;
+use super::outbound::{Separate, Waiting};
+use super::request::{Parsed, Refusal, read};
+use super::{Endpoint, send};
+use crate::message::{Kind, Message, Token, write_empty};
+use crate::slab::Key;
+
+/// A GET answer up to this size is kept; a larger one is made again.
+const MAX_STORED_READ: usize = 128;
+/// When to try again after a table was full (RFC 7252 §5.9.3.4: Max-Age of 5.03).
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) peer: Key,
+    pub(super) token: Token,
+    message_id: u16,
+    confirmable: bool,
+    /// GET and FETCH: may be executed again.
+    is_read: bool,
+    /// Observe 0.
+    pub(super) registers: bool,
+    no_response: u8,
+    /// An Empty ACK has left: the response goes separately.
+    acknowledged: bool,
+    /// The response is known and waits for the journal.
+    pub(super) held: bool,
+    pub(super) observation: Option<Key>,
+    entry: Option<Key>,
+}
+
+impl Endpoint {
+    /// A message with a request code.
+    pub(super) fn handle_request(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        message: Message,
+        raw: &[u8],
+    ) {
+        let hash = self.deduplication.hash(raw);
+        let message_id = message.head.message_id;
+        let known = self.peers.find(&peer);
+        let entry = known.and_then(|key| self.deduplication.find(key.slot, message_id, now));
+        if let Some(entry) = entry {
+            let same = self.deduplication.get(entry).is_some_and(|e| e.hash == hash);
+            if same && !self.executes_repeats() {
+                return self.handle_repeat(now, peer, message, entry);
+            }
+            if !same {
+                self.counters.reused_message_ids += 1;
+                self.dropped(peer.clone(), Reason::CoapDedup);
+            }
+            // An earlier request of that id may still be waiting for its response.
+            self.deduplication.remove(&mut self.peers, entry.slot);
+        } else if let Some(key) = known {
+            self.forget_expired_twin(now, key, message_id);
+        }
+        if !self.make_room(now) {
+            return self.refuse_overload(peer, &message);
+        }
+        self.execute(now, peer, message, hash, None);
+    }
+
+    /// An entry whose time is over but that has not been swept yet must not stay beside a new one.
+    fn forget_expired_twin(&mut self, now: Instant, peer: Key, message_id: u16) {
+        if let Some(old) = self.deduplication.find(peer.slot, message_id, Instant::ZERO) {
+            self.forget(now, old.slot);
+        }
+    }
+
+    #[cfg(feature = "planted-faults")]
+    const fn executes_repeats(&self) -> bool {
+        self.config.faults.no_duplicate_check
+    }
+
+    #[cfg(not(feature = "planted-faults"))]
+    #[allow(clippy::unused_self)]
+    const fn executes_repeats(&self) -> bool {
+        false
+    }
+
+    fn handle_repeat(&mut self, now: Instant, peer: Peer, message: Message, entry: Key) {
+        self.counters.repeats += 1;
+        let confirmable = message.head.kind == Kind::Confirmable;
+        let message_id = message.head.message_id;
+        let Some(found) = self.deduplication.get(entry) else { return };
+        let hash = found.hash;
+        // RFC 7252 §4.5: a repeated NON is silently ignored.
+        if confirmable {
+            match &found.progress {
+                Progress::Answered(stored) => {
+                    let bytes = stored.as_slice();
+                    send(&mut self.out, &peer, |out| out.extend_from_slice(bytes));
+                }
+                Progress::Repeatable => return self.execute(now, peer, message, hash, Some(entry)),
+                Progress::Pending(exchange) => {
+                    if let Some(exchange) = self.exchanges.get_mut(*exchange) {
+                        exchange.acknowledged = true;
+                    }
+                    self.send_empty(&peer, Kind::Acknowledgement, message_id);
+                }
+                Progress::Acknowledged => {
+                    self.send_empty(&peer, Kind::Acknowledgement, message_id);
+                }
+            }
+        }
+        self.dropped(peer, Reason::CoapDedup);
+    }
+
+    /// Makes a place in the table; `false` when nobody may give way.
+    fn make_room(&mut self, now: Instant) -> bool {
+        if self.exchanges.len() >= self.config.max_exchanges {
+            return false;
+        }
+        // Two for one, so that the table shrinks while requests come.
+        for _ in 0..2 {
+            if let Some(slot) = self.deduplication.expired(now) {
+                self.forget(now, slot);
+            }
+        }
+        if !self.deduplication.is_full() {
+            return true;
+        }
+        let Some(victim) = self.deduplication.victim(&self.peers, now) else { return false };
+        self.counters.evicted += 1;
+        if let Some((peer, _)) = self.deduplication.remove(&mut self.peers, victim) {
+            if let Some(state) = self.peers.at(peer) {
+                let peer = state.peer.clone();
+                self.dropped(peer, Reason::QuotaExceeded);
+            }
+            self.peers.release(peer, now);
+        }
+        true
+    }
+
+    /// Forgets an entry, and the exchange if it was never answered.
+    pub(super) fn forget(&mut self, now: Instant, entry: u32) {
+        let Some((peer, progress)) = self.deduplication.remove(&mut self.peers, entry) else {
+            return;
+        };
+        if let Progress::Pending(exchange) = progress {
+            self.close_exchange(now, exchange);
+        }
+        self.peers.release(peer, now);
+    }
+
+    fn close_exchange(&mut self, now: Instant, key: Key) {
+        let Some(exchange) = self.exchanges.remove(key) else { return };
+        if let Some(observation) = exchange.observation {
+            self.lose_observation(now, observation, Reason::ObserveRejected);
+        }
+        if let Some(state) = self.peers.get_mut(exchange.peer) {
+            state.exchanges -= 1;
+        }
+        self.peers.release(exchange.peer.slot, now);
+    }
+
+    /// No place for a request: said without remembering anything.
+    fn refuse_overload(&mut self, peer: Peer, message: &Message) {
+        let mut response = Response::error(Code::SERVICE_UNAVAILABLE, "too many requests at once");
+        response.max_age = Some(RETRY_AFTER);
+        let body = Body::from(response);
+        let (kind, message_id) = match message.head.kind {
+            Kind::Confirmable => (Kind::Acknowledgement, message.head.message_id),
+            _ => (Kind::NonConfirmable, self.random.next_u16()),
+        };
+        send(&mut self.out, &peer, |out| {
+            body.encode(out, kind, message_id, &message.token, None);
+        });
+        self.dropped(peer, Reason::Overloaded);
+    }
+
+    /// Gives a request a place and hands it up, or answers it at once with an error. `again` is
+    /// the entry of a request that is executed once more.
+    fn execute(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        message: Message,
+        hash: u64,
+        again: Option<Key>,
+    ) {
+        let Message { head, token, packet } = message;
+        let Some(packet) = packet else { return };
+        let confirmable = head.kind == Kind::Confirmable;
+        let parsed = read(&peer, confirmable, head.code, packet, self.config.max_payload);
+        let request = parsed.as_ref().ok().map(|parsed| &parsed.request);
+        let key = self.peers.find_or_insert(peer, &mut self.random);
+        let observe = request.and_then(|request| request.observe);
+        let method = request.map(|request| request.method);
+        let exchange = self.exchanges.insert(Exchange {
+            peer: key,
+            token,
+            message_id: head.message_id,
+            confirmable,
+            is_read: matches!(method, Some(Method::Get | Method::Fetch)),
+            registers: observe == Some(Observe::Register),
+            no_response: parsed.as_ref().map_or(0, |parsed| parsed.no_response),
+            acknowledged: false,
+            held: false,
+            observation: None,
+            entry: again,
+        });
+        if let Some(state) = self.peers.get_mut(key) {
+            state.exchanges += 1;
+        }
+        if let Some(entry) = again.and_then(|entry| self.deduplication.get_mut(entry)) {
+            entry.progress = Progress::Pending(exchange);
+        } else {
+            let message_id = head.message_id;
+            let new = NewEntry { peer: key.slot, message_id, confirmable, hash, exchange };
+            let entry = self.deduplication.insert(&mut self.peers, now, new);
+            if let Some(exchange) = self.exchanges.get_mut(exchange) {
+                exchange.entry = Some(entry);
+            }
+        }
+        self.schedule_sweep();
+        match parsed {
+            Ok(parsed) => self.hand_up(now, key, exchange, parsed),
+            Err(refusal) => self.refuse(now, exchange, refusal),
+        }
+    }
+
+    fn hand_up(&mut self, now: Instant, peer: Key, key: Key, parsed: Parsed) {
+        self.counters.requests += 1;
+        let mut request = parsed.request;
+        request.exchange = ExchangeId(key.to_u64());
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        if request.observe == Some(Observe::Deregister) {
+            // RFC 7641 §3.6: a GET with Observe 1 and the same token.
+            if let Some(observation) = self.observations.find(peer, &exchange.token) {
+                self.lose_observation(now, observation, Reason::ClientDisconnect);
+            }
+        }
+        if request.confirmable {
+            self.unanswered.push_back((now + self.config.piggyback_timeout, key));
+        }
+        self.events.push_back(Event::Request(Box::new(request)));
+    }
+
+    fn refuse(&mut self, now: Instant, key: Key, refusal: Refusal) {
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        let (peer, confirmable) = (exchange.peer, exchange.confirmable);
+        self.dropped_key(peer, refusal.reason);
+        if !confirmable && refusal.response.code == Code::BAD_OPTION {
+            // RFC 7252 §5.4.1: a NON with an unrecognised critical option is rejected (§4.3), here
+            // by silence.
+            self.close_exchange(now, key);
+            return;
+        }
+        let mut body = Body::from(refusal.response);
+        if body.code == Code::REQUEST_ENTITY_TOO_LARGE {
+            body.size1 = u32::try_from(self.config.max_payload).ok();
+        }
+        self.answer(now, key, body, None);
+    }
+
+    /// Answers `Event::Request`; success leaves after `after` is committed. Unknown and answered
+    /// exchanges are ignored.
+    pub fn respond(&mut self, turn: &Turn, exchange: ExchangeId, response: Response, after: Seq) {
+        let key = Key::from_u64(exchange.0);
+        let Some(found) = self.exchanges.get_mut(key) else { return };
+        if found.held {
+            return;
+        }
+        if turn.durable && after > self.committed {
+            found.held = true;
+            self.held.push(after, (key, response));
+        } else {
+            self.respond_now(turn.now, key, response);
+        }
+    }
+
+    /// Batches up to `seq` are stored.
+    pub fn handle_committed(&mut self, turn: &Turn, seq: Seq) {
+        self.committed = self.committed.max(seq);
+        while let Some((key, response)) = self.held.pop(self.committed) {
+            self.respond_now(turn.now, key, response);
+        }
+    }
+
+    fn respond_now(&mut self, now: Instant, key: Key, response: Response) {
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        let (peer, begun) = (exchange.peer, exchange.observation);
+        let begins = response.observe.map(|id| Key::from_u64(id.0));
+        let fits = response.payload.len() <= self.config.max_payload;
+        let observation = begun
+            .filter(|key| begins == Some(*key) && response.code.class() == 2 && fits)
+            .filter(|key| self.observations.get(*key).is_some());
+        let body = if fits {
+            Body::from(response)
+        } else {
+            self.dropped_key(peer, Reason::TooLarge);
+            self.too_large()
+        };
+        self.answer(now, key, body, observation);
+    }
+
+    /// What is said about a representation that would need more than one message.
+    pub(super) fn too_large(&self) -> Body {
+        let max = self.config.max_payload;
+        let text = alloc::format!("the representation has more than {max} bytes");
+        Body::from(Response::error(Code::REQUEST_ENTITY_TOO_LARGE, text))
+    }
+
+    /// The response leaves now, by whichever message is right for it.
+    fn answer(&mut self, now: Instant, key: Key, body: Body, observation: Option<Key>) {
+        let Some(exchange) = self.exchanges.remove(key) else { return };
+        self.no_longer_unanswered(key);
+        let peer = exchange.peer;
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.exchanges -= 1;
+        }
+        if exchange.registers && observation.is_none() {
+            self.drop_registration(now, &exchange);
+        }
+        let unwanted = observation.is_none() && is_unwanted(exchange.no_response, body.code);
+        let progress = if !exchange.confirmable {
+            if !unwanted {
+                self.send_non(peer, observation, Some(exchange.token), &body);
+            }
+            Progress::Acknowledged
+        } else if unwanted {
+            // RFC 7967 §2: a CON is acknowledged all the same.
+            self.acknowledge(&exchange);
+            Progress::Acknowledged
+        } else if exchange.acknowledged {
+            let separate = Separate { token: exchange.token, body, observation };
+            if let Some(observation) = observation.and_then(|key| self.observations.get_mut(key)) {
+                observation.phase = Phase::Busy;
+            }
+            self.enqueue(now, peer, Waiting::Response(Box::new(separate)));
+            Progress::Acknowledged
+        } else {
+            self.piggyback(&exchange, &body, observation)
+        };
+        if let Some(entry) = exchange.entry.and_then(|entry| self.deduplication.get_mut(entry)) {
+            entry.progress = progress;
+        }
+        self.registered(now, observation);
+        self.peers.release(peer.slot, now);
+    }
+
+    /// The registration was answered without Observe: neither a new observation nor an old one
+    /// with the same token goes on (RFC 7641 §4.1).
+    fn drop_registration(&mut self, now: Instant, exchange: &Exchange) {
+        let same_token = self.observations.find(exchange.peer, &exchange.token);
+        for gone in [exchange.observation, same_token].into_iter().flatten() {
+            self.lose_observation(now, gone, Reason::ObserveRejected);
+        }
+    }
+
+    /// The response to a registration has left: notifications may follow.
+    fn registered(&mut self, now: Instant, observation: Option<Key>) {
+        let Some(key) = observation else { return };
+        let Some(found) = self.observations.get_mut(key) else { return };
+        if found.phase == Phase::Registering {
+            found.phase = Phase::Idle;
+            self.flush_pending(now, key);
+        }
+    }
+
+    fn acknowledge(&mut self, exchange: &Exchange) {
+        if exchange.acknowledged {
+            return;
+        }
+        if let Some(state) = self.peers.get(exchange.peer) {
+            send(&mut self.out, &state.peer, |out| {
+                write_empty(out, Kind::Acknowledgement, exchange.message_id);
+            });
+        }
+    }
+
+    fn piggyback(
+        &mut self,
+        exchange: &Exchange,
+        body: &Body,
+        observation: Option<Key>,
+    ) -> Progress {
+        let observed = observation.and_then(|key| self.observations.get_mut(key));
+        let sequence = observed.map(|observation| observation.next_sequence());
+        let Some(state) = self.peers.get(exchange.peer) else { return Progress::Repeatable };
+        let mut progress = Progress::Repeatable;
+        let (id, token) = (exchange.message_id, &exchange.token);
+        send(&mut self.out, &state.peer, |out| {
+            let start = out.len();
+            body.encode(out, Kind::Acknowledgement, id, token, sequence);
+            let bytes = out.get(start..).unwrap_or_default();
+            if !exchange.is_read || bytes.len() <= MAX_STORED_READ {
+                progress = Progress::Answered(Stored::new(bytes));
+            }
+        });
+        progress
+    }
+
+    /// The layer above usually answers what came last: then nothing is left behind.
+    fn no_longer_unanswered(&mut self, key: Key) {
+        if self.unanswered.back().is_some_and(|(_, last)| *last == key) {
+            self.unanswered.pop_back();
+        }
+        while let Some((_, first)) = self.unanswered.front() {
+            if self.exchanges.get(*first).is_some() {
+                return;
+            }
+            self.unanswered.pop_front();
+        }
+        self.unanswered = VecDeque::new();
+    }
+
+    /// Requests that have waited too long for a piggybacked response (RFC 7252 §5.2.2).
+    pub(super) fn acknowledge_unanswered(&mut self, now: Instant) {
+        while self.unanswered.front().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, key)) = self.unanswered.pop_front() else { return };
+            let Some(exchange) = self.exchanges.get_mut(key) else { continue };
+            if core::mem::replace(&mut exchange.acknowledged, true) {
+                continue;
+            }
+            let message_id = exchange.message_id;
+            if let Some(state) = self.peers.get(exchange.peer) {
+                send(&mut self.out, &state.peer, |out| {
+                    write_empty(out, Kind::Acknowledgement, message_id);
+                });
+            }
+        }
+    }
+}
+
+/// No-Response (RFC 7967 §2.1): bit 1 for 2.xx, bit 3 for 4.xx, bit 4 for 5.xx.
+fn is_unwanted(no_response: u8, code: Code) -> bool {
+    (1..=5).contains(&code.class()) && no_response & 1 << (code.class() - 1) != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_response_names_classes() {
+        for (bits, unwanted) in [(0, [false; 3]), (2, [true, false, false]), (26, [true; 3])] {
+            let codes = [Code::CHANGED, Code::NOT_FOUND, Code::SERVICE_UNAVAILABLE];
+            assert_eq!(codes.map(|code| is_unwanted(bits, code)), unwanted);
+        }
+    }
+}

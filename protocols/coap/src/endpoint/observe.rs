@@ -1,0 +1,377 @@
+//! Observations (RFC 7641): who is told what becomes of a resource, keyed by (peer, token).
+//!
+//! An observation keeps at most one notification waiting, the newest: the protocol promises
+//! eventual consistency, not a history (§1.3). Notifications are confirmable when the caller says
+//! so, every n-th time, and at least every 24 hours (§4.5). While a confirmable one is outstanding
+//! nothing else is sent for the observation. It ends by GET, by RST to any recent notification, by
+//! a time-out, by a new registration with its token, or by a notification that is an error.
+
+use alloc::boxed::Box;
+use core::hash::BuildHasher;
+use core::time::Duration;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use motegate_message::{Reason, Turn, Wall};
+use motegate_timers::Instant;
+
+use super::body::Body;
+use super::contract::{Code, Event, ExchangeId, Notification, ObservationId, Response};
+use super::outbound::{Separate, Waiting};
+use super::peers::Peers;
+use super::{Endpoint, send};
+use crate::message::{Kind, Token};
+use crate::slab::{Key, NIL, Slab};
+
+/// RFC 7641 §4.5: a confirmable notification at least this often.
+const CONFIRMABLE_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// Observe is a number of 24 bits (RFC 7641 §2).
+const SEQUENCE_MASK: u32 = 0x00ff_ffff;
+/// How many of its last message ids an observation remembers.
+const RECENT: usize = 4;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The response to the registration has not left.
+    Registering,
+    /// The next notification may leave.
+    Idle,
+    /// A confirmable message is outstanding, or waits for its turn.
+    Busy,
+}
+
+#[derive(Debug)]
+pub(super) struct Observation {
+    peer: Key,
+    /// Neighbours among the observations of the peer.
+    prev: u32,
+    next: u32,
+    pub(super) token: Token,
+    pub(super) phase: Phase,
+    recent_len: u8,
+    /// Message ids of non-confirmable and superseded notifications, latest first.
+    recent: [u16; RECENT],
+    sequence: u32,
+    since_confirmable: u32,
+    last_confirmable: Instant,
+    /// The newest value, while it cannot leave.
+    pub(super) pending: Option<Box<Notification>>,
+}
+
+impl Observation {
+    pub(super) const fn next_sequence(&mut self) -> u32 {
+        self.sequence = (self.sequence + 1) & SEQUENCE_MASK;
+        self.sequence
+    }
+
+    pub(super) const fn sent_confirmable(&mut self, now: Instant) {
+        self.since_confirmable = 0;
+        self.last_confirmable = now;
+    }
+
+    /// Remembers a message id, so that a RST to it finds the observation.
+    pub(super) fn remember(&mut self, message_id: u16) {
+        self.recent.rotate_right(1);
+        if let Some(latest) = self.recent.first_mut() {
+            *latest = message_id;
+        }
+        self.recent_len = (self.recent_len + 1).min(4);
+    }
+
+    fn is_recent(&self, message_id: u16) -> bool {
+        self.recent.iter().take(usize::from(self.recent_len)).any(|id| *id == message_id)
+    }
+
+    fn must_confirm(&self, every: u32, now: Instant) -> bool {
+        self.since_confirmable.saturating_add(1) >= every.max(1)
+            || now >= self.last_confirmable + CONFIRMABLE_INTERVAL
+    }
+}
+
+/// A first sequence number: 65,536ths of a second on the wall clock, so that a registration made
+/// anew with the same token is newer than what its client saw before, whatever became of the old
+/// one (RFC 7641 §3.4 compares within 128 s, half of the 24 bits).
+#[allow(clippy::cast_possible_truncation)] // the low bits are wanted
+const fn first_sequence(wall: Wall) -> u32 {
+    (wall.as_millis().wrapping_mul(65) as u32) & SEQUENCE_MASK
+}
+
+#[derive(Debug)]
+pub(super) struct Observations {
+    slab: Slab<Observation>,
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Observations {
+    pub(super) fn new() -> Self {
+        Observations {
+            slab: Slab::default(),
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub(super) fn get(&self, key: Key) -> Option<&Observation> {
+        self.slab.get(key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Observation> {
+        self.slab.get_mut(key)
+    }
+
+    pub(super) fn find(&self, peer: Key, token: &Token) -> Option<Key> {
+        let hash = self.hasher.hash_one((peer.slot, token));
+        let same = |slot: &u32| {
+            self.slab.at(*slot).is_some_and(|o| o.peer.slot == peer.slot && o.token == *token)
+        };
+        self.slab.key_at(*self.index.find(hash, same)?)
+    }
+
+    fn insert(&mut self, peers: &mut Peers, new: Observation) -> Key {
+        let (peer, token, next) = (new.peer, new.token, new.next);
+        let key = self.slab.insert(new);
+        if let Some(neighbour) = self.slab.at_mut(next) {
+            neighbour.prev = key.slot;
+        }
+        if let Some(state) = peers.get_mut(peer) {
+            state.first_observation = key.slot;
+            state.observations += 1;
+        }
+        let Observations { slab, index, hasher } = self;
+        let rehash =
+            |slot: &u32| slab.at(*slot).map_or(0, |o| hasher.hash_one((o.peer.slot, &o.token)));
+        index.insert_unique(hasher.hash_one((peer.slot, &token)), key.slot, rehash);
+        key
+    }
+
+    fn remove(&mut self, peers: &mut Peers, key: Key) -> Option<Observation> {
+        let gone = self.slab.remove(key)?;
+        let hash = self.hasher.hash_one((gone.peer.slot, &gone.token));
+        if let Ok(found) = self.index.find_entry(hash, |slot| *slot == key.slot) {
+            found.remove();
+        }
+        if self.index.is_empty() {
+            self.index = HashTable::new();
+        }
+        if let Some(next) = self.slab.at_mut(gone.next) {
+            next.prev = gone.prev;
+        }
+        if let Some(prev) = self.slab.at_mut(gone.prev) {
+            prev.next = gone.next;
+        }
+        if let Some(state) = peers.get_mut(gone.peer) {
+            state.observations -= 1;
+            if gone.prev == NIL {
+                state.first_observation = gone.next;
+            }
+        }
+        Some(gone)
+    }
+
+    /// Whose notification had this message id; looks at the observations of one peer only.
+    pub(super) fn find_by_message_id(
+        &self,
+        peers: &Peers,
+        peer: Key,
+        message_id: u16,
+    ) -> Option<Key> {
+        let mut slot = peers.get(peer)?.first_observation;
+        while let Some(observation) = self.slab.at(slot) {
+            if observation.is_recent(message_id) {
+                return self.slab.key_at(slot);
+            }
+            slot = observation.next;
+        }
+        None
+    }
+}
+
+impl Endpoint {
+    /// Begins the observation that `exchange` asks for; `None` when a limit forbids it (answer
+    /// without Observe then; RFC 7641 §4.1). The caller answers with `Response::observe` set.
+    /// An observation of the same peer and token ends (RFC 7641 §4.1).
+    pub fn observe(&mut self, turn: &Turn, exchange: ExchangeId) -> Option<ObservationId> {
+        let found = self.exchanges.get(Key::from_u64(exchange.0))?;
+        if !found.registers || found.held {
+            return None;
+        }
+        if let Some(key) = found.observation {
+            return self.observations.get(key).map(|_| ObservationId(key.to_u64()));
+        }
+        let (peer, token) = (found.peer, found.token);
+        let mut sequence = first_sequence(turn.wall);
+        if let Some(old) = self.observations.find(peer, &token) {
+            // The client goes on comparing with what the old one said.
+            let last = self.observations.get(old).map_or(sequence, |o| o.sequence);
+            if last.wrapping_sub(sequence) & SEQUENCE_MASK < SEQUENCE_MASK / 2 {
+                sequence = last;
+            }
+            self.lose_observation(turn.now, old, Reason::TakenOver);
+        }
+        let state = self.peers.get(peer)?;
+        let own = usize::try_from(state.observations).unwrap_or(usize::MAX);
+        if self.observations.len() >= self.config.max_observers
+            || own >= self.config.max_observers_per_peer
+        {
+            self.dropped_key(peer, Reason::QuotaExceeded);
+            return None;
+        }
+        let new = Observation {
+            peer,
+            prev: NIL,
+            next: state.first_observation,
+            token,
+            phase: Phase::Registering,
+            recent_len: 0,
+            recent: [0; RECENT],
+            sequence,
+            since_confirmable: 0,
+            last_confirmable: turn.now,
+            pending: None,
+        };
+        let key = self.observations.insert(&mut self.peers, new);
+        self.exchanges.get_mut(Key::from_u64(exchange.0))?.observation = Some(key);
+        Some(ObservationId(key.to_u64()))
+    }
+
+    /// A new value; replaces one that has not left yet. Reported back by `Event::Notified`, unless
+    /// the observation is over. A code that is no success ends it (RFC 7641 §4.2), as does a
+    /// payload beyond `max_payload`, which is told as 4.13; `Event::ObservationEnded` follows.
+    pub fn notify(&mut self, turn: &Turn, observation: ObservationId, notification: Notification) {
+        let key = Key::from_u64(observation.0);
+        let Some(found) = self.observations.get_mut(key) else { return };
+        let peer = found.peer;
+        if notification.payload.len() > self.config.max_payload {
+            self.notified(key, Some(notification.delivery));
+            let body = self.too_large();
+            self.finish(turn.now, key, body);
+            self.observation_ended(key, Reason::TooLarge);
+        } else if notification.code.class() != 2 {
+            self.notified(key, Some(notification.delivery));
+            self.finish(turn.now, key, Body::from(notification));
+            self.observation_ended(key, Reason::ObserveRejected);
+        } else if found.phase == Phase::Idle {
+            self.dispatch(turn.now, peer, key, notification);
+        } else {
+            let confirmable = notification.confirmable;
+            let replaced = found.pending.replace(Box::new(notification));
+            if let (Some(old), Some(new)) = (&replaced, &mut found.pending) {
+                new.confirmable = confirmable || old.confirmable;
+            }
+            self.notified(key, replaced.map(|old| old.delivery));
+        }
+    }
+
+    /// Ends an observation from above with a final notification (an error code); no
+    /// `Event::ObservationEnded` follows.
+    pub fn end_observation(&mut self, turn: &Turn, observation: ObservationId, code: Code) {
+        self.finish(turn.now, Key::from_u64(observation.0), Body::from(Response::new(code)));
+    }
+
+    /// Sends, or puts in the queue of the peer, what may leave now.
+    fn dispatch(&mut self, now: Instant, peer: Key, key: Key, notification: Notification) {
+        let every = self.config.notify_confirmable_every;
+        let Some(observation) = self.observations.get_mut(key) else { return };
+        if notification.confirmable || observation.must_confirm(every, now) {
+            observation.phase = Phase::Busy;
+            observation.pending = Some(Box::new(notification));
+            return self.enqueue(now, peer, Waiting::Notification(key));
+        }
+        observation.since_confirmable += 1;
+        let delivery = notification.delivery;
+        self.send_non(peer, Some(key), None, &Body::from(notification));
+        self.notified(key, Some(delivery));
+    }
+
+    /// A notification may have waited for the message that has now left or been acknowledged.
+    pub(super) fn flush_pending(&mut self, now: Instant, key: Key) {
+        let Some(observation) = self.observations.get_mut(key) else { return };
+        let peer = observation.peer;
+        if let Some(notification) = observation.pending.take() {
+            self.dispatch(now, peer, key, *notification);
+        }
+    }
+
+    /// A non-confirmable message with an id of our own; a RST to it ends the observation.
+    pub(super) fn send_non(
+        &mut self,
+        peer: Key,
+        observation: Option<Key>,
+        token: Option<Token>,
+        body: &Body,
+    ) {
+        let Some(state) = self.peers.get_mut(peer) else { return };
+        let message_id = state.message_id();
+        let mut sequence = None;
+        let mut token = token.unwrap_or_default();
+        if let Some(observation) = observation.and_then(|key| self.observations.get_mut(key)) {
+            observation.remember(message_id);
+            sequence = Some(observation.next_sequence());
+            token = observation.token;
+        }
+        send(&mut self.out, &state.peer, |out| {
+            body.encode(out, Kind::NonConfirmable, message_id, &token, sequence);
+        });
+    }
+
+    /// The final notification and the end. Nothing is sent when the registration has not been
+    /// answered: its response will say it.
+    fn finish(&mut self, now: Instant, key: Key, body: Body) {
+        let Some(gone) = self.observations.remove(&mut self.peers, key) else { return };
+        self.withdraw(gone.peer, key);
+        if gone.phase == Phase::Registering {
+            self.pump(now, gone.peer);
+        } else {
+            let separate = Separate { token: gone.token, body, observation: None };
+            self.enqueue(now, gone.peer, Waiting::Response(Box::new(separate)));
+        }
+        self.peers.release(gone.peer.slot, now);
+    }
+
+    /// The observation is over and its client knows, or cannot be told.
+    pub(super) fn lose_observation(&mut self, now: Instant, key: Key, reason: Reason) {
+        let Some(gone) = self.observations.remove(&mut self.peers, key) else { return };
+        self.observation_ended(key, reason);
+        self.withdraw(gone.peer, key);
+        self.pump(now, gone.peer);
+        self.peers.release(gone.peer.slot, now);
+    }
+
+    fn observation_ended(&mut self, key: Key, reason: Reason) {
+        let observation = ObservationId(key.to_u64());
+        self.events.push_back(Event::ObservationEnded { observation, reason });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::peers::PeerState;
+    use super::*;
+
+    /// performance.md: at most 512 bytes an observation, the broker's session included; a peer
+    /// with one observation, its slots and its places in two indices must leave 300 of them.
+    #[test]
+    fn an_observation_and_its_peer_are_small() {
+        let slot = 8; // generation and discriminant
+        let index = 2 * 6; // two tables of u32 at their fullest
+        let sum = size_of::<Observation>() + size_of::<PeerState>() + 2 * slot + index;
+        assert!(sum <= 240, "{} + {}", size_of::<Observation>(), size_of::<PeerState>());
+    }
+
+    #[test]
+    fn a_later_registration_has_a_newer_sequence() {
+        let newer = |a: u32, b: u32| b.wrapping_sub(a) & SEQUENCE_MASK < SEQUENCE_MASK / 2;
+        for start in [0_u64, 1_000, 257_000, 1_763_000_000_000] {
+            let first = first_sequence(Wall::from_millis(start));
+            for later in [10, 1_000, 60_000, 125_000] {
+                // 60 notifications a second were sent in between.
+                let seen = (first + u32::try_from(later * 60 / 1_000).unwrap()) & SEQUENCE_MASK;
+                assert!(newer(seen, first_sequence(Wall::from_millis(start + later))), "{later}");
+            }
+        }
+    }
+}
