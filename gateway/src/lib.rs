@@ -1,1 +1,27 @@
 //! Motegate: a multi-protocol IoT gateway (MQTT-SN, CoAP, MQTT) with an embedded broker.
+//!
+//! This crate is the shell around the pure core: sockets, clocks, threads and signals. A worker
+//! thread owns the core and its sockets; bytes and time go in, bytes and deadlines come out.
+//! [`Gateway::builder`] starts one inside any program, the binary `motegate` does it from the
+//! command line.
+//!
+//! Linux only: it receives and sends datagrams in batches (`recvmmsg`, `sendmmsg`).
+
+pub mod cli;
+mod clock;
+mod gateway;
+mod log;
+mod machine;
+mod net;
+mod notices;
+mod recorder;
+mod run;
+mod setup;
+mod shutdown;
+mod store;
+mod worker;
+
+pub use gateway::{Builder, Gateway, Handle, STOP_TIMEOUT, StartError};
+pub use motegate_core::Protocol;
+pub use recorder::install_panic_hook;
+pub use setup::{Bind, Setup};

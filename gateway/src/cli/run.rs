@@ -1,0 +1,49 @@
+//! `motegate run`: serve as the configuration says.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Exit, fail};
+use crate::clock::Clock;
+use crate::log;
+use crate::run::serve;
+use crate::setup;
+
+/// Serve as a configuration file says
+///
+/// Without -c it reads motegate.yaml in the current directory.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// Configuration file; repeat it to merge several
+    #[arg(short, long = "config", value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// Check the configuration and stop
+    #[arg(long)]
+    check_only: bool,
+}
+
+impl Run {
+    pub(super) fn run(self, clock: Clock) -> Exit {
+        let configured = match setup::load(&self.config) {
+            Ok(configured) => configured,
+            Err(error) => return fail(Exit::Config, &error),
+        };
+        if self.check_only {
+            println!("{}", configured.summary);
+            return Exit::Ok;
+        }
+        let _log = log::start(&configured.log_level, configured.log_format);
+        for warning in &configured.warnings {
+            tracing::warn!("{warning}");
+        }
+        let greet = |_: &_, millis| {
+            tracing::info!(millis = u64::try_from(millis).unwrap_or(u64::MAX), "ready");
+            String::new()
+        };
+        match serve(configured.setup, clock, greet) {
+            Ok(()) => Exit::Ok,
+            Err(error) => fail(Exit::Failed, &error),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! [`Gateway`]: starts a worker on a thread of its own; [`Handle`] is what its owner holds.
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher as _;
+use std::io::{self, Read as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use motegate_core::Protocol;
+use motegate_mapping::Table;
+use motegate_message::ListenerId;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::machine::Machine;
+use crate::net::listen;
+use crate::notices;
+use crate::setup::{Bind, Setup};
+use crate::worker::{Command, Sockets, Worker};
+
+/// How long a graceful stop may take unless said otherwise.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Commands that wait for the worker; the next caller waits.
+const COMMANDS: usize = 16;
+
+/// Starts gateways; see [`Gateway::builder`].
+#[derive(Debug)]
+pub struct Gateway {}
+
+impl Gateway {
+    /// A gateway as `motegate dev` runs it, until the builder is told otherwise.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), motegate::StartError> {
+    /// let gateway = motegate::Gateway::builder()
+    ///     .bind(motegate::Protocol::Mqtt, ([127, 0, 0, 1], 0).into())
+    ///     .spawn()?;
+    /// println!("MQTT on {:?}", gateway.address(motegate::Protocol::Mqtt));
+    /// gateway.stop();
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder { setup: Setup::dev(false) }
+    }
+}
+
+/// What a gateway will be started with.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    setup: Setup,
+}
+
+impl Builder {
+    /// Replaces everything.
+    #[must_use]
+    pub fn setup(mut self, setup: Setup) -> Self {
+        self.setup = setup;
+        self
+    }
+
+    /// Moves the listeners of a protocol; port 0 lets the system choose.
+    #[must_use]
+    pub fn bind(mut self, protocol: Protocol, addr: SocketAddr) -> Self {
+        self.setup.rebind(protocol, addr);
+        self
+    }
+
+    /// Opens the sockets, starts the worker's thread and returns: clients may connect.
+    ///
+    /// # Errors
+    /// A listener's address is taken, forbidden or not of this machine, or the system gives no
+    /// thread, no random seed or no poll.
+    pub fn spawn(self) -> Result<Handle, StartError> {
+        let Setup { core, table, binds, max_connections } = self.setup;
+        let seed = seed();
+        let (sockets, bound) = open(binds)?;
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (started, start) = std::sync::mpsc::sync_channel(1);
+        let (alive, ended) = oneshot::channel();
+        let thread =
+            std::thread::Builder::new().name("motegate-worker".into()).spawn(move || {
+                let _alive: oneshot::Sender<()> = alive;
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let runtime = match runtime {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(started.send(Err(error))),
+                };
+                let machine = Machine::new(core, table, seed);
+                let _inside = runtime.enter();
+                match Worker::new(machine, sockets, max_connections, inbox) {
+                    Ok(worker) => {
+                        let _ = started.send(Ok(()));
+                        runtime.block_on(worker.run());
+                    }
+                    Err(error) => drop(started.send(Err(error))),
+                }
+            })?;
+        let handle = Handle { bound, commands, ended, thread: Some(thread) };
+        match start.recv() {
+            Ok(Ok(())) => Ok(handle),
+            Ok(Err(error)) => Err(StartError::System(error)),
+            Err(_) => Err(StartError::Died),
+        }
+    }
+}
+
+/// Everything random comes from here; the kernel's source, or what the standard library seeds
+/// its hash tables from.
+fn seed() -> u64 {
+    let mut bytes = [0; 8];
+    match std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)) {
+        Ok(()) => u64::from_ne_bytes(bytes),
+        Err(_) => RandomState::new().hash_one(std::process::id()),
+    }
+}
+
+fn open(binds: Vec<Bind>) -> Result<(Sockets, Vec<Bind>), StartError> {
+    let mut sockets = Sockets::default();
+    let mut bound = Vec::with_capacity(binds.len());
+    for (index, mut bind) in binds.into_iter().enumerate() {
+        let id = ListenerId(u16::try_from(index).map_err(|_| StartError::TooManyListeners)?);
+        let addr = match bind.protocol {
+            Protocol::Mqtt => listen::tcp(bind.addr).and_then(|socket| {
+                let addr = socket.local_addr()?;
+                sockets.tcp.push((id, socket));
+                Ok(addr)
+            }),
+            Protocol::MqttSn | Protocol::Coap => listen::udp(bind.addr).and_then(|socket| {
+                let addr = socket.local_addr()?;
+                sockets.udp.push((id, socket));
+                Ok(addr)
+            }),
+        };
+        match addr {
+            Ok(addr) => bind.addr = addr,
+            Err(source) => return Err(StartError::Bind { bind, source }),
+        }
+        bound.push(bind);
+    }
+    Ok((sockets, bound))
+}
+
+/// A running gateway. Dropping it ends the gateway at once; [`stop`](Self::stop) is kinder.
+#[derive(Debug)]
+pub struct Handle {
+    bound: Vec<Bind>,
+    commands: mpsc::Sender<Command>,
+    ended: oneshot::Receiver<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Handle {
+    /// Where it listens, in the order of the configuration, with the ports the system chose.
+    #[must_use]
+    pub fn listeners(&self) -> &[Bind] {
+        &self.bound
+    }
+
+    /// Where it listens for a protocol, if it does; an address that stands for all of them is
+    /// given as loopback, so that one can connect to it.
+    #[must_use]
+    pub fn address(&self, protocol: Protocol) -> Option<SocketAddr> {
+        let mut addr = self.bound.iter().find(|bind| bind.protocol == protocol)?.addr;
+        if addr.ip().is_unspecified() {
+            addr.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        Some(addr)
+    }
+
+    /// New rules hold from now on.
+    pub fn reload(&self, table: Arc<Table>) {
+        let _ = self.commands.blocking_send(Command::Reload(table));
+    }
+
+    /// Asks for a graceful stop and returns; [`ended`](Self::ended) says when it is done.
+    pub fn request_stop(&self, timeout: Duration) {
+        let _ = self.commands.try_send(Command::Stop(timeout));
+    }
+
+    /// Ready when the gateway has ended, for whatever reason.
+    pub async fn ended(&mut self) {
+        let _ = (&mut self.ended).await;
+    }
+
+    /// Tells clients, lets what is in flight leave (at most [`STOP_TIMEOUT`]) and waits for the end.
+    pub fn stop(mut self) {
+        let _ = self.commands.blocking_send(Command::Stop(STOP_TIMEOUT));
+        self.join();
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            let _ = self.commands.try_send(Command::Abort);
+            self.join();
+        }
+    }
+}
+
+/// Why a gateway could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A listener's address cannot be had.
+    #[error("{}", BindProblem { bind, source })]
+    Bind {
+        /// Which listener.
+        bind: Bind,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused a thread, a poll or a timer.
+    #[error("the system refuses a thread or a poll: {0}")]
+    System(#[from] io::Error),
+    /// More than 65,536.
+    #[error("too many listeners: at most 65536")]
+    TooManyListeners,
+    /// The worker ended before it began; a bug.
+    #[error("the worker ended before it began; its last words are above")]
+    Died,
+}
+
+/// Says what is wrong with an address and what to do about it.
+struct BindProblem<'a> {
+    bind: &'a Bind,
+    source: &'a io::Error,
+}
+
+impl fmt::Display for BindProblem<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Bind { name, protocol, addr } = self.bind;
+        let (port, udp) = (addr.port(), *protocol != Protocol::Mqtt);
+        let transport = if udp { "udp" } else { "tcp" };
+        let word = notices::protocol(*protocol);
+        write!(f, "{word} cannot listen on {addr}/{transport} (listener {name}): ")?;
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => write!(
+                f,
+                "port {port} is taken.\n  Another program has it; `ss -{}lnp 'sport = :{port}'` \
+                 says which. Stop it, or listen\n  on another port: `motegate dev --{} {}`, or \
+                 `bind:` of the listener in motegate.yaml.",
+                if udp { 'u' } else { 't' },
+                word.replace('-', ""),
+                SocketAddr::new(addr.ip(), port.wrapping_add(1)),
+            ),
+            io::ErrorKind::PermissionDenied => write!(
+                f,
+                "not permitted.\n  Ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher \
+                 one, or grant it with\n  `sudo setcap cap_net_bind_service=+ep` on the program."
+            ),
+            io::ErrorKind::AddrNotAvailable => write!(
+                f,
+                "this machine has no address {}.\n  `ip addr` lists those it has; 0.0.0.0 and \
+                 [::] mean all of them.",
+                addr.ip()
+            ),
+            _ => write!(f, "{}", self.source),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_says_which_and_what_to_do() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = taken.local_addr().unwrap();
+        let bind = Bind { name: "lan".into(), protocol: Protocol::Mqtt, addr };
+        let error = open(vec![bind]).unwrap_err().to_string();
+        let port = addr.port();
+        assert!(error.starts_with(&format!("mqtt cannot listen on {addr}/tcp (listener lan)")));
+        assert!(error.contains(&format!("port {port} is taken")), "{error}");
+        assert!(error.contains(&format!("motegate dev --mqtt 127.0.0.1:{}", port + 1)), "{error}");
+    }
+
+    #[test]
+    fn seeds_differ() {
+        assert_ne!(seed(), seed());
+    }
+}

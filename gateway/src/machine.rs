@@ -1,0 +1,122 @@
+//! [`Machine`]: the core with its store beside it.
+//!
+//! One input goes in, and everything that follows from it is drained before the next: batches of
+//! records go to the store, its commits come back in the same call, and what concerns a
+//! connection waits in `orders` until the worker turns to its sockets.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use motegate_core::{Config, Core, Input, Output};
+use motegate_mapping::Table;
+use motegate_message::{ConnectionId, Reason, Wall};
+use motegate_timers::Instant;
+
+use crate::clock::Clock;
+use crate::notices::Notices;
+use crate::recorder;
+use crate::store::Store;
+
+/// What a connection's socket has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// The outbox has bytes.
+    Write(ConnectionId),
+    /// Write what the outbox holds, half-close, drain, close.
+    Close(ConnectionId, Reason),
+    /// Stop reading.
+    Pause(ConnectionId),
+    /// Go on reading.
+    Resume(ConnectionId),
+}
+
+/// The core, its clock and its store.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) core: Core,
+    pub(crate) orders: VecDeque<Order>,
+    pub(crate) store: Store,
+    notices: Notices,
+    clock: Clock,
+    now: Instant,
+    wall: Wall,
+}
+
+impl Machine {
+    /// A gateway with nothing connected.
+    pub(crate) fn new(config: Config, table: Arc<Table>, seed: u64) -> Self {
+        let clock = Clock::start();
+        let notices = Notices::new(&config.listeners);
+        Machine {
+            core: Core::new(config, table, seed),
+            orders: VecDeque::new(),
+            store: Store::default(),
+            notices,
+            clock,
+            now: clock.now(),
+            wall: Clock::wall(),
+        }
+    }
+
+    /// Begins a turn: everything until the next call happens at this moment.
+    pub(crate) fn stamp(&mut self) {
+        self.now = self.clock.now();
+        self.wall = Clock::wall();
+    }
+
+    /// The moment of this turn.
+    pub(crate) const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// For the runtime's timers.
+    pub(crate) const fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// One mutation, then drain.
+    pub(crate) fn feed(&mut self, input: Input<'_>) {
+        recorder::record(self.now, &input);
+        self.core.handle(self.now, self.wall, input);
+        self.drain();
+        self.feed_commits();
+    }
+
+    /// Tells the core what the store has done since it was last asked.
+    pub(crate) fn feed_commits(&mut self) {
+        while let Some(seq) = self.store.poll_committed() {
+            let input = Input::Committed(seq);
+            recorder::record(self.now, &input);
+            self.core.handle(self.now, self.wall, input);
+            self.drain();
+        }
+    }
+
+    /// Lets the core act on deadlines that have passed. Returns the next one.
+    pub(crate) fn feed_timeout(&mut self) -> Option<Instant> {
+        if self.core.poll_timeout().is_some_and(|deadline| deadline <= self.now) {
+            self.feed(Input::Timeout);
+        }
+        self.core.poll_timeout()
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            let order = match output {
+                Output::Write(conn) => Order::Write(conn),
+                Output::Close(conn, reason) => Order::Close(conn, reason),
+                Output::PauseReads(conn) => Order::Pause(conn),
+                Output::ResumeReads(conn) => Order::Resume(conn),
+                Output::Records { seq, batch } => {
+                    self.store.append(seq, batch);
+                    continue;
+                }
+                Output::Notice(notice) => {
+                    self.notices.log(self.now, &notice);
+                    continue;
+                }
+            };
+            self.orders.push_back(order);
+        }
+    }
+}

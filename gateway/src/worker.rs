@@ -1,0 +1,185 @@
+//! The worker: one thread that owns the core and its sockets.
+//!
+//! It waits until a socket, a deadline, the store or the owner wants it, stamps the time once,
+//! moves bytes in and out, and waits again. Datagrams and their answers never leave this thread.
+//! A turn is bounded by each socket's share; what is left is taken up in the next one, after the
+//! other sockets had theirs.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use motegate_core::Input;
+use motegate_mapping::Table;
+use motegate_message::ListenerId;
+use motegate_timers::{Instant, earliest};
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+
+use crate::machine::Machine;
+use crate::net::Counters;
+use crate::net::tcp::Tcp;
+use crate::net::udp::Udp;
+
+/// What the worker's owner may ask of it.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Clients are told, what is in flight leaves, at most this long.
+    Stop(Duration),
+    /// Ends at once.
+    Abort,
+    /// New rules hold from now on.
+    Reload(Arc<Table>),
+}
+
+/// Opened sockets, by listener.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    pub(crate) udp: Vec<(ListenerId, std::net::UdpSocket)>,
+    pub(crate) tcp: Vec<(ListenerId, mio::net::TcpListener)>,
+}
+
+/// One thread's whole state.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    machine: Machine,
+    udp: Udp,
+    tcp: Tcp,
+    commands: mpsc::Receiver<Command>,
+    counters: Counters,
+    /// A datagram socket may hold more than its share of the last turn.
+    more_datagrams: bool,
+    /// Set while stopping: the latest end.
+    stop_by: Option<Instant>,
+}
+
+/// How a turn ends.
+enum Next {
+    /// Wait; the deadline, if any, is the next one.
+    Wait(Option<Instant>),
+    /// The worker is done.
+    End,
+}
+
+impl Worker {
+    /// Must be called within the runtime that then runs it.
+    pub(crate) fn new(
+        machine: Machine,
+        sockets: Sockets,
+        max_connections: usize,
+        commands: mpsc::Receiver<Command>,
+    ) -> io::Result<Self> {
+        Ok(Worker {
+            machine,
+            udp: Udp::new(sockets.udp)?,
+            tcp: Tcp::new(sockets.tcp, max_connections)?,
+            commands,
+            counters: Counters::default(),
+            more_datagrams: false,
+            stop_by: None,
+        })
+    }
+
+    /// Runs until it is told to stop.
+    pub(crate) async fn run(mut self) {
+        let clock = self.machine.clock();
+        let mut armed = Instant::FAR_FUTURE;
+        let sleep = tokio::time::sleep_until(clock.to_std(armed).into());
+        let mut sleep = std::pin::pin!(sleep);
+        loop {
+            let command = self.wait(sleep.as_mut()).await;
+            self.machine.stamp();
+            match self.turn(command) {
+                Next::End => break,
+                Next::Wait(deadline) => {
+                    let deadline = deadline.unwrap_or(Instant::FAR_FUTURE);
+                    // A deadline that moves further away (it does with every packet) is found
+                    // out when the timer fires; arming it each turn would cost more.
+                    if deadline < armed || armed <= self.machine.now() {
+                        sleep.as_mut().reset(clock.to_std(deadline).into());
+                        armed = deadline;
+                    }
+                }
+            }
+        }
+        tracing::debug!(counters = ?self.counters, "worker ended");
+    }
+
+    /// Waits until there is something to do; `Some` if it is a command.
+    async fn wait(&mut self, mut sleep: Pin<&mut Sleep>) -> Option<Command> {
+        let more = self.more_datagrams || self.tcp.has_more() || !self.machine.orders.is_empty();
+        if more {
+            // Lets the runtime look at all sockets, so that a busy one does not hide the others.
+            tokio::task::yield_now().await;
+        }
+        poll_fn(|cx| self.poll_ready(cx, sleep.as_mut(), more)).await
+    }
+
+    fn poll_ready(
+        &mut self,
+        cx: &mut Context<'_>,
+        sleep: Pin<&mut Sleep>,
+        more: bool,
+    ) -> Poll<Option<Command>> {
+        match self.commands.poll_recv(cx) {
+            Poll::Ready(Some(command)) => return Poll::Ready(Some(command)),
+            // Without an owner there is nobody to run for.
+            Poll::Ready(None) if self.stop_by.is_none() => {
+                return Poll::Ready(Some(Command::Abort));
+            }
+            _ => {}
+        }
+        let udp = self.udp.poll_ready(cx).is_ready();
+        let tcp = self.tcp.poll_ready(cx).is_ready();
+        let store = self.machine.store.poll_ready(cx).is_ready();
+        let time = sleep.poll(cx).is_ready();
+        if udp || tcp || store || time || more { Poll::Ready(None) } else { Poll::Pending }
+    }
+
+    fn turn(&mut self, command: Option<Command>) -> Next {
+        match command {
+            None => {}
+            Some(Command::Stop(timeout)) => self.stop(timeout),
+            Some(Command::Abort) => {
+                self.tcp.abort(&mut self.machine);
+                return Next::End;
+            }
+            Some(Command::Reload(table)) => self.machine.feed(Input::Reload(table)),
+        }
+        let Worker { machine, udp, tcp, counters, .. } = self;
+        machine.feed_commits();
+        self.more_datagrams = udp.turn(machine, counters);
+        tcp.turn(machine, counters);
+        let core_deadline = machine.feed_timeout();
+        // Either side may have woken the other: a CoAP PUT reaches MQTT, a close publishes a will.
+        tcp.flush(machine);
+        udp.flush(machine, counters);
+        let deadline = earliest(core_deadline, tcp.next_deadline());
+        self.stopped(deadline)
+    }
+
+    fn stop(&mut self, timeout: Duration) {
+        if self.stop_by.is_none() {
+            self.stop_by = Some(self.machine.now() + timeout);
+            self.tcp.stop_accepting();
+            tracing::info!(connections = self.tcp.len(), "stopping: clients are told");
+            self.machine.feed(Input::Shutdown);
+        }
+    }
+
+    fn stopped(&mut self, deadline: Option<Instant>) -> Next {
+        let Some(stop_by) = self.stop_by else { return Next::Wait(deadline) };
+        if self.tcp.len() == 0 && self.udp.is_flushed() && self.machine.orders.is_empty() {
+            return Next::End;
+        }
+        if self.machine.now() >= stop_by {
+            tracing::warn!(connections = self.tcp.len(), "stopping: time is over");
+            self.tcp.abort(&mut self.machine);
+            return Next::End;
+        }
+        Next::Wait(earliest(deadline, Some(stop_by)))
+    }
+}
