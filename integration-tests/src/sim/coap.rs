@@ -188,11 +188,8 @@ impl Client {
 
     fn write(&mut self, ctx: &mut Ctx<'_>, code: u8, confirmable: bool) {
         let retain = code != POST;
-        let topic = if retain {
-            retained_topic(self.index)
-        } else {
-            (*ctx.rng.pick(&TOPICS)).to_string()
-        };
+        let topic =
+            if retain { retained_topic(self.index) } else { (*ctx.rng.pick(&TOPICS)).to_string() };
         let flags = (retain, code == DELETE);
         let qos = u8::from(confirmable);
         let (id, payload) = ctx.model.begin(self.index, Origin::Coap, &topic, qos, flags);
@@ -219,8 +216,7 @@ impl Client {
         }
         let kind = if confirmable { CON } else { NON };
         let mid = self.next_mid;
-        let bytes =
-            Message { kind, code, mid, token: token.clone(), options, payload }.encode();
+        let bytes = Message { kind, code, mid, token: token.clone(), options, payload }.encode();
         let timeout = 2 * SEC + ctx.rng.below(SEC);
         self.wake = ctx.now + if confirmable { timeout } else { 8 * SEC };
         self.last_tx = ctx.now;
@@ -264,7 +260,8 @@ impl Client {
             }
             return self.on_response(ctx, &message);
         }
-        let topic = self.observed.iter().find(|(_, o)| o.token == message.token).map(|(t, _)| t.clone());
+        let topic =
+            self.observed.iter().find(|(_, o)| o.token == message.token).map(|(t, _)| t.clone());
         match topic {
             Some(topic) if message.kind != ACK => {
                 if message.kind == CON {

@@ -49,6 +49,8 @@ pub struct Ctx<'a> {
     pub healing: bool,
     /// The last messages are published now (end of the healing phase).
     pub last_round: bool,
+    /// Everything is done: the probe reads.
+    pub probing: bool,
     /// A broken rule ends the run.
     pub failure: &'a mut Option<String>,
 }

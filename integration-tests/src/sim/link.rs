@@ -73,7 +73,8 @@ impl Link {
         };
         for _ in 0..copies {
             let late = rng.chance(self.late);
-            let delay = if late { rng.range(60 * MS, MAX_DELAY) } else { rng.range(3 * MS, 40 * MS) };
+            let delay =
+                if late { rng.range(60 * MS, MAX_DELAY) } else { rng.range(3 * MS, 40 * MS) };
             self.order += 1;
             let (upward, client, listener) = to;
             let (at, order) = (now + delay, self.order);

@@ -378,13 +378,9 @@ impl Model {
     ///
     /// # Errors
     /// Says which newer acknowledged value should have been seen.
-    pub fn check_read(
-        &self,
-        topic: &str,
-        value: Option<&[u8]>,
-        since: u64,
-    ) -> Result<(), String> {
-        let writes = || self.publishes.iter().enumerate().filter(|(_, p)| p.retain && p.topic == topic);
+    pub fn check_read(&self, topic: &str, value: Option<&[u8]>, since: u64) -> Result<(), String> {
+        let writes =
+            || self.publishes.iter().enumerate().filter(|(_, p)| p.retain && p.topic == topic);
         let value = value.filter(|v| !v.is_empty());
         let last = writes().filter(|(_, p)| p.acked.is_some_and(|at| at < since)).last();
         let Some((last, write)) = last else {

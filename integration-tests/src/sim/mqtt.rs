@@ -95,7 +95,11 @@ impl Client {
             pending: None,
             wanted: BTreeMap::new(),
             aliases: BTreeMap::new(),
-            receive_maximum: if traits.v5 { 1 + u16::try_from(traits.index).unwrap_or(0) * 3 } else { 0 },
+            receive_maximum: if traits.v5 {
+                1 + u16::try_from(traits.index).unwrap_or(0) * 3
+            } else {
+                0
+            },
             granted_quota: 0,
             connect_sent: 0,
             last_sent: 0,
@@ -164,7 +168,8 @@ impl Client {
 
     /// Its time has come.
     pub fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
-        self.wake = ctx.now + if ctx.healing { 200 * MS } else { ctx.rng.range(30 * MS, 1500 * MS) };
+        self.wake =
+            ctx.now + if ctx.healing { 200 * MS } else { ctx.rng.range(30 * MS, 1500 * MS) };
         match self.link {
             Link::Down => self.connect(ctx),
             Link::Opening => {
@@ -238,7 +243,7 @@ impl Client {
             }
         }
         if self.traits.probe {
-            if ctx.last_round && !self.probed && self.pending.is_none() {
+            if ctx.probing && !self.probed && self.pending.is_none() {
                 self.probed = true;
                 self.subscribe(ctx, "r/#", 1);
             }
@@ -312,7 +317,15 @@ impl Client {
         let bytes = wire::publish(self.traits.v5, &topic, &payload, qos, (false, retain), pid);
         self.send(ctx, bytes);
         if qos > 0 {
-            self.outbound.push_back(Outbound { pid, id, topic, payload, qos, retain, released: false });
+            self.outbound.push_back(Outbound {
+                pid,
+                id,
+                topic,
+                payload,
+                qos,
+                retain,
+                released: false,
+            });
         }
     }
 

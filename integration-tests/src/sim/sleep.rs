@@ -31,7 +31,7 @@ impl Sleepers {
     /// A datagram of a client reached the gateway.
     pub fn upward(&mut self, client: usize, bytes: &[u8], model: &Model) {
         let state = &mut self.states[client];
-        match (wire::decode(bytes), &state) {
+        match (wire::decode(bytes), &*state) {
             (Ok(Packet::Disconnect(Some(secs))), _) if secs > 0 => {
                 *state = State::FallingAsleep;
             }
@@ -63,7 +63,8 @@ impl Sleepers {
             (Packet::Disconnect(_), State::FallingAsleep) => *state = State::Asleep,
             (Packet::Disconnect(_), _) => *state = State::Unknown,
             (Packet::PingResp, State::Awake { owed, .. }) => {
-                let missing = owed.iter().find(|id| !model.has(client, **id) && model.wants(client, **id));
+                let missing =
+                    owed.iter().find(|id| !model.has(client, **id) && model.wants(client, **id));
                 if let Some(id) = missing {
                     return Err(format!("PINGRESP to sn-c{client} before message {id}"));
                 }
@@ -78,7 +79,10 @@ impl Sleepers {
                     }
                 }
             }
-            (Packet::Publish { .. } | Packet::Register { .. } | Packet::PingReq(_), State::Asleep) => {
+            (
+                Packet::Publish { .. } | Packet::Register { .. } | Packet::PingReq(_),
+                State::Asleep,
+            ) => {
                 return Err(format!("{packet:?} to sn-c{client}, which is asleep"));
             }
             (Packet::Flow(wire::PUBREL, _), State::Asleep) if !answering => {
@@ -92,7 +96,7 @@ impl Sleepers {
     /// The gateway crashed; who was awake counts as asleep until it says something.
     pub fn crash(&mut self) {
         for state in &mut self.states {
-            *state = match state {
+            *state = match &*state {
                 State::Awake { .. } => State::Asleep,
                 State::FallingAsleep => State::Unknown,
                 other => other.clone(),

@@ -24,10 +24,27 @@ enum State {
 enum Doing {
     Nothing,
     Connect,
-    Register { mid: u16, name: String },
-    Publish { mid: u16, id: MsgId, tid: [u8; 2], qos: u8, retain: bool, payload: Vec<u8>, released: bool },
-    Subscribe { mid: u16, filter: String },
-    Unsubscribe { mid: u16, filter: String },
+    Register {
+        mid: u16,
+        name: String,
+    },
+    Publish {
+        mid: u16,
+        id: MsgId,
+        tid: [u8; 2],
+        qos: u8,
+        retain: bool,
+        payload: Vec<u8>,
+        released: bool,
+    },
+    Subscribe {
+        mid: u16,
+        filter: String,
+    },
+    Unsubscribe {
+        mid: u16,
+        filter: String,
+    },
     Ping,
     Drain,
     Sleep,
@@ -461,8 +478,8 @@ impl Client {
             return self.answer(ctx, wire::puback(tid, mid, 2));
         };
         self.done.retain(|(_, at)| *at + 3 * MAX_DELAY > ctx.now);
-        let repeated = qos == 2
-            && (self.done.iter().any(|(done, _)| *done == mid) || !self.held.insert(mid));
+        let repeated =
+            qos == 2 && (self.done.iter().any(|(done, _)| *done == mid) || !self.held.insert(mid));
         if !repeated {
             let retain = flags & RETAIN != 0;
             let a = Arrival { topic: &topic, payload, qos, dup: flags & DUP != 0, retain };

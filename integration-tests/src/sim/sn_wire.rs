@@ -6,17 +6,42 @@
 pub enum Packet {
     Advertise,
     GwInfo,
-    Connect { flags: u8, id: String },
+    Connect {
+        flags: u8,
+        id: String,
+    },
     ConnAck(u8),
     WillTopicReq,
     WillMsgReq,
-    Register { tid: u16, mid: u16, name: String },
-    RegAck { tid: u16, mid: u16, code: u8 },
-    Publish { flags: u8, tid: u16, mid: u16, payload: Vec<u8> },
-    PubAck { tid: u16, mid: u16, code: u8 },
+    Register {
+        tid: u16,
+        mid: u16,
+        name: String,
+    },
+    RegAck {
+        tid: u16,
+        mid: u16,
+        code: u8,
+    },
+    Publish {
+        flags: u8,
+        tid: u16,
+        mid: u16,
+        payload: Vec<u8>,
+    },
+    PubAck {
+        tid: u16,
+        mid: u16,
+        code: u8,
+    },
     /// PUBREC, PUBREL, PUBCOMP by type.
     Flow(u8, u16),
-    SubAck { flags: u8, tid: u16, mid: u16, code: u8 },
+    SubAck {
+        flags: u8,
+        tid: u16,
+        mid: u16,
+        code: u8,
+    },
     UnsubAck(u16),
     PingReq(String),
     PingResp,
@@ -162,7 +187,9 @@ pub fn decode(datagram: &[u8]) -> Result<Packet, String> {
     Ok(match kind {
         0x00 => Packet::Advertise,
         0x02 => Packet::GwInfo,
-        0x04 => Packet::Connect { flags: tail(b, 0)?.first().copied().unwrap_or(0), id: text(b, 4)? },
+        0x04 => {
+            Packet::Connect { flags: tail(b, 0)?.first().copied().unwrap_or(0), id: text(b, 4)? }
+        }
         0x05 => {
             exact(b, 1)?;
             Packet::ConnAck(b[0])

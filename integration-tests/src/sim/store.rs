@@ -52,7 +52,8 @@ impl Store {
 
     /// A group commit is done: some or all of what waits is stored. Gives how far it came.
     pub fn commit(&mut self, rng: &mut Rng, now: Micros) -> Option<Seq> {
-        let count = if rng.chance(300) { 1 + rng.index(self.waiting.len()) } else { self.waiting.len() };
+        let count =
+            if rng.chance(300) { 1 + rng.index(self.waiting.len()) } else { self.waiting.len() };
         let mut done = None;
         for _ in 0..count {
             let Some((seq, batch)) = self.waiting.pop_front() else { break };

@@ -1,0 +1,177 @@
+//! `sim --seeds 10000 [--from N] [--seed N --trace] [--fault NAME]`: the deterministic simulation.
+//! Ends with 0 when every seed passed; with `--fault`, when the fault was found.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use clap::Parser;
+use motegate_tests::sim::{self, Detail, Fault, Report};
+
+/// Runs the deterministic simulation.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How many seeds.
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// The first one.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Only this one.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print everything that happens.
+    #[arg(long)]
+    trace: bool,
+    /// Plant a fault: no-duplicate-check, ack-before-commit, early-pingresp.
+    #[arg(long)]
+    fault: Option<String>,
+    /// Threads; 0: one a core.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Go on after a failure and count the kinds.
+    #[arg(long)]
+    keep_going: bool,
+}
+
+thread_local! {
+    static SEED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+fn run(seed: u64, fault: Option<Fault>, detail: Detail) -> Report {
+    SEED.set(seed);
+    sim::run(seed, fault, detail)
+}
+
+fn print_failure(seed: u64, fault: Option<Fault>, failure: &str) {
+    let report = run(seed, fault, Detail::Tail(60));
+    for line in &report.lines {
+        println!("{line}");
+    }
+    println!("seed {seed} failed: {failure}");
+    if report.failure.as_deref() != Some(failure) {
+        println!("a second run of it says: {:?}", report.failure);
+    }
+    let fault = fault.map(|f| format!(" --fault {}", f.name())).unwrap_or_default();
+    println!(
+        "again: cargo run --release -p motegate-tests --bin sim -- --seed {seed} --trace{fault}"
+    );
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    next: AtomicU64,
+    passed: AtomicU64,
+    steps: AtomicU64,
+    messages: AtomicU64,
+    restarts: AtomicU64,
+    least: AtomicU64,
+    stop: AtomicBool,
+}
+
+fn work(arguments: &Arguments, fault: Option<Fault>, totals: &Totals) -> Vec<(u64, String)> {
+    let mut failures = Vec::new();
+    while !totals.stop.load(Ordering::Relaxed) {
+        let n = totals.next.fetch_add(1, Ordering::Relaxed);
+        if n >= arguments.seeds {
+            break;
+        }
+        let seed = arguments.from + n;
+        let report = run(seed, fault, Detail::Hash);
+        totals.steps.fetch_add(report.steps, Ordering::Relaxed);
+        totals.messages.fetch_add(report.messages, Ordering::Relaxed);
+        totals.restarts.fetch_add(report.restarts, Ordering::Relaxed);
+        let mut failure = report.failure;
+        if failure.is_none() {
+            totals.least.fetch_min(report.steps, Ordering::Relaxed);
+        }
+        if failure.is_none() && seed % 97 == 0 && run(seed, fault, Detail::Hash).hash != report.hash
+        {
+            failure = Some("two runs differ".into());
+        }
+        match failure {
+            None => drop(totals.passed.fetch_add(1, Ordering::Relaxed)),
+            Some(failure) => {
+                failures.push((seed, failure));
+                if !arguments.keep_going {
+                    totals.stop.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+    failures
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        eprintln!("panic in seed {}", SEED.get());
+        hook(info);
+    }));
+    let fault = match arguments.fault.as_deref().map(|name| (name, Fault::from_name(name))) {
+        None => None,
+        Some((_, Some(fault))) => Some(fault),
+        Some((name, None)) => {
+            eprintln!("no fault {name}; there are {:?}", Fault::ALL.map(Fault::name));
+            return ExitCode::from(2);
+        }
+    };
+    if let Some(seed) = arguments.seed {
+        let detail = if arguments.trace { Detail::Print } else { Detail::Tail(60) };
+        let report = run(seed, fault, detail);
+        if let (Some(_), false) = (&report.failure, arguments.trace) {
+            report.lines.iter().for_each(|line| println!("{line}"));
+        }
+        println!(
+            "seed {seed}: {} steps, {} published, {} delivered, {} restarts, {} batches, {} s, hash {:016x}",
+            report.steps,
+            report.published,
+            report.messages,
+            report.restarts,
+            report.batches,
+            report.virtual_secs,
+            report.hash
+        );
+        println!("{}", report.failure.as_deref().unwrap_or("passed"));
+        return ExitCode::from(u8::from(report.failure.is_some()));
+    }
+    many(&arguments, fault)
+}
+
+fn many(arguments: &Arguments, fault: Option<Fault>) -> ExitCode {
+    let started = Instant::now();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if arguments.threads == 0 { cores } else { arguments.threads };
+    let totals = Totals { least: AtomicU64::new(u64::MAX), ..Totals::default() };
+    let mut failures: Vec<(u64, String)> = std::thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..threads).map(|_| scope.spawn(|| work(arguments, fault, &totals))).collect();
+        workers.into_iter().flat_map(|w| w.join().unwrap_or_default()).collect()
+    });
+    failures.sort();
+    let seconds = started.elapsed().as_secs_f64();
+    if arguments.keep_going {
+        for (seed, failure) in &failures {
+            println!("seed {seed}: {}", failure.lines().next().unwrap_or_default());
+        }
+    }
+    if let Some((seed, failure)) = failures.first() {
+        print_failure(*seed, fault, failure);
+    }
+    let ran = totals.next.load(Ordering::Relaxed).min(arguments.seeds);
+    println!(
+        "{} seeds passed, {} failed, {} steps (least {}), {} messages, {} restarts, {:.0} seeds/s",
+        totals.passed.load(Ordering::Relaxed),
+        failures.len(),
+        totals.steps.load(Ordering::Relaxed),
+        totals.least.load(Ordering::Relaxed),
+        totals.messages.load(Ordering::Relaxed),
+        totals.restarts.load(Ordering::Relaxed),
+        ran as f64 / seconds
+    );
+    match (fault, failures.is_empty()) {
+        (None, true) | (Some(_), false) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,157 @@
+//! [`Gateway`]: the whole core under test as the shell would run it, with its clocks and its journal,
+//! and its deaths.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use motegate_core::{ClientFrom, Config, Core, Input, Listener, Protocol, Sources};
+use motegate_mapping::Table;
+use motegate_message::{ListenerId, Wall};
+use motegate_timers::Instant;
+
+use super::Fault;
+use super::ctx::Micros;
+use super::rng::Rng;
+use super::store::Store;
+
+/// The MQTT listener.
+pub const MQTT: ListenerId = ListenerId(0);
+/// The MQTT-SN listener.
+pub const SN: ListenerId = ListenerId(1);
+/// The CoAP listener.
+pub const COAP: ListenerId = ListenerId(2);
+
+/// 2026-01-01T00:00:00Z.
+const START_OF_TIME: u64 = 1_767_225_600_000;
+
+/// The gateway: up or down.
+#[derive(Debug)]
+pub struct Gateway {
+    core: Option<Core>,
+    config: Config,
+    table: Arc<Table>,
+    seed: u64,
+    /// Virtual time at which this process started: its `Instant`s count from there.
+    started: Micros,
+    /// How wrong the wall clock of this process is: it may boot in 1970.
+    stopped_clock: bool,
+    /// The journal's disk.
+    pub store: Store,
+    /// Crashes so far.
+    pub crashes: u32,
+}
+
+fn listener(name: &str, protocol: Protocol) -> Listener {
+    Listener {
+        name: name.into(),
+        protocol,
+        anonymous: true,
+        sources: Sources::Any,
+        realm: name.into(),
+        tenant: "".into(),
+        mount: "".into(),
+        client_from: ClientFrom::Address,
+    }
+}
+
+/// What the gateway of a run is configured to.
+#[must_use]
+pub fn config(rng: &mut Rng, fault: Option<Fault>, tight: bool) -> Config {
+    let mut config = Config {
+        listeners: vec![
+            listener("mqtt", Protocol::Mqtt),
+            listener("mqttsn", Protocol::MqttSn),
+            listener("coap", Protocol::Coap),
+        ],
+        durable: true,
+        ..Config::default()
+    };
+    config.mqtt.max_inflight = u16::try_from(rng.range(2, 12)).unwrap_or(2);
+    config.mqtt.receive_maximum = u16::try_from(rng.range(3, 20)).unwrap_or(3);
+    config.mqtt.max_outbox_bytes = u32::try_from(rng.range(2_000, 20_000)).unwrap_or(2_000);
+    config.mqtt_sn.retry_timeout = Duration::from_secs(10);
+    if tight {
+        config.queue.max_messages = 6;
+        config.when_asleep.max_messages = 5;
+    }
+    config.mqtt_sn.faults.no_duplicate_check = fault == Some(Fault::NoDuplicateCheck);
+    config.coap.faults.no_duplicate_check = fault == Some(Fault::NoDuplicateCheck);
+    config.mqtt_sn.faults.early_pingresp = fault == Some(Fault::EarlyPingresp);
+    config
+}
+
+impl Gateway {
+    /// A gateway that starts for the first time.
+    #[must_use]
+    pub fn new(config: Config, seed: u64) -> Self {
+        let table = Arc::new(Table::passthrough("mqtt"));
+        Gateway {
+            core: Some(Core::new(config.clone(), table.clone(), seed)),
+            config,
+            table,
+            seed,
+            started: 0,
+            stopped_clock: false,
+            store: Store::default(),
+            crashes: 0,
+        }
+    }
+
+    /// The core while the process runs.
+    pub fn core(&mut self) -> Option<&mut Core> {
+        self.core.as_mut()
+    }
+
+    /// Whether the process runs.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.core.is_some()
+    }
+
+    fn clocks(&self, now: Micros) -> (Instant, Wall) {
+        let wall = if self.stopped_clock { 1_000 } else { START_OF_TIME } + now / 1000;
+        (Instant::from_micros(now - self.started), Wall::from_millis(wall))
+    }
+
+    /// Hands one input to the core; false while it is down.
+    pub fn handle(&mut self, now: Micros, input: Input<'_>) -> bool {
+        let (instant, wall) = self.clocks(now);
+        match &mut self.core {
+            Some(core) => {
+                core.handle(instant, wall, input);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// When the core wants to be told of the time.
+    #[must_use]
+    pub fn next_at(&self) -> Micros {
+        let timeout = self.core.as_ref().and_then(Core::poll_timeout);
+        timeout.map_or(Micros::MAX, |at| at.as_micros().saturating_add(self.started))
+    }
+
+    /// The process dies; what was not stored is lost.
+    pub fn crash(&mut self, rng: &mut Rng) {
+        self.core = None;
+        self.crashes += 1;
+        self.store.crash(rng);
+    }
+
+    /// The process starts anew and reads its journal.
+    ///
+    /// # Errors
+    /// Damaged records.
+    pub fn restart(&mut self, rng: &mut Rng, now: Micros) -> Result<(), String> {
+        self.started = now - rng.below(now.min(5_000_000));
+        self.stopped_clock = rng.chance(60);
+        let (instant, wall) = self.clocks(now);
+        let seed = self.seed ^ u64::from(self.crashes) << 32;
+        let mut core = Core::new(self.config.clone(), self.table.clone(), seed);
+        let records = self.store.records(rng);
+        let damaged = core.restore(instant, wall, records.into_iter());
+        self.core = Some(core);
+        if damaged == 0 { Ok(()) } else { Err(format!("{damaged} records called damaged")) }
+    }
+}

@@ -1,0 +1,116 @@
+//! The deterministic simulation: a whole gateway, several clients of every protocol, a link that
+//! loses, doubles, delays and reorders datagrams, streams that arrive in pieces and break, a disk that
+//! lags, crashes and restarts from the journal, all in virtual time and from one seed; beside it a
+//! naive reference broker ([`model`]) that says what must, may and must not arrive.
+//!
+//! One seed is one run of at least 300 steps: an active phase with 1 to 3 crashes, a healing phase in
+//! which everybody reconnects, a last round of publishes, and a probe that reads every retained value.
+//! Every tenth seed has tight queues: there bounds are checked instead of arrivals.
+
+pub mod coap;
+pub mod coap_wire;
+pub mod ctx;
+pub mod gateway;
+pub mod link;
+pub mod model;
+pub mod mqtt;
+pub mod mqtt_wire;
+pub mod rng;
+pub mod sleep;
+pub mod sn;
+pub mod sn_wire;
+pub mod store;
+pub mod trace;
+pub mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use trace::Detail;
+
+/// A deliberate fault that the simulation must find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Repeated MQTT-SN and CoAP messages are executed again.
+    NoDuplicateCheck,
+    /// The disk says "stored" before it is.
+    AckBeforeCommit,
+    /// PINGRESP leaves before the sleeper's buffer is out.
+    EarlyPingresp,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 3] =
+        [Fault::NoDuplicateCheck, Fault::AckBeforeCommit, Fault::EarlyPingresp];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Fault::NoDuplicateCheck => "no-duplicate-check",
+            Fault::AckBeforeCommit => "ack-before-commit",
+            Fault::EarlyPingresp => "early-pingresp",
+        }
+    }
+
+    /// From its name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Fault::ALL.into_iter().find(|f| f.name() == name)
+    }
+}
+
+/// What became of a run.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The broken rule, if one was.
+    pub failure: Option<String>,
+    /// Events.
+    pub steps: u64,
+    /// Deliveries to clients.
+    pub messages: u64,
+    /// Publishes of clients.
+    pub published: u64,
+    /// Restarts from the journal.
+    pub restarts: u64,
+    /// Batches stored.
+    pub batches: u64,
+    /// Length of the run in virtual time.
+    pub virtual_secs: u64,
+    /// Equal for equal runs.
+    pub hash: u64,
+    /// The kept part of the trace.
+    pub lines: Vec<String>,
+}
+
+/// Runs one seed. A panic of the core is a failure like any other (where the profile unwinds).
+#[must_use]
+pub fn run(seed: u64, fault: Option<Fault>, detail: Detail) -> Report {
+    let world = AssertUnwindSafe(|| world::World::new(seed, fault, detail).run());
+    catch_unwind(world).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        Report {
+            failure: Some(format!("panic: {}", text.unwrap_or_default())),
+            ..Report::default()
+        }
+    })
+}
+
+/// The first seed of `seeds` that fails, with its report (and the last `tail` lines of its trace).
+#[must_use]
+pub fn first_failure(
+    seeds: impl IntoIterator<Item = u64>,
+    fault: Option<Fault>,
+    tail: usize,
+) -> Option<(u64, Report)> {
+    seeds.into_iter().find(|seed| run(*seed, fault, Detail::Hash).failure.is_some()).map(|seed| {
+        let mut report = run(seed, fault, Detail::Tail(tail));
+        if report.failure.is_none() {
+            report.failure = Some("failed once and not again: the run is not deterministic".into());
+        }
+        (seed, report)
+    })
+}
