@@ -1,9 +1,13 @@
-//! [`Table`]: the rules, asked per request.
+//! [`Table`]: the checked rules, asked per request, and the vocabulary of asking.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use motegate_message::{Qos, Reason, TopicFilter, TopicName};
+
+use crate::coap::CoapTable;
+use crate::sn::SnTable;
+use crate::{QosMinusOne, RuleError, Rules};
 
 /// Who asks, and through which listener.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +56,19 @@ pub enum Action {
     Publish,
     /// Clear the retained value.
     Clear,
+}
+
+impl Action {
+    /// The word that stands in a rule's `methods`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Action::Read => "read",
+            Action::Subscribe => "subscribe",
+            Action::Publish => "publish",
+            Action::Clear => "clear",
+        }
+    }
 }
 
 /// A CoAP request, mapped.
@@ -119,25 +136,41 @@ pub struct SnNames {
     pub short: Option<[u8; 2]>,
 }
 
-/// The rules as plain data, before they are checked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rules {}
-
 /// Checked rules, ready to be asked.
 #[derive(Debug)]
-pub struct Table {}
+pub struct Table {
+    coap: CoapTable,
+    sn: SnTable,
+}
 
-#[allow(unused_variables)]
 impl Table {
-    /// The rules that hold when no file is given: CoAP `/PREFIX/{topic...}` (passthrough), MQTT-SN
-    /// names and short topics as they are.
-    pub fn passthrough(prefix: &str) -> Table {
-        todo!()
-    }
-    /// Maps a CoAP request; `path` and `query` are the options as they are.
+    /// Checks the rules.
     ///
     /// # Errors
-    /// `NoRule` 4.04, `MethodNotAllowed` 4.05, `BadTopic` and `BadOption` 4.00.
+    /// Every mistake, with its place; overlapping rules among them.
+    pub fn new(rules: Rules) -> Result<Table, Vec<RuleError>> {
+        let mut errors = Vec::new();
+        let table = Table {
+            coap: CoapTable::new(&rules, &mut errors),
+            sn: SnTable::new(&rules, &mut errors),
+        };
+        if errors.is_empty() { Ok(table) } else { Err(errors) }
+    }
+
+    /// The rules that hold when no file is given: CoAP `/PREFIX/{topic...}` (passthrough), MQTT-SN
+    /// names and short topics as they are. The prefix may hold slashes or be empty.
+    #[must_use]
+    pub fn passthrough(prefix: &str) -> Table {
+        let rules = Rules { prefix: prefix.to_owned(), ..Rules::default() };
+        Table::new(rules).expect("the passthrough rule alone has no mistakes")
+    }
+
+    /// Maps a CoAP request; `path` and `query` are the options as they are. An Observe that no
+    /// rule takes is mapped as the GET that it also is: the action is then [`Action::Read`].
+    ///
+    /// # Errors
+    /// `NoRule` 4.04, `MethodNotAllowed` 4.05, `BadTopic` and `BadOption` 4.00, `AuthMissing` 4.01
+    /// where the topic needs an identity.
     pub fn coap(
         &self,
         caller: &Caller<'_>,
@@ -145,21 +178,26 @@ impl Table {
         path: &[String],
         query: &[String],
     ) -> Result<CoapMatch, MapError> {
-        todo!()
+        self.coap.map(caller, method, path, query)
     }
+
     /// The CoAP path (segments) whose GET reads this final topic, for discovery.
+    #[must_use]
     pub fn coap_path(&self, caller: &Caller<'_>, topic: &TopicName) -> Option<Vec<String>> {
-        todo!()
+        self.coap.path(caller, topic)
     }
+
     /// Maps the topic of an MQTT-SN PUBLISH, SUBSCRIBE, UNSUBSCRIBE, REGISTER or will. A result with
     /// wildcards comes only from [`SnTopic::Name`] with wildcards.
     ///
     /// # Errors
-    /// `SnUnknownTopicId` or `BadTopic`.
+    /// `SnUnknownTopicId`, `BadTopic`, or `AuthMissing` where the topic needs an identity.
     pub fn sn(&self, caller: &Caller<'_>, topic: SnTopic<'_>) -> Result<SnMatch, MapError> {
-        todo!()
+        self.sn.map(caller, topic)
     }
-    /// Maps a PUBLISH at QoS −1: the client name it acts as, and the topic.
+
+    /// Maps a PUBLISH at QoS −1: the client name it acts as, and the topic. [`Caller::client`] is
+    /// not looked at.
     ///
     /// # Errors
     /// `SnQosMinusOneOff`, `SnUnknownTopicId` or `BadTopic`.
@@ -168,10 +206,19 @@ impl Table {
         caller: &Caller<'_>,
         topic: SnTopic<'_>,
     ) -> Result<(String, SnMatch), MapError> {
-        todo!()
+        self.sn.map_minus_one(caller, topic)
     }
-    /// The names of a final topic towards a client; `None` when it lies outside the mount.
+
+    /// What QoS −1 is allowed; `None`: nothing. Its rate is for the caller to keep.
+    #[must_use]
+    pub fn qos_minus_one(&self) -> Option<&QosMinusOne> {
+        self.sn.minus_one()
+    }
+
+    /// The names of a final topic towards a client; `None` when it lies outside the mount (and no
+    /// `absolute` id means it).
+    #[must_use]
     pub fn sn_names(&self, caller: &Caller<'_>, topic: &TopicName) -> Option<SnNames> {
-        todo!()
+        self.sn.names(caller, topic)
     }
 }

@@ -1,0 +1,174 @@
+//! [`Queries`]: the query keys that a rule takes, and what they say.
+//!
+//! Only declared keys are taken; any other is 4.00 naming it, unless the rule says
+//! `query_extra: ignore`. Values are the options as they are: not decoded again.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use motegate_message::{Qos, Reason};
+
+use crate::pattern::is_name;
+use crate::template::{Template, is_builtin, query_value};
+use crate::{Caller, CoapRule, MapError, Place, RuleErrorKind};
+
+/// What a rule takes in the query.
+#[derive(Debug, Default)]
+pub(crate) struct Queries {
+    keys: Vec<(Box<str>, Target)>,
+    ignore_others: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Target {
+    Qos,
+    Retain,
+    Expiry,
+    User(Box<str>),
+    /// Read by the topic's template.
+    Capture,
+}
+
+/// What a request's query says.
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) qos: Option<Qos>,
+    pub(crate) retain: Option<bool>,
+    pub(crate) expiry: Option<Duration>,
+    pub(crate) user: Vec<(String, String)>,
+}
+
+impl Queries {
+    /// `qos`, `retain`, `expiry`.
+    pub(crate) fn passthrough() -> Queries {
+        let keys = vec![
+            ("qos".into(), Target::Qos),
+            ("retain".into(), Target::Retain),
+            ("expiry".into(), Target::Expiry),
+        ];
+        Queries { keys, ignore_others: false }
+    }
+
+    pub(crate) fn new(
+        rule: &CoapRule,
+        place: &Place,
+        report: &mut impl FnMut(Place, RuleErrorKind),
+    ) -> Queries {
+        let mut keys = Vec::new();
+        for (key, target) in &rule.query {
+            let parsed = match (target.as_str(), target.strip_prefix("user_property.")) {
+                ("qos", _) => Target::Qos,
+                ("retain", _) => Target::Retain,
+                ("expiry", _) => Target::Expiry,
+                (_, Some(name)) if !name.is_empty() => Target::User(name.into()),
+                (name, None) if is_name(name) && !is_builtin(name) => Target::Capture,
+                _ => {
+                    let kind = RuleErrorKind::BadQueryTarget { target: target.clone() };
+                    report(place.at("query").at(key.as_str()), kind);
+                    continue;
+                }
+            };
+            keys.push((key.as_str().into(), parsed));
+        }
+        Queries { keys, ignore_others: rule.query_extra_ignored }
+    }
+
+    /// Reads the query of a request.
+    ///
+    /// # Errors
+    /// `BadOption`, naming the key.
+    pub(crate) fn read(
+        &self,
+        query: &[String],
+        caller: &Caller<'_>,
+        topic: &Template,
+    ) -> Result<Options, MapError> {
+        let mut options = Options::default();
+        for (i, item) in query.iter().enumerate() {
+            let (key, value) = item.split_once('=').unwrap_or((item, ""));
+            let target = self.keys.iter().find(|(k, _)| **k == *key).map(|(_, target)| target);
+            if target.is_some() && query_value(&query[..i], key).is_some() {
+                return Err(bad(format!("the query parameter {key} is given twice")));
+            }
+            match target {
+                Some(Target::Qos) => options.qos = Some(read_qos(value)?),
+                Some(Target::Retain) => options.retain = Some(read_flag(value)?),
+                Some(Target::Expiry) => options.expiry = Some(read_expiry(value)?),
+                Some(Target::User(name)) => options.user.push((name.to_string(), value.to_owned())),
+                Some(Target::Capture) => {}
+                None if self.ignore_others || topic.query_keys().any(|k| k == key) => {}
+                // Where the listener says `client_from: query`, the caller's name comes from it.
+                None if key == "client" && value == caller.client => {}
+                None => return Err(self.unknown(key)),
+            }
+        }
+        Ok(options)
+    }
+
+    fn unknown(&self, key: &str) -> MapError {
+        let known: Vec<&str> = self.keys.iter().map(|(key, _)| &**key).collect();
+        bad(match known.as_slice() {
+            [] => format!("unknown query parameter {key}: this path takes none"),
+            some => format!("unknown query parameter {key}: this path takes {}", some.join(", ")),
+        })
+    }
+}
+
+fn bad(text: String) -> MapError {
+    MapError { reason: Reason::BadOption, text }
+}
+
+fn read_qos(value: &str) -> Result<Qos, MapError> {
+    match value {
+        "0" => Ok(Qos::AtMostOnce),
+        "1" => Ok(Qos::AtLeastOnce),
+        "2" => Ok(Qos::ExactlyOnce),
+        _ => Err(bad(format!("qos={value} is none of 0, 1, 2"))),
+    }
+}
+
+fn read_flag(value: &str) -> Result<bool, MapError> {
+    match value {
+        "true" | "1" | "" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(bad(format!("retain={value} is neither true nor false"))),
+    }
+}
+
+/// Seconds, or a number with `s`, `m`, `h` or `d`.
+fn read_expiry(value: &str) -> Result<Duration, MapError> {
+    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let scale = match &value[digits.len()..] {
+        "" | "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let number = if plain { digits.parse::<u32>().ok() } else { None };
+    match (number, scale) {
+        // MQTT's message expiry is 32 bits of seconds.
+        (Some(n), Some(scale)) if u64::from(n) * scale <= u64::from(u32::MAX) => {
+            Ok(Duration::from_secs(u64::from(n) * scale))
+        }
+        _ => Err(bad(format!("expiry={value} is no time: write seconds, or 10m, 1h, 7d"))),
+    }
+}
+
+/// A path as a person would type it.
+pub(crate) fn show_path<S: AsRef<str>>(path: &[S]) -> String {
+    let mut out = String::new();
+    for segment in path {
+        out.push('/');
+        for c in segment.as_ref().chars() {
+            match c {
+                '/' | '%' | '?' | '#' | '\0'..=' ' => {
+                    let _ = write!(out, "%{:02X}", u32::from(c));
+                }
+                c => out.push(c),
+            }
+        }
+    }
+    if out.is_empty() { "/".to_owned() } else { out }
+}
