@@ -1,42 +1,191 @@
 //! [`Broker`]: requests in, effects and records out.
+//!
+//! This file holds the state and the dispatch. Sessions open and end in `connection.rs`, filters
+//! come and go in `subscribe.rs`, messages are routed in `publish.rs` and travel in `delivery.rs`.
+//! What one request causes beyond its own answer (wills, overflowed connections) waits in two
+//! lists that [`Broker::settle`] empties in a loop: nothing here calls itself.
 
-use motegate_message::{Record, Turn};
-use motegate_timers::Instant;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
-use crate::{Config, Effect, Request};
+use motegate_message::{Message, Record, SessionId, TopicFilter, TopicName, Turn};
+use motegate_timers::{Instant, TimerQueue, earliest};
+
+use crate::journal::Journal;
+use crate::publish::{Hit, Identifiers};
+use crate::restore::Restoring;
+use crate::retained::Retained;
+use crate::session::Sessions;
+use crate::shared::Groups;
+use crate::subscriptions::{FilterId, Subscriptions};
+use crate::{Config, Effect, Request, Ticket};
 
 /// All sessions, subscriptions, queues, retained messages and wills of one worker.
 #[derive(Debug)]
-pub struct Broker {}
+pub struct Broker {
+    pub(crate) config: Config,
+    pub(crate) sessions: Sessions,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) groups: Groups,
+    /// Subscriptions of all sessions.
+    pub(crate) subscribed: usize,
+    pub(crate) retained: Retained,
+    pub(crate) journal: Journal,
+    pub(crate) timers: TimerQueue<SessionId>,
+    pub(crate) effects: VecDeque<Effect>,
+    /// Bytes that wait in all queues.
+    pub(crate) queued_bytes: u64,
+    /// Wills whose time has come.
+    pub(crate) due_wills: VecDeque<Message>,
+    /// Sessions whose connection ends because of [`crate::Overflow::Disconnect`].
+    pub(crate) overflowed: VecDeque<SessionId>,
+    pub(crate) identifiers: Identifiers,
+    /// Reused by every publish.
+    pub(crate) hits: Vec<Hit>,
+    pub(crate) matched: Vec<FilterId>,
+    /// Records of an earlier life, until `restored`.
+    pub(crate) restoring: Option<alloc::boxed::Box<Restoring>>,
+}
 
-#[allow(unused_variables)]
 impl Broker {
     /// A broker with nothing in it.
+    #[must_use]
     pub fn new(config: Config) -> Self {
-        todo!()
+        Broker {
+            config,
+            sessions: Sessions::default(),
+            subscriptions: Subscriptions::default(),
+            groups: Groups::default(),
+            subscribed: 0,
+            retained: Retained::default(),
+            journal: Journal::default(),
+            timers: TimerQueue::new(),
+            effects: VecDeque::new(),
+            queued_bytes: 0,
+            due_wills: VecDeque::new(),
+            overflowed: VecDeque::new(),
+            identifiers: Identifiers::default(),
+            hits: Vec::new(),
+            matched: Vec::new(),
+            restoring: None,
+        }
     }
+
     /// Does what is asked; the answers are polled.
-    pub fn handle(&mut self, turn: &Turn, request: Request) {}
-    /// Deadlines up to `turn.now` are due: wills, session and message expiry.
-    pub fn handle_timeout(&mut self, turn: &Turn) {}
-    /// One record of an earlier life, before anything else is handled; `false` when it is damaged.
-    pub fn restore(&mut self, turn: &Turn, key: &[u8], value: &[u8]) -> bool {
-        false
+    pub fn handle(&mut self, turn: &Turn, request: Request) {
+        self.journal.begin();
+        match request {
+            Request::Open(open) => self.open(turn, open),
+            Request::Publish { ticket, message, precondition } => {
+                self.publish(turn, ticket, message, precondition);
+            }
+            Request::Read { ticket, topic } => self.read(turn, ticket, &topic),
+            Request::List { ticket, filter, limit } => self.list(turn, ticket, &filter, limit),
+            Request::Subscribe { ticket, session, filters } => {
+                self.subscribe(turn, ticket, session, &filters);
+            }
+            Request::Unsubscribe { ticket, session, filters } => {
+                self.unsubscribe(turn, ticket, session, &filters);
+            }
+            Request::Ack { session, delivery } => self.ack(turn, session, delivery),
+            Request::Credit { session, window, room } => self.credit(turn, session, window, room),
+            Request::Drain { ticket, session, window, room } => {
+                self.drain(turn, ticket, session, window, room);
+            }
+            Request::Bound { session, queue } => self.bound(turn, session, queue),
+            Request::SetWill { session, will } => self.set_will(turn, session, will),
+            Request::GetWill { ticket, session } => self.get_will(ticket, session),
+            Request::Close { session, handle, drop_will, expiry } => {
+                self.close(turn, session, handle, drop_will, expiry);
+            }
+        }
+        self.settle(turn);
     }
-    /// After the last `restore`: open connections count as closed now.
-    pub fn restored(&mut self, turn: &Turn) {}
-    /// The gateway stops: wills without delay of open connections are published.
-    pub fn shutdown(&mut self, turn: &Turn) {}
+
+    /// Deadlines up to `turn.now` are due: wills, session and message expiry.
+    pub fn handle_timeout(&mut self, turn: &Turn) {
+        while let Some(id) = self.timers.pop(turn.now) {
+            if let Some(session) = self.sessions.get_mut(id)
+                && self.timers.fires(&mut session.timer, id, turn.now)
+            {
+                self.session_due(turn, id);
+            }
+        }
+        while let Some(message) = self.retained.pop_expired(turn.now) {
+            if turn.durable {
+                self.journal.retained_gone(&message.topic);
+            }
+        }
+        self.settle(turn);
+    }
+
+    /// One deadline of a session has come.
+    fn session_due(&mut self, turn: &Turn, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if session.ends <= turn.now {
+            return self.end(turn, id);
+        }
+        let slot = session.slot();
+        if session.will.as_ref().is_some_and(|will| will.due() <= turn.now) {
+            self.spend_will(turn, slot);
+        }
+        self.purge_expired(turn, slot);
+        self.pump(turn, slot);
+        self.arm(slot);
+    }
+
+    /// Sets the session's timer to its earliest deadline.
+    pub(crate) fn arm(&mut self, slot: u32) {
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        let at = session.deadline();
+        if at == Instant::FAR_FUTURE {
+            session.timer.clear();
+        } else if session.timer.deadline() != Some(at) {
+            self.timers.set(&mut session.timer, session.id, at);
+        }
+    }
+
+    /// Does what the request caused besides its answer, until nothing is left.
+    pub(crate) fn settle(&mut self, turn: &Turn) {
+        loop {
+            if let Some(id) = self.overflowed.pop_front() {
+                self.disconnect_overflowed(turn, id);
+            } else if let Some(will) = self.due_wills.pop_front() {
+                self.publish_will(turn, will);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn read(&mut self, turn: &Turn, ticket: Ticket, topic: &TopicName) {
+        let message = self.retained.get(topic, turn.now).cloned();
+        self.effects.push_back(Effect::Value { ticket, message });
+    }
+
+    fn list(&mut self, turn: &Turn, ticket: Ticket, filter: &TopicFilter, limit: usize) {
+        let topics: Vec<Arc<Message>> = self.retained.matching(filter, turn.now, limit);
+        self.effects.push_back(Effect::Topics { ticket, topics });
+    }
+
     /// The next answer.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        None
+        let effect = self.effects.pop_front();
+        if self.effects.is_empty() && self.effects.capacity() > 1_024 {
+            self.effects = VecDeque::new();
+        }
+        effect
     }
+
     /// The next change to the durable state.
     pub fn poll_record(&mut self) -> Option<Record> {
-        None
+        self.journal.pop()
     }
+
     /// When `handle_timeout` is wanted.
+    #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        earliest(self.timers.next_deadline(), self.retained.next_expiry())
     }
 }

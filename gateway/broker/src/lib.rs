@@ -10,7 +10,20 @@ extern crate alloc;
 
 mod broker;
 mod config;
+mod connection;
 mod contract;
+mod delivery;
+mod journal;
+mod publish;
+mod queue;
+mod restore;
+mod retained;
+mod session;
+mod shared;
+mod subscribe;
+mod subscriptions;
+mod trie;
+mod will;
 
 pub use broker::Broker;
 pub use config::Config;
@@ -18,3 +31,4 @@ pub use contract::{
     Effect, Handle, Open, Overflow, Precondition, QueuePolicy, Request, RetainHandling, Subscribe,
     SubscribeOutcome, Ticket, WillChange,
 };
+pub use retained::etag;

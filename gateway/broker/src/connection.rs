@@ -1,0 +1,398 @@
+//! Sessions are opened, taken over, closed and ended; their wills with them.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use motegate_message::{Qos, Reason, SessionId, SessionKey, Turn, Will};
+
+use crate::delivery::group_text;
+use crate::journal::FilterText;
+use crate::queue::{Entry, Progress};
+use crate::session::{Session, micros};
+use crate::shared::GroupId;
+use crate::subscriptions::Held;
+use crate::will::{HeldWill, WillState};
+use crate::{Broker, Effect, Handle, Open, QueuePolicy, Ticket, WillChange};
+
+impl Broker {
+    pub(crate) fn open(&mut self, turn: &Turn, open: Open) {
+        let known = open.key.as_ref().and_then(|key| self.sessions.find(key));
+        if known.is_none() && self.sessions.len() >= self.config.max_sessions {
+            let (ticket, reason) = (open.ticket, Reason::QuotaExceeded);
+            return self.effects.push_back(Effect::OpenRefused { ticket, reason });
+        }
+        let resumed = known.filter(|id| self.take_over(turn, *id, open.clean));
+        // The old will is routed before the new connection hears anything (mqtt.md 2.1 d).
+        self.settle(turn);
+        let id = match resumed {
+            Some(id) => id,
+            None => self.create(turn, open.key.clone(), open.queue),
+        };
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let slot = session.slot();
+        session.connected = true;
+        session.handle = open.handle;
+        (session.window, session.room) = (open.window, open.room);
+        session.policy = open.queue;
+        session.ends = motegate_timers::Instant::FAR_FUTURE;
+        // A session that nobody can name cannot be resumed.
+        let expiry = if session.key.is_some() { open.expiry } else { Duration::ZERO };
+        session.set_expiry_micros(micros(expiry));
+        match open.will {
+            WillChange::Set(will) => self.replace_will(turn, slot, will),
+            WillChange::Keep => self.rearm_will(turn, slot),
+        }
+        self.update_durability(turn, slot);
+        self.effects.push_back(Effect::Opened {
+            ticket: open.ticket,
+            session: id,
+            present: resumed.is_some(),
+            after: self.journal.after(turn),
+        });
+        self.purge_expired(turn, slot);
+        self.arm(slot);
+        self.pump(turn, slot);
+    }
+
+    fn create(&mut self, turn: &Turn, key: Option<SessionKey>, queue: QueuePolicy) -> SessionId {
+        let id = self.sessions.add(key, queue);
+        if turn.durable {
+            self.journal.generation_used(id.generation());
+        }
+        id
+    }
+
+    /// What becomes of the session that has the name; whether it goes on.
+    fn take_over(&mut self, turn: &Turn, id: SessionId, clean: bool) -> bool {
+        let Some(session) = self.sessions.get_mut(id) else { return false };
+        let slot = session.slot();
+        let was_connected = session.connected;
+        if was_connected {
+            let (handle, reason) = (session.handle, Reason::TakenOver);
+            self.effects.push_back(Effect::Closed { session: id, handle, reason });
+            detach(session);
+        }
+        // An old session that would end with its connection ends, whoever came first (2.1 e).
+        if clean || session.is_transient() || session.ends <= turn.now {
+            self.end(turn, id);
+            return false;
+        }
+        let publishes = session.will.as_ref().is_some_and(|held| match held.state {
+            // Delay 0 is published in every version; a delay is not over yet (MQTT-3.1.3-9).
+            WillState::Armed => held.will.delay.is_zero(),
+            WillState::Due(at) => at <= turn.now,
+            WillState::Spent => false,
+        });
+        if publishes {
+            self.spend_will(turn, slot);
+        }
+        true
+    }
+
+    pub(crate) fn close(
+        &mut self,
+        turn: &Turn,
+        id: SessionId,
+        handle: Handle,
+        drop_will: bool,
+        expiry: Option<Duration>,
+    ) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if !session.connected || session.handle != handle {
+            return; // the late close of a connection that was taken over (2.1 b)
+        }
+        if let Some(expiry) = expiry.filter(|_| session.key.is_some()) {
+            session.set_expiry_micros(micros(expiry));
+        }
+        if drop_will && let Some(held) = &mut session.will {
+            held.state = WillState::Spent; // MQTT-3.14.4-3
+        }
+        self.disconnect(turn, id);
+    }
+
+    pub(crate) fn disconnect_overflowed(&mut self, turn: &Turn, id: SessionId) {
+        let Some(session) = self.sessions.get(id).filter(|s| s.connected && s.overflowed) else {
+            return;
+        };
+        let (handle, reason) = (session.handle, Reason::QueueFull);
+        self.effects.push_back(Effect::Closed { session: id, handle, reason });
+        self.disconnect(turn, id);
+    }
+
+    /// The connection is over; the session goes on for its expiry.
+    fn disconnect(&mut self, turn: &Turn, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let slot = session.slot();
+        detach(session);
+        if session.is_transient() {
+            return self.end(turn, id);
+        }
+        session.ends = session.end_after(turn.now);
+        self.release_will(turn, slot);
+        self.hand_over_waiting(turn, slot, None);
+        self.drop_qos0(slot);
+        self.update_durability(turn, slot);
+        self.arm(slot);
+    }
+
+    /// QoS 0 waited for room; without a connection it waits only if the policy says so.
+    fn drop_qos0(&mut self, slot: u32) {
+        let Some(session) = self.sessions.at(slot).filter(|s| !s.policy.queue_qos0) else { return };
+        let id = session.id;
+        let mut from = 0;
+        let unsent = |e: &Entry| e.qos == Qos::AtMostOnce;
+        while let Some(at) = self.sessions.at(slot).and_then(|s| s.queue.find_unsent(from, unsent))
+        {
+            from = at;
+            self.remove_entry(slot, at);
+            self.dropped(id, Reason::NoReceiver);
+        }
+    }
+
+    /// The session is over: subscriptions, queue and name go, its will is due.
+    pub(crate) fn end(&mut self, turn: &Turn, id: SessionId) {
+        let Some(mut session) = self.sessions.remove(id) else { return };
+        let slot = session.slot();
+        for held in session.subscriptions.as_slice() {
+            self.forget_subscription(slot, id, session.durable, *held);
+        }
+        self.queued_bytes -= session.queue.bytes();
+        for entry in session.queue.iter() {
+            self.hand_over_ended(turn, entry);
+            if session.durable {
+                self.journal.entry_gone(id, entry);
+            }
+        }
+        if session.durable {
+            if session.will.is_some() {
+                self.journal.will_gone(id);
+            }
+            self.journal.session_gone(id);
+        }
+        // MQTT-3.1.2-8: at the latest when the session ends.
+        let will = session.will.as_mut().and_then(|w| w.spend(turn.now, session.key.as_ref()));
+        self.due_wills.extend(will);
+        self.effects.push_back(Effect::Ended { session: id, key: session.key.take() });
+    }
+
+    /// Takes a subscription out of the index; its session forgets it itself.
+    pub(crate) fn forget_subscription(
+        &mut self,
+        slot: u32,
+        id: SessionId,
+        durable: bool,
+        held: Held,
+    ) {
+        if durable && let Some(text) = self.subscription_text(held) {
+            // The text lives in the index: copy it for the record.
+            let (share, filter) = (text.share.map(alloc::string::String::from), text.filter.into());
+            let filter: alloc::string::String = filter;
+            let text = FilterText { share: share.as_deref(), filter: &filter };
+            self.journal.subscription_gone(id, text);
+        }
+        self.subscribed -= 1;
+        if held.group == GroupId::NONE {
+            if let Some(filter) = self.subscriptions.get_mut(held.filter) {
+                filter.subscribers.remove(slot);
+            }
+        } else if self.groups.leave(held.group, slot)
+            && let Some(filter) = self.subscriptions.get_mut(held.filter)
+        {
+            filter.remove_group(held.group);
+        }
+        self.subscriptions.prune(held.filter);
+    }
+
+    /// The text of a subscription that a session holds.
+    pub(crate) fn subscription_text(&self, held: Held) -> Option<FilterText<'_>> {
+        if held.group != GroupId::NONE {
+            return group_text(&self.groups, &self.subscriptions, held.group);
+        }
+        let filter = self.subscriptions.get(held.filter)?.text.as_str();
+        Some(FilterText { share: None, filter })
+    }
+
+    /// What was shared to a session that ended goes to another member, as a new message; QoS 2
+    /// that may have been sent stays with who may have it (MQTT-4.8.2-5).
+    fn hand_over_ended(&mut self, turn: &Turn, entry: &Entry) {
+        let movable = entry.progress == Progress::Waiting || entry.qos != Qos::ExactlyOnce;
+        if entry.group == GroupId::NONE || !movable {
+            return;
+        }
+        if !self.share(turn, &entry.message, entry.group, None) {
+            self.effects.push_back(Effect::Dropped { session: None, reason: Reason::NoReceiver });
+        }
+    }
+
+    /// What was shared to this session and waits goes to another member: of `left`, the group that
+    /// it unsubscribed from, to anyone; of all groups, because its connection is over, to a
+    /// member that is connected. What was sent stays (MQTT-3.10.4-3).
+    pub(crate) fn hand_over_waiting(&mut self, turn: &Turn, slot: u32, left: Option<GroupId>) {
+        let mut from = 0;
+        let shared = |e: &Entry| e.group != GroupId::NONE && left.is_none_or(|g| g == e.group);
+        while let Some(at) = self.sessions.at(slot).and_then(|s| s.queue.find_unsent(from, shared))
+        {
+            from = at;
+            let Some(entry) = self.sessions.at(slot).and_then(|s| s.queue.get(at)) else { return };
+            let (message, group) = (entry.message.clone(), entry.group);
+            if left.is_none() && !self.has_other_connected(group, slot) {
+                from = at + 1;
+                continue;
+            }
+            let taken = self.share(turn, &message, group, Some(slot));
+            self.remove_entry(slot, at);
+            if !taken {
+                let (session, reason) = (None, Reason::NoReceiver);
+                self.effects.push_back(Effect::Dropped { session, reason });
+            }
+        }
+    }
+
+    fn has_other_connected(&self, group: GroupId, slot: u32) -> bool {
+        let members = self.groups.get(group).map_or(&[][..], |g| g.members.as_slice());
+        let connected = |slot: u32| self.sessions.at(slot).is_some_and(|s| s.connected);
+        members.iter().any(|member| member.slot != slot && connected(member.slot))
+    }
+
+    /// The connection is over without a goodbye: the will is due now or after its delay.
+    pub(crate) fn release_will(&mut self, turn: &Turn, slot: u32) {
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        let Some(held) = session.will.as_mut() else { return };
+        if held.state != WillState::Armed {
+            return;
+        }
+        if held.will.delay.is_zero() {
+            return self.spend_will(turn, slot);
+        }
+        held.state = WillState::Due(turn.now + held.will.delay);
+        if session.durable {
+            self.journal.will(turn, session.id, held);
+        }
+    }
+
+    /// Publishes the will with the next [`settle`](Self::settle).
+    pub(crate) fn spend_will(&mut self, turn: &Turn, slot: u32) {
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        let Some(held) = session.will.as_mut() else { return };
+        if let Some(message) = held.spend(turn.now, session.key.as_ref()) {
+            self.due_wills.push_back(message);
+            if session.durable {
+                self.journal.will(turn, session.id, held);
+            }
+        }
+    }
+
+    fn rearm_will(&mut self, turn: &Turn, slot: u32) {
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        if let Some(held) = session.will.as_mut()
+            && held.state != WillState::Armed
+        {
+            held.state = WillState::Armed;
+            if session.durable {
+                self.journal.will(turn, session.id, held);
+            }
+        }
+    }
+
+    fn replace_will(&mut self, turn: &Turn, slot: u32, will: Option<Will>) {
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        let had = session.will.is_some();
+        session.will = will.map(|will| Box::new(HeldWill::new(will)));
+        match &session.will {
+            Some(held) if session.durable => self.journal.will(turn, session.id, held),
+            None if session.durable && had => self.journal.will_gone(session.id),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn set_will(&mut self, turn: &Turn, id: SessionId, will: Option<Will>) {
+        if let Some(session) = self.sessions.get(id).filter(|s| s.connected) {
+            let slot = session.slot();
+            self.replace_will(turn, slot, will);
+        }
+    }
+
+    pub(crate) fn get_will(&mut self, ticket: Ticket, id: SessionId) {
+        let will = self.sessions.get(id).and_then(|s| s.will.as_ref()).map(|w| w.will.clone());
+        self.effects.push_back(Effect::WillValue { ticket, will });
+    }
+
+    /// The session's record after it was opened or closed; everything of it when it becomes
+    /// durable or ceases to be.
+    fn update_durability(&mut self, turn: &Turn, slot: u32) {
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        let was = session.durable;
+        session.durable = turn.durable && session.key.is_some() && !session.is_transient();
+        if session.durable {
+            self.journal.session(turn, session);
+        }
+        if was != session.durable {
+            self.journal_contents(turn, slot);
+        }
+    }
+
+    /// Writes, or deletes, the records of a session whose durability has changed.
+    fn journal_contents(&mut self, turn: &Turn, slot: u32) {
+        let Broker { sessions, journal, groups, subscriptions, .. } = self;
+        let Some(session) = sessions.at(slot) else { return };
+        let id = session.id;
+        if !session.durable {
+            journal.session_gone(id);
+        }
+        match &session.will {
+            Some(held) if session.durable => journal.will(turn, id, held),
+            Some(_) => journal.will_gone(id),
+            None => {}
+        }
+        for held in session.subscriptions.as_slice() {
+            let Some(filter) = subscriptions.get(held.filter) else { continue };
+            let group = groups.get(held.group);
+            let text = FilterText { share: group.map(|g| &*g.name), filter: filter.text.as_str() };
+            let members = group.map_or(&filter.subscribers, |g| &g.members);
+            match members.get(slot) {
+                Some(grant) if session.durable => journal.subscription(id, text, grant),
+                _ => journal.subscription_gone(id, text),
+            }
+        }
+        for entry in session.queue.iter() {
+            if session.durable {
+                let text = group_text(groups, subscriptions, entry.group);
+                journal.entry(turn, id, entry, text);
+            } else {
+                journal.entry_gone(id, entry);
+            }
+        }
+    }
+
+    /// The gateway stops: wills without delay of open connections are published; delayed ones
+    /// keep their deadline in the journal.
+    pub fn shutdown(&mut self, turn: &Turn) {
+        self.journal.begin();
+        let open: alloc::vec::Vec<u32> =
+            self.sessions.iter().filter(|s| s.connected).map(Session::slot).collect();
+        for slot in open {
+            let Some(session) = self.sessions.at(slot) else { continue };
+            let Some(held) = session.will.as_ref() else { continue };
+            if held.state != WillState::Armed {
+                continue;
+            }
+            // A session that ends with its connection has nothing that outlives the process.
+            if held.will.delay.is_zero() || session.is_transient() {
+                self.spend_will(turn, slot);
+            } else if session.durable {
+                let state = WillState::Due(turn.now + held.will.delay);
+                self.journal.will_in_state(turn, session.id, &held.will, state);
+            }
+        }
+        self.settle(turn);
+    }
+}
+
+/// The connection is over: its credit, its drain and its handle mean nothing any more.
+fn detach(session: &mut Session) {
+    session.connected = false;
+    session.overflowed = false;
+    (session.window, session.room) = (0, 0);
+    session.drain = None;
+    session.queue.land();
+}

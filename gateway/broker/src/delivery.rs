@@ -1,0 +1,391 @@
+//! A message travels to one session: at once if credit allows, through the queue if not.
+//!
+//! Credit is a window of unacknowledged QoS 1/2 deliveries and room in bytes. Whatever is not
+//! delivered at once waits in the session's FIFO within its bounds; retained messages of a
+//! SUBSCRIBE wait there outside them.
+
+use alloc::boxed::Box;
+use alloc::collections::BinaryHeap;
+use alloc::sync::Arc;
+
+use motegate_message::{Delivery, DeliveryId, Message, Qos, Reason, SessionId, Turn};
+
+use crate::journal::FilterText;
+use crate::queue::{Entry, Progress};
+use crate::session::{Drain, Session};
+use crate::shared::GroupId;
+use crate::{Broker, Effect, Overflow, QueuePolicy, Ticket};
+
+/// How one copy of a message must look.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing {
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) identifiers: Option<Arc<[u32]>>,
+    pub(crate) group: GroupId,
+    /// A retained message sent because of a SUBSCRIBE.
+    pub(crate) snapshot: bool,
+}
+
+impl Broker {
+    pub(crate) fn dropped(&mut self, session: SessionId, reason: Reason) {
+        self.effects.push_back(Effect::Dropped { session: Some(session), reason });
+    }
+
+    /// Delivers a copy, or queues it, or drops it as the session's policy says.
+    pub(crate) fn offer(&mut self, turn: &Turn, slot: u32, message: &Arc<Message>, out: Outgoing) {
+        let Some(session) = self.sessions.at(slot) else { return };
+        let id = session.id;
+        if session.takes_now(out.qos) {
+            return self.deliver_at_once(turn, slot, message, out);
+        }
+        let unwanted = out.qos == Qos::AtMostOnce
+            && !out.snapshot
+            && session.is_away()
+            && !session.policy.queue_qos0;
+        if unwanted {
+            return self.dropped(id, Reason::NoReceiver);
+        }
+        // Also an interval of 0: for those who can take it at once only (mqtt.md 2.14).
+        if message.is_expired(turn.now) {
+            return self.dropped(id, Reason::MessageExpired);
+        }
+        if out.snapshot {
+            // References only, but not without end: a client may repeat its SUBSCRIBE.
+            if session.queue.snapshots() >= self.config.max_retained_messages {
+                return self.dropped(id, Reason::QueueFull);
+            }
+        } else if !self.make_room(turn, slot, message, out.qos) {
+            return self.pump(turn, slot); // a drain may be over by what was dropped
+        }
+        self.enqueue(turn, slot, message, out, Progress::Waiting);
+        if self.queued_bytes > self.config.max_memory_queued as u64 {
+            self.cut_longest(turn);
+        }
+        self.pump(turn, slot);
+        self.arm(slot);
+    }
+
+    /// The path of nearly every message: nothing waits and there is credit.
+    fn deliver_at_once(&mut self, turn: &Turn, slot: u32, message: &Arc<Message>, out: Outgoing) {
+        let (qos, retain, identifiers) = (out.qos, out.retain, out.identifiers.clone());
+        let delivery_id = if qos == Qos::AtMostOnce {
+            self.next_delivery(turn, slot)
+        } else {
+            self.enqueue(turn, slot, message, out, Progress::Sent)
+        };
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        charge(session, message);
+        self.effects.push_back(Effect::Deliver {
+            session: session.id,
+            handle: session.handle,
+            delivery: Delivery {
+                id: delivery_id,
+                message: message.clone(),
+                qos,
+                retain,
+                again: false,
+                identifiers,
+            },
+        });
+    }
+
+    fn next_delivery(&mut self, turn: &Turn, slot: u32) -> DeliveryId {
+        let Some(session) = self.sessions.at_mut(slot) else { return DeliveryId(0) };
+        let id = session.next_delivery();
+        if session.durable && id.0 >= session.reserved {
+            self.journal.session(turn, session);
+        }
+        id
+    }
+
+    fn enqueue(
+        &mut self,
+        turn: &Turn,
+        slot: u32,
+        message: &Arc<Message>,
+        out: Outgoing,
+        progress: Progress,
+    ) -> DeliveryId {
+        let id = self.next_delivery(turn, slot);
+        let entry = Entry {
+            id,
+            message: message.clone(),
+            identifiers: out.identifiers,
+            group: out.group,
+            qos: out.qos,
+            retain: out.retain,
+            progress,
+            snapshot: out.snapshot,
+        };
+        let Some(session) = self.sessions.at_mut(slot) else { return id };
+        if session.durable {
+            let text = group_text(&self.groups, &self.subscriptions, entry.group);
+            self.journal.entry(turn, session.id, &entry, text);
+        }
+        let before = session.queue.bytes();
+        session.queue.push(entry);
+        self.queued_bytes += session.queue.bytes() - before;
+        id
+    }
+
+    /// Takes an entry out of a session's queue, its record and its bytes with it.
+    pub(crate) fn remove_entry(&mut self, slot: u32, index: usize) -> Option<Entry> {
+        let session = self.sessions.at_mut(slot)?;
+        let before = session.queue.bytes();
+        let entry = session.queue.remove(index)?;
+        self.queued_bytes -= before - session.queue.bytes();
+        if session.durable {
+            self.journal.entry_gone(session.id, &entry);
+        }
+        Some(entry)
+    }
+
+    /// Makes the queue fit one more message; `false` if that one is the one to drop.
+    fn make_room(&mut self, turn: &Turn, slot: u32, message: &Message, qos: Qos) -> bool {
+        self.purge_expired(turn, slot); // before counting (mqtt.md 2.14)
+        let size = message.size() as u64;
+        loop {
+            let Some(session) = self.sessions.at_mut(slot) else { return false };
+            let (id, queue, policy) = (session.id, &session.queue, session.policy);
+            let max_bytes = u64::from(policy.max_bytes);
+            if queue.waiting() < policy.max_messages && queue.bytes() + size <= max_bytes {
+                return true;
+            }
+            let reason = full_reason(session);
+            let victim = if size > max_bytes {
+                None
+            } else {
+                match policy.overflow {
+                    Overflow::DropNewest | Overflow::Disconnect => None,
+                    // What arrives at QoS 0 does not displace what was acknowledged.
+                    Overflow::DropOldest if qos == Qos::AtMostOnce && !queue.has_qos0() => None,
+                    Overflow::DropOldest => queue.oldest(),
+                    Overflow::LatestPerTopic => {
+                        let older = queue.find_waiting(0, |e| e.message.topic == message.topic);
+                        if let Some(older) = older {
+                            self.remove_entry(slot, older); // replaced, not lost
+                            continue;
+                        }
+                        queue.oldest()
+                    }
+                }
+            };
+            if policy.overflow == Overflow::Disconnect && session.connected && !session.overflowed {
+                session.overflowed = true;
+                self.overflowed.push_back(id);
+            }
+            self.dropped(id, reason);
+            let Some(victim) = victim else { return false };
+            self.remove_entry(slot, victim);
+        }
+    }
+
+    /// Drops what waited too long.
+    pub(crate) fn purge_expired(&mut self, turn: &Turn, slot: u32) {
+        let Some(session) = self.sessions.at(slot) else { return };
+        if session.queue.next_expiry() > turn.now {
+            return;
+        }
+        let id = session.id;
+        let mut from = 0;
+        while let Some(at) =
+            self.sessions.at(slot).and_then(|s| s.queue.find_expired(from, turn.now))
+        {
+            from = at;
+            self.remove_entry(slot, at);
+            self.dropped(id, Reason::MessageExpired);
+        }
+        if let Some(session) = self.sessions.at_mut(slot) {
+            session.queue.refresh_expiry();
+        }
+    }
+
+    /// All queues together are too big: the longest give up their oldest, down to a little below
+    /// the limit, so that the next message does not search again.
+    fn cut_longest(&mut self, turn: &Turn) {
+        let limit = self.config.max_memory_queued as u64;
+        let target = limit - limit / 16;
+        let mut by_size: BinaryHeap<(u64, u32)> = self
+            .sessions
+            .iter()
+            .filter(|s| s.queue.bytes() > 0)
+            .map(|s| (s.queue.bytes(), s.slot()))
+            .collect();
+        while self.queued_bytes > target {
+            let Some((_, slot)) = by_size.pop() else { return };
+            let next = by_size.peek().map_or(0, |(bytes, _)| *bytes);
+            while let Some(session) = self.sessions.at(slot) {
+                let (id, bytes) = (session.id, session.queue.bytes());
+                if bytes < next || self.queued_bytes <= target {
+                    by_size.push((bytes, slot));
+                    break;
+                }
+                let Some(oldest) = session.queue.oldest() else { break };
+                self.remove_entry(slot, oldest);
+                self.dropped(id, Reason::QueueFull);
+            }
+            self.pump(turn, slot);
+        }
+    }
+
+    /// Delivers what credit allows, in order; ends a drain that is done.
+    pub(crate) fn pump(&mut self, turn: &Turn, slot: u32) {
+        loop {
+            let Some(session) = self.sessions.at_mut(slot) else { return };
+            if !session.connected {
+                return;
+            }
+            let at = session.queue.flying();
+            let Some(entry) = session.queue.get(at) else { break };
+            if session.drain.as_ref().is_some_and(|drain| entry.id > drain.upto) {
+                break;
+            }
+            if entry.is_expired(turn.now) {
+                let id = session.id;
+                self.remove_entry(slot, at);
+                self.dropped(id, Reason::MessageExpired);
+                continue;
+            }
+            if !session.has_credit(entry.qos) {
+                break;
+            }
+            self.deliver_queued(slot, at);
+        }
+        self.end_drain(slot);
+    }
+
+    fn deliver_queued(&mut self, slot: u32, at: usize) {
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        let Some(entry) = session.queue.get(at).cloned() else { return };
+        charge(session, &entry.message);
+        let (session_id, handle) = (session.id, session.handle);
+        if entry.qos == Qos::AtMostOnce {
+            self.remove_entry(slot, at);
+        } else {
+            let before = session.queue.bytes();
+            session.queue.take_off();
+            self.queued_bytes -= before - session.queue.bytes();
+        }
+        self.effects.push_back(Effect::Deliver {
+            session: session_id,
+            handle,
+            delivery: Delivery {
+                id: entry.id,
+                message: entry.message,
+                qos: entry.qos,
+                retain: entry.retain,
+                again: entry.progress == Progress::Sent,
+                identifiers: entry.identifiers,
+            },
+        });
+    }
+
+    /// A drain is over when everything queued at its start has left and been acknowledged.
+    fn end_drain(&mut self, slot: u32) {
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        let Some(drain) = &session.drain else { return };
+        if session.queue.get(0).is_some_and(|first| first.id <= drain.upto) {
+            return;
+        }
+        let effect =
+            Effect::Drained { ticket: drain.ticket, session: session.id, handle: session.handle };
+        session.drain = None;
+        (session.window, session.room) = (0, 0);
+        self.effects.push_back(effect);
+    }
+
+    pub(crate) fn ack(&mut self, turn: &Turn, session: SessionId, delivery: DeliveryId) {
+        let Some(session) = self.sessions.get(session) else { return };
+        let slot = session.slot();
+        let Some(at) = session.queue.find_started(delivery) else { return };
+        self.remove_entry(slot, at);
+        self.pump(turn, slot);
+    }
+
+    pub(crate) fn credit(&mut self, turn: &Turn, session: SessionId, window: u16, room: u32) {
+        let Some(session) = self.sessions.get_mut(session) else { return };
+        if !session.connected {
+            return;
+        }
+        let slot = session.slot();
+        (session.window, session.room) = (window, room);
+        if session.durable && window > session.journaled_window {
+            self.journal.session(turn, session);
+        }
+        self.pump(turn, slot);
+    }
+
+    pub(crate) fn drain(
+        &mut self,
+        turn: &Turn,
+        ticket: Ticket,
+        session: SessionId,
+        window: u16,
+        room: u32,
+    ) {
+        let Some(session) = self.sessions.get_mut(session) else { return };
+        if !session.connected {
+            return;
+        }
+        if let Some(drain) = &mut session.drain {
+            drain.ticket = ticket;
+            return;
+        }
+        let upto = DeliveryId(session.delivery_mark() - 1);
+        session.drain = Some(Box::new(Drain { ticket, upto }));
+        let id = session.id;
+        self.credit(turn, id, window, room);
+    }
+
+    /// New bounds; what no longer fits is dropped from the end that the policy names.
+    pub(crate) fn bound(&mut self, turn: &Turn, session: SessionId, policy: QueuePolicy) {
+        let Some(session) = self.sessions.get_mut(session) else { return };
+        let (id, slot) = (session.id, session.slot());
+        session.policy = policy;
+        if session.durable {
+            self.journal.session(turn, session);
+        }
+        self.purge_expired(turn, slot);
+        loop {
+            let Some(session) = self.sessions.at(slot) else { return };
+            let queue = &session.queue;
+            if queue.waiting() <= policy.max_messages
+                && queue.bytes() <= u64::from(policy.max_bytes)
+            {
+                break;
+            }
+            let victim = match policy.overflow {
+                Overflow::DropOldest | Overflow::LatestPerTopic => queue.oldest(),
+                Overflow::DropNewest | Overflow::Disconnect => queue.newest(),
+            };
+            let reason = full_reason(session);
+            let Some(victim) = victim else { break };
+            self.remove_entry(slot, victim);
+            self.dropped(id, reason);
+        }
+        self.pump(turn, slot);
+        self.arm(slot);
+    }
+}
+
+/// While some room is left a delivery may exceed it.
+fn charge(session: &mut Session, message: &Message) {
+    let size = u32::try_from(message.size()).unwrap_or(u32::MAX);
+    session.room = session.room.saturating_sub(size);
+}
+
+fn full_reason(session: &Session) -> Reason {
+    if session.connected && session.is_away() { Reason::SleepQueueFull } else { Reason::QueueFull }
+}
+
+/// What the journal calls a group.
+pub(crate) fn group_text<'a>(
+    groups: &'a crate::shared::Groups,
+    subscriptions: &'a crate::subscriptions::Subscriptions,
+    group: GroupId,
+) -> Option<FilterText<'a>> {
+    let group = groups.get(group)?;
+    let filter = subscriptions.get(group.filter)?.text.as_str();
+    Some(FilterText { share: Some(&group.name), filter })
+}

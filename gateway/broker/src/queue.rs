@@ -1,0 +1,318 @@
+//! What is on its way to one session: one FIFO in the order of [`DeliveryId`]s.
+//!
+//! From the front: deliveries that are *flying* (made on this connection, not acknowledged), then
+//! others that were *started* on an earlier one and must go again, then those that *wait*. Only
+//! the last count against the session's bounds, retained messages of a SUBSCRIBE excepted.
+//! Nothing overtakes, QoS 0 neither (MQTT-4.6.0-6). An empty queue holds no memory.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+use motegate_message::{DeliveryId, Message, Qos};
+use motegate_timers::Instant;
+
+use crate::shared::GroupId;
+
+/// How far a delivery has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Not delivered yet: it expires, may be dropped and may move to another member of its group.
+    Waiting,
+    /// Restored from the journal of a connection that was open at the crash: perhaps delivered.
+    /// It neither expires nor moves at QoS 2 (MQTT-4.3.3-7), but is not called a repetition.
+    Perhaps,
+    /// Delivered and not acknowledged.
+    Sent,
+}
+
+/// One delivery that is not finished.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) id: DeliveryId,
+    pub(crate) message: Arc<Message>,
+    pub(crate) identifiers: Option<Arc<[u32]>>,
+    /// The group that it was shared out of.
+    pub(crate) group: GroupId,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) progress: Progress,
+    /// A retained message sent because of a SUBSCRIBE: outside the bounds.
+    pub(crate) snapshot: bool,
+}
+
+impl Entry {
+    fn counts(&self) -> bool {
+        self.progress == Progress::Waiting && !self.snapshot
+    }
+
+    /// Whether it can be dropped because its time is over.
+    pub(crate) fn is_expired(&self, now: Instant) -> bool {
+        self.progress == Progress::Waiting && self.message.is_expired(now)
+    }
+}
+
+/// A session's FIFO.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    entries: VecDeque<Entry>,
+    /// Bytes that count.
+    bytes: u64,
+    /// No waiting entry expires before this.
+    next_expiry: Instant,
+    /// Leading entries delivered on the present connection.
+    flying: u32,
+    /// Leading entries ever delivered; at least `flying`.
+    started: u32,
+    /// Entries that count.
+    waiting: u32,
+    /// Of these, at QoS 0.
+    waiting_qos0: u32,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Queue {
+            entries: VecDeque::new(),
+            bytes: 0,
+            next_expiry: Instant::FAR_FUTURE,
+            flying: 0,
+            started: 0,
+            waiting: 0,
+            waiting_qos0: 0,
+        }
+    }
+}
+
+impl Queue {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&Entry> {
+        self.entries.get(index)
+    }
+
+    /// Bytes that count against the bounds.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Entries that count against the bounds.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting
+    }
+
+    /// A lower bound of the first expiry among waiting entries.
+    pub(crate) fn next_expiry(&self) -> Instant {
+        self.next_expiry
+    }
+
+    /// Deliveries of this connection that are not acknowledged.
+    pub(crate) fn flying(&self) -> usize {
+        self.flying as usize
+    }
+
+    /// Deliveries of this and earlier connections that are not acknowledged.
+    pub(crate) fn started(&self) -> usize {
+        self.started as usize
+    }
+
+    /// Whether nothing is left to deliver on this connection.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.flying() == self.entries.len()
+    }
+
+    /// Retained messages of a SUBSCRIBE that still wait.
+    pub(crate) fn snapshots(&self) -> usize {
+        self.entries.len() - self.started() - self.waiting as usize
+    }
+
+    /// Appends an entry. A `Sent` one is flying, so everything before it must be.
+    pub(crate) fn push(&mut self, entry: Entry) {
+        match entry.progress {
+            Progress::Sent => {
+                self.flying += 1;
+                self.started += 1;
+            }
+            Progress::Perhaps => self.started += 1,
+            Progress::Waiting => {
+                let expires = entry.message.expires.unwrap_or(Instant::FAR_FUTURE);
+                self.next_expiry = self.next_expiry.min(expires);
+            }
+        }
+        if entry.counts() {
+            self.bytes += entry.message.size() as u64;
+            self.waiting += 1;
+            self.waiting_qos0 += u32::from(entry.qos == Qos::AtMostOnce);
+        }
+        self.entries.push_back(entry);
+    }
+
+    fn uncount(&mut self, index: usize) {
+        let Some(entry) = self.entries.get(index).filter(|e| e.counts()) else { return };
+        self.bytes -= entry.message.size() as u64;
+        self.waiting -= 1;
+        self.waiting_qos0 -= u32::from(entry.qos == Qos::AtMostOnce);
+    }
+
+    /// Takes an entry out.
+    pub(crate) fn remove(&mut self, index: usize) -> Option<Entry> {
+        self.uncount(index);
+        let entry = self.entries.remove(index)?;
+        self.flying -= u32::from(index < self.flying());
+        self.started -= u32::from(index < self.started());
+        self.give_back();
+        Some(entry)
+    }
+
+    fn give_back(&mut self) {
+        let (len, capacity) = (self.entries.len(), self.entries.capacity());
+        if len == 0 {
+            *self = Queue::default();
+        } else if capacity > 64 && len < capacity / 4 {
+            self.entries.shrink_to(len * 2);
+        }
+    }
+
+    /// The entry after the flying ones takes off: it is delivered now.
+    pub(crate) fn take_off(&mut self) {
+        let index = self.flying();
+        self.uncount(index);
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.progress = Progress::Sent;
+            self.flying += 1;
+            self.started = self.started.max(self.flying);
+        }
+    }
+
+    /// The connection is over: what was flying must go again on the next.
+    pub(crate) fn land(&mut self) {
+        self.flying = 0;
+    }
+
+    /// Where the started delivery of this id is.
+    pub(crate) fn find_started(&self, id: DeliveryId) -> Option<usize> {
+        let index = self.entries.binary_search_by_key(&id, |e| e.id).ok()?;
+        (index < self.started()).then_some(index)
+    }
+
+    /// The first entry at or after `from` that counts and satisfies `wanted`.
+    pub(crate) fn find_waiting(
+        &self,
+        from: usize,
+        wanted: impl Fn(&Entry) -> bool,
+    ) -> Option<usize> {
+        let from = from.max(self.started());
+        let tail = self.entries.iter().enumerate().skip(from);
+        tail.filter(|(_, e)| e.counts()).find(|(_, e)| wanted(e)).map(|(at, _)| at)
+    }
+
+    /// What a full queue gives up first: its oldest QoS 0 message, else its oldest.
+    pub(crate) fn oldest(&self) -> Option<usize> {
+        let qos0 = |e: &Entry| self.waiting_qos0 == 0 || e.qos == Qos::AtMostOnce;
+        self.find_waiting(0, qos0)
+    }
+
+    /// Whether some QoS 0 message waits.
+    pub(crate) fn has_qos0(&self) -> bool {
+        self.waiting_qos0 > 0
+    }
+
+    /// The last entry that counts.
+    pub(crate) fn newest(&self) -> Option<usize> {
+        let tail = self.entries.iter().enumerate().skip(self.started());
+        tail.rev().find(|(_, e)| e.counts()).map(|(at, _)| at)
+    }
+
+    /// The first waiting entry at or after `from` whose time is over.
+    pub(crate) fn find_expired(&self, from: usize, now: Instant) -> Option<usize> {
+        let from = from.max(self.started());
+        let mut tail = self.entries.iter().enumerate().skip(from);
+        tail.find(|(_, e)| e.is_expired(now)).map(|(at, _)| at)
+    }
+
+    /// The first entry at or after `from` that is not started and satisfies `wanted`, retained
+    /// messages of a SUBSCRIBE included.
+    pub(crate) fn find_unsent(
+        &self,
+        from: usize,
+        wanted: impl Fn(&Entry) -> bool,
+    ) -> Option<usize> {
+        let from = from.max(self.started());
+        let mut tail = self.entries.iter().enumerate().skip(from);
+        tail.find(|(_, e)| wanted(e)).map(|(at, _)| at)
+    }
+
+    /// Looks again for the first expiry; called when what had expired is gone.
+    pub(crate) fn refresh_expiry(&mut self) {
+        let waiting = self.entries.iter().skip(self.started());
+        self.next_expiry =
+            waiting.filter_map(|e| e.message.expires).min().unwrap_or(Instant::FAR_FUTURE);
+    }
+
+    /// The id of the last delivery that was started.
+    pub(crate) fn last_started(&self) -> Option<DeliveryId> {
+        self.get(self.started().checked_sub(1)?).map(|e| e.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use motegate_message::TopicName;
+
+    fn entry(id: u64, qos: Qos) -> Entry {
+        let topic = TopicName::new("t").unwrap();
+        Entry {
+            id: DeliveryId(id),
+            message: Arc::new(Message::new(topic, Bytes::from_static(b"four"))),
+            identifiers: None,
+            group: GroupId::NONE,
+            qos,
+            retain: false,
+            progress: Progress::Waiting,
+            snapshot: false,
+        }
+    }
+
+    #[test]
+    fn counts_follow_every_step() {
+        let mut queue = Queue::default();
+        for id in 1..=4 {
+            queue.push(entry(id, if id == 3 { Qos::AtMostOnce } else { Qos::AtLeastOnce }));
+        }
+        queue.push(Entry { snapshot: true, ..entry(5, Qos::AtMostOnce) });
+        assert_eq!((queue.waiting(), queue.bytes(), queue.snapshots()), (4, 20, 1));
+        queue.take_off();
+        assert_eq!((queue.waiting(), queue.flying(), queue.started()), (3, 1, 1));
+        assert_eq!(queue.oldest(), Some(2), "QoS 0 first");
+        queue.remove(2);
+        assert_eq!(queue.oldest(), Some(1));
+        assert_eq!(queue.newest(), Some(2));
+        queue.land();
+        assert_eq!((queue.flying(), queue.started()), (0, 1));
+        assert_eq!(queue.find_started(DeliveryId(1)), Some(0));
+        assert_eq!(queue.find_started(DeliveryId(2)), None);
+        while queue.remove(0).is_some() {}
+        assert_eq!((queue.waiting(), queue.bytes(), queue.started()), (0, 0, 0));
+        assert_eq!(queue.entries.capacity(), 0);
+    }
+
+    #[test]
+    fn a_drained_queue_gives_memory_back() {
+        let mut queue = Queue::default();
+        for id in 0..1_000 {
+            queue.push(entry(id, Qos::AtLeastOnce));
+        }
+        for _ in 0..990 {
+            queue.remove(0);
+        }
+        assert!(queue.entries.capacity() <= 128, "{}", queue.entries.capacity());
+    }
+
+    #[test]
+    fn an_entry_is_forty_bytes() {
+        assert_eq!(size_of::<Entry>(), 40);
+    }
+}

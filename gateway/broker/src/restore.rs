@@ -1,0 +1,316 @@
+//! The journal is read back: records in any order first ([`Broker::restore`]), then everything is
+//! linked ([`Broker::restored`]).
+//!
+//! Sessions keep their [`SessionId`]s, deliveries their [`DeliveryId`]s and their order. An open
+//! connection counts as closed at the restart (`protocols/mqtt.md` 2.2): its session's expiry and
+//! its will's delay start then. What was in flight for a session that was offline goes out with
+//! `again` set; for a connection that was open at the crash nothing says what was delivered, so
+//! the first `window` deliveries neither expire nor move at QoS 2 but come with `again` unset.
+//! An endpoint that journals packet identifiers by delivery id knows better.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use hashbrown::HashMap;
+use motegate_message::journal::{Reader, owner};
+use motegate_message::{
+    DeliveryId, Message, Qos, SessionId, SessionKey, SubscriptionFilter, TopicFilter, Turn, Wall,
+    Will,
+};
+use motegate_timers::Instant;
+
+use crate::journal::{FORMAT, kind};
+use crate::queue::{Entry, Progress};
+use crate::session::Session;
+use crate::shared::GroupId;
+use crate::subscriptions::Grant;
+use crate::will::{HeldWill, WillState};
+use crate::{Broker, Overflow, QueuePolicy};
+
+#[derive(Debug)]
+struct SavedSession {
+    session: Session,
+    connected: bool,
+    started: u64,
+}
+
+#[derive(Debug)]
+struct SavedEntry {
+    message: u64,
+    qos: Qos,
+    retain: bool,
+    snapshot: bool,
+    group: Option<SubscriptionFilter>,
+    identifiers: Vec<u32>,
+}
+
+/// Records of an earlier life, by owner.
+#[derive(Debug, Default)]
+pub(crate) struct Restoring {
+    sessions: BTreeMap<SessionId, SavedSession>,
+    subscriptions: Vec<(SessionId, SubscriptionFilter, Grant, Vec<u8>)>,
+    entries: BTreeMap<(SessionId, DeliveryId), SavedEntry>,
+    messages: HashMap<u64, Arc<Message>>,
+    wills: Vec<(SessionId, HeldWill)>,
+    generation_mark: u32,
+    message_mark: u64,
+}
+
+impl Broker {
+    /// One record of an earlier life, before anything else is handled; `false` when it is damaged.
+    pub fn restore(&mut self, turn: &Turn, key: &[u8], value: &[u8]) -> bool {
+        self.restore_record(turn, key, value).is_some()
+    }
+
+    fn restore_record(&mut self, turn: &Turn, key: &[u8], value: &[u8]) -> Option<()> {
+        let (mut key_in, mut input) = (Reader::new(key), Reader::new(value));
+        if key_in.u8()? != owner::BROKER {
+            return None;
+        }
+        let kind = key_in.u8()?;
+        let state = self.restoring.get_or_insert_default();
+        match kind {
+            kind::MESSAGE => {
+                let number = key_in.u64().filter(|_| key_in.is_empty())?;
+                let message = Message::decode(turn, &mut input).filter(|_| input.is_empty())?;
+                state.messages.insert(number, Arc::new(message));
+                state.message_mark = state.message_mark.max(number.saturating_add(1));
+                return Some(());
+            }
+            kind::RETAINED => {
+                let message = Message::decode(turn, &mut input).filter(|_| input.is_empty())?;
+                if message.topic.as_str().as_bytes() != key_in.tail() {
+                    return None;
+                }
+                self.retained.set(&Arc::new(message));
+                return Some(());
+            }
+            _ => {}
+        }
+        if input.u8()? != FORMAT {
+            return None;
+        }
+        match kind {
+            kind::MARKS if key_in.is_empty() => {
+                let generation = u32::try_from(input.u64()?).ok()?;
+                let message = input.u64().filter(|_| input.is_empty())?;
+                state.generation_mark = state.generation_mark.max(generation);
+                state.message_mark = state.message_mark.max(message);
+            }
+            kind::SESSION => {
+                let id = read_id(&mut key_in).filter(|_| key_in.is_empty())?;
+                let saved = read_session(turn, id, &mut input).filter(|_| input.is_empty())?;
+                state.sessions.insert(id, saved);
+            }
+            kind::SUBSCRIPTION => {
+                let id = read_id(&mut key_in)?;
+                let filter = read_filter(&mut key_in)?;
+                let grant = read_grant(&mut input).filter(|_| input.is_empty())?;
+                state.subscriptions.push((id, filter, grant, key.to_vec()));
+            }
+            kind::ENTRY => {
+                let id = read_id(&mut key_in)?;
+                let delivery = DeliveryId(key_in.u64().filter(|_| key_in.is_empty())?);
+                state.entries.insert((id, delivery), read_entry(&mut input)?);
+            }
+            kind::WILL => {
+                let id = read_id(&mut key_in).filter(|_| key_in.is_empty())?;
+                let held = read_will(turn, &mut input).filter(|_| input.is_empty())?;
+                state.wills.push((id, held));
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// After the last `restore`: open connections count as closed now.
+    pub fn restored(&mut self, turn: &Turn) {
+        self.journal.begin();
+        let Some(state) = self.restoring.take() else { return };
+        let mut state = *state;
+        let mut open = Vec::new();
+        let mut started = HashMap::new();
+        for (id, saved) in core::mem::take(&mut state.sessions) {
+            state.generation_mark = state.generation_mark.max(id.generation().saturating_add(1));
+            let window = saved.session.journaled_window;
+            let slot = saved.session.slot();
+            if self.sessions.restore(saved.session) {
+                started.insert(id, (saved.started, if saved.connected { window } else { 0 }));
+                open.extend(saved.connected.then_some(slot));
+            }
+        }
+        self.journal.restore_marks(state.generation_mark, state.message_mark);
+        self.sessions.restored(self.journal.generation_mark());
+        for (id, held) in state.wills {
+            match self.sessions.get_mut(id) {
+                Some(session) => session.will = Some(alloc::boxed::Box::new(held)),
+                None => self.journal.will_gone(id),
+            }
+        }
+        for (id, filter, grant, key) in state.subscriptions {
+            let Some(slot) = self.sessions.get(id).map(Session::slot) else {
+                self.journal.orphan(key);
+                continue;
+            };
+            let held = self.find_held(&filter).unwrap_or_else(|| self.add_filter(&filter));
+            self.link(slot, held, grant);
+        }
+        self.restore_entries(state.entries, &state.messages, &mut started);
+        for (number, message) in state.messages {
+            if Arc::strong_count(&message) == 1 {
+                self.journal.message_gone(number); // no queue needs it
+            }
+        }
+        self.close_restored(turn, &open);
+    }
+
+    fn restore_entries(
+        &mut self,
+        entries: BTreeMap<(SessionId, DeliveryId), SavedEntry>,
+        messages: &HashMap<u64, Arc<Message>>,
+        started: &mut HashMap<SessionId, (u64, u16)>,
+    ) {
+        for ((id, delivery), saved) in entries {
+            let message = messages.get(&saved.message);
+            let (Some(message), Some((upto, window))) = (message, started.get_mut(&id)) else {
+                self.journal.orphan(crate::journal::entry_key(id, delivery));
+                continue;
+            };
+            let progress = if delivery.0 <= *upto {
+                *window = window.saturating_sub(1);
+                Progress::Sent
+            } else if *window > 0 {
+                *window -= 1;
+                Progress::Perhaps
+            } else {
+                Progress::Waiting
+            };
+            let group = saved.group.and_then(|text| self.find_held(&text)).map(|held| held.group);
+            let Some(session) = self.sessions.get_mut(id) else { continue };
+            session.restore_mark(delivery.0.saturating_add(1));
+            self.journal.restore_message(message, saved.message);
+            let before = session.queue.bytes();
+            session.queue.push(Entry {
+                id: delivery,
+                message: message.clone(),
+                identifiers: self.identifiers.list(saved.identifiers.into_iter()),
+                group: group.unwrap_or(GroupId::NONE),
+                qos: saved.qos,
+                retain: saved.retain,
+                progress,
+                snapshot: saved.snapshot,
+            });
+            session.queue.land();
+            self.queued_bytes += session.queue.bytes() - before;
+        }
+    }
+
+    /// Wills and expiries of connections that were open start now.
+    fn close_restored(&mut self, turn: &Turn, open: &[u32]) {
+        for slot in open {
+            let Some(session) = self.sessions.at_mut(*slot) else { continue };
+            session.ends = session.end_after(turn.now);
+            self.release_will(turn, *slot);
+            if let Some(session) = self.sessions.at_mut(*slot)
+                && turn.durable
+            {
+                self.journal.session(turn, session);
+            }
+        }
+        let slots: Vec<u32> = self.sessions.iter().map(Session::slot).collect();
+        for slot in slots {
+            self.arm(slot);
+        }
+        self.settle(turn);
+    }
+}
+
+fn read_id(input: &mut Reader<'_>) -> Option<SessionId> {
+    // Slots are handed out from 0 up: a number past any real table is damage, not a size.
+    input.u64().map(SessionId::from_u64).filter(|id| id.slot() < MAX_SLOT)
+}
+
+/// 16 million sessions; more is a damaged record.
+const MAX_SLOT: usize = 1 << 24;
+
+fn read_session(turn: &Turn, id: SessionId, input: &mut Reader<'_>) -> Option<SavedSession> {
+    let key = input.option(Reader::str)?;
+    let key = match key {
+        Some(text) => Some(SessionKey::from_text(text)?),
+        None => None,
+    };
+    let connected = input.u8()? != 0;
+    let expiry = input.u64()?;
+    let ends = input.option(Reader::u64)?;
+    let reserved = input.u64()?;
+    let started = input.u64()?;
+    let window = input.u16()?;
+    let policy = QueuePolicy {
+        max_messages: u32::try_from(input.u64()?).ok()?,
+        max_bytes: u32::try_from(input.u64()?).ok()?,
+        overflow: match input.u8()? {
+            0 => Overflow::DropOldest,
+            1 => Overflow::DropNewest,
+            2 => Overflow::Disconnect,
+            3 => Overflow::LatestPerTopic,
+            _ => return None,
+        },
+        queue_qos0: input.u8()? != 0,
+    };
+    let mut session = Session::new(id, key, policy);
+    session.set_expiry_micros(expiry);
+    session.ends = ends.map_or(Instant::FAR_FUTURE, |ms| turn.from_wall(Wall::from_millis(ms)));
+    session.restore_mark(reserved);
+    session.reserved = reserved;
+    session.journaled_window = window;
+    session.durable = turn.durable;
+    Some(SavedSession { session, connected, started })
+}
+
+fn read_filter(input: &mut Reader<'_>) -> Option<SubscriptionFilter> {
+    let share = input.option(Reader::str)?.map(Arc::from);
+    let filter = core::str::from_utf8(input.tail()).ok()?;
+    Some(SubscriptionFilter { share, filter: TopicFilter::new(filter).ok()? })
+}
+
+fn read_grant(input: &mut Reader<'_>) -> Option<Grant> {
+    let flags = input.u8()?;
+    Some(Grant {
+        qos: Qos::from_bits(flags & 3)?,
+        no_local: flags & 4 != 0,
+        retain_as_published: flags & 8 != 0,
+        identifier: u32::try_from(input.u64()?).ok()?,
+    })
+}
+
+fn read_entry(input: &mut Reader<'_>) -> Option<SavedEntry> {
+    let message = input.u64()?;
+    let flags = input.u8()?;
+    let group = input.option(|input| {
+        let share = input.str()?.into();
+        let filter = TopicFilter::new(input.str()?).ok()?;
+        Some(SubscriptionFilter { share: Some(share), filter })
+    })?;
+    let mut identifiers = Vec::new();
+    while !input.is_empty() {
+        identifiers.push(u32::try_from(input.u64()?).ok()?);
+    }
+    let qos = Qos::from_bits(flags & 3)?;
+    let (retain, snapshot) = (flags & 4 != 0, flags & 8 != 0);
+    Some(SavedEntry { message, qos, retain, snapshot, group, identifiers })
+}
+
+fn read_will(turn: &Turn, input: &mut Reader<'_>) -> Option<HeldWill> {
+    let state = match input.u8()? {
+        0 => WillState::Armed,
+        1 => WillState::Spent,
+        2 => WillState::Due(turn.from_wall(Wall::from_millis(input.u64()?))),
+        _ => return None,
+    };
+    let expiry = input.option(Reader::u64)?.map(Duration::from_micros);
+    let delay = Duration::from_micros(input.u64()?);
+    let message = Message::decode(turn, input)?;
+    Some(HeldWill { will: Will { message, expiry, delay }, state })
+}

@@ -1,0 +1,159 @@
+//! Groups of shared subscriptions (MQTT 5 §4.8.2): one copy goes to one member.
+//!
+//! A group is a share name and a filter. Members take turns: first those that can take the
+//! message now, then those that are connected, then those that queue it offline.
+
+use alloc::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::subscriptions::{FilterId, Subscriber, Subscribers};
+
+/// A group's number, never used twice while anything can still name it; 0 is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct GroupId(u32);
+
+impl GroupId {
+    /// No group: an ordinary subscription.
+    pub(crate) const NONE: GroupId = GroupId(0);
+}
+
+/// How well a member can take a message; the lowest is best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Readiness {
+    Ready,
+    Connected,
+    Offline,
+}
+
+/// One group.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) name: Arc<str>,
+    pub(crate) filter: FilterId,
+    pub(crate) members: Subscribers,
+    /// Whose turn it is.
+    turn: usize,
+}
+
+impl Group {
+    /// The member whose turn it is among the readiest; `except` is passed by.
+    pub(crate) fn pick(
+        &mut self,
+        except: Option<u32>,
+        readiness: impl Fn(u32) -> Readiness,
+    ) -> Option<Subscriber> {
+        let members = self.members.as_slice();
+        let count = members.len();
+        let mut best: Option<(Readiness, usize)> = None;
+        for step in 0..count {
+            let at = (self.turn + step) % count;
+            let slot = members[at].slot;
+            if except == Some(slot) {
+                continue;
+            }
+            let ready = readiness(slot);
+            if best.is_none_or(|(so_far, _)| ready < so_far) {
+                best = Some((ready, at));
+            }
+            if ready == Readiness::Ready {
+                break;
+            }
+        }
+        let (_, at) = best?;
+        self.turn = at + 1;
+        members.get(at).copied()
+    }
+}
+
+/// All groups.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    groups: HashMap<GroupId, Group>,
+    last: u32,
+}
+
+impl Groups {
+    pub(crate) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    pub(crate) fn add(&mut self, name: Arc<str>, filter: FilterId) -> GroupId {
+        loop {
+            self.last = self.last.wrapping_add(1);
+            let id = GroupId(self.last);
+            if id != GroupId::NONE && !self.groups.contains_key(&id) {
+                let group = Group { name, filter, members: Subscribers::None, turn: 0 };
+                self.groups.insert(id, group);
+                return id;
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: GroupId) -> Option<&mut Group> {
+        self.groups.get_mut(&id)
+    }
+
+    /// Takes a member out; whether the group went with it.
+    pub(crate) fn leave(&mut self, id: GroupId, slot: u32) -> bool {
+        let Some(group) = self.groups.get_mut(&id) else { return false };
+        group.members.remove(slot);
+        if !group.members.as_slice().is_empty() {
+            return false;
+        }
+        self.groups.remove(&id);
+        if self.groups.is_empty() {
+            self.groups = HashMap::new();
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subscriptions::Grant;
+    use alloc::vec::Vec;
+    use motegate_message::Qos;
+
+    fn group(slots: &[u32]) -> Group {
+        let mut members = Subscribers::None;
+        for slot in slots {
+            let grant = Grant {
+                identifier: 0,
+                qos: Qos::AtLeastOnce,
+                no_local: false,
+                retain_as_published: false,
+            };
+            members.set(Subscriber { slot: *slot, grant });
+        }
+        Group { name: "g".into(), filter: FilterId::new(0), members, turn: 0 }
+    }
+
+    #[test]
+    fn members_take_turns() {
+        let mut group = group(&[1, 2, 3]);
+        let picks: Vec<u32> =
+            (0..6).filter_map(|_| group.pick(None, |_| Readiness::Ready)).map(|s| s.slot).collect();
+        assert_eq!(picks, [1, 2, 3, 1, 2, 3]);
+    }
+
+    #[test]
+    fn the_readiest_is_served_first() {
+        let mut group = group(&[1, 2, 3]);
+        let by_slot = |slot| match slot {
+            1 => Readiness::Offline,
+            2 => Readiness::Connected,
+            _ => Readiness::Ready,
+        };
+        assert_eq!(group.pick(None, by_slot).map(|s| s.slot), Some(3));
+        assert_eq!(group.pick(Some(3), by_slot).map(|s| s.slot), Some(2));
+        assert_eq!(group.pick(None, |_| Readiness::Offline).map(|s| s.slot), Some(3));
+        let mut alone = self::group(&[7]);
+        assert!(alone.pick(Some(7), |_| Readiness::Ready).is_none());
+    }
+}
