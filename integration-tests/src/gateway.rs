@@ -1,6 +1,6 @@
 //! The real `motegate` binary as a child process, on ports of its own.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,7 +9,8 @@ use crate::process::Process;
 /// A running gateway; dropped, it is killed.
 #[derive(Debug)]
 pub struct Gateway {
-    process: Process,
+    /// None once it was handed out.
+    process: Option<Process>,
     /// Where it speaks MQTT.
     pub mqtt: SocketAddr,
     /// Where it speaks MQTT-SN.
@@ -59,7 +60,7 @@ impl Gateway {
         let (Some(mqtt), Some(mqtt_sn), Some(coap)) = (mqtt, mqtt_sn, coap) else {
             panic!("the banner does not name three addresses\n{}", process.transcript());
         };
-        Gateway { process, mqtt, mqtt_sn, coap, directory: None }
+        Gateway { process: Some(process), mqtt, mqtt_sn, coap, directory: None }
     }
 
     /// `motegate run -c` with three anonymous loopback listeners, followed by `rest` of the file.
@@ -75,36 +76,52 @@ impl Gateway {
     /// # Panics
     /// As [`run`](Gateway::run).
     pub fn run_of(binary: &Path, rest: &str) -> Gateway {
-        let (mqtt, mqtt_sn, coap) = (free_tcp(), free_udp(), free_udp());
         let directory = scratch("gateway");
         let file = directory.join("motegate.yaml");
-        let listeners = [("mqtt", mqtt), ("mqttsn", mqtt_sn), ("coap", coap)]
-            .map(|(protocol, address)| {
-                format!("  - {{protocol: {protocol}, bind: \"{address}\", anonymous: true}}\n")
-            })
-            .concat();
+        let listeners = ["mqtt", "mqttsn", "coap"].map(|protocol| {
+            format!("  - {{protocol: {protocol}, bind: \"127.0.0.1:0\", anonymous: true}}\n")
+        });
+        let listeners = listeners.concat();
         let text = format!("version: 1\ndurability: none\nlisteners:\n{listeners}{rest}");
         std::fs::write(&file, text).expect("the scratch directory takes a file");
         let mut command = Command::new(binary);
         command.arg("run").arg("-c").arg(&file).current_dir(&directory);
         let mut process = Process::start(command);
+        let listening = ["mqtt", "mqtt-sn", "coap"].map(|protocol| {
+            let line = process.wait_for("line of a listener", |line| {
+                line.contains(r#""message":"listening""#)
+                    && line.contains(&format!(r#""proto":"{protocol}""#))
+            });
+            let address = line.split(r#""addr":""#).nth(1).and_then(|rest| rest.split('"').next());
+            address.and_then(|address| address.parse().ok()).expect("the line names an address")
+        });
         process.wait_for_text("ready");
-        Gateway { process, mqtt, mqtt_sn, coap, directory: Some(directory) }
+        let [mqtt, mqtt_sn, coap] = listening;
+        Gateway { process: Some(process), mqtt, mqtt_sn, coap, directory: Some(directory) }
     }
 
     /// The process id.
     pub fn id(&self) -> u32 {
-        self.process.id()
+        self.running().id()
     }
 
     /// The process, for signals and for what it prints.
     pub fn process(&mut self) -> &mut Process {
-        &mut self.process
+        self.process.as_mut().expect("the gateway was not handed out")
+    }
+
+    /// The process alone, to wait for its end.
+    pub fn into_process(mut self) -> Process {
+        self.process.take().expect("the gateway was not handed out")
     }
 
     /// `coap://ADDRESS/mqtt/TOPIC`.
     pub fn coap_url(&self, topic: &str) -> String {
         format!("coap://{}/mqtt/{topic}", self.coap)
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("the gateway was not handed out")
     }
 }
 
@@ -143,14 +160,4 @@ pub fn scratch(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("motegate-{name}-{}-{next}", std::process::id()));
     std::fs::create_dir_all(&path).expect("the temporary folder takes a directory");
     path
-}
-
-fn free_tcp() -> SocketAddr {
-    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    socket.local_addr().expect("a bound socket has an address")
-}
-
-fn free_udp() -> SocketAddr {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    socket.local_addr().expect("a bound socket has an address")
 }

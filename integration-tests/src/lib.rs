@@ -10,4 +10,5 @@ pub mod peer;
 pub mod process;
 pub mod readme;
 pub mod relay;
+pub mod sim;
 pub mod wire;

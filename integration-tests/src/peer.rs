@@ -21,9 +21,12 @@ pub fn repository() -> PathBuf {
 /// If it is not installed.
 pub fn program(name: &str, package: &str) -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    let found =
+        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
     let Some(found) = found else {
-        panic!("{name} is not installed; ./integration-tests/run installs it, or: apt-get install {package}");
+        panic!(
+            "{name} is not installed; ./integration-tests/run installs it, or: apt-get install {package}"
+        );
     };
     line_buffered(&found)
 }
@@ -34,7 +37,11 @@ pub fn program(name: &str, package: &str) -> Command {
 /// If it is not there.
 pub fn from_venv(name: &str) -> Command {
     let found = repository().join("target/peers/venv/bin").join(name);
-    assert!(found.is_file(), "{} is missing; install it with: ./integration-tests/run", found.display());
+    assert!(
+        found.is_file(),
+        "{} is missing; install it with: ./integration-tests/run",
+        found.display()
+    );
     let mut command = line_buffered(&found);
     command.env("PYTHONUNBUFFERED", "1");
     command

@@ -154,7 +154,8 @@ impl Process {
     /// # Panics
     /// If `kill` fails.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
+        let status =
+            Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
         assert!(status.is_ok_and(|status| status.success()), "kill -{name} {}", self.id());
     }
 

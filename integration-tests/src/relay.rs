@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gateway::scratch;
@@ -75,7 +75,8 @@ impl Relay {
         for (line, bytes) in lines.iter().zip(&sent) {
             let mut columns = line.split('\t');
             let protocols = columns.next().unwrap_or_default();
-            let marks: Vec<&str> = columns.by_ref().take(2).filter(|mark| !mark.is_empty()).collect();
+            let marks: Vec<&str> =
+                columns.by_ref().take(2).filter(|mark| !mark.is_empty()).collect();
             assert!(protocols.contains(protocol), "not {protocol}: {line}: {bytes:02x?}");
             assert!(marks.is_empty(), "marked as malformed: {line}: {bytes:02x?}");
         }

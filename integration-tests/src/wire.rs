@@ -72,7 +72,8 @@ impl Wire {
     /// # Panics
     /// If the gateway closes or the deadline passes first.
     pub fn packet(&mut self) -> Vec<u8> {
-        self.try_packet().unwrap_or_else(|end| panic!("{end} instead of a packet\n{}", self.story()))
+        self.try_packet()
+            .unwrap_or_else(|end| panic!("{end} instead of a packet\n{}", self.story()))
     }
 
     /// Reads a packet and insists that it is `wanted`.

@@ -13,7 +13,13 @@ const EDGES: [(&str, &[&str]); 10] = [
     ("motegate-config", &["motegate-core", "motegate-mapping"]),
     (
         "motegate-core",
-        &["motegate-mqtt-sn", "motegate-coap", "motegate-mqtt", "motegate-broker", "motegate-mapping"],
+        &[
+            "motegate-mqtt-sn",
+            "motegate-coap",
+            "motegate-mqtt",
+            "motegate-broker",
+            "motegate-mapping",
+        ],
     ),
     ("motegate-mqtt-sn", &[]),
     ("motegate-coap", &[]),
@@ -60,7 +66,8 @@ fn crates_import_only_what_the_architecture_draws() {
         };
         for dependency in normal_dependencies(package) {
             let ours = dependency == "motegate" || dependency.starts_with("motegate-");
-            let common = COMMON.contains(&dependency.as_str()) && package.name.as_str() != "motegate-timers";
+            let common =
+                COMMON.contains(&dependency.as_str()) && package.name.as_str() != "motegate-timers";
             if ours && !common && !drawn.contains(&dependency.as_str()) {
                 wrong.push(format!("{} → {dependency}", package.name));
             }
@@ -74,8 +81,11 @@ fn only_one_crate_knows_each_reserved_library() {
     let mut wrong = Vec::new();
     for package in packages(&metadata()) {
         for dependency in normal_dependencies(package) {
-            let owner = RESERVED.iter().find(|(name, _)| *name == dependency).map(|(_, owner)| *owner);
-            if owner.is_some_and(|owner| owner != package.name.as_str() && package.name.as_str() != TESTS) {
+            let owner =
+                RESERVED.iter().find(|(name, _)| *name == dependency).map(|(_, owner)| *owner);
+            if owner.is_some_and(|owner| {
+                owner != package.name.as_str() && package.name.as_str() != TESTS
+            }) {
                 wrong.push(format!("{} → {dependency}", package.name));
             }
         }
@@ -86,15 +96,21 @@ fn only_one_crate_knows_each_reserved_library() {
 #[test]
 fn the_gateway_is_what_cargo_run_means() {
     let metadata = metadata();
-    let defaults: Vec<_> = metadata.workspace_default_packages().iter().map(|one| one.name.clone()).collect();
+    let defaults: Vec<_> =
+        metadata.workspace_default_packages().iter().map(|one| one.name.clone()).collect();
     assert_eq!(defaults.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["motegate"]);
 }
 
 #[test]
 fn every_crate_follows_the_lint_table() {
     for package in packages(&metadata()) {
-        let manifest = std::fs::read_to_string(&package.manifest_path).expect("a package has a manifest");
-        assert!(manifest.contains("[lints]\nworkspace = true"), "{} has lints of its own", package.name);
+        let manifest =
+            std::fs::read_to_string(&package.manifest_path).expect("a package has a manifest");
+        assert!(
+            manifest.contains("[lints]\nworkspace = true"),
+            "{} has lints of its own",
+            package.name
+        );
     }
 }
 
@@ -110,7 +126,8 @@ fn source_files_are_short() {
     let mut wrong = Vec::new();
     for file in files {
         let lines = std::fs::read_to_string(&file).expect("a source file is text").lines().count();
-        let name = file.strip_prefix(&root).expect("found under the root").to_string_lossy().into_owned();
+        let name =
+            file.strip_prefix(&root).expect("found under the root").to_string_lossy().into_owned();
         let explained = codemap.contains(&name);
         if lines > MOST || (lines > USUAL && !explained) {
             wrong.push(format!("{name}: {lines} lines"));

@@ -52,7 +52,10 @@ fn an_mqtt_publish_is_heard_by_all() {
         for qos in 0..=2 {
             let payload = format!("{version}-{qos}");
             let sent = qos.to_string();
-            mosquitto_pub(&gateway, &["-V", version, "-q", &sent, "-t", "site/door", "-m", &payload]);
+            mosquitto_pub(
+                &gateway,
+                &["-V", version, "-q", &sent, "-t", "site/door", "-m", &payload],
+            );
             listeners.hear(&payload, qos);
         }
     }

@@ -67,7 +67,11 @@ fn non_confirmable_requests_get_non_confirmable_answers_and_qos_0() {
     answered(&coap(&["-N", "-m", "put", "-e", "open", &door]), "NON", "2.01");
     sub.wait_for_text("> site/door q0 r0 open");
     answered(&coap(&["-N", &door]), "NON", "2.05");
-    answered(&coap(&["-N", "-m", "post", "-e", "x", &gateway.coap_url("site/bell")]), "NON", "2.04");
+    answered(
+        &coap(&["-N", "-m", "post", "-e", "x", &gateway.coap_url("site/bell")]),
+        "NON",
+        "2.04",
+    );
     sub.wait_for_text("> site/bell q0 r0 x");
     answered(&coap(&["-N", "-m", "delete", &door]), "NON", "2.02");
 }
@@ -111,7 +115,9 @@ fn a_ping_is_answered_by_reset() {
     let gateway = Gateway::dev();
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback has a free port");
     socket.connect(gateway.coap).expect("the gateway has a loopback address");
-    socket.set_read_timeout(Some(motegate_tests::process::DEADLINE)).expect("a deadline is not zero");
+    socket
+        .set_read_timeout(Some(motegate_tests::process::DEADLINE))
+        .expect("a deadline is not zero");
     socket.send(&[0x40, 0, 0x12, 0x34]).expect("loopback takes a datagram");
     let mut answer = [0; 16];
     let length = socket.recv(&mut answer).expect("an answer");

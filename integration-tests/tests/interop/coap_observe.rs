@@ -6,8 +6,10 @@ use motegate_tests::process::Process;
 
 /// An observer that is registered when this returns, and the line of its first response.
 pub(crate) fn observer(gateway: &Gateway, topic: &str) -> (Process, String) {
-    let mut process = Process::start(coap_client(&["-v", "6", "-s", "60", "-w", &gateway.coap_url(topic)]));
-    let first = process.wait_for("registration", |line| line.contains("c:2.05") && line.contains("Observe:"));
+    let mut process =
+        Process::start(coap_client(&["-v", "6", "-s", "60", "-w", &gateway.coap_url(topic)]));
+    let first = process
+        .wait_for("registration", |line| line.contains("c:2.05") && line.contains("Observe:"));
     (process, first)
 }
 

@@ -9,8 +9,10 @@ const VERSIONS: [&str; 3] = ["mqttv31", "mqttv311", "mqttv5"];
 fn all_qos(publisher: &str, subscriber: &str) {
     let gateway = Gateway::dev();
     for granted in ["0", "1", "2"] {
-        let mut sub =
-            mosquitto_sub(&gateway, &["-V", subscriber, "-q", granted, "-t", "plant/+/temp", "-C", "3"]);
+        let mut sub = mosquitto_sub(
+            &gateway,
+            &["-V", subscriber, "-q", granted, "-t", "plant/+/temp", "-C", "3"],
+        );
         for published in ["0", "1", "2"] {
             let payload = format!("{publisher} {subscriber} {published}");
             mosquitto_pub(

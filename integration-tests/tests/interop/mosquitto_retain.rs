@@ -8,8 +8,12 @@ fn a_late_subscriber_gets_the_last_one_with_the_flag() {
     let gateway = Gateway::dev();
     for version in ["mqttv31", "mqttv311", "mqttv5"] {
         mosquitto_pub(&gateway, &["-V", version, "-r", "-q", "1", "-t", "site/door", "-m", "open"]);
-        mosquitto_pub(&gateway, &["-V", version, "-r", "-q", "1", "-t", "site/door", "-m", "closed"]);
-        let mut sub = mosquitto_sub(&gateway, &["-V", version, "-q", "2", "-t", "site/#", "-C", "2"]);
+        mosquitto_pub(
+            &gateway,
+            &["-V", version, "-r", "-q", "1", "-t", "site/door", "-m", "closed"],
+        );
+        let mut sub =
+            mosquitto_sub(&gateway, &["-V", version, "-q", "2", "-t", "site/#", "-C", "2"]);
         let first = sub.wait_for("retained message", |line| line.starts_with("> "));
         assert_eq!(first, "> site/door q1 r1 closed", "{version}");
         // Live, the flag is 0 again.

@@ -5,7 +5,8 @@ use motegate_tests::peer::{mosquitto, mosquitto_pub, mosquitto_sub};
 use motegate_tests::process::Process;
 
 fn with_will(gateway: &Gateway, version: &str, id: &str) -> Process {
-    let will = ["--will-topic", "wills/x", "--will-payload", "gone", "--will-qos", "1", "--will-retain"];
+    let will =
+        ["--will-topic", "wills/x", "--will-payload", "gone", "--will-qos", "1", "--will-retain"];
     let arguments = [&["-V", version, "-i", id, "-t", "nothing"], &will[..]].concat();
     let mut process = Process::start(mosquitto("mosquitto_sub", gateway, &arguments));
     process.wait_for_text("Subscribed (mid:");

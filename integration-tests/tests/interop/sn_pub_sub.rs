@@ -44,7 +44,8 @@ fn mqtt_sn_pub_at_each_qos() {
     let gateway = Gateway::dev();
     let mut sub = mosquitto_sub(&gateway, &["-q", "2", "-t", "sn/#", "-C", "3"]);
     for qos in ["0", "1", "2"] {
-        tool("mqtt_sn_pub", &gateway, &["-t", "sn/temp", "-m", "21.5", "-q", qos, "-i", "mote"]).succeed();
+        tool("mqtt_sn_pub", &gateway, &["-t", "sn/temp", "-m", "21.5", "-q", qos, "-i", "mote"])
+            .succeed();
         let got = sub.wait_for("message", |line| line.starts_with("> "));
         assert_eq!(got, format!("> sn/temp q{qos} r0 21.5"));
     }
@@ -56,7 +57,8 @@ fn mqtt_sn_sub_gets_what_mosquitto_pub_sends() {
     let gateway = Gateway::dev();
     for qos in ["0", "1"] {
         let id = format!("panel-{qos}");
-        let mut sub = tool("mqtt_sn_sub", &gateway, &["-t", "site/+/door", "-q", qos, "-i", &id, "-1", "-d"]);
+        let mut sub =
+            tool("mqtt_sn_sub", &gateway, &["-t", "site/+/door", "-q", qos, "-i", &id, "-1", "-d"]);
         sub.wait_for_text("SUBACK return code: 0");
         mosquitto_pub(&gateway, &["-q", "1", "-t", "site/a/door", "-m", "open"]);
         let lines = sub.succeed();
@@ -120,7 +122,10 @@ fn predefined_ids_are_topics_of_the_mapping() {
     let mut env = client(&gateway, "env-3");
     for qos in ["0", "1", "2"] {
         ask(&mut env, &format!("publish-id 1 {qos} 0 21"), "published");
-        assert_eq!(sub.wait_for("message", |line| line.starts_with("> ")), format!("> dev/env-3/up q{qos} r0 21"));
+        assert_eq!(
+            sub.wait_for("message", |line| line.starts_with("> ")),
+            format!("> dev/env-3/up q{qos} r0 21")
+        );
     }
     let mut legacy = client(&gateway, "legacy-7");
     ask(&mut legacy, "publish-id 10 1 0 old", "published");
@@ -161,8 +166,13 @@ fn a_will_is_kept_updated_and_sent() {
 fn a_lost_client_leaves_its_will() {
     let gateway = Gateway::dev();
     let mut sub = mosquitto_sub(&gateway, &["-q", "2", "-t", "wills/#"]);
-    let will = ["--will-topic", "wills/tool", "--will-payload", "gone", "--will-qos", "1", "-k", "1"];
-    let mut client = tool("mqtt_sn_sub", &gateway, &[&will[..], &["-t", "nothing", "-i", "mote", "-d"]].concat());
+    let will =
+        ["--will-topic", "wills/tool", "--will-payload", "gone", "--will-qos", "1", "-k", "1"];
+    let mut client = tool(
+        "mqtt_sn_sub",
+        &gateway,
+        &[&will[..], &["-t", "nothing", "-i", "mote", "-d"]].concat(),
+    );
     client.wait_for_text("SUBACK return code: 0");
     drop(client);
     assert_eq!(sub.wait_for("message", |line| line.starts_with("> ")), "> wills/tool q1 r0 gone");

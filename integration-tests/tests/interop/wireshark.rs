@@ -37,9 +37,19 @@ fn mqtt_sn_is_well_formed() {
     ask(&mut mote, "wake", "pingresp");
     ask(&mut mote, "disconnect", "disconnected");
     let read = relay.dissect("mqttsn", port).join("\n");
-    for name in ["Connect Ack", "Register", "Register Ack", "Subscribe Ack", "Publish Message", "Publish Ack",
-        "Publish Received", "Publish Complete", "Unsubscribe Ack", "Ping Response", "Disconnect"]
-    {
+    for name in [
+        "Connect Ack",
+        "Register",
+        "Register Ack",
+        "Subscribe Ack",
+        "Publish Message",
+        "Publish Ack",
+        "Publish Received",
+        "Publish Complete",
+        "Unsubscribe Ack",
+        "Ping Response",
+        "Disconnect",
+    ] {
         assert!(read.contains(name), "{name} is missing in\n{read}");
     }
 }
@@ -64,7 +74,9 @@ fn coap_is_well_formed() {
     }
     coap(&["-m", "delete", &door]);
     let read = relay.dissect("coap", port).join("\n");
-    for name in ["2.01 Created", "2.05 Content", "4.04 Not Found", "4.00 Bad Request", "2.02 Deleted"] {
+    for name in
+        ["2.01 Created", "2.05 Content", "4.04 Not Found", "4.00 Bad Request", "2.02 Deleted"]
+    {
         assert!(read.contains(name), "{name} is missing in\n{read}");
     }
 }
