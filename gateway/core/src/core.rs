@@ -1,53 +1,410 @@
 //! [`Core`]: the three endpoints, the mapping and the broker, composed by value.
+//!
+//! One mutation, then drain: `handle` gives the input to the endpoint that owns its wire, carries
+//! events to the broker and effects back until all are quiet, and closes the turn's batch of
+//! journal records. What a protocol's events and effects mean is in its own file (`mqtt.rs`,
+//! `sn.rs`, `coap.rs`).
 
+use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+use motegate_broker::{Broker, Effect, Handle, Request};
+use motegate_coap::endpoint::ObservationId;
 use motegate_mapping::Table;
-use motegate_message::{ConnectionId, DatagramQueue, Wall};
-use motegate_timers::Instant;
+use motegate_message::{
+    ConnectionId, DatagramQueue, Delivery, ListenerId, Peer, Reason, Record, Seq, SessionId, Turn,
+    Wall, journal,
+};
+use motegate_mqtt_sn::endpoint::ClientRef;
+use motegate_timers::{Instant, earliest};
 
-use crate::{Config, Input, Output, Stats};
+use crate::access::{Target, admits};
+use crate::backpressure::Backpressure;
+use crate::coap::Observation;
+use crate::mqtt::MqttClient;
+use crate::notice::{Notice, NoticeKind};
+use crate::pending::{Pending, PendingTable};
+use crate::rate::RateLimit;
+use crate::sn::SnClient;
+use crate::{Config, Input, Listener, Output, Protocol, Stats};
 
 /// One whole gateway.
 #[derive(Debug)]
-pub struct Core {}
+pub struct Core {
+    pub(crate) config: Config,
+    pub(crate) table: Arc<Table>,
+    pub(crate) broker: Broker,
+    pub(crate) mqtt: motegate_mqtt::Endpoint,
+    pub(crate) sn: motegate_mqtt_sn::endpoint::Endpoint,
+    pub(crate) coap: motegate_coap::Endpoint,
+    /// By `ConnectionId::slot`.
+    pub(crate) mqtt_clients: Vec<Option<MqttClient>>,
+    pub(crate) sn_clients: HashMap<ClientRef, SnClient>,
+    pub(crate) observations: HashMap<ObservationId, Observation>,
+    pub(crate) pending: PendingTable,
+    pub(crate) turn: Turn,
+    pub(crate) backpressure: Backpressure,
+    /// MQTT-SN publishes at QoS −1.
+    pub(crate) minus_one: RateLimit,
+    /// A wall clock that the journal proves to be behind counts on from here.
+    wall_floor: Option<(Instant, Wall)>,
+    batch: Vec<Record>,
+    outputs: VecDeque<Output>,
+    stats: Stats,
+}
 
-#[allow(unused_variables)]
 impl Core {
     /// A gateway with nothing connected. `seed` feeds everything random.
+    #[must_use]
     pub fn new(config: Config, table: Arc<Table>, seed: u64) -> Self {
-        todo!()
+        let turn = Turn {
+            now: Instant::ZERO,
+            wall: Wall::default(),
+            seq: Seq::NONE.next(),
+            durable: config.durable,
+        };
+        Core {
+            broker: Broker::new(config.broker),
+            mqtt: motegate_mqtt::Endpoint::new(config.mqtt.clone(), seed),
+            sn: motegate_mqtt_sn::endpoint::Endpoint::new(config.mqtt_sn.clone(), seed ^ 0x5e),
+            coap: motegate_coap::Endpoint::new(config.coap.clone(), seed ^ 0xc0),
+            backpressure: Backpressure::new(config.max_uncommitted_bytes),
+            minus_one: RateLimit::default(),
+            table,
+            config,
+            mqtt_clients: Vec::new(),
+            sn_clients: HashMap::new(),
+            observations: HashMap::new(),
+            pending: PendingTable::default(),
+            turn,
+            wall_floor: None,
+            batch: Vec::new(),
+            outputs: VecDeque::new(),
+            stats: Stats::default(),
+        }
     }
+
     /// Rebuilds what a journal holds, before anything else is handled: every live key with its
-    /// value, in any order. Returns how many records were damaged.
+    /// value, in any order. Returns how many records were damaged or belong to nobody.
     pub fn restore<'a>(
         &mut self,
         now: Instant,
         wall: Wall,
-        records: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        records: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     ) -> usize {
-        0
+        self.turn.now = now;
+        // Where the wall clock is behind the last record (a board that boots without one), no
+        // time has passed.
+        let last = records.clone().filter_map(last_wall).max().unwrap_or_default();
+        self.turn.wall = wall.max(last);
+        self.wall_floor = (last > wall).then_some((now, last));
+        let mut damaged = 0;
+        for (key, value) in records {
+            let understood = match key.first() {
+                Some(&journal::owner::BROKER) => self.broker.restore(&self.turn, key, value),
+                Some(&journal::owner::MQTT) => self.mqtt.restore(&self.turn, key, value),
+                Some(&journal::owner::MQTT_SN) => self.sn.restore(&self.turn, key, value),
+                Some(&journal::owner::CORE) => last_wall((key, value)).is_some(),
+                _ => false,
+            };
+            damaged += usize::from(!understood);
+        }
+        self.broker.restored(&self.turn);
+        self.sn.restored(&self.turn);
+        self.pump();
+        self.close_batch();
+        damaged
     }
+
     /// One mutation; then drain `poll_output` and `datagrams`.
-    pub fn handle(&mut self, now: Instant, wall: Wall, input: Input<'_>) {}
+    pub fn handle(&mut self, now: Instant, wall: Wall, input: Input<'_>) {
+        self.turn.now = self.turn.now.max(now);
+        self.turn.wall = match self.wall_floor {
+            // The clock was behind the journal at the start: count from there until it catches up.
+            Some((at, floor)) => wall.max(Turn::new(at, floor).to_wall(self.turn.now)),
+            None => wall,
+        };
+        match input {
+            Input::Datagram { listener, peer, bytes } => self.datagram(listener, peer, bytes),
+            Input::Opened { conn, listener, peer } => self.opened(conn, listener, peer),
+            Input::Bytes { conn, chunk } => self.mqtt.handle_bytes(&self.turn, conn, chunk),
+            Input::Written { conn, n } => self.mqtt.handle_written(&self.turn, conn, n),
+            Input::Closed { conn, reason } => self.mqtt.handle_closed(&self.turn, conn, reason),
+            Input::Committed(seq) => self.committed(seq),
+            Input::Reload(table) => self.table = table,
+            Input::Shutdown => self.shutdown(),
+            Input::Timeout => self.timeout(),
+        }
+        self.pump();
+        self.close_batch();
+    }
+
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.outputs.pop_front()
     }
+
     /// Datagrams to send, each queue to be cleared by the caller: MQTT-SN, CoAP.
     pub fn datagrams(&mut self) -> [&mut DatagramQueue; 2] {
-        todo!()
+        [self.sn.transmits(), self.coap.transmits()]
     }
+
     /// Bytes to write to a connection.
+    #[must_use]
     pub fn outbox(&self, conn: ConnectionId) -> &[u8] {
-        &[]
+        self.mqtt.outbox(conn)
     }
+
     /// When `Input::Timeout` is wanted.
+    #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let datagrams = earliest(self.sn.poll_timeout(), self.coap.poll_timeout());
+        earliest(earliest(self.broker.poll_timeout(), self.mqtt.poll_timeout()), datagrams)
     }
+
     /// Counters.
+    #[must_use]
     pub fn stats(&self) -> &Stats {
-        todo!()
+        &self.stats
     }
+
+    /// The listener, which the shell named from the same configuration.
+    pub(crate) fn listener(&self, id: ListenerId) -> &Listener {
+        &self.config.listeners[usize::from(id.0)]
+    }
+
+    fn datagram(&mut self, listener: ListenerId, addr: SocketAddr, bytes: &[u8]) {
+        let Some(settings) = self.config.listeners.get(usize::from(listener.0)) else { return };
+        let protocol = settings.protocol;
+        if !admits(settings.sources, addr) {
+            self.refuse_source(protocol, listener, addr);
+            return;
+        }
+        let peer = Peer::new(listener, addr);
+        match protocol {
+            Protocol::MqttSn => self.sn.handle_datagram(&self.turn, peer, bytes),
+            Protocol::Coap => self.coap.handle_datagram(&self.turn, peer, bytes),
+            Protocol::Mqtt => {}
+        }
+    }
+
+    fn opened(&mut self, conn: ConnectionId, listener: ListenerId, peer: Option<SocketAddr>) {
+        let Some(settings) = self.config.listeners.get(usize::from(listener.0)) else { return };
+        if let Some(addr) = peer.filter(|addr| !admits(settings.sources, *addr)) {
+            self.refuse_source(Protocol::Mqtt, listener, addr);
+            self.outputs.push_back(Output::Close(conn, Reason::SourceDenied));
+            return;
+        }
+        self.mqtt.handle_opened(&self.turn, conn, listener, peer);
+    }
+
+    fn refuse_source(&mut self, protocol: Protocol, listener: ListenerId, addr: SocketAddr) {
+        self.notice(Notice {
+            protocol: Some(protocol),
+            listener: Some(listener),
+            peer: Some(addr),
+            text: Some(
+                "only loopback, link-local and private addresses are served here; `motegate dev \
+                 --expose` serves all"
+                    .into(),
+            ),
+            ..Notice::new(NoticeKind::Refused(Reason::SourceDenied))
+        });
+    }
+
+    fn committed(&mut self, seq: Seq) {
+        self.mqtt.handle_committed(&self.turn, seq);
+        self.sn.handle_committed(&self.turn, seq);
+        self.coap.handle_committed(&self.turn, seq);
+        for conn in self.backpressure.committed(seq) {
+            self.resume_reads(conn);
+        }
+    }
+
+    fn timeout(&mut self) {
+        let now = self.turn.now;
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if due(self.broker.poll_timeout()) {
+            self.broker.handle_timeout(&self.turn);
+        }
+        if due(self.mqtt.poll_timeout()) {
+            self.mqtt.handle_timeout(&self.turn);
+        }
+        if due(self.sn.poll_timeout()) {
+            self.sn.handle_timeout(&self.turn);
+        }
+        if due(self.coap.poll_timeout()) {
+            self.coap.handle_timeout(&self.turn);
+        }
+    }
+
+    /// Wills without delay go out first, so that whoever is still connected gets them; then every
+    /// client is told.
+    fn shutdown(&mut self) {
+        self.broker.shutdown(&self.turn);
+        self.pump();
+        self.shutdown_mqtt();
+        self.shutdown_sn();
+    }
+
+    /// Carries events down and effects up until every machine is quiet.
+    fn pump(&mut self) {
+        loop {
+            while let Some(effect) = self.broker.poll_effect() {
+                self.effect(effect);
+            }
+            if let Some(event) = self.mqtt.poll_event() {
+                self.mqtt_event(event);
+            } else if let Some(event) = self.sn.poll_event() {
+                self.sn_event(event);
+            } else if let Some(event) = self.coap.poll_event() {
+                self.coap_event(event);
+            } else {
+                break;
+            }
+        }
+        while let Some(transmit) = self.mqtt.poll_transmit() {
+            self.mqtt_transmit(transmit);
+        }
+    }
+
+    /// All records of one `handle` are one atomic batch (architecture: the journal).
+    fn close_batch(&mut self) {
+        self.collect_records();
+        if self.batch.is_empty() {
+            return;
+        }
+        self.batch.push(Record {
+            key: vec![journal::owner::CORE, b'w'],
+            value: Some(self.turn.wall.as_millis().to_be_bytes().to_vec()),
+        });
+        let seq = self.turn.seq;
+        self.turn.seq = seq.next();
+        let batch = core::mem::take(&mut self.batch);
+        self.backpressure.written(seq, &batch);
+        self.outputs.push_back(Output::Records { seq, batch });
+    }
+
+    fn collect_records(&mut self) {
+        while let Some(record) = self.broker.poll_record() {
+            self.batch.push(record);
+        }
+        while let Some(record) = self.mqtt.poll_record() {
+            self.batch.push(record);
+        }
+        while let Some(record) = self.sn.poll_record() {
+            self.batch.push(record);
+        }
+    }
+
+    /// Asks the broker something that answers without a ticket, and tells which batch its records
+    /// are in, if it wrote any.
+    pub(crate) fn ask_quietly(&mut self, request: Request) -> Seq {
+        self.collect_records();
+        let before = self.batch.len();
+        self.broker.handle(&self.turn, request);
+        self.collect_records();
+        if self.batch.len() > before { self.turn.seq } else { Seq::NONE }
+    }
+
+    pub(crate) fn ask(&mut self, request: Request) {
+        self.broker.handle(&self.turn, request);
+    }
+
+    pub(crate) fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(crate) fn notice(&mut self, notice: Notice) {
+        if let NoticeKind::Disconnected(reason)
+        | NoticeKind::Refused(reason)
+        | NoticeKind::Dropped(reason) = notice.kind
+        {
+            self.stats.count(reason);
+        }
+        self.outputs.push_back(Output::Notice(Box::new(notice)));
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Deliver { session, handle, delivery } => {
+                self.deliver(session, handle, delivery);
+            }
+            Effect::Drained { handle, .. } => self.drained(handle),
+            Effect::Closed { session, handle, reason } => self.closed(session, handle, reason),
+            Effect::Ended { session, key } => {
+                // A session without a name has no wire state that outlives its connection.
+                if key.is_some() {
+                    self.mqtt.forget(&self.turn, session);
+                    self.sn.forget(&self.turn, session);
+                }
+            }
+            Effect::Dropped { reason, .. } => {
+                self.notice(Notice::new(NoticeKind::Dropped(reason)));
+            }
+            answer => self.answer(answer),
+        }
+    }
+
+    fn deliver(&mut self, session: SessionId, handle: Handle, delivery: Delivery) {
+        match Target::from_handle(handle) {
+            Target::Mqtt(conn) => self.mqtt_deliver(session, conn, delivery),
+            Target::Sn(client) => self.sn_deliver(session, client, delivery),
+            Target::Coap(observation) => self.coap_deliver(session, observation, delivery),
+        }
+    }
+
+    fn drained(&mut self, handle: Handle) {
+        // Only MQTT-SN sessions are drained.
+        if let Target::Sn(client) = Target::from_handle(handle) {
+            self.sn.drained(&self.turn, client);
+        }
+    }
+
+    fn closed(&mut self, _session: SessionId, handle: Handle, reason: Reason) {
+        match Target::from_handle(handle) {
+            Target::Mqtt(conn) => self.mqtt_closed(conn, reason),
+            Target::Sn(client) => self.sn_closed(client, reason),
+            Target::Coap(observation) => self.coap_closed(observation),
+        }
+    }
+
+    /// An effect that answers a ticket.
+    fn answer(&mut self, effect: Effect) {
+        let ticket = match &effect {
+            Effect::Opened { ticket, .. }
+            | Effect::OpenRefused { ticket, .. }
+            | Effect::Accepted { ticket, .. }
+            | Effect::Refused { ticket, .. }
+            | Effect::Value { ticket, .. }
+            | Effect::Topics { ticket, .. }
+            | Effect::Subscribed { ticket, .. }
+            | Effect::Unsubscribed { ticket, .. }
+            | Effect::WillValue { ticket, .. } => *ticket,
+            _ => return,
+        };
+        match self.pending.take(ticket) {
+            Pending::Nothing => {}
+            pending @ (Pending::MqttConnect { .. }
+            | Pending::MqttPublish { .. }
+            | Pending::MqttSubscribe { .. }
+            | Pending::MqttUnsubscribe { .. }) => self.mqtt_answer(pending, effect),
+            pending @ (Pending::SnConnect { .. }
+            | Pending::SnPublish { .. }
+            | Pending::SnSubscribe { .. }
+            | Pending::SnUnsubscribe { .. }
+            | Pending::SnWill { .. }) => self.sn_answer(pending, effect),
+            pending => self.coap_answer(pending, effect),
+        }
+    }
+}
+
+/// The wall clock that a batch was closed at.
+fn last_wall((key, value): (&[u8], &[u8])) -> Option<Wall> {
+    if key != [journal::owner::CORE, b'w'] {
+        return None;
+    }
+    Some(Wall::from_millis(u64::from_be_bytes(value.try_into().ok()?)))
 }

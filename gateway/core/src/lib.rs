@@ -5,11 +5,20 @@
 //! each endpoint's events to the broker and each effect back. No socket, clock, task, lock, file,
 //! random source or global.
 
+mod access;
+mod backpressure;
+mod coap;
 mod config;
 mod contract;
 mod core;
+mod discovery;
+mod mqtt;
 mod notice;
+mod pending;
+mod rate;
+mod sn;
 mod stats;
+mod topics;
 
 pub use config::{ClientFrom, Config, Listener, Protocol, Sources};
 pub use contract::{Input, Output};

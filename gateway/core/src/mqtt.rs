@@ -1,0 +1,371 @@
+//! MQTT's events to requests, effects to its endpoint.
+
+use motegate_broker::{Effect, Open, Request, RetainHandling, Subscribe, SubscribeOutcome};
+use motegate_message::{
+    ConnectionId, Delivery, ListenerId, Message, Qos, Reason, SessionId, SessionKey, Will,
+};
+use motegate_mqtt::endpoint::{Accept, Connect, Event, Published, SubscribeItem, Transmit};
+
+use crate::access::Target;
+use crate::notice::{Notice, NoticeKind};
+use crate::pending::Pending;
+use crate::topics::{is_reserved, mount_filter, mount_name};
+use crate::{Core, Output, Protocol};
+
+/// What the core knows of a connection that has (or waits for) a session.
+#[derive(Debug)]
+pub(crate) struct MqttClient {
+    conn: ConnectionId,
+    session: Option<SessionId>,
+    key: SessionKey,
+    listener: ListenerId,
+    /// Not read because its endpoint says so, or because the store is behind.
+    paused_by_endpoint: bool,
+    paused_by_store: bool,
+}
+
+impl Core {
+    fn mqtt_client(&mut self, conn: ConnectionId) -> Option<&mut MqttClient> {
+        self.mqtt_clients.get_mut(conn.slot())?.as_mut().filter(|client| client.conn == conn)
+    }
+
+    fn drop_mqtt_client(&mut self, conn: ConnectionId) -> Option<MqttClient> {
+        let slot = self.mqtt_clients.get_mut(conn.slot())?;
+        slot.take_if(|client| client.conn == conn)
+    }
+
+    pub(crate) fn mqtt_event(&mut self, event: Event) {
+        match event {
+            Event::Publish { conn, ticket, message, .. } => {
+                self.mqtt_publish(conn, ticket, message)
+            }
+            Event::Acked { session, delivery } => self.ask(Request::Ack { session, delivery }),
+            Event::Credit { session, window, room } => {
+                self.ask(Request::Credit { session, window, room });
+            }
+            Event::Connect(connect) => self.mqtt_connect(*connect),
+            Event::Subscribe { conn, session, ticket, items, identifier } => {
+                self.mqtt_subscribe(conn, session, ticket, items, identifier);
+            }
+            Event::Unsubscribe { conn, session, ticket, filters } => {
+                let mount = self.mqtt_mount(conn);
+                let mut unknown = Vec::new();
+                let mut mounted = Vec::with_capacity(filters.len());
+                for (place, filter) in filters.into_iter().enumerate() {
+                    match mount_filter(&mount, filter) {
+                        Ok(filter) => mounted.push(filter),
+                        Err(_) => unknown.push(place),
+                    }
+                }
+                let ticket =
+                    self.pending.insert(Pending::MqttUnsubscribe { conn, ticket, unknown });
+                self.ask(Request::Unsubscribe { ticket, session, filters: mounted });
+            }
+            Event::Disconnected { conn, session, reason, drop_will, expiry } => {
+                let client = self.drop_mqtt_client(conn);
+                self.mqtt_notice(client, NoticeKind::Disconnected(reason));
+                let handle = Target::Mqtt(conn).to_handle();
+                self.ask(Request::Close { session, handle, drop_will, expiry });
+            }
+        }
+    }
+
+    fn mqtt_connect(&mut self, connect: Connect) {
+        let conn = connect.conn;
+        let listener = self.listener(connect.listener);
+        let key = SessionKey::new(&listener.realm, &connect.client_id);
+        let mount = listener.mount.clone();
+        if !listener.anonymous {
+            let reason = match connect.user_name {
+                Some(_) => Reason::AuthFailed,
+                None => Reason::AuthMissing,
+            };
+            let text = format!(
+                "listener `{}` takes no anonymous clients: add `anonymous: true` to it to let \
+                 anyone in",
+                listener.name
+            );
+            self.notice(Notice {
+                protocol: Some(Protocol::Mqtt),
+                listener: Some(connect.listener),
+                client: Some(key),
+                text: Some(text),
+                ..Notice::new(NoticeKind::Refused(reason))
+            });
+            self.mqtt.refuse(&self.turn, conn, reason);
+            return;
+        }
+        let will = match connect.will.map(|will| mount_will(will, &mount, &key)).transpose() {
+            Ok(will) => will,
+            Err(reason) => {
+                self.mqtt.refuse(&self.turn, conn, reason);
+                return;
+            }
+        };
+        if self.mqtt_clients.len() <= conn.slot() {
+            self.mqtt_clients.resize_with(conn.slot() + 1, || None);
+        }
+        self.mqtt_clients[conn.slot()] = Some(MqttClient {
+            conn,
+            session: None,
+            key: key.clone(),
+            listener: connect.listener,
+            paused_by_endpoint: false,
+            paused_by_store: false,
+        });
+        let ticket = self.pending.insert(Pending::MqttConnect { conn });
+        self.ask(Request::Open(Open {
+            ticket,
+            key: Some(key),
+            handle: Target::Mqtt(conn).to_handle(),
+            clean: connect.clean,
+            expiry: connect.expiry,
+            will: motegate_broker::WillChange::Set(will),
+            window: connect.window,
+            room: connect.room,
+            queue: self.config.queue,
+        }));
+    }
+
+    fn mqtt_publish(&mut self, conn: ConnectionId, ticket: u64, mut message: Message) {
+        let over = self.backpressure.is_over();
+        let Some(client) = self.mqtt_client(conn) else { return };
+        message.publisher = Some(client.key.clone());
+        let listener = client.listener;
+        if over && !client.paused_by_store {
+            client.paused_by_store = true;
+            let already = client.paused_by_endpoint;
+            self.backpressure.pause(conn);
+            if !already {
+                self.output(Output::PauseReads(conn));
+            }
+        }
+        let mount = &self.listener(listener).mount;
+        let topic = if mount.is_empty() {
+            Ok(message.topic.clone())
+        } else {
+            mount_name(mount, message.topic.clone())
+        };
+        let topic = topic.and_then(|t| if is_reserved(&t) { Err(Reason::AclDeny) } else { Ok(t) });
+        match topic {
+            Ok(topic) => {
+                message.topic = topic;
+                let ticket = self.pending.insert(Pending::MqttPublish { conn, ticket });
+                self.ask(Request::Publish { ticket, message, precondition: None });
+            }
+            Err(reason) => {
+                self.mqtt_refused(conn, reason);
+                self.mqtt.published(&self.turn, conn, ticket, Err(reason));
+            }
+        }
+    }
+
+    fn mqtt_refused(&mut self, conn: ConnectionId, reason: Reason) {
+        let client = self.mqtt_client(conn).map(|client| client.key.clone());
+        self.notice(Notice {
+            protocol: Some(Protocol::Mqtt),
+            client,
+            ..Notice::new(NoticeKind::Refused(reason))
+        });
+    }
+
+    fn mqtt_mount(&mut self, conn: ConnectionId) -> std::sync::Arc<str> {
+        match self.mqtt_client(conn).map(|client| client.listener) {
+            Some(listener) => self.listener(listener).mount.clone(),
+            None => "".into(),
+        }
+    }
+
+    fn mqtt_subscribe(
+        &mut self,
+        conn: ConnectionId,
+        session: SessionId,
+        ticket: u64,
+        items: Vec<SubscribeItem>,
+        identifier: Option<u32>,
+    ) {
+        let mount = self.mqtt_mount(conn);
+        let mut refused = Vec::new();
+        let mut filters = Vec::with_capacity(items.len());
+        for (place, item) in items.into_iter().enumerate() {
+            match mount_filter(&mount, item.filter) {
+                Ok(filter) => filters.push(Subscribe {
+                    filter,
+                    qos: item.qos,
+                    no_local: item.no_local,
+                    retain_as_published: item.retain_as_published,
+                    retain_handling: match item.retain_handling {
+                        0 => RetainHandling::Always,
+                        1 => RetainHandling::IfNew,
+                        _ => RetainHandling::Never,
+                    },
+                    identifier,
+                }),
+                Err(reason) => refused.push((place, reason)),
+            }
+        }
+        let ticket = self.pending.insert(Pending::MqttSubscribe { conn, ticket, refused });
+        self.ask(Request::Subscribe { ticket, session, filters });
+    }
+
+    pub(crate) fn mqtt_answer(&mut self, pending: Pending, effect: Effect) {
+        match (pending, effect) {
+            (Pending::MqttPublish { conn, ticket }, Effect::Accepted { matched, after, .. }) => {
+                let published = Published { matched: matched > 0, after };
+                self.mqtt.published(&self.turn, conn, ticket, Ok(published));
+            }
+            (Pending::MqttPublish { conn, ticket }, Effect::Refused { reason, .. }) => {
+                self.mqtt_refused(conn, reason);
+                self.mqtt.published(&self.turn, conn, ticket, Err(reason));
+            }
+            (Pending::MqttConnect { conn }, Effect::Opened { session, present, after, .. }) => {
+                if let Some(client) = self.mqtt_client(conn) {
+                    client.session = Some(session);
+                }
+                self.mqtt.accept(&self.turn, conn, Accept { session, present, after });
+                let kind = NoticeKind::Connected { present };
+                if let Some((listener, key)) =
+                    self.mqtt_client(conn).map(|c| (c.listener, c.key.clone()))
+                {
+                    self.notice(Notice {
+                        protocol: Some(Protocol::Mqtt),
+                        listener: Some(listener),
+                        client: Some(key),
+                        ..Notice::new(kind)
+                    });
+                }
+            }
+            (Pending::MqttConnect { conn }, Effect::OpenRefused { reason, .. }) => {
+                let client = self.drop_mqtt_client(conn);
+                self.mqtt_notice(client, NoticeKind::Refused(reason));
+                self.mqtt.refuse(&self.turn, conn, reason);
+            }
+            (
+                Pending::MqttSubscribe { conn, ticket, refused },
+                Effect::Subscribed { outcomes, after, .. },
+            ) => {
+                let mut results: Vec<Result<Qos, Reason>> = outcomes
+                    .into_iter()
+                    .map(|outcome| match outcome {
+                        SubscribeOutcome::Granted(qos) => Ok(qos),
+                        SubscribeOutcome::Refused(reason) => Err(reason),
+                    })
+                    .collect();
+                for (place, reason) in refused {
+                    results.insert(place.min(results.len()), Err(reason));
+                }
+                self.mqtt.subscribed(&self.turn, conn, ticket, &results, after);
+            }
+            (
+                Pending::MqttUnsubscribe { conn, ticket, unknown },
+                Effect::Unsubscribed { mut existed, after, .. },
+            ) => {
+                for place in unknown {
+                    existed.insert(place.min(existed.len()), false);
+                }
+                self.mqtt.unsubscribed(&self.turn, conn, ticket, &existed, after);
+            }
+            (pending, effect) => unreachable_answer(&pending, &effect),
+        }
+    }
+
+    pub(crate) fn mqtt_deliver(
+        &mut self,
+        session: SessionId,
+        conn: ConnectionId,
+        delivery: Delivery,
+    ) {
+        let Some(listener) = self.mqtt_client(conn).map(|client| client.listener) else { return };
+        let mount = &self.listener(listener).mount;
+        if mount.is_empty() {
+            self.mqtt.deliver(&self.turn, conn, delivery, None);
+            return;
+        }
+        // `a/#` matches `a` itself, which lies outside the mount `a/` and has no name inside it.
+        match delivery.message.topic.as_str().strip_prefix(&**mount).filter(|t| !t.is_empty()) {
+            Some(topic) => {
+                let topic = topic.to_owned();
+                self.mqtt.deliver(&self.turn, conn, delivery, Some(topic));
+            }
+            None => self.ask(Request::Ack { session, delivery: delivery.id }),
+        }
+    }
+
+    pub(crate) fn mqtt_closed(&mut self, conn: ConnectionId, reason: Reason) {
+        let client = self.drop_mqtt_client(conn);
+        self.mqtt_notice(client, NoticeKind::Disconnected(reason));
+        self.mqtt.close(&self.turn, conn, reason);
+    }
+
+    pub(crate) fn shutdown_mqtt(&mut self) {
+        let clients: Vec<MqttClient> =
+            self.mqtt_clients.iter_mut().filter_map(Option::take).collect();
+        for client in clients {
+            let conn = client.conn;
+            self.mqtt.close(&self.turn, conn, Reason::Shutdown);
+            if let Some(session) = client.session {
+                let handle = Target::Mqtt(conn).to_handle();
+                self.ask(Request::Close { session, handle, drop_will: false, expiry: None });
+            }
+            self.mqtt_notice(Some(client), NoticeKind::Disconnected(Reason::Shutdown));
+        }
+    }
+
+    fn mqtt_notice(&mut self, client: Option<MqttClient>, kind: NoticeKind) {
+        if let Some(client) = client {
+            self.notice(Notice {
+                protocol: Some(Protocol::Mqtt),
+                listener: Some(client.listener),
+                client: Some(client.key),
+                ..Notice::new(kind)
+            });
+        }
+    }
+
+    /// What the endpoint wants of the transport, merged with what the store's pace asks for.
+    pub(crate) fn mqtt_transmit(&mut self, transmit: Transmit) {
+        match transmit {
+            Transmit::Write(conn) => self.output(Output::Write(conn)),
+            Transmit::Close(conn, reason) => self.output(Output::Close(conn, reason)),
+            Transmit::PauseReads(conn) => {
+                if let Some(client) = self.mqtt_client(conn) {
+                    client.paused_by_endpoint = true;
+                }
+                self.output(Output::PauseReads(conn));
+            }
+            Transmit::ResumeReads(conn) => {
+                let blocked = self.mqtt_client(conn).is_some_and(|client| {
+                    client.paused_by_endpoint = false;
+                    client.paused_by_store
+                });
+                if !blocked {
+                    self.output(Output::ResumeReads(conn));
+                }
+            }
+        }
+    }
+
+    /// The store has caught up.
+    pub(crate) fn resume_reads(&mut self, conn: ConnectionId) {
+        let Some(client) = self.mqtt_client(conn) else { return };
+        client.paused_by_store = false;
+        if !client.paused_by_endpoint {
+            self.output(Output::ResumeReads(conn));
+        }
+    }
+}
+
+/// A will as it will be published: final topic, known publisher.
+pub(crate) fn mount_will(mut will: Will, mount: &str, key: &SessionKey) -> Result<Will, Reason> {
+    will.message.topic = mount_name(mount, will.message.topic)?;
+    if is_reserved(&will.message.topic) {
+        return Err(Reason::AclDeny);
+    }
+    will.message.publisher = Some(key.clone());
+    Ok(will)
+}
+
+/// The broker answers a request with the effects that its documentation names and no others.
+pub(crate) fn unreachable_answer(pending: &Pending, effect: &Effect) {
+    debug_assert!(false, "{effect:?} does not answer {pending:?}");
+}

@@ -1,0 +1,497 @@
+//! MQTT-SN's events to requests, effects to its endpoint.
+
+use bytes::Bytes;
+use motegate_broker::{
+    Effect, Open, Request, RetainHandling, Subscribe, SubscribeOutcome, WillChange,
+};
+use motegate_mapping::{Caller, MapError, SnMatch, SnTopic};
+use motegate_message::{
+    Delivery, ListenerId, Message, Peer, Qos, Reason, SessionId, SessionKey, SubscriptionFilter,
+    Will,
+};
+use motegate_mqtt_sn::endpoint::{
+    Accept, ClientRef, Connect, Event, Filter, Names, Topic, WillChange as SnWillChange, WillUpdate,
+};
+
+use crate::access::Target;
+use crate::mqtt::unreachable_answer;
+use crate::notice::{Notice, NoticeKind};
+use crate::pending::Pending;
+use crate::topics::is_reserved;
+use crate::{Core, Protocol};
+
+/// Bytes that a client's link takes now: UDP has no window, so it is topped up at every credit.
+const ROOM: u32 = 64 * 1024;
+
+/// What the core knows of a client that has (or waits for) a session.
+#[derive(Debug)]
+pub(crate) struct SnClient {
+    session: Option<SessionId>,
+    key: SessionKey,
+    peer: Peer,
+}
+
+/// A PUBLISH as the endpoint understood it.
+struct Publish {
+    topic: Topic,
+    qos: Option<Qos>,
+    retain: bool,
+    payload: Bytes,
+}
+
+impl Core {
+    pub(crate) fn sn_event(&mut self, event: Event) {
+        match event {
+            Event::Publish { client, peer, ticket, topic, qos, retain, payload } => {
+                let publish = Publish { topic, qos, retain, payload };
+                self.sn_publish(client.map(|(client, _)| client), peer, ticket, publish);
+            }
+            Event::Acked { session, delivery } => self.ask(Request::Ack { session, delivery }),
+            Event::Credit { session, window, room, asleep } => {
+                let queue = if asleep { self.config.when_asleep } else { self.config.queue };
+                self.ask(Request::Bound { session, queue });
+                self.ask(Request::Credit { session, window, room });
+            }
+            // The answer names the client by its handle: no ticket is needed.
+            Event::Drain { session, window, room } => {
+                self.ask(Request::Drain { ticket: 0, session, window, room });
+            }
+            Event::Connect(connect) => self.sn_connect(*connect),
+            Event::Register { client, ticket, name } => {
+                let result = self
+                    .sn_map(client, SnTopic::Name(name.as_str()))
+                    .map(|_| ())
+                    .map_err(|error| self.sn_refused(client, error));
+                self.sn.registered(&self.turn, ticket, result);
+            }
+            Event::Subscribe { client, session, ticket, filter, qos } => {
+                self.sn_subscribe(client, session, ticket, &filter, qos);
+            }
+            Event::Unsubscribe { client, session, ticket, filter } => {
+                self.sn_unsubscribe(client, session, ticket, &filter);
+            }
+            Event::UpdateWill { client, session, ticket, change } => {
+                let ticket = self.pending.insert(Pending::SnWill { client, ticket, change });
+                self.ask(Request::GetWill { ticket, session });
+            }
+            Event::Disconnected { client, session, reason, drop_will } => {
+                if let Some(known) = self.sn_clients.remove(&client) {
+                    self.sn_notice(&known, NoticeKind::Disconnected(reason));
+                }
+                let handle = Target::Sn(client).to_handle();
+                self.ask(Request::Close { session, handle, drop_will, expiry: None });
+            }
+            Event::Dropped { peer, reason } => self.notice(Notice {
+                protocol: Some(Protocol::MqttSn),
+                listener: Some(peer.listener),
+                peer: Some(peer.addr),
+                ..Notice::new(NoticeKind::Dropped(reason))
+            }),
+        }
+    }
+
+    fn sn_connect(&mut self, connect: Connect) {
+        let Connect { client, peer, client_id, clean, expiry, will, resumed: _, asleep } = connect;
+        let listener = self.listener(peer.listener);
+        let key = SessionKey::new(&listener.realm, &client_id);
+        if !listener.anonymous {
+            let text = format!(
+                "listener `{}` takes no anonymous clients: add `anonymous: true` to it to let \
+                 anyone in",
+                listener.name
+            );
+            self.notice(Notice {
+                protocol: Some(Protocol::MqttSn),
+                listener: Some(peer.listener),
+                peer: Some(peer.addr),
+                client: Some(key),
+                text: Some(text),
+                ..Notice::new(NoticeKind::Refused(Reason::AuthMissing))
+            });
+            self.sn.refuse(&self.turn, client, Reason::AuthMissing);
+            return;
+        }
+        self.sn_clients.insert(client, SnClient { session: None, key: key.clone(), peer });
+        let will = match self.sn_will(client, will) {
+            Ok(will) => will,
+            Err(error) => {
+                let reason = self.sn_refused(client, error);
+                self.sn_clients.remove(&client);
+                self.sn.refuse(&self.turn, client, reason);
+                return;
+            }
+        };
+        let ticket = self.pending.insert(Pending::SnConnect { client });
+        self.ask(Request::Open(Open {
+            ticket,
+            key: Some(key),
+            handle: Target::Sn(client).to_handle(),
+            clean,
+            expiry,
+            will,
+            window: u16::from(!asleep),
+            room: if asleep { 0 } else { ROOM },
+            queue: if asleep { self.config.when_asleep } else { self.config.queue },
+        }));
+    }
+
+    fn sn_will(&self, client: ClientRef, will: SnWillChange) -> Result<WillChange, MapError> {
+        match will {
+            SnWillChange::Keep => Ok(WillChange::Keep),
+            SnWillChange::Set(None) => Ok(WillChange::Set(None)),
+            SnWillChange::Set(Some(will)) => {
+                let mut will: Will = *will;
+                let topic = will.message.topic.clone();
+                self.sn_map_will(client, &mut will, topic.as_str())?;
+                Ok(WillChange::Set(Some(will)))
+            }
+        }
+    }
+
+    /// Gives a will its final topic and its publisher.
+    fn sn_map_will(&self, client: ClientRef, will: &mut Will, topic: &str) -> Result<(), MapError> {
+        let mapped = self.sn_map(client, SnTopic::Name(topic))?;
+        will.message.topic = concrete(&mapped)?;
+        will.message.publisher = self.sn_clients.get(&client).map(|known| known.key.clone());
+        Ok(())
+    }
+
+    fn sn_map(&self, client: ClientRef, topic: SnTopic<'_>) -> Result<SnMatch, MapError> {
+        let Some(known) = self.sn_clients.get(&client) else {
+            return Err(MapError {
+                reason: Reason::SnNotConnected,
+                text: "the client is not connected".into(),
+            });
+        };
+        self.table.sn(&self.sn_caller(&known.key, &known.peer), topic)
+    }
+
+    fn sn_caller<'a>(&'a self, key: &'a SessionKey, peer: &Peer) -> Caller<'a> {
+        self.caller(peer.listener, key.client_id(), peer.addr.ip())
+    }
+
+    /// Counts and logs a refused topic; the reason goes to the client.
+    fn sn_refused(&mut self, client: ClientRef, error: MapError) -> Reason {
+        let known = self.sn_clients.get(&client);
+        let notice = Notice {
+            protocol: Some(Protocol::MqttSn),
+            listener: known.map(|known| known.peer.listener),
+            peer: known.map(|known| known.peer.addr),
+            client: known.map(|known| known.key.clone()),
+            text: Some(error.text),
+            ..Notice::new(NoticeKind::Refused(error.reason))
+        };
+        self.notice(notice);
+        error.reason
+    }
+
+    fn sn_publish(&mut self, client: Option<ClientRef>, peer: Peer, ticket: u64, publish: Publish) {
+        if self.backpressure.is_over() {
+            self.sn.published(&self.turn, ticket, Err(Reason::Overloaded));
+            return;
+        }
+        if publish.qos.is_none() && !self.minus_one_admits(&peer) {
+            self.notice(Notice {
+                protocol: Some(Protocol::MqttSn),
+                listener: Some(peer.listener),
+                peer: Some(peer.addr),
+                ..Notice::new(NoticeKind::Dropped(Reason::RateLimited))
+            });
+            self.sn.published(&self.turn, ticket, Err(Reason::RateLimited));
+            return;
+        }
+        let mapped = match (client, publish.qos) {
+            (Some(client), Some(_)) => {
+                self.sn_map(client, sn_topic(&publish.topic)).and_then(|m| {
+                    let topic = concrete(&m)?;
+                    let key = self.sn_clients.get(&client).map(|known| known.key.clone());
+                    Ok((key, topic, m))
+                })
+            }
+            _ => self.sn_map_minus_one(client, &peer, &publish.topic),
+        };
+        let (publisher, topic, mapped) = match mapped {
+            Ok(mapped) => mapped,
+            Err(error) => {
+                self.notice(Notice {
+                    protocol: Some(Protocol::MqttSn),
+                    listener: Some(peer.listener),
+                    peer: Some(peer.addr),
+                    text: Some(error.text),
+                    ..Notice::new(NoticeKind::Refused(error.reason))
+                });
+                self.sn.published(&self.turn, ticket, Err(error.reason));
+                return;
+            }
+        };
+        let mut message = Message::new(topic, publish.payload);
+        message.qos = publish.qos.unwrap_or(Qos::AtMostOnce);
+        message.retain = mapped.retain.unwrap_or(publish.retain);
+        message.expires = mapped.expiry.map(|expiry| self.turn.now + expiry);
+        message.publisher = publisher;
+        let ticket = self.pending.insert(Pending::SnPublish { ticket });
+        self.ask(Request::Publish { ticket, message, precondition: None });
+    }
+
+    fn minus_one_admits(&mut self, peer: &Peer) -> bool {
+        let Some(rate) = self.table.qos_minus_one().and_then(|rule| rule.rate) else { return true };
+        self.minus_one.admits(self.turn.now, peer.addr.ip(), rate.count, rate.per)
+    }
+
+    /// A PUBLISH at QoS −1 acts as the client name that the rules give it.
+    fn sn_map_minus_one(
+        &self,
+        client: Option<ClientRef>,
+        peer: &Peer,
+        topic: &Topic,
+    ) -> Result<(Option<SessionKey>, motegate_message::TopicName, SnMatch), MapError> {
+        let known = client.and_then(|client| self.sn_clients.get(&client));
+        let name = known.map_or("", |known| known.key.client_id());
+        let caller = self.caller(peer.listener, name, peer.addr.ip());
+        let (acts_as, mapped) = self.table.sn_qos_minus_one(&caller, sn_topic(topic))?;
+        let key = SessionKey::new(&self.listener(peer.listener).realm, &acts_as);
+        let topic = concrete(&mapped)?;
+        Ok((Some(key), topic, mapped))
+    }
+
+    fn sn_subscribe(
+        &mut self,
+        client: ClientRef,
+        session: SessionId,
+        ticket: u64,
+        filter: &Filter,
+        qos: Qos,
+    ) {
+        match self.sn_map(client, sn_filter(filter)) {
+            Ok(mapped) => {
+                let ticket = self.pending.insert(Pending::SnSubscribe { ticket });
+                let filter = SubscriptionFilter { share: None, filter: mapped.topic };
+                self.ask(Request::Subscribe {
+                    ticket,
+                    session,
+                    filters: vec![Subscribe {
+                        filter,
+                        qos,
+                        no_local: false,
+                        retain_as_published: false,
+                        retain_handling: RetainHandling::Always,
+                        identifier: None,
+                    }],
+                });
+            }
+            Err(error) => {
+                let reason = self.sn_refused(client, error);
+                self.sn.subscribed(&self.turn, ticket, Err(reason));
+            }
+        }
+    }
+
+    fn sn_unsubscribe(
+        &mut self,
+        client: ClientRef,
+        session: SessionId,
+        ticket: u64,
+        filter: &Filter,
+    ) {
+        match self.sn_map(client, sn_filter(filter)) {
+            Ok(mapped) => {
+                let ticket = self.pending.insert(Pending::SnUnsubscribe { ticket });
+                let filter = SubscriptionFilter { share: None, filter: mapped.topic };
+                self.ask(Request::Unsubscribe { ticket, session, filters: vec![filter] });
+            }
+            Err(error) => {
+                // UNSUBACK has no code: what is not subscribed is not subscribed afterwards.
+                self.sn_refused(client, error);
+                self.sn.unsubscribed(&self.turn, ticket, motegate_message::Seq::NONE);
+            }
+        }
+    }
+
+    pub(crate) fn sn_answer(&mut self, pending: Pending, effect: Effect) {
+        match (pending, effect) {
+            (Pending::SnPublish { ticket }, Effect::Accepted { after, .. }) => {
+                self.sn.published(&self.turn, ticket, Ok(after));
+            }
+            (Pending::SnPublish { ticket }, Effect::Refused { reason, .. }) => {
+                self.notice(Notice {
+                    protocol: Some(Protocol::MqttSn),
+                    ..Notice::new(NoticeKind::Refused(reason))
+                });
+                self.sn.published(&self.turn, ticket, Err(reason));
+            }
+            (Pending::SnConnect { client }, Effect::Opened { session, present, after, .. }) => {
+                self.sn_opened(client, Accept { session, present, after });
+            }
+            (Pending::SnConnect { client }, Effect::OpenRefused { reason, .. }) => {
+                if let Some(known) = self.sn_clients.remove(&client) {
+                    self.sn_notice(&known, NoticeKind::Refused(reason));
+                }
+                self.sn.refuse(&self.turn, client, reason);
+            }
+            (Pending::SnSubscribe { ticket }, Effect::Subscribed { outcomes, after, .. }) => {
+                let result = match outcomes.first() {
+                    Some(SubscribeOutcome::Granted(qos)) => Ok((*qos, after)),
+                    Some(SubscribeOutcome::Refused(reason)) => Err(*reason),
+                    None => Err(Reason::BadTopic),
+                };
+                self.sn.subscribed(&self.turn, ticket, result);
+            }
+            (Pending::SnUnsubscribe { ticket }, Effect::Unsubscribed { after, .. }) => {
+                self.sn.unsubscribed(&self.turn, ticket, after);
+            }
+            (Pending::SnWill { client, ticket, change }, Effect::WillValue { will, .. }) => {
+                self.sn_update_will(client, ticket, change, will);
+            }
+            (pending, effect) => unreachable_answer(&pending, &effect),
+        }
+    }
+
+    fn sn_opened(&mut self, client: ClientRef, accept: Accept) {
+        let Some(known) = self.sn_clients.get_mut(&client) else { return };
+        known.session = Some(accept.session);
+        let notice = Notice {
+            protocol: Some(Protocol::MqttSn),
+            listener: Some(known.peer.listener),
+            peer: Some(known.peer.addr),
+            client: Some(known.key.clone()),
+            ..Notice::new(NoticeKind::Connected { present: accept.present })
+        };
+        self.notice(notice);
+        self.sn.accept(&self.turn, client, accept);
+    }
+
+    /// One half of a will changes, the other stays (MQTT-SN 1.2 §6.4).
+    fn sn_update_will(
+        &mut self,
+        client: ClientRef,
+        ticket: u64,
+        change: WillUpdate,
+        will: Option<Will>,
+    ) {
+        let updated = match (change, will) {
+            (WillUpdate::Delete, _) => Ok(None),
+            (WillUpdate::Topic { topic, qos, retain }, will) => {
+                let mut will = will.unwrap_or_else(|| empty_will(topic.clone()));
+                will.message.qos = qos;
+                will.message.retain = retain;
+                self.sn_map_will(client, &mut will, topic.as_str()).map(|()| Some(will))
+            }
+            (WillUpdate::Payload(payload), Some(mut will)) => {
+                will.message.payload = payload;
+                Ok(Some(will))
+            }
+            (WillUpdate::Payload(_), None) => Err(MapError {
+                reason: Reason::NotSupported,
+                text: "WILLMSGUPD without a will topic: send WILLTOPICUPD first".into(),
+            }),
+        };
+        let session = self.sn_clients.get(&client).and_then(|known| known.session);
+        let result = match (updated, session) {
+            (Ok(will), Some(session)) => Ok(self.ask_quietly(Request::SetWill { session, will })),
+            (Ok(_), None) => Err(Reason::SnNotConnected),
+            (Err(error), _) => Err(self.sn_refused(client, error)),
+        };
+        self.sn.will_updated(&self.turn, ticket, result);
+    }
+
+    pub(crate) fn sn_deliver(&mut self, session: SessionId, client: ClientRef, delivery: Delivery) {
+        let Some(known) = self.sn_clients.get(&client) else { return };
+        let caller = self.sn_caller(&known.key, &known.peer);
+        match self.table.sn_names(&caller, &delivery.message.topic) {
+            Some(names) => {
+                let names =
+                    Names { name: names.name, predefined: names.predefined, short: names.short };
+                self.sn.deliver(&self.turn, client, delivery, names);
+            }
+            // `a/#` matches `a` itself, which lies outside the mount `a/`.
+            None => self.ask(Request::Ack { session, delivery: delivery.id }),
+        }
+    }
+
+    pub(crate) fn sn_closed(&mut self, client: ClientRef, reason: Reason) {
+        if let Some(known) = self.sn_clients.remove(&client) {
+            self.sn_notice(&known, NoticeKind::Disconnected(reason));
+        }
+        self.sn.close(&self.turn, client, reason);
+    }
+
+    pub(crate) fn shutdown_sn(&mut self) {
+        let clients: Vec<(ClientRef, SnClient)> = self.sn_clients.drain().collect();
+        for (client, known) in clients {
+            self.sn.close(&self.turn, client, Reason::Shutdown);
+            if let Some(session) = known.session {
+                let handle = Target::Sn(client).to_handle();
+                self.ask(Request::Close { session, handle, drop_will: false, expiry: None });
+            }
+            self.sn_notice(&known, NoticeKind::Disconnected(Reason::Shutdown));
+        }
+    }
+
+    fn sn_notice(&mut self, known: &SnClient, kind: NoticeKind) {
+        self.notice(Notice {
+            protocol: Some(Protocol::MqttSn),
+            listener: Some(known.peer.listener),
+            peer: Some(known.peer.addr),
+            client: Some(known.key.clone()),
+            ..Notice::new(kind)
+        });
+    }
+
+    /// Who asks, as the mapping sees it.
+    pub(crate) fn caller<'a>(
+        &'a self,
+        listener: ListenerId,
+        client: &'a str,
+        source_ip: std::net::IpAddr,
+    ) -> Caller<'a> {
+        let settings = self.listener(listener);
+        Caller {
+            listener: &settings.name,
+            client,
+            identity: None,
+            tenant: &settings.tenant,
+            gateway: &self.config.gateway_name,
+            source_ip,
+            mount: &settings.mount,
+        }
+    }
+}
+
+fn sn_topic(topic: &Topic) -> SnTopic<'_> {
+    match topic {
+        Topic::Name(name) => SnTopic::Name(name.as_str()),
+        Topic::Predefined(id) => SnTopic::Predefined(*id),
+        Topic::Short(short) => SnTopic::Short(*short),
+    }
+}
+
+fn sn_filter(filter: &Filter) -> SnTopic<'_> {
+    match filter {
+        Filter::Name(name) => SnTopic::Name(name.as_str()),
+        Filter::Predefined(id) => SnTopic::Predefined(*id),
+        Filter::Short(short) => SnTopic::Short(*short),
+    }
+}
+
+/// A mapped topic that is published to: no wildcard, and not one of the broker's own.
+fn concrete(mapped: &SnMatch) -> Result<motegate_message::TopicName, MapError> {
+    let topic = mapped.topic.as_name().ok_or_else(|| MapError {
+        reason: Reason::BadTopic,
+        text: format!("`{}` has a wildcard: publish to one topic", mapped.topic),
+    })?;
+    if is_reserved(&topic) {
+        return Err(MapError {
+            reason: Reason::AclDeny,
+            text: format!("`{topic}` is the gateway's own to publish"),
+        });
+    }
+    Ok(topic)
+}
+
+fn empty_will(topic: motegate_message::TopicName) -> Will {
+    Will {
+        message: Message::new(topic, Bytes::new()),
+        expiry: None,
+        delay: core::time::Duration::ZERO,
+    }
+}
