@@ -9,6 +9,23 @@ pub(crate) mod listen;
 pub(crate) mod tcp;
 pub(crate) mod udp;
 
+use std::io;
+use std::os::fd::AsRawFd;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Has the runtime watch a descriptor for just what is asked: a datagram socket that is watched
+/// for writability too would wake the worker after every datagram it sent.
+#[allow(
+    deprecated,
+    reason = "its successor is unsafe; what that asks for holds: sockets and polls keep their \
+              own open descriptor, the same one, until they are dropped with the `AsyncFd`"
+)]
+fn watch<T: AsRawFd>(inner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(inner, interest)
+}
+
 /// What the shell itself had to drop or refuse, since the start.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counters {

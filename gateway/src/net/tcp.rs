@@ -21,8 +21,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::machine::{Machine, Order};
-use crate::net::Counters;
 use crate::net::connections::{Connections, Flags};
+use crate::net::{Counters, watch};
 
 /// A connection's share of a turn: one read of this many bytes.
 const READ_BUFFER: usize = 64 * 1024;
@@ -100,7 +100,7 @@ impl Tcp {
             });
         }
         Ok(Tcp {
-            poll: watch(poll)?,
+            poll: watch(poll, Interest::READABLE)?,
             events: Events::with_capacity(TURN_EVENTS),
             listeners,
             connections: Connections::default(),
@@ -487,16 +487,6 @@ impl Listener {
             _ => true,
         }
     }
-}
-
-/// The poll as one thing to wait for.
-#[allow(
-    deprecated,
-    reason = "its successor is unsafe; what that asks for holds: a poll keeps its own open \
-              descriptor, the same one, until it is dropped with the `AsyncFd`"
-)]
-fn watch(poll: mio::Poll) -> io::Result<AsyncFd<mio::Poll>> {
-    AsyncFd::with_interest(poll, Interest::READABLE)
 }
 
 fn pop_due(queue: &mut VecDeque<(Instant, ConnectionId)>, now: Instant) -> Option<ConnectionId> {

@@ -9,7 +9,7 @@
 use std::array;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::task::{Context, Poll};
 
@@ -20,10 +20,10 @@ use nix::sys::socket::{
     MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, recvmmsg, sendmmsg,
 };
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
 
 use crate::machine::Machine;
-use crate::net::Counters;
+use crate::net::{Counters, watch};
 
 /// Datagrams a system call, and a socket's share of a turn.
 const BATCH: usize = 64;
@@ -42,7 +42,9 @@ pub(crate) struct Udp {
 
 #[derive(Debug)]
 struct Socket {
-    fd: UdpSocket,
+    fd: AsyncFd<UdpSocket>,
+    /// The same socket, watched for writability while a backlog waits.
+    writable: Option<AsyncFd<UdpSocket>>,
     listener: ListenerId,
     v6: bool,
     backlog: VecDeque<(SocketAddr, Box<[u8]>)>,
@@ -50,11 +52,8 @@ struct Socket {
 
 impl Udp {
     /// Takes opened sockets; must be called within the runtime.
-    pub(crate) fn new(sockets: Vec<(ListenerId, std::net::UdpSocket)>) -> io::Result<Self> {
-        let sockets = sockets.into_iter().map(|(listener, socket)| {
-            let v6 = socket.local_addr()?.is_ipv6();
-            Ok(Socket { fd: UdpSocket::from_std(socket)?, listener, v6, backlog: VecDeque::new() })
-        });
+    pub(crate) fn new(sockets: Vec<(ListenerId, UdpSocket)>) -> io::Result<Self> {
+        let sockets = sockets.into_iter().map(|(listener, socket)| Socket::new(listener, socket));
         Ok(Udp {
             sockets: sockets.collect::<io::Result<_>>()?,
             batch: Batch::new(),
@@ -66,8 +65,9 @@ impl Udp {
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut ready = Poll::Pending;
         for socket in &self.sockets {
-            let readable = socket.fd.poll_recv_ready(cx).is_ready();
-            let writable = !socket.backlog.is_empty() && socket.fd.poll_send_ready(cx).is_ready();
+            let readable = socket.fd.poll_read_ready(cx).is_ready();
+            let writable =
+                socket.writable.as_ref().is_some_and(|fd| fd.poll_write_ready(cx).is_ready());
             if readable || writable {
                 ready = Poll::Ready(());
             }
@@ -131,6 +131,12 @@ impl Udp {
 }
 
 impl Socket {
+    fn new(listener: ListenerId, socket: UdpSocket) -> io::Result<Self> {
+        let v6 = socket.local_addr()?.is_ipv6();
+        let fd = watch(socket, Interest::READABLE)?;
+        Ok(Socket { fd, writable: None, listener, v6, backlog: VecDeque::new() })
+    }
+
     /// Fills the batch; says how many datagrams the kernel gave.
     fn receive(&mut self, batch: &mut Batch, counters: &mut Counters) -> usize {
         let v6 = self.v6;
@@ -139,7 +145,7 @@ impl Socket {
         // Fewer than asked for means that the queue was empty just then: telling the runtime
         // "would block" saves the call that would only find that out again.
         let fd = self.fd.as_raw_fd();
-        let _ = self.fd.try_io(Interest::READABLE, || {
+        let _ = self.fd.try_io(Interest::READABLE, |_| {
             received = batch.fill(fd, v6, counters)?;
             if received < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
@@ -173,31 +179,40 @@ impl Socket {
                 self.backlog.push_back((*addr, (*bytes).into()));
             }
         }
+        if !self.backlog.is_empty() && self.writable.is_none() {
+            // Without a descriptor for it the backlog leaves with the next datagram received.
+            let twin = self.fd.get_ref().try_clone();
+            self.writable = twin.and_then(|twin| watch(twin, Interest::WRITABLE)).ok();
+        }
     }
 
     fn send_backlog(&mut self, sender: &mut Sender, counters: &mut Counters) {
-        let (backlog, v6) = (&mut self.backlog, self.v6);
-        let fd = self.fd.as_raw_fd();
-        let _ = self.fd.try_io(Interest::WRITABLE, || {
-            while !backlog.is_empty() {
-                let run: heapless::Vec<(SocketAddr, &[u8]), BATCH> =
-                    backlog.iter().take(BATCH).map(|(addr, bytes)| (*addr, &**bytes)).collect();
-                let result = sender.send(fd, v6, &run);
-                drop(run);
-                let done = match result {
-                    Ok(sent) => sent,
-                    Err(Errno::EAGAIN) => return Err(io::ErrorKind::WouldBlock.into()),
-                    Err(Errno::EINTR) => 0,
-                    Err(_) => {
-                        counters.send_errors += 1;
-                        1
+        while !self.backlog.is_empty() {
+            let waiting = self.backlog.iter().take(BATCH);
+            let run: heapless::Vec<(SocketAddr, &[u8]), BATCH> =
+                waiting.map(|(addr, bytes)| (*addr, &**bytes)).collect();
+            let result = sender.send(self.fd.as_raw_fd(), self.v6, &run);
+            drop(run);
+            let done = match result {
+                Ok(sent) => sent,
+                Err(Errno::EAGAIN) => {
+                    if let Some(fd) = &self.writable {
+                        // Forgets the edge that brought us here, so that the next one is seen.
+                        let blocked = Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                        let _ = fd.try_io(Interest::WRITABLE, |_| blocked);
                     }
-                };
-                backlog.drain(..done);
-            }
-            *backlog = VecDeque::new();
-            Ok(())
-        });
+                    return;
+                }
+                Err(Errno::EINTR) => 0,
+                Err(_) => {
+                    counters.send_errors += 1;
+                    1
+                }
+            };
+            self.backlog.drain(..done);
+        }
+        self.backlog = VecDeque::new();
+        self.writable = None;
     }
 }
 
@@ -351,24 +366,22 @@ fn mapped(addr: SocketAddr) -> SocketAddrV6 {
 mod tests {
     use super::*;
     use crate::net::listen;
-    use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket as Client};
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
-    fn socket(fd: Client) -> Socket {
-        let v6 = fd.local_addr().unwrap().is_ipv6();
-        let backlog = VecDeque::new();
-        Socket { fd: UdpSocket::from_std(fd).unwrap(), listener: ListenerId(0), v6, backlog }
+    fn socket(fd: UdpSocket) -> Socket {
+        Socket::new(ListenerId(0), fd).unwrap()
     }
 
     async fn receive(socket: &mut Socket, batch: &mut Batch) -> usize {
-        socket.fd.readable().await.unwrap();
+        let _ = socket.fd.readable().await.unwrap();
         socket.receive(batch, &mut Counters::default())
     }
 
     #[tokio::test]
     async fn a_batch_arrives_whole_and_is_answered() {
         let mut server = socket(listen::udp((Ipv4Addr::LOCALHOST, 0).into()).unwrap());
-        let client = Client::bind("127.0.0.1:0").unwrap();
-        client.connect(server.fd.local_addr().unwrap()).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(server.fd.get_ref().local_addr().unwrap()).unwrap();
         for i in 0..70_u8 {
             client.send(&vec![i; usize::from(i)]).unwrap();
         }
@@ -394,7 +407,7 @@ mod tests {
         let port = fd.local_addr().unwrap().port();
         let mut server = socket(fd);
         let mut batch = Batch::new();
-        let v4 = Client::bind("127.0.0.1:0").unwrap();
+        let v4 = UdpSocket::bind("127.0.0.1:0").unwrap();
         v4.send_to(b"four", ("127.0.0.1", port)).unwrap();
         assert_eq!(receive(&mut server, &mut batch).await, 1);
         let (peer, bytes) = batch.iter().next().unwrap();
@@ -403,7 +416,7 @@ mod tests {
         let mut buf = [0; 8];
         assert_eq!(v4.recv(&mut buf).unwrap(), 4);
         if server.v6 {
-            let v6 = Client::bind("[::1]:0").unwrap();
+            let v6 = UdpSocket::bind("[::1]:0").unwrap();
             v6.send_to(b"a longer one", ("::1", port)).unwrap();
             assert_eq!(receive(&mut server, &mut batch).await, 1);
             let (peer, bytes) = batch.iter().next().unwrap();
@@ -414,8 +427,8 @@ mod tests {
     #[tokio::test]
     async fn the_longest_datagram_fits_and_a_bad_destination_harms_nobody() {
         let mut server = socket(listen::udp((Ipv4Addr::LOCALHOST, 0).into()).unwrap());
-        let client = Client::bind("127.0.0.1:0").unwrap();
-        client.connect(server.fd.local_addr().unwrap()).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(server.fd.get_ref().local_addr().unwrap()).unwrap();
         client.send(&[7; 65_507]).unwrap();
         let mut batch = Batch::new();
         assert_eq!(receive(&mut server, &mut batch).await, 1);
@@ -438,16 +451,16 @@ mod tests {
     #[tokio::test]
     async fn a_backlog_is_bounded_and_leaves_in_order() {
         let mut server = socket(listen::udp((Ipv4Addr::LOCALHOST, 0).into()).unwrap());
-        let client = Client::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = client.local_addr().unwrap();
         server.backlog.push_back((to, Box::from(&b"first"[..])));
         let mut counters = Counters::default();
         let run: Vec<(SocketAddr, &[u8])> = vec![(to, b"later"); MAX_BACKLOG];
         server.send(&run, &mut Sender::new(), &mut counters);
         assert_eq!((server.backlog.len(), counters.send_dropped), (MAX_BACKLOG, 1));
-        server.fd.writable().await.unwrap();
+        let _ = server.writable.as_ref().unwrap().writable().await.unwrap();
         server.send_backlog(&mut Sender::new(), &mut counters);
-        assert!(server.backlog.is_empty());
+        assert!(server.backlog.is_empty() && server.writable.is_none());
         let mut buf = [0; 8];
         assert_eq!(client.recv(&mut buf).unwrap(), 5);
         assert_eq!(&buf[..5], b"first");
