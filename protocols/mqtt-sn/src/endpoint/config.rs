@@ -1,6 +1,10 @@
 //! What the MQTT-SN endpoint is told at construction; the keys of `config.md`.
 
+use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::time::Duration;
+
+use motegate_message::ListenerId;
 
 /// Which new source addresses may continue a known session by PINGREQ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,6 +25,8 @@ pub struct Config {
     pub gateway_id: u8,
     /// Between ADVERTISE messages (T_ADV).
     pub advertise_every: Duration,
+    /// Where ADVERTISE goes: groups or broadcast addresses, by the listener that sends; empty is off.
+    pub advertise_to: Vec<(ListenerId, SocketAddr)>,
     /// T_retry.
     pub retry_timeout: Duration,
     /// N_retry.
@@ -61,6 +67,7 @@ impl Default for Config {
         Config {
             gateway_id: 1,
             advertise_every: Duration::from_secs(15 * 60),
+            advertise_to: Vec::new(),
             retry_timeout: Duration::from_secs(10),
             max_retries: 4,
             max_sleep: Duration::from_secs(24 * 3600),

@@ -1,7 +1,27 @@
-//! The gateway side of MQTT-SN 1.2.
+//! The gateway side of MQTT-SN 1.2: all clients of all MQTT-SN listeners, as one machine.
+//!
+//! Datagrams, answers of the layer above and time come in; datagrams, events, records and a next
+//! deadline go out. A client's mistake is answered as the specification says, or counted and
+//! dropped. It knows client-side topic names only; what they mean is the layer above's affair.
+//!
+//! `session` has the connections, `will` the CONNECT dialogue, `subscribe` REGISTER and
+//! SUBSCRIBE, `uplink` and `downlink` the messages, `topics` the ids, `discovery` what unknown
+//! peers get, `forwarder` the encapsulation, `journal` what survives a restart.
 
+mod clients;
 mod config;
 mod contract;
+mod discovery;
+mod downlink;
+mod forwarder;
+mod journal;
+mod line;
+mod session;
+mod subscribe;
+mod topics;
+mod uplink;
+mod will;
+mod wire;
 
 #[cfg(feature = "planted-faults")]
 pub use config::Faults;
@@ -10,68 +30,457 @@ pub use contract::{
     Accept, ClientRef, Connect, Event, Filter, Names, Ticket, Topic, WillChange, WillUpdate,
 };
 
-use motegate_message::{DatagramQueue, Delivery, Peer, Qos, Reason, Record, Seq, SessionId, Turn};
-use motegate_timers::Instant;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use hashbrown::HashMap;
+use motegate_message::{
+    DatagramQueue, Delivery, Gate, Peer, Qos, Reason, Record, Seq, SessionId, TopicName, Turn,
+};
+use motegate_timers::{Instant, TimerQueue, earliest};
+
+use self::clients::{Clients, Slot};
+use self::discovery::Strangers;
+use self::forwarder::Source;
+use self::journal::{Key, Saved};
+use self::line::Line;
+use self::session::ConnectFields;
+use self::uplink::Uplink;
+use self::will::WillHalf;
+use self::wire::{Item, Wire};
+use crate::{Encapsulation, Packet, QosBits, msg_type, peek_type};
+
+/// A client's deadline; a stale reference finds nobody.
+type TimerKey = (ClientRef, TimerKind);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum TimerKind {
+    /// Keep-alive, sleep or dialogue.
+    Alive,
+    /// T_RETRY of the packet in flight.
+    Retry,
+}
+
+/// What leaves when a batch is stored.
+#[derive(Debug)]
+enum Held {
+    /// An answer.
+    Packet(ClientRef, Packet<'static>),
+    /// The CONNACK that makes a client active.
+    Opened(ClientRef),
+    /// A SUBACK, and the deliveries behind it.
+    SubAck(ClientRef, Packet<'static>),
+    /// The packet in flight.
+    Downlink(ClientRef),
+}
+
+/// A question to the layer above.
+#[derive(Debug)]
+enum Pending {
+    Publish { client: ClientRef, topic_id: u16, msg_id: u16, qos: Qos, hash: u32 },
+    Register { client: ClientRef, msg_id: u16, name: TopicName },
+    Subscribe { client: ClientRef, msg_id: u16, hash: u32, filter: Filter },
+    Unsubscribe { client: ClientRef, msg_id: u16, filter: Filter },
+    Will { client: ClientRef, half: WillHalf },
+}
+
+impl Pending {
+    fn client(&self) -> ClientRef {
+        match self {
+            Pending::Publish { client, .. }
+            | Pending::Register { client, .. }
+            | Pending::Subscribe { client, .. }
+            | Pending::Unsubscribe { client, .. }
+            | Pending::Will { client, .. } => *client,
+        }
+    }
+}
 
 /// All MQTT-SN clients and the wire state of all MQTT-SN sessions.
 #[derive(Debug)]
-pub struct Endpoint {}
+pub struct Endpoint {
+    config: Config,
+    clients: Clients,
+    wires: HashMap<SessionId, Box<Wire>>,
+    timers: TimerQueue<TimerKey>,
+    pending: HashMap<Ticket, Pending>,
+    next_ticket: Ticket,
+    gate: Gate<Held>,
+    committed: Seq,
+    strangers: Strangers,
+    next_advertise: Option<Instant>,
+    /// Between `restore` and `restored`.
+    saved: Vec<Saved>,
+    events: VecDeque<Event>,
+    records: VecDeque<Record>,
+    out: DatagramQueue,
+}
 
-#[allow(unused_variables)]
 impl Endpoint {
-    /// An endpoint that knows nobody.
+    /// An endpoint that knows nobody. `seed` is where its tickets start; nothing else is random.
+    #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
-        todo!()
+        Endpoint {
+            config,
+            clients: Clients::default(),
+            wires: HashMap::new(),
+            timers: TimerQueue::new(),
+            pending: HashMap::new(),
+            next_ticket: seed >> 1,
+            gate: Gate::default(),
+            committed: Seq::NONE,
+            strangers: Strangers::default(),
+            next_advertise: None,
+            saved: Vec::new(),
+            events: VecDeque::new(),
+            records: VecDeque::new(),
+            out: DatagramQueue::default(),
+        }
     }
+
     /// A datagram came. `peer.node` is `None`: the endpoint opens forwarder encapsulation itself.
-    pub fn handle_datagram(&mut self, turn: &Turn, peer: Peer, bytes: &[u8]) {}
-    /// Deadlines up to `turn.now` are due.
-    pub fn handle_timeout(&mut self, turn: &Turn) {}
-    /// Batches up to `seq` are stored.
-    pub fn handle_committed(&mut self, turn: &Turn, seq: Seq) {}
-    /// Answers `Event::Connect`.
-    pub fn accept(&mut self, turn: &Turn, client: ClientRef, accept: Accept) {}
-    /// Answers `Event::Connect`.
-    pub fn refuse(&mut self, turn: &Turn, client: ClientRef, reason: Reason) {}
-    /// Answers `Event::Publish`.
-    pub fn published(&mut self, turn: &Turn, ticket: Ticket, result: Result<Seq, Reason>) {}
-    /// Answers `Event::Register`.
-    pub fn registered(&mut self, turn: &Turn, ticket: Ticket, result: Result<(), Reason>) {}
-    /// Answers `Event::Subscribe`: granted QoS and the batch to wait for.
-    pub fn subscribed(&mut self, turn: &Turn, ticket: Ticket, result: Result<(Qos, Seq), Reason>) {}
-    /// Answers `Event::Unsubscribe`.
-    pub fn unsubscribed(&mut self, turn: &Turn, ticket: Ticket, after: Seq) {}
-    /// Answers `Event::UpdateWill`.
-    pub fn will_updated(&mut self, turn: &Turn, ticket: Ticket, result: Result<Seq, Reason>) {}
-    /// A message for a client.
-    pub fn deliver(&mut self, turn: &Turn, client: ClientRef, delivery: Delivery, names: Names) {}
-    /// Answers `Event::Drain`.
-    pub fn drained(&mut self, turn: &Turn, client: ClientRef) {}
-    /// Ends a connection from above: DISCONNECT goes out, no `Event::Disconnected` follows.
-    pub fn close(&mut self, turn: &Turn, client: ClientRef, reason: Reason) {}
-    /// The session is over.
-    pub fn forget(&mut self, turn: &Turn, session: SessionId) {}
-    /// One record of an earlier life, before anything else is handled; `false` when it is damaged.
-    pub fn restore(&mut self, turn: &Turn, key: &[u8], value: &[u8]) -> bool {
-        false
+    pub fn handle_datagram(&mut self, turn: &Turn, peer: Peer, bytes: &[u8]) {
+        let mut source =
+            Source { listener: peer.listener, addr: peer.addr, node: None, slot: None };
+        let mut datagram = bytes;
+        if peek_type(bytes) == Some(msg_type::ENCAPSULATED) {
+            if !self.config.forwarders {
+                return self.drop_from(source, Reason::NotSupported);
+            }
+            // MQTT-SN 1.2 §5.5: a wrapper holds a packet, never another wrapper.
+            match Encapsulation::decode(bytes) {
+                Some(wrapper) if peek_type(wrapper.inner) != Some(msg_type::ENCAPSULATED) => {
+                    source.node = Some(wrapper.node);
+                    datagram = wrapper.inner;
+                }
+                _ => return self.drop_from(source, Reason::Malformed),
+            }
+        }
+        source.slot = self.clients.find_peer(source.listener, source.addr, source.node);
+        match Packet::decode(datagram) {
+            Ok(packet) => self.on_packet(turn, source, packet),
+            Err(_) => self.drop_from(source, Reason::Malformed),
+        }
     }
+
+    fn drop_from(&mut self, source: Source<'_>, reason: Reason) {
+        self.events.push_back(Event::Dropped { peer: source.to_peer(), reason });
+    }
+
+    /// What anybody may send; the rest needs a connection (MQTT-SN 1.2 §5.4.21).
+    fn on_packet(&mut self, turn: &Turn, source: Source<'_>, packet: Packet<'_>) {
+        match packet {
+            Packet::SearchGw { radius } => self.on_search(source, radius),
+            // Other gateways, and clients that answer for one (§6.1), are heard on a group.
+            Packet::Advertise { .. } | Packet::GwInfo { .. } => {}
+            Packet::Connect { will, clean, protocol_id, duration, client_id } => {
+                let fields = ConnectFields { will, clean, protocol_id, duration, client_id };
+                self.on_connect(turn, source, fields);
+            }
+            Packet::Publish { qos: QosBits::MinusOne, topic, retain, data, .. } => {
+                self.on_publish_unasked(turn, source, topic, retain, data);
+            }
+            Packet::PingReq { client_id: Some(id) } => self.on_ping_id(turn, source, id),
+            // Only a gateway sends these. They are not answered, so that two gateways that hear
+            // each other do not go on for ever.
+            Packet::ConnAck { .. }
+            | Packet::WillTopicReq
+            | Packet::WillMsgReq
+            | Packet::SubAck { .. }
+            | Packet::UnsubAck { .. }
+            | Packet::WillTopicResp { .. }
+            | Packet::WillMsgResp { .. } => self.drop_from(source, Reason::ProtocolError),
+            _ => match source.slot {
+                Some(slot) => self.on_client_packet(turn, source, slot, packet),
+                None => self.on_stranger(turn, source),
+            },
+        }
+    }
+
+    /// A packet of somebody who has at least said CONNECT.
+    fn on_client_packet(
+        &mut self,
+        turn: &Turn,
+        source: Source<'_>,
+        slot: Slot,
+        packet: Packet<'_>,
+    ) {
+        match packet {
+            Packet::WillTopic { will } => {
+                if !self.on_will_topic(turn, slot, will) {
+                    self.drop_from(source, Reason::ProtocolError);
+                }
+            }
+            Packet::WillMsg { message } => {
+                if !self.on_will_message(turn, slot, message) {
+                    self.drop_from(source, Reason::ProtocolError);
+                }
+            }
+            Packet::Disconnect { duration } => self.on_disconnect(turn, slot, duration),
+            _ => match self.line(turn, slot).filter(Line::is_connected) {
+                Some(mut line) => line.on_packet(packet),
+                // Its CONNACK is not out yet.
+                None => self.drop_from(source, Reason::SnNotConnected),
+            },
+        }
+    }
+
+    /// Deadlines up to `turn.now` are due.
+    pub fn handle_timeout(&mut self, turn: &Turn) {
+        while let Some(key) = self.timers.pop(turn.now) {
+            let (at, kind) = key;
+            let Some(slot) = self.clients.slot_of(at) else { continue };
+            let Some(client) = self.clients.get_mut(slot) else { continue };
+            let timer = match kind {
+                TimerKind::Alive => &mut client.alive,
+                TimerKind::Retry => &mut client.retry,
+            };
+            if !self.timers.fires(timer, key, turn.now) {
+                continue;
+            }
+            match kind {
+                TimerKind::Alive => self.on_silence(turn, slot),
+                TimerKind::Retry => {
+                    if !self.line(turn, slot).is_none_or(|mut line| line.retry()) {
+                        // MQTT-SN 1.2 §6.13, §6.14: N_RETRY repeats in vain, it is lost.
+                        self.remove_client(turn, slot, Reason::RetryExhausted, false);
+                    }
+                }
+            }
+        }
+        self.advertise(turn.now);
+    }
+
+    /// Batches up to `seq` are stored.
+    pub fn handle_committed(&mut self, turn: &Turn, seq: Seq) {
+        self.committed = self.committed.max(seq);
+        while let Some(held) = self.gate.pop(self.committed) {
+            let (Held::Packet(at, _) | Held::Opened(at) | Held::SubAck(at, _) | Held::Downlink(at)) =
+                held;
+            let Some(slot) = self.clients.slot_of(at) else { continue };
+            match held {
+                Held::Packet(_, packet) => self.send_to(slot, &packet),
+                Held::Opened(_) => self.opened(turn, slot),
+                Held::SubAck(_, packet) => self.with_line(turn, slot, |line| line.suback(&packet)),
+                Held::Downlink(_) => self.with_line(turn, slot, |line| line.released()),
+            }
+        }
+    }
+
+    /// Answers `Event::Connect`.
+    pub fn accept(&mut self, turn: &Turn, client: ClientRef, accept: Accept) {
+        self.accept_client(turn, client, accept);
+    }
+
+    /// Answers `Event::Connect`.
+    pub fn refuse(&mut self, turn: &Turn, client: ClientRef, reason: Reason) {
+        if let Some(slot) = self.clients.slot_of(client) {
+            self.refuse_client(turn, slot, reason);
+        }
+    }
+
+    /// The asker of `ticket`, if it is still there, and what it asked.
+    fn answered<'a>(&'a mut self, turn: &'a Turn, ticket: Ticket) -> Option<(Line<'a>, Pending)> {
+        let pending = self.pending.remove(&ticket)?;
+        let slot = self.clients.slot_of(pending.client())?;
+        let line = self.line(turn, slot)?;
+        line.client.pending = line.client.pending.saturating_sub(1);
+        Some((line, pending))
+    }
+
+    /// Answers `Event::Publish`; at QoS −1 there is nothing to say.
+    pub fn published(&mut self, turn: &Turn, ticket: Ticket, result: Result<Seq, Reason>) {
+        if let Some((mut line, Pending::Publish { topic_id, msg_id, qos, hash, .. })) =
+            self.answered(turn, ticket)
+        {
+            line.published((topic_id, msg_id, qos, hash), result);
+        }
+    }
+
+    /// Answers `Event::Register`.
+    pub fn registered(&mut self, turn: &Turn, ticket: Ticket, result: Result<(), Reason>) {
+        if let Some((mut line, Pending::Register { msg_id, name, .. })) =
+            self.answered(turn, ticket)
+        {
+            line.registered(msg_id, &name, result);
+        }
+    }
+
+    /// Answers `Event::Subscribe`: granted QoS and the batch to wait for.
+    pub fn subscribed(&mut self, turn: &Turn, ticket: Ticket, result: Result<(Qos, Seq), Reason>) {
+        if let Some((mut line, Pending::Subscribe { msg_id, hash, filter, .. })) =
+            self.answered(turn, ticket)
+        {
+            line.subscribed((msg_id, hash), &filter, result);
+        }
+    }
+
+    /// Answers `Event::Unsubscribe`.
+    pub fn unsubscribed(&mut self, turn: &Turn, ticket: Ticket, after: Seq) {
+        if let Some((mut line, Pending::Unsubscribe { msg_id, filter, .. })) =
+            self.answered(turn, ticket)
+        {
+            line.unsubscribed(msg_id, &filter, after);
+        }
+    }
+
+    /// Answers `Event::UpdateWill`.
+    pub fn will_updated(&mut self, turn: &Turn, ticket: Ticket, result: Result<Seq, Reason>) {
+        if let Some((mut line, Pending::Will { half, .. })) = self.answered(turn, ticket) {
+            line.will_updated(half, result);
+        }
+    }
+
+    /// A message for a client. It waits here while the client may not be sent to: before its
+    /// CONNACK and SUBACK, behind an unanswered packet, and asleep.
+    pub fn deliver(&mut self, turn: &Turn, client: ClientRef, delivery: Delivery, names: Names) {
+        if let Some(slot) = self.clients.slot_of(client) {
+            self.with_line(turn, slot, |line| line.deliver(Item { delivery, names }));
+        }
+    }
+
+    /// Answers `Event::Drain`.
+    pub fn drained(&mut self, turn: &Turn, client: ClientRef) {
+        if let Some(slot) = self.clients.slot_of(client) {
+            self.with_line(turn, slot, |line| {
+                line.client.drained = line.client.state == clients::State::Awake;
+                line.pump();
+            });
+        }
+    }
+
+    /// Ends a connection from above: DISCONNECT goes out (not to a sleeper, who could not hear
+    /// it), no `Event::Disconnected` follows.
+    pub fn close(&mut self, turn: &Turn, client: ClientRef, reason: Reason) {
+        if let Some(slot) = self.clients.slot_of(client) {
+            self.close_client(turn, slot, reason);
+        }
+    }
+
+    /// The session is over.
+    pub fn forget(&mut self, turn: &Turn, session: SessionId) {
+        let slot = self.wires.get(&session).and_then(|wire| wire.slot);
+        if let Some(slot) = slot {
+            self.close_client(turn, slot, Reason::SessionExpired);
+        }
+        self.drop_wire(turn, session);
+    }
+
+    /// One record of an earlier life, before anything else is handled; `false` when it is damaged.
+    pub fn restore(&mut self, _turn: &Turn, key: &[u8], value: &[u8]) -> bool {
+        self.restore_record(key, value).is_some()
+    }
+
     /// After the last `restore`: emits the `Event::Connect { resumed }` of sessions served at
     /// their journaled address.
-    pub fn restored(&mut self, turn: &Turn) {}
+    pub fn restored(&mut self, turn: &Turn) {
+        self.resume_saved(turn);
+    }
+
     /// The next thing for the layer above.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.events.pop_front()
     }
+
     /// Datagrams to send; the caller clears the queue.
     pub fn transmits(&mut self) -> &mut DatagramQueue {
-        todo!()
+        &mut self.out
     }
+
     /// The next change to the durable state.
     pub fn poll_record(&mut self) -> Option<Record> {
-        None
+        self.records.pop_front()
     }
+
     /// When `handle_timeout` is wanted.
+    #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let advertise = (!self.config.advertise_to.is_empty())
+            .then(|| self.next_advertise.unwrap_or(Instant::ZERO));
+        earliest(self.timers.next_deadline(), advertise)
+    }
+
+    /// Clients that have an entry: connecting, active, asleep or awake.
+    #[must_use]
+    pub fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
+    fn send_to(&mut self, slot: Slot, packet: &Packet<'_>) {
+        if let Some(client) = self.clients.get(slot) {
+            forwarder::send(&mut self.out, &client.peer, 0, packet);
+        }
+    }
+
+    /// The client in `slot` with its session, if it has one.
+    fn line<'a>(&'a mut self, turn: &'a Turn, slot: Slot) -> Option<Line<'a>> {
+        let at = self.clients.ref_of(slot);
+        let client = self.clients.get_mut(slot)?;
+        let wire = self.wires.get_mut(&client.session?)?;
+        Some(Line {
+            turn,
+            config: &self.config,
+            at,
+            client,
+            wire,
+            committed: self.committed,
+            gate: &mut self.gate,
+            events: &mut self.events,
+            records: &mut self.records,
+            out: &mut self.out,
+            timers: &mut self.timers,
+            pending: &mut self.pending,
+            next_ticket: &mut self.next_ticket,
+        })
+    }
+
+    fn with_line(&mut self, turn: &Turn, slot: Slot, f: impl FnOnce(&mut Line<'_>)) {
+        if let Some(mut line) = self.line(turn, slot) {
+            f(&mut line);
+        }
+    }
+
+    /// The address of a session is not journaled any more.
+    fn drop_connection_record(&mut self, turn: &Turn, session: SessionId) {
+        if let Some(wire) = self.wires.get_mut(&session)
+            && wire.durable
+            && turn.durable
+        {
+            wire.written = turn.seq;
+            let key = Key::Connection.bytes(session);
+            self.records.push_back(Record { key, value: None });
+        }
+    }
+}
+
+impl Line<'_> {
+    /// A packet of a connected client, whatever state it is in: one that is asleep and speaks is
+    /// awake enough to hear the answer.
+    fn on_packet(&mut self, packet: Packet<'_>) {
+        self.client.fresh = false;
+        self.touch();
+        match packet {
+            Packet::Register { msg_id, name, .. } => self.on_register(msg_id, name),
+            Packet::RegAck { msg_id, code, .. } => self.on_regack(msg_id, code),
+            Packet::Publish { dup, qos, retain, topic, msg_id, data } => {
+                if let Some(qos) = line::qos(qos) {
+                    self.on_publish(Uplink { dup, qos, retain, topic, msg_id, data });
+                }
+            }
+            Packet::PubAck { topic_id, msg_id, code } => self.on_puback(topic_id, msg_id, code),
+            Packet::PubRec { msg_id } => self.on_pubrec(msg_id),
+            Packet::PubRel { msg_id } => self.on_pubrel(msg_id),
+            Packet::PubComp { msg_id } => self.on_pubcomp(msg_id),
+            Packet::Subscribe { dup, qos, msg_id, topic } => {
+                self.on_subscribe(dup, qos, msg_id, topic);
+            }
+            Packet::Unsubscribe { msg_id, topic } => self.on_unsubscribe(msg_id, topic),
+            Packet::PingReq { .. } => self.send(&Packet::PingResp),
+            Packet::PingResp => {}
+            Packet::WillTopicUpd { will } => self.on_will_topic_update(will),
+            Packet::WillMsgUpd { message } => self.on_will_message_update(message),
+            _ => self.dropped(Reason::ProtocolError),
+        }
     }
 }

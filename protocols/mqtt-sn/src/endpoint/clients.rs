@@ -1,0 +1,329 @@
+//! Everybody who is connected or connecting ([`Client`]), found by number, by address and by
+//! client id ([`Clients`]).
+//!
+//! A client lives as long as its connection; what outlives it is the session's
+//! [`Wire`](super::wire::Wire). The indices hold slot numbers only and compare with the client
+//! itself, so that an idle client is stored once.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::hash::BuildHasher;
+use core::net::SocketAddr;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use motegate_message::{ListenerId, Peer, SessionId};
+use motegate_timers::Timer;
+
+use super::contract::ClientRef;
+use super::will::Dialogue;
+
+/// Index into the table of clients.
+pub(super) type Slot = u32;
+
+/// Where a client stands (MQTT-SN 1.2 §6.14). "Lost" and "disconnected" are not here: such a
+/// client has no entry, its session's wire state waits for the next CONNECT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// In the CONNECT dialogue; no session yet.
+    Connecting,
+    /// Supervised by its keep-alive.
+    Active,
+    /// Nothing may be sent to it.
+    Asleep,
+    /// Emptying its buffer, until PINGRESP.
+    Awake,
+}
+
+/// One connection. Kept small: there may be a million.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) peer: Peer,
+    /// Empty until the dialogue is over.
+    pub(super) id: Box<str>,
+    pub(super) session: Option<SessionId>,
+    /// Keep-alive, sleep duration or the dialogue's patience.
+    pub(super) alive: Timer,
+    /// Retransmission of the one packet in flight.
+    pub(super) retry: Timer,
+    /// Present from CONNECT until the answer to `Event::Connect`.
+    pub(super) dialogue: Option<Box<Dialogue>>,
+    /// Bytes delivered since the last credit.
+    pub(super) spent: u32,
+    /// Seconds, as in CONNECT; 0 is unsupervised.
+    pub(super) keep_alive: u16,
+    /// Seconds, as in the last DISCONNECT.
+    pub(super) sleep: u16,
+    pub(super) state: State,
+    pub(super) clean: bool,
+    /// The Will flag of its CONNECT.
+    pub(super) with_will: bool,
+    /// Nothing came since CONNACK left: a repeated CONNECT means that CONNACK was lost.
+    pub(super) fresh: bool,
+    /// `Event::Drain` is answered.
+    pub(super) drained: bool,
+    /// SUBACKs that wait for a commit; deliveries wait behind them.
+    pub(super) subacks_held: u8,
+    /// Questions to the layer above that are not answered.
+    pub(super) pending: u8,
+}
+
+impl Client {
+    pub(super) fn connecting(peer: Peer) -> Self {
+        Client {
+            peer,
+            id: Box::default(),
+            session: None,
+            alive: Timer::default(),
+            retry: Timer::default(),
+            dialogue: None,
+            spent: 0,
+            keep_alive: 0,
+            sleep: 0,
+            state: State::Connecting,
+            clean: true,
+            with_will: false,
+            fresh: false,
+            drained: false,
+            subacks_held: 0,
+            pending: 0,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    generation: u32,
+    client: Option<Box<Client>>,
+}
+
+/// The table of clients.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    slots: Vec<Entry>,
+    free: Vec<Slot>,
+    by_peer: HashTable<Slot>,
+    /// Only clients with a session: a CONNECT alone takes no name away.
+    by_id: HashTable<Slot>,
+    hasher: DefaultHashBuilder,
+    connecting: usize,
+}
+
+impl Clients {
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Clients without a session.
+    pub(super) fn connecting(&self) -> usize {
+        self.connecting
+    }
+
+    pub(super) fn get(&self, slot: Slot) -> Option<&Client> {
+        self.slots.get(slot as usize)?.client.as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Client> {
+        self.slots.get_mut(slot as usize)?.client.as_deref_mut()
+    }
+
+    /// The reference that means the client in `slot` now.
+    pub(super) fn ref_of(&self, slot: Slot) -> ClientRef {
+        let generation = self.slots.get(slot as usize).map_or(0, |entry| entry.generation);
+        ClientRef(u64::from(generation) << 32 | u64::from(slot))
+    }
+
+    /// The slot that `client` means, if it still means one.
+    pub(super) fn slot_of(&self, client: ClientRef) -> Option<Slot> {
+        let slot = Slot::try_from(client.0 & 0xffff_ffff).ok()?;
+        let entry = self.slots.get(slot as usize)?;
+        (entry.client.is_some() && self.ref_of(slot) == client).then_some(slot)
+    }
+
+    pub(super) fn find_peer(
+        &self,
+        listener: ListenerId,
+        addr: SocketAddr,
+        node: Option<&[u8]>,
+    ) -> Option<Slot> {
+        let hash = self.hasher.hash_one((listener, addr, node));
+        let same = |slot: &Slot| {
+            self.get(*slot).is_some_and(|client| {
+                client.peer.addr == addr
+                    && client.peer.listener == listener
+                    && client.peer.node.as_deref() == node
+            })
+        };
+        self.by_peer.find(hash, same).copied()
+    }
+
+    pub(super) fn find_id(&self, listener: ListenerId, id: &str) -> Option<Slot> {
+        let hash = self.hasher.hash_one((listener, id));
+        let same = |slot: &Slot| {
+            self.get(*slot).is_some_and(|c| &*c.id == id && c.peer.listener == listener)
+        };
+        self.by_id.find(hash, same).copied()
+    }
+
+    pub(super) fn insert(&mut self, client: Client) -> Slot {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Entry::default());
+            Slot::try_from(self.slots.len() - 1).expect("max_clients fits 32 bits")
+        });
+        self.connecting += usize::from(client.state == State::Connecting);
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            entry.client = Some(Box::new(client));
+        }
+        self.index_peer(slot);
+        slot
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<Box<Client>> {
+        self.unindex_id(slot);
+        self.unindex_peer(slot);
+        let entry = self.slots.get_mut(slot as usize)?;
+        let client = entry.client.take()?;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.connecting -= usize::from(client.state == State::Connecting);
+        self.free.push(slot);
+        Some(client)
+    }
+
+    /// A new connection of the same peer: old references mean nobody from now on, nor do timer
+    /// entries.
+    pub(super) fn renew(&mut self, slot: Slot) -> ClientRef {
+        self.unindex_id(slot);
+        self.set_state(slot, State::Connecting);
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            entry.generation = entry.generation.wrapping_add(1);
+            if let Some(client) = &mut entry.client {
+                client.alive = Timer::default();
+                client.retry = Timer::default();
+                client.session = None;
+                client.fresh = false;
+                client.drained = false;
+                client.subacks_held = 0;
+                client.pending = 0;
+            }
+        }
+        self.ref_of(slot)
+    }
+
+    pub(super) fn set_state(&mut self, slot: Slot, state: State) {
+        let Some(client) = self.slots.get_mut(slot as usize).and_then(|e| e.client.as_mut()) else {
+            return;
+        };
+        let was = core::mem::replace(&mut client.state, state);
+        self.connecting -= usize::from(was == State::Connecting);
+        self.connecting += usize::from(state == State::Connecting);
+    }
+
+    /// The client in `slot` is the one of its name from now on.
+    pub(super) fn index_id(&mut self, slot: Slot) {
+        let Some(client) = self.get(slot) else { return };
+        if let Some(other) = self.find_id(client.peer.listener, &client.id) {
+            self.unindex_id(other);
+        }
+        let Clients { slots, by_id, hasher, .. } = self;
+        let hash = |slot: &Slot| {
+            let client = slots.get(*slot as usize).and_then(|entry| entry.client.as_ref());
+            client.map_or(0, |c| hasher.hash_one((c.peer.listener, &*c.id)))
+        };
+        by_id.insert_unique(hash(&slot), slot, hash);
+    }
+
+    /// The client in `slot` is at another address from now on.
+    pub(super) fn rebind(&mut self, slot: Slot, peer: Peer) {
+        self.unindex_peer(slot);
+        if let Some(client) = self.get_mut(slot) {
+            client.peer = peer;
+        }
+        self.index_peer(slot);
+    }
+
+    fn index_peer(&mut self, slot: Slot) {
+        let Clients { slots, by_peer, hasher, .. } = self;
+        let hash = |slot: &Slot| {
+            let client = slots.get(*slot as usize).and_then(|entry| entry.client.as_ref());
+            client.map_or(0, |c| {
+                hasher.hash_one((c.peer.listener, c.peer.addr, c.peer.node.as_deref()))
+            })
+        };
+        by_peer.insert_unique(hash(&slot), slot, hash);
+    }
+
+    fn unindex_peer(&mut self, slot: Slot) {
+        let Some(client) = self.get(slot) else { return };
+        let Peer { listener, addr, node } = &client.peer;
+        let hash = self.hasher.hash_one((listener, addr, node.as_deref()));
+        if let Ok(entry) = self.by_peer.find_entry(hash, |other| *other == slot) {
+            entry.remove();
+        }
+    }
+
+    fn unindex_id(&mut self, slot: Slot) {
+        let Some(client) = self.get(slot) else { return };
+        let hash = self.hasher.hash_one((client.peer.listener, &*client.id));
+        if let Ok(entry) = self.by_id.find_entry(hash, |other| *other == slot) {
+            entry.remove();
+        }
+    }
+
+    /// Every slot in use, for a report or a shutdown.
+    #[cfg(test)]
+    pub(super) fn indexed(&self) -> (usize, usize) {
+        (self.by_peer.len(), self.by_id.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::Ipv4Addr;
+
+    fn peer(port: u16) -> Peer {
+        Peer::new(ListenerId(0), SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
+    fn named(port: u16, id: &str) -> Client {
+        Client { id: id.into(), ..Client::connecting(peer(port)) }
+    }
+
+    #[test]
+    fn slots_are_reused_but_references_are_not() {
+        let mut clients = Clients::default();
+        let slot = clients.insert(named(1, "a"));
+        clients.index_id(slot);
+        let old = clients.ref_of(slot);
+        assert_eq!(clients.find_id(ListenerId(0), "a"), Some(slot));
+        clients.remove(slot);
+        assert_eq!((clients.len(), clients.connecting(), clients.indexed()), (0, 0, (0, 0)));
+        let again = clients.insert(named(2, "b"));
+        assert_eq!(again, slot);
+        assert_eq!(clients.slot_of(old), None);
+        assert_eq!(clients.slot_of(clients.ref_of(again)), Some(again));
+        assert_eq!(clients.find_id(ListenerId(0), "a"), None);
+    }
+
+    #[test]
+    fn a_new_address_is_found_and_the_old_is_not() {
+        let mut clients = Clients::default();
+        let slot = clients.insert(named(1, "a"));
+        clients.rebind(slot, peer(9));
+        assert_eq!(clients.find_peer(ListenerId(0), peer(1).addr, None), None);
+        assert_eq!(clients.find_peer(ListenerId(0), peer(9).addr, None), Some(slot));
+        assert_eq!(clients.find_peer(ListenerId(0), peer(9).addr, Some(&[])), None);
+        assert_eq!(clients.find_peer(ListenerId(1), peer(9).addr, None), None);
+    }
+
+    #[test]
+    fn the_later_client_has_the_name() {
+        let mut clients = Clients::default();
+        let first = clients.insert(named(1, "a"));
+        clients.index_id(first);
+        let second = clients.insert(named(2, "a"));
+        clients.index_id(second);
+        assert_eq!(clients.find_id(ListenerId(0), "a"), Some(second));
+        clients.remove(first);
+        assert_eq!(clients.find_id(ListenerId(0), "a"), Some(second));
+    }
+}

@@ -1,0 +1,456 @@
+//! Deliveries to a client: REGISTER when it does not know the id, then PUBLISH, then the handshake
+//! of its QoS (MQTT-SN 1.2 §6.6, §6.10), one packet in flight, strictly in order.
+//!
+//! Retransmission: REGISTER, PUBLISH (with DUP) and PUBREL are repeated every T_RETRY, N_RETRY
+//! times, then the client counts as lost. §6.13 words that for clients only; over UDP a gateway
+//! needs it as well.
+//!
+//! A delivery that is unanswered when its client falls asleep stays here and is the first thing
+//! sent at its next awakening; the broker repeats deliveries to a new connection only.
+
+use alloc::boxed::Box;
+
+use motegate_message::{DeliveryId, Qos, Reason, Seq};
+
+use super::Held;
+use super::clients::State;
+use super::contract::Event;
+use super::journal::{self, Key};
+use super::line::{Line, bits};
+use super::wire::{Current, Item, Sending, Stage};
+use crate::{Packet, ReturnCode, TopicId};
+
+/// Bytes that a client's endpoint side takes beyond what it has sent. UDP never blocks: this only
+/// keeps a burst of QoS 0 behind an unanswered packet in the broker's queue, where its policy
+/// holds.
+pub(super) const ROOM: u32 = 64 * 1024;
+
+/// Most deliveries that wait here, however small.
+const MAX_QUEUED: usize = 1024;
+
+/// REGISTERs for one delivery before the client's answers are taken for a refusal.
+const MAX_REGISTERS: u8 = 2;
+
+/// How a delivery's topic is to be named.
+enum Naming {
+    Id(TopicId),
+    Register(u16),
+    Refused(Reason),
+}
+
+impl Line<'_> {
+    /// A message for the client.
+    pub(super) fn deliver(&mut self, item: Item) {
+        let size = u32::try_from(item.delivery.message.size()).unwrap_or(u32::MAX);
+        self.client.spent = self.client.spent.saturating_add(size);
+        if self.wire.out.is_none() && self.may_send() {
+            // The common case costs no queue.
+            if let Some(current) = self.start(item, 0) {
+                self.wire.out.get_or_insert_default().current = Some(current);
+            }
+        } else {
+            let out = self.wire.out.get_or_insert_default();
+            if out.queue.len() >= MAX_QUEUED && item.delivery.qos == Qos::AtMostOnce {
+                self.dropped(Reason::QueueFull);
+            } else {
+                out.queue.push_back(item);
+            }
+        }
+        self.pump();
+    }
+
+    /// Sends what may be sent, then settles credit and the end of an awake phase.
+    pub(super) fn pump(&mut self) {
+        while self.may_send() {
+            let Some(out) = &mut self.wire.out else { break };
+            if out.current.is_some() {
+                break;
+            }
+            let Some(item) = out.queue.pop_front() else {
+                self.wire.out = None;
+                break;
+            };
+            let current = self.start(item, 0);
+            if let Some(out) = &mut self.wire.out {
+                out.current = current;
+            }
+        }
+        self.settle();
+    }
+
+    /// Nothing is ever sent to a sleeper (§6.14), and no delivery before the SUBACK that gives
+    /// its topic id.
+    fn may_send(&self) -> bool {
+        matches!(self.client.state, State::Active | State::Awake) && self.client.subacks_held == 0
+    }
+
+    fn settle(&mut self) {
+        if self.client.state == State::Awake && self.client.drained && self.wire.out.is_none() {
+            self.fall_asleep_again();
+            return;
+        }
+        if self.client.spent < ROOM / 2 {
+            return;
+        }
+        let waiting = self.wire.out.as_ref().map_or(0, |out| {
+            let current = out.current.as_ref().map(|current| &current.item);
+            current.into_iter().chain(&out.queue).map(|item| item.delivery.message.size()).sum()
+        });
+        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+        if self.client.spent.saturating_sub(waiting) >= ROOM / 2 {
+            self.client.spent = waiting;
+            self.credit();
+        }
+    }
+
+    /// Says anew what is taken. While awake that is a `Drain`: a `Credit` would end the sleeper's
+    /// bounds.
+    pub(super) fn credit(&mut self) {
+        let session = self.wire.session;
+        let room = ROOM.saturating_sub(self.client.spent);
+        self.events.push_back(match self.client.state {
+            State::Awake => Event::Drain { session, window: 1, room },
+            State::Active => Event::Credit { session, window: 1, room, asleep: false },
+            State::Connecting | State::Asleep => {
+                Event::Credit { session, window: 0, room: 0, asleep: true }
+            }
+        });
+    }
+
+    /// Begins a delivery; gives back what then waits for an answer.
+    fn start(&mut self, item: Item, registers: u8) -> Option<Current> {
+        if let Some(sending) = self.sending(item.delivery.id).filter(|s| s.released) {
+            // [MQTT-4.3.3-1] After PUBREC only PUBREL, on whichever connection.
+            let topic = TopicId::Normal(0);
+            return Some(self.enter(item, Stage::Release, sending.msg_id, topic, registers));
+        }
+        if item.delivery.message.is_expired(self.turn.now) {
+            self.give_up(&item, Reason::MessageExpired);
+            return None;
+        }
+        match self.naming(&item) {
+            Naming::Refused(reason) => {
+                self.give_up(&item, reason);
+                None
+            }
+            Naming::Register(_) if registers >= MAX_REGISTERS => {
+                self.give_up(&item, Reason::SnRegisterRefused);
+                None
+            }
+            Naming::Register(id) => {
+                let msg_id = self.wire.take_msg_id();
+                let topic = TopicId::Normal(id);
+                Some(self.enter(item, Stage::Register, msg_id, topic, registers + 1))
+            }
+            Naming::Id(topic) => self.publish(item, topic, registers),
+        }
+    }
+
+    fn publish(&mut self, item: Item, topic: TopicId, registers: u8) -> Option<Current> {
+        // MQTT-SN 1.2 §6.10: what is too long for the network is dropped towards the client.
+        let overhead = self.client.peer.node.as_ref().map_or(0, |node| 3 + node.len());
+        if item.delivery.message.payload.len() + 9 + overhead > self.config.max_datagram {
+            self.give_up(&item, Reason::TooLarge);
+            return None;
+        }
+        let msg_id = match item.delivery.qos {
+            Qos::AtMostOnce => {
+                self.send_publish(&item, topic, 0, false); // §5.4.12: MsgId 0x0000
+                return None;
+            }
+            Qos::AtLeastOnce => self.wire.take_msg_id(),
+            Qos::ExactlyOnce => self.begin_sending(item.delivery.id),
+        };
+        Some(self.enter(item, Stage::Publish, msg_id, topic, registers))
+    }
+
+    fn naming(&mut self, item: &Item) -> Naming {
+        let names = &item.names;
+        if let Some(exchange) = &self.wire.exchange {
+            // §6.10, in the words of the checklist: the type subscribed with.
+            let alternatives =
+                [names.predefined.map(TopicId::Predefined), names.short.map(TopicId::Short)];
+            let typed = alternatives.into_iter().flatten().find(|id| exchange.typed.contains(id));
+            if let Some(typed) = typed {
+                return Naming::Id(typed);
+            }
+        }
+        let known = self.wire.topics.id(&names.name);
+        if let Some(id) = known {
+            if self.wire.topics.is_refused(id) {
+                return Naming::Refused(Reason::SnRegisterRefused);
+            }
+            if self.wire.topics.is_known(id) {
+                return Naming::Id(TopicId::Normal(id));
+            }
+        }
+        let overhead = self.client.peer.node.as_ref().map_or(0, |node| 3 + node.len());
+        if names.name.as_str().len() + 8 + overhead > self.config.max_datagram {
+            return Naming::Refused(Reason::SnTopicTooLong); // §6.10
+        }
+        match known.or_else(|| self.allocate(&names.name)) {
+            Some(id) => Naming::Register(id),
+            None => Naming::Refused(Reason::QuotaExceeded),
+        }
+    }
+
+    /// One packet waits for its answer from now on; it leaves when what it tells is stored.
+    fn enter(
+        &mut self,
+        item: Item,
+        stage: Stage,
+        msg_id: u16,
+        topic: TopicId,
+        registers: u8,
+    ) -> Current {
+        let after = match stage {
+            Stage::Publish if item.delivery.qos != Qos::ExactlyOnce => Seq::NONE,
+            _ => self.wire.written,
+        };
+        let retries = self.config.max_retries;
+        let mut current =
+            Current { item, stage, msg_id, topic, after, sent: false, retries, registers };
+        if after <= self.committed {
+            self.transmit(&mut current);
+        } else {
+            self.gate.push(after, Held::Downlink(self.at));
+        }
+        current
+    }
+
+    fn transmit(&mut self, current: &mut Current) {
+        let again = core::mem::replace(&mut current.sent, true);
+        let msg_id = current.msg_id;
+        match current.stage {
+            Stage::Register => self.send(&Packet::Register {
+                topic_id: current.topic.raw(),
+                msg_id,
+                name: current.item.names.name.as_str(),
+            }),
+            Stage::Publish => {
+                let dup = again || current.item.delivery.again;
+                self.send_publish(&current.item, current.topic, msg_id, dup);
+            }
+            Stage::Release => self.send(&Packet::PubRel { msg_id }),
+        }
+        self.arm_retry();
+    }
+
+    fn send_publish(&mut self, item: &Item, topic: TopicId, msg_id: u16, dup: bool) {
+        self.send(&Packet::Publish {
+            dup,
+            qos: bits(item.delivery.qos),
+            retain: item.delivery.retain,
+            topic,
+            msg_id,
+            data: &item.delivery.message.payload,
+        });
+    }
+
+    /// A batch that the packet in flight waited for is stored.
+    pub(super) fn released(&mut self) {
+        if self.may_send() {
+            self.with_current(|line, current| {
+                if !current.sent && current.after <= line.committed {
+                    line.transmit(current);
+                }
+            });
+        }
+    }
+
+    /// The client woke: what was unanswered goes first, then what waits.
+    pub(super) fn resume_downlink(&mut self) {
+        let retries = self.config.max_retries;
+        self.with_current(|line, current| {
+            current.retries = retries;
+            if current.after <= line.committed {
+                line.transmit(current);
+            }
+        });
+        self.pump();
+    }
+
+    /// T_RETRY is over; `false` when N_RETRY repeats were in vain.
+    pub(super) fn retry(&mut self) -> bool {
+        if !self.may_send() {
+            if self.client.state != State::Asleep {
+                self.arm_retry(); // a SUBACK is held: not lost, only later
+            }
+            return true;
+        }
+        let mut lost = false;
+        self.with_current(|line, current| {
+            if !current.sent {
+                return;
+            }
+            match current.retries.checked_sub(1) {
+                Some(left) => {
+                    current.retries = left;
+                    line.transmit(current);
+                }
+                None => lost = true,
+            }
+        });
+        !lost
+    }
+
+    fn with_current(&mut self, f: impl FnOnce(&mut Self, &mut Current)) {
+        let current = self.wire.out.as_mut().and_then(|out| out.current.take());
+        if let Some(mut current) = current {
+            f(self, &mut current);
+            if let Some(out) = &mut self.wire.out {
+                out.current = Some(current);
+            }
+        }
+    }
+
+    /// Takes the delivery in flight if it is this one that `msg_id` answers.
+    fn take_current(&mut self, msg_id: u16, stage: Stage) -> Option<Current> {
+        let out = self.wire.out.as_mut()?;
+        let current = out.current.take_if(|c| c.msg_id == msg_id && c.stage == stage && c.sent)?;
+        self.client.retry.clear();
+        Some(current)
+    }
+
+    fn put_back(&mut self, current: Option<Current>) {
+        self.wire.out.get_or_insert_with(Box::default).current = current;
+    }
+
+    pub(super) fn on_regack(&mut self, msg_id: u16, code: ReturnCode) {
+        let Some(current) = self.take_current(msg_id, Stage::Register) else { return };
+        match code {
+            ReturnCode::Accepted => {
+                self.wire.topics.set_known(current.topic.raw(), true);
+                let current = self.start(current.item, current.registers);
+                self.put_back(current);
+            }
+            ReturnCode::Congestion => {
+                // It asks for time: the same REGISTER comes again at the next T_RETRY.
+                self.arm_retry();
+                self.put_back(Some(current));
+            }
+            _ => {
+                // MQTT-SN 1.2 §6.10: the rejection unsubscribes this name, not the wildcard.
+                self.set_refused(current.topic.raw(), true);
+                self.give_up(&current.item, Reason::SnRegisterRefused);
+            }
+        }
+        self.pump();
+    }
+
+    pub(super) fn on_puback(&mut self, topic_id: u16, msg_id: u16, code: ReturnCode) {
+        let Some(current) = self.take_current(msg_id, Stage::Publish) else {
+            if code == ReturnCode::InvalidTopicId {
+                // For a PUBLISH at QoS 0 that is gone; the next one registers first.
+                self.wire.topics.set_known(topic_id, false);
+            }
+            return;
+        };
+        let qos1 = current.item.delivery.qos == Qos::AtLeastOnce;
+        match (code, current.topic) {
+            (ReturnCode::Accepted, _) if qos1 => self.finish(current.item.delivery.id),
+            (ReturnCode::InvalidTopicId, TopicId::Normal(id)) => {
+                // MQTT-SN 1.2 §6.10: the mapping is forgotten, registered again, and used again.
+                self.wire.topics.set_known(id, false);
+                let current = self.start(current.item, current.registers);
+                self.put_back(current);
+            }
+            (ReturnCode::Accepted | ReturnCode::Congestion, _) => {
+                self.arm_retry();
+                self.put_back(Some(current));
+            }
+            (ReturnCode::InvalidTopicId, _) => {
+                self.give_up(&current.item, Reason::SnUnknownTopicId);
+            }
+            (ReturnCode::NotSupported | ReturnCode::Reserved(_), _) => {
+                self.give_up(&current.item, Reason::NotSupported);
+            }
+        }
+        self.pump();
+    }
+
+    pub(super) fn on_pubrec(&mut self, msg_id: u16) {
+        let at_qos2 = self.wire.exchange.as_ref().and_then(|exchange| exchange.sending);
+        let Some(sending) = at_qos2.filter(|sending| sending.msg_id == msg_id) else {
+            // Nothing is known of it: PUBREL lets the client finish.
+            self.send(&Packet::PubRel { msg_id });
+            return;
+        };
+        if sending.released {
+            let waiting = self.take_current(msg_id, Stage::Release);
+            match waiting {
+                Some(mut current) => {
+                    self.transmit(&mut current);
+                    self.put_back(Some(current));
+                }
+                None => self.reply(Seq::NONE, Packet::PubRel { msg_id }),
+            }
+            return;
+        }
+        self.set_sending(Some(Sending { released: true, ..sending }));
+        match self.take_current(msg_id, Stage::Publish) {
+            Some(current) => {
+                let Current { item, topic, registers, .. } = current;
+                let current = self.enter(item, Stage::Release, msg_id, topic, registers);
+                self.put_back(Some(current));
+            }
+            // The delivery has not come again on this connection yet.
+            None => self.reply(Seq::NONE, Packet::PubRel { msg_id }),
+        }
+    }
+
+    pub(super) fn on_pubcomp(&mut self, msg_id: u16) {
+        let at_qos2 = self.wire.exchange.as_ref().and_then(|exchange| exchange.sending);
+        let Some(sending) = at_qos2.filter(|s| s.msg_id == msg_id && s.released) else { return };
+        let current = self.take_current(msg_id, Stage::Release);
+        let under_way = self.wire.out.as_ref().is_some_and(|out| {
+            out.current.as_ref().is_some_and(|c| c.item.delivery.id == sending.delivery)
+        });
+        if current.is_some() || !under_way {
+            self.finish(sending.delivery);
+        }
+        self.pump();
+    }
+
+    /// The delivery is done with.
+    fn finish(&mut self, delivery: DeliveryId) {
+        if self.sending(delivery).is_some() {
+            self.set_sending(None);
+        }
+        self.events.push_back(Event::Acked { session: self.wire.session, delivery });
+    }
+
+    /// The delivery will not happen.
+    fn give_up(&mut self, item: &Item, reason: Reason) {
+        if item.delivery.qos != Qos::AtMostOnce {
+            self.finish(item.delivery.id);
+        }
+        self.dropped(reason);
+    }
+
+    fn sending(&self, delivery: DeliveryId) -> Option<Sending> {
+        let sending = self.wire.exchange.as_ref()?.sending;
+        sending.filter(|sending| sending.delivery == delivery)
+    }
+
+    /// The message id of a QoS 2 delivery: the one it had on an earlier connection, or a new one.
+    fn begin_sending(&mut self, delivery: DeliveryId) -> u16 {
+        if let Some(sending) = self.sending(delivery) {
+            return sending.msg_id;
+        }
+        let msg_id = self.wire.take_msg_id();
+        self.set_sending(Some(Sending { delivery, msg_id, released: false }));
+        msg_id
+    }
+
+    fn set_sending(&mut self, sending: Option<Sending>) {
+        let was = core::mem::replace(&mut self.wire.exchange().sending, sending);
+        if let Some(was) = was.filter(|was| sending.is_none_or(|now| now.delivery != was.delivery))
+        {
+            self.record(Key::Sending(was.delivery), None);
+        }
+        if let Some(now) = sending {
+            self.record(Key::Sending(now.delivery), Some(journal::sending_value(now)));
+        }
+    }
+}

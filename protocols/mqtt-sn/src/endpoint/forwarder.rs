@@ -1,0 +1,61 @@
+//! Datagrams in and out through forwarders (MQTT-SN 1.2 §5.5): who sent one ([`Source`]), and the
+//! wrapper around what is sent to a node behind one.
+
+use core::net::SocketAddr;
+
+use motegate_message::{DatagramQueue, ListenerId, Peer};
+
+use super::clients::Slot;
+use crate::{Encapsulation, Packet};
+
+/// Where a packet came from, before anything is allocated for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) listener: ListenerId,
+    pub(super) addr: SocketAddr,
+    /// The node behind a forwarder; its id may be empty.
+    pub(super) node: Option<&'a [u8]>,
+    /// The client known at this address.
+    pub(super) slot: Option<Slot>,
+}
+
+impl Source<'_> {
+    pub(super) fn to_peer(self) -> Peer {
+        Peer { listener: self.listener, addr: self.addr, node: self.node.map(Into::into) }
+    }
+}
+
+/// Puts `packet` into the queue, in a wrapper if `peer` is behind a forwarder. `radius` is for the
+/// forwarder's broadcast (0 otherwise).
+pub(super) fn send(out: &mut DatagramQueue, peer: &Peer, radius: u8, packet: &Packet<'_>) {
+    send_to(out, (peer.listener, peer.addr), peer.node.as_deref(), radius, packet);
+}
+
+/// As [`send`], to a peer that nobody owns.
+pub(super) fn send_to(
+    out: &mut DatagramQueue,
+    (listener, addr): (ListenerId, SocketAddr),
+    node: Option<&[u8]>,
+    radius: u8,
+    packet: &Packet<'_>,
+) {
+    out.push(listener, addr, |arena| {
+        if let Some(node) = node {
+            append(arena, Encapsulation::wrapper_len(node), |buf| {
+                Encapsulation::encode_wrapper(radius, node, buf)
+            });
+        }
+        append(arena, packet.encoded_len(), |buf| packet.encode(buf));
+    });
+}
+
+fn append<E: core::fmt::Debug>(
+    arena: &mut alloc::vec::Vec<u8>,
+    len: usize,
+    encode: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+) {
+    let start = arena.len();
+    arena.resize(start + len, 0);
+    let written = arena.get_mut(start..).map(encode);
+    debug_assert!(matches!(written, Some(Ok(n)) if n == len), "measured before it was encoded");
+}

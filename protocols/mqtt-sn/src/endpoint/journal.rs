@@ -1,0 +1,356 @@
+//! What the endpoint journals of durable sessions, and how it comes back.
+//!
+//! Records, each under its session: the connection (client id, address, keep-alive, sleep
+//! duration), topic ids, message ids received at QoS 2 and not released, the delivery at QoS 2 in
+//! flight, subscriptions by pre-defined id or short name. Deadlines are not kept: after a restart
+//! they start anew in full, as nobody could be heard meanwhile.
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use motegate_message::journal::{Reader, Writer, owner};
+use motegate_message::{
+    DeliveryId, ListenerId, Peer, Reason, Record, Seq, SessionId, TopicName, Turn,
+};
+
+use super::Endpoint;
+use super::clients::{Client, State};
+use super::contract::{Connect, Event, WillChange};
+use super::line::Line;
+use super::will::{Dialogue, DialogueStage};
+use super::wire::{Received, Sending, Wire};
+use crate::TopicId;
+
+/// Version of every value.
+const FORMAT: u8 = 1;
+
+/// The part of a key behind the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    Connection,
+    Topic(u16),
+    Received(u16),
+    Sending(DeliveryId),
+    Typed(TopicId),
+}
+
+impl Key {
+    pub(super) fn bytes(self, session: SessionId) -> Vec<u8> {
+        let mut key = Writer::key(owner::MQTT_SN);
+        key.u64(session.get());
+        match self {
+            Key::Connection => key.u8(b'c'),
+            Key::Topic(id) => {
+                key.u8(b't');
+                key.u16(id);
+            }
+            Key::Received(msg_id) => {
+                key.u8(b'r');
+                key.u16(msg_id);
+            }
+            Key::Sending(delivery) => {
+                key.u8(b'o');
+                key.u64(delivery.0);
+            }
+            Key::Typed(id) => {
+                key.u8(b's');
+                key.u8(id.type_bits());
+                key.u16(id.raw());
+            }
+        }
+        key.into_vec()
+    }
+
+    fn parse(key: &[u8]) -> Option<(SessionId, Key)> {
+        let mut key = Reader::new(key);
+        if key.u8()? != owner::MQTT_SN {
+            return None;
+        }
+        let session = SessionId::from_u64(key.u64()?);
+        let kind = match key.u8()? {
+            b'c' => Key::Connection,
+            b't' => Key::Topic(key.u16()?),
+            b'r' => Key::Received(key.u16()?),
+            b'o' => Key::Sending(DeliveryId(key.u64()?)),
+            b's' => match (key.u8()?, key.u16()?) {
+                (1, id) => Key::Typed(TopicId::Predefined(id)),
+                (2, name) => Key::Typed(TopicId::Short(name.to_be_bytes())),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        key.is_empty().then_some((session, kind))
+    }
+}
+
+fn value(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut out = Writer::default();
+    out.u8(FORMAT);
+    write(&mut out);
+    out.into_vec()
+}
+
+pub(super) fn topic_value(name: &TopicName, refused: bool) -> Vec<u8> {
+    value(|out| {
+        out.u8(u8::from(refused));
+        out.str(name.as_str());
+    })
+}
+
+pub(super) fn received_value(hash: u32) -> Vec<u8> {
+    value(|out| out.u64(u64::from(hash)))
+}
+
+pub(super) fn sending_value(sending: Sending) -> Vec<u8> {
+    value(|out| {
+        out.u16(sending.msg_id);
+        out.u8(u8::from(sending.released));
+    })
+}
+
+pub(super) fn typed_value() -> Vec<u8> {
+    value(|_| {})
+}
+
+/// A connection as the journal has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Saved {
+    session: SessionId,
+    client_id: String,
+    peer: Peer,
+    keep_alive: u16,
+    /// Seconds, if the client sleeps.
+    sleep: Option<u16>,
+}
+
+impl Saved {
+    fn encode(client: &Client) -> Vec<u8> {
+        value(|out| {
+            out.str(&client.id);
+            out.u16(client.peer.listener.0);
+            match client.peer.addr {
+                SocketAddr::V4(addr) => {
+                    out.bytes(&addr.ip().octets());
+                    out.u16(addr.port());
+                    out.u64(0);
+                }
+                SocketAddr::V6(addr) => {
+                    out.bytes(&addr.ip().octets());
+                    out.u16(addr.port());
+                    // A link-local address means nothing without its interface.
+                    out.u64(u64::from(addr.scope_id()));
+                }
+            }
+            out.option(client.peer.node.as_deref(), |out, node| out.bytes(node));
+            out.u16(client.keep_alive);
+            let asleep = matches!(client.state, State::Asleep | State::Awake);
+            out.option(asleep.then_some(client.sleep), |out, secs| out.u16(secs));
+        })
+    }
+
+    fn decode(session: SessionId, input: &mut Reader<'_>) -> Option<Saved> {
+        let client_id = input.str()?.to_string();
+        let listener = ListenerId(input.u16()?);
+        let ip = input.bytes()?;
+        let port = input.u16()?;
+        let scope = u32::try_from(input.u64()?).ok()?;
+        let ip = match (<[u8; 4]>::try_from(ip), <[u8; 16]>::try_from(ip)) {
+            (Ok(v4), _) => IpAddr::V4(Ipv4Addr::from(v4)),
+            (_, Ok(v6)) => IpAddr::V6(Ipv6Addr::from(v6)),
+            _ => return None,
+        };
+        let addr = match ip {
+            IpAddr::V4(_) => SocketAddr::new(ip, port),
+            IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope).into(),
+        };
+        let node = input.option(Reader::bytes)?.map(Into::into);
+        Some(Saved {
+            session,
+            client_id,
+            peer: Peer { listener, addr, node },
+            keep_alive: input.u16()?,
+            sleep: input.option(Reader::u16)?,
+        })
+    }
+}
+
+impl Line<'_> {
+    /// Journals one change of a durable session.
+    pub(super) fn record(&mut self, key: Key, value: Option<Vec<u8>>) {
+        if self.turn.durable && self.wire.durable {
+            self.wire.written = self.turn.seq;
+            self.records.push_back(Record { key: key.bytes(self.wire.session), value });
+        }
+    }
+
+    /// The connection as it is now.
+    pub(super) fn record_connection(&mut self) {
+        if self.turn.durable && self.wire.durable {
+            let value = Saved::encode(self.client);
+            self.record(Key::Connection, Some(value));
+        }
+    }
+}
+
+impl Endpoint {
+    /// Forgets the wire state of a session, in the journal too.
+    pub(super) fn drop_wire(&mut self, turn: &Turn, session: SessionId) {
+        let Some(wire) = self.wires.remove(&session) else { return };
+        if !(turn.durable && wire.durable) {
+            return;
+        }
+        let mut delete = |key: Key| {
+            self.records.push_back(Record { key: key.bytes(session), value: None });
+        };
+        delete(Key::Connection);
+        wire.topics.iter().for_each(|(id, _)| delete(Key::Topic(id)));
+        if let Some(exchange) = &wire.exchange {
+            exchange.received.iter().for_each(|r| delete(Key::Received(r.msg_id)));
+            exchange.typed.iter().for_each(|id| delete(Key::Typed(*id)));
+            exchange.sending.iter().for_each(|sending| delete(Key::Sending(sending.delivery)));
+        }
+    }
+
+    /// One record; `None` when it is damaged or newer than this program.
+    pub(super) fn restore_record(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (session, key) = Key::parse(key)?;
+        let mut value = Reader::new(value);
+        if value.u8()? != FORMAT {
+            return None;
+        }
+        if key == Key::Connection {
+            let saved = Saved::decode(session, &mut value)?;
+            self.restored_wire(session);
+            self.saved.push(saved);
+            return value.is_empty().then_some(());
+        }
+        match key {
+            Key::Connection => {}
+            Key::Topic(id) => {
+                let refused = value.u8()? != 0;
+                let name = TopicName::new(value.str()?).ok()?;
+                self.restored_wire(session).topics.restore(id, name, refused).then_some(())?;
+            }
+            Key::Received(msg_id) => {
+                let hash = u32::try_from(value.u64()?).ok()?;
+                let received = Received { msg_id, hash, after: Some(Seq::NONE) };
+                self.restored_wire(session).exchange().received.push(received);
+            }
+            Key::Sending(delivery) => {
+                let (msg_id, released) = (value.u16()?, value.u8()? != 0);
+                let wire = self.restored_wire(session);
+                wire.exchange().sending = Some(Sending { delivery, msg_id, released });
+                wire.next_msg_id = msg_id.checked_add(1).unwrap_or(1);
+            }
+            Key::Typed(id) => self.restored_wire(session).exchange().typed.push(id),
+        }
+        value.is_empty().then_some(())
+    }
+
+    fn restored_wire(&mut self, session: SessionId) -> &mut Wire {
+        let wire = self.wires.entry(session).or_insert_with(|| Box::new(Wire::new(session)));
+        wire.durable = true;
+        wire
+    }
+
+    /// Opens the sessions that had a connection: they are served where they were.
+    pub(super) fn resume_saved(&mut self, turn: &Turn) {
+        for wire in self.wires.values_mut() {
+            wire.topics.restored();
+        }
+        let mut all = core::mem::take(&mut self.saved);
+        all.sort_unstable_by_key(|saved| saved.session);
+        for saved in all {
+            let Saved { session, client_id, peer, keep_alive, sleep } = saved;
+            let taken = self.clients.find_peer(peer.listener, peer.addr, peer.node.as_deref());
+            if taken.is_some() || self.clients.len() >= self.config.max_clients {
+                self.events.push_back(Event::Dropped { peer, reason: Reason::QuotaExceeded });
+                continue;
+            }
+            let dialogue = Dialogue {
+                stage: DialogueStage::Opening,
+                client_id: Box::default(),
+                clean: false,
+                with_will: false,
+                keep_alive,
+                topic: None,
+                replaced: None,
+                resumed: Some(session),
+                asleep: sleep.is_some(),
+            };
+            let slot = self.clients.insert(Client {
+                id: client_id.as_str().into(),
+                dialogue: Some(Box::new(dialogue)),
+                clean: false,
+                keep_alive,
+                sleep: sleep.unwrap_or(0),
+                ..Client::connecting(peer.clone())
+            });
+            self.arm_dialogue(turn, slot);
+            self.events.push_back(Event::Connect(Box::new(Connect {
+                client: self.clients.ref_of(slot),
+                peer,
+                client_id,
+                clean: false,
+                expiry: self.config.session_expiry,
+                will: WillChange::Keep,
+                resumed: true,
+                asleep: sleep.is_some(),
+            })));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_round_trip_and_damage_is_seen() {
+        let session = SessionId::new(7, 2);
+        for key in [
+            Key::Connection,
+            Key::Topic(9),
+            Key::Received(0xabcd),
+            Key::Sending(DeliveryId(u64::MAX)),
+            Key::Typed(TopicId::Predefined(1)),
+            Key::Typed(TopicId::Short(*b"ab")),
+        ] {
+            let bytes = key.bytes(session);
+            assert_eq!(Key::parse(&bytes), Some((session, key)));
+            for cut in 0..bytes.len() {
+                assert_eq!(Key::parse(&bytes[..cut]), None, "{key:?} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn connections_round_trip() {
+        let v6 = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 1885, 0, 3);
+        let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        for (addr, node, state) in [
+            (SocketAddr::from(v6), Some(&[][..]), State::Asleep),
+            (v4, Some(&[1, 2][..]), State::Active),
+            (v4, None, State::Awake),
+        ] {
+            let peer = Peer { listener: ListenerId(4), addr, node: node.map(Into::into) };
+            let client = Client {
+                id: "pump".into(),
+                keep_alive: 30,
+                sleep: 600,
+                state,
+                ..Client::connecting(peer.clone())
+            };
+            let bytes = Saved::encode(&client);
+            let session = SessionId::new(1, 1);
+            let mut reader = Reader::new(&bytes);
+            assert_eq!(reader.u8(), Some(FORMAT));
+            let sleep = (state != State::Active).then_some(600);
+            let client_id = String::from("pump");
+            let expected = Saved { session, client_id, peer, keep_alive: 30, sleep };
+            assert_eq!(Saved::decode(session, &mut reader), Some(expected));
+        }
+    }
+}

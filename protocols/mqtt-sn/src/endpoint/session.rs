@@ -1,0 +1,474 @@
+//! Connections: CONNECT and its answer, DISCONNECT, PINGREQ, sleep and awakening (MQTT-SN 1.2
+//! §6.2, §6.11, §6.12, §6.14), and their end.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use motegate_message::{Reason, Seq, SessionId, Turn};
+
+use super::clients::{Client, Slot, State};
+use super::config::Rebind;
+use super::contract::{Accept, ClientRef, Connect, Event, WillChange};
+use super::downlink::ROOM;
+use super::forwarder::{self, Source};
+use super::journal::Key;
+use super::line::{Line, reply_for};
+use super::will::{Dialogue, DialogueStage};
+use super::wire::Wire;
+use super::{Endpoint, Held, TimerKind};
+use crate::{PROTOCOL_ID, Packet, ReturnCode};
+
+/// Dialogues that may be under way at least, however small `max_clients` is.
+const MIN_DIALOGUES: usize = 1024;
+
+/// The fields of a CONNECT.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ConnectFields<'a> {
+    pub(super) will: bool,
+    pub(super) clean: bool,
+    pub(super) protocol_id: u8,
+    pub(super) duration: u16,
+    pub(super) client_id: &'a str,
+}
+
+impl Endpoint {
+    pub(super) fn on_connect(&mut self, turn: &Turn, source: Source<'_>, f: ConnectFields<'_>) {
+        if let Some(reason) = self.objection(&f) {
+            return self.refuse_stateless(source, reason);
+        }
+        let slot = match source.slot {
+            Some(slot) if self.is_repeated_connect(turn, slot, &f) => return,
+            Some(slot) => slot,
+            None => {
+                let dialogues = (self.config.max_clients / 16).max(MIN_DIALOGUES);
+                if self.clients.len() >= self.config.max_clients
+                    || self.clients.connecting() >= dialogues
+                {
+                    return self.refuse_stateless(source, Reason::QuotaExceeded);
+                }
+                let slot = self.clients.insert(Client::connecting(source.to_peer()));
+                self.arm_dialogue(turn, slot);
+                slot
+            }
+        };
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        client.dialogue = Some(Box::new(Dialogue {
+            stage: DialogueStage::WillTopic,
+            client_id: f.client_id.into(),
+            clean: f.clean,
+            with_will: f.will,
+            keep_alive: f.duration,
+            topic: None,
+            replaced: None,
+            resumed: None,
+            asleep: false,
+        }));
+        match (f.will, f.clean) {
+            (true, _) => self.send_to(slot, &Packet::WillTopicReq),
+            // §6.3: a clean start deletes the will, any other without Will keeps it.
+            (false, true) => self.open(turn, slot, WillChange::Set(None)),
+            (false, false) => self.open(turn, slot, WillChange::Keep),
+        }
+    }
+
+    fn objection(&self, f: &ConnectFields<'_>) -> Option<Reason> {
+        if f.protocol_id != PROTOCOL_ID {
+            return Some(Reason::UnsupportedVersion);
+        }
+        // §5.3.1 says 1 to 23 characters; longer ones are in use.
+        let length = f.client_id.len();
+        let sound = (1..=self.config.max_client_id_length).contains(&length);
+        (!sound || f.client_id.contains('\0')).then_some(Reason::BadClientId)
+    }
+
+    /// CONNACK with a reason to somebody of whom nothing is kept.
+    fn refuse_stateless(&mut self, source: Source<'_>, reason: Reason) {
+        let to = (source.listener, source.addr);
+        let packet = Packet::ConnAck { code: reply_for(reason) };
+        forwarder::send_to(&mut self.out, to, source.node, 0, &packet);
+        self.events.push_back(Event::Dropped { peer: source.to_peer(), reason });
+    }
+
+    /// §6.13: a client repeats CONNECT when its answer was lost. Before the answer it is one
+    /// question; right after it, the same answer.
+    fn is_repeated_connect(&mut self, turn: &Turn, slot: Slot, f: &ConnectFields<'_>) -> bool {
+        let Some(client) = self.clients.get_mut(slot) else { return false };
+        let opening = |d: &Dialogue| d.stage == DialogueStage::Opening && d.resumed.is_none();
+        if client.dialogue.as_deref().is_some_and(opening) {
+            return true;
+        }
+        let same = &*client.id == f.client_id
+            && client.clean == f.clean
+            && client.keep_alive == f.duration
+            && client.with_will == f.will;
+        // With a will the dialogue begins again: the client may have changed it.
+        if client.fresh && client.state == State::Active && same && !f.will {
+            self.send_to(slot, &Packet::ConnAck { code: ReturnCode::Accepted });
+            if let Some(mut line) = self.line(turn, slot) {
+                line.touch();
+            }
+            return true;
+        }
+        false
+    }
+
+    pub(super) fn arm_dialogue(&mut self, turn: &Turn, slot: Slot) {
+        let patience = self.config.retry_timeout * (u32::from(self.config.max_retries) + 1);
+        let at = self.clients.ref_of(slot);
+        if let Some(client) = self.clients.get_mut(slot) {
+            let deadline = turn.now + patience;
+            self.timers.set(&mut client.alive, (at, TimerKind::Alive), deadline);
+        }
+    }
+
+    /// The dialogue is over: the layer above decides.
+    pub(super) fn open(&mut self, turn: &Turn, slot: Slot, will: WillChange) {
+        let old = self.clients.ref_of(slot);
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let Some(dialogue) = &mut client.dialogue else { return };
+        dialogue.stage = DialogueStage::Opening;
+        let client_id = dialogue.client_id.clone();
+        let clean = dialogue.clean;
+        if let Some(session) = client.session {
+            if *client.id == *client_id {
+                dialogue.replaced = Some((old, session));
+                self.leave_wire(session, slot);
+            } else {
+                // Another client at the same address: the one before is gone.
+                self.end_session(turn, slot, Reason::ConnectionLost, false);
+            }
+        }
+        let new = self.clients.renew(slot);
+        self.arm_dialogue(turn, slot);
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        client.id = client_id.clone();
+        let expiry = if clean { Duration::ZERO } else { self.config.session_expiry };
+        self.events.push_back(Event::Connect(Box::new(Connect {
+            client: new,
+            peer: client.peer.clone(),
+            client_id: client_id.into(),
+            clean,
+            expiry,
+            will,
+            resumed: false,
+            asleep: false,
+        })));
+    }
+
+    fn leave_wire(&mut self, session: SessionId, slot: Slot) {
+        if let Some(wire) = self.wires.get_mut(&session)
+            && wire.slot == Some(slot)
+        {
+            wire.slot = None;
+        }
+    }
+
+    pub(super) fn accept_client(&mut self, turn: &Turn, at: ClientRef, accept: Accept) {
+        let session = accept.session;
+        let Some(slot) = self.clients.slot_of(at) else {
+            // It went away while it was being opened.
+            let reason = Reason::ConnectionLost;
+            self.events.push_back(Event::Disconnected {
+                client: at,
+                session,
+                reason,
+                drop_will: true,
+            });
+            return;
+        };
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let Some(dialogue) = client.dialogue.as_ref() else { return };
+        if client.session.is_some() || dialogue.stage != DialogueStage::Opening {
+            return;
+        }
+        let (resumed, asleep) = (dialogue.resumed, dialogue.asleep);
+        client.clean = dialogue.clean;
+        client.keep_alive = dialogue.keep_alive;
+        client.with_will = dialogue.with_will;
+        client.session = Some(session);
+        let clean = client.clean;
+        if let Some(old) = resumed.filter(|old| *old != session) {
+            self.drop_wire(turn, old);
+        }
+        self.take_wire(turn, slot, session, accept.present, clean);
+        self.clients.index_id(slot);
+        if resumed.is_some() {
+            self.clients.set_state(slot, if asleep { State::Asleep } else { State::Active });
+            self.with_line(turn, slot, |line| {
+                line.client.dialogue = None;
+                line.touch();
+                line.credit();
+                line.pump();
+            });
+            return;
+        }
+        let mut after = accept.after;
+        self.with_line(turn, slot, |line| {
+            line.record_connection();
+            after = after.max(line.wire.written);
+        });
+        if after <= self.committed {
+            self.opened(turn, slot);
+        } else {
+            self.gate.push(after, Held::Opened(at));
+        }
+    }
+
+    /// The session's wire state belongs to the client in `slot` from now on.
+    fn take_wire(
+        &mut self,
+        turn: &Turn,
+        slot: Slot,
+        session: SessionId,
+        present: bool,
+        clean: bool,
+    ) {
+        if !present {
+            self.drop_wire(turn, session);
+        }
+        let wire = self.wires.entry(session).or_insert_with(|| Box::new(Wire::new(session)));
+        let other = wire.slot.filter(|other| *other != slot);
+        wire.durable = !clean;
+        wire.resume();
+        wire.slot = Some(slot);
+        if let Some(other) = other {
+            // The same client id at another address; the layer above knows it as taken over.
+            self.close_client(turn, other, Reason::TakenOver);
+        }
+    }
+
+    /// CONNACK leaves.
+    pub(super) fn opened(&mut self, turn: &Turn, slot: Slot) {
+        self.clients.set_state(slot, State::Active);
+        self.with_line(turn, slot, |line| {
+            line.client.dialogue = None;
+            line.client.fresh = true;
+            line.client.spent = 0;
+            line.send(&Packet::ConnAck { code: ReturnCode::Accepted });
+            line.touch();
+            line.credit();
+            line.pump();
+        });
+    }
+
+    /// CONNACK with the endpoint's own reason.
+    pub(super) fn refuse_connect(&mut self, turn: &Turn, slot: Slot, reason: Reason) {
+        if let Some(client) = self.clients.get(slot) {
+            let peer = client.peer.clone();
+            self.events.push_back(Event::Dropped { peer, reason });
+        }
+        self.refuse_client(turn, slot, reason);
+    }
+
+    pub(super) fn refuse_client(&mut self, turn: &Turn, slot: Slot, reason: Reason) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let dialogue = client.dialogue.take();
+        if let Some(session) = dialogue.as_ref().and_then(|dialogue| dialogue.resumed) {
+            // Nobody asked: nothing is answered, and it is not tried again.
+            self.drop_connection_record(turn, session);
+            self.clients.remove(slot);
+            return;
+        }
+        self.send_to(slot, &Packet::ConnAck { code: reply_for(reason) });
+        if let Some((old, session)) = dialogue.and_then(|dialogue| dialogue.replaced) {
+            self.end_replaced(turn, old, session, reason);
+        }
+        if self.clients.get(slot).is_some_and(|client| client.state == State::Connecting) {
+            self.clients.remove(slot);
+        }
+    }
+
+    /// The connection that a failed CONNECT was to replace is over, too.
+    fn end_replaced(&mut self, turn: &Turn, old: ClientRef, session: SessionId, reason: Reason) {
+        if let Some(wire) = self.wires.get_mut(&session)
+            && wire.slot.is_none()
+        {
+            wire.disconnect();
+            self.drop_connection_record(turn, session);
+        }
+        let drop_will = false;
+        self.events.push_back(Event::Disconnected { client: old, session, reason, drop_will });
+    }
+
+    pub(super) fn on_disconnect(&mut self, turn: &Turn, slot: Slot, duration: Option<u16>) {
+        match duration {
+            // A sleep of no time is none.
+            Some(secs @ 1..) if self.is_connected(slot) => {
+                self.with_line(turn, slot, |line| line.fall_asleep(secs));
+            }
+            _ => {
+                self.send_to(slot, &Packet::Disconnect { duration: None });
+                self.remove_client(turn, slot, Reason::ClientDisconnect, true);
+            }
+        }
+    }
+
+    pub(super) fn is_connected(&self, slot: Slot) -> bool {
+        self.clients.get(slot).is_some_and(|client| client.state != State::Connecting)
+    }
+
+    /// PINGREQ with a client id: a sleeper wakes (§6.14), perhaps at a new address.
+    pub(super) fn on_ping_id(&mut self, turn: &Turn, source: Source<'_>, id: &str) {
+        let here = source
+            .slot
+            .filter(|slot| self.clients.get(*slot).is_some_and(|client| &*client.id == id));
+        let slot = here.or_else(|| self.rebound(turn, source, id));
+        match slot {
+            Some(slot) if self.is_connected(slot) => {
+                self.with_line(turn, slot, |line| line.on_ping_id());
+            }
+            Some(_) => {}
+            None => self.on_stranger(turn, source),
+        }
+    }
+
+    /// The sleeper `id`, moved to where it now speaks from, if that is allowed.
+    fn rebound(&mut self, turn: &Turn, source: Source<'_>, id: &str) -> Option<Slot> {
+        if source.slot.is_some() {
+            return None; // the address of another client
+        }
+        let slot = self.clients.find_id(source.listener, id)?;
+        let client = self.clients.get(slot)?;
+        let sleeps = matches!(client.state, State::Asleep | State::Awake);
+        let allowed = match self.config.rebind {
+            Rebind::Never => false,
+            Rebind::Any => true,
+            Rebind::SameHost => {
+                client.peer.addr.ip() == source.addr.ip()
+                    && client.peer.node.as_deref() == source.node
+            }
+        };
+        if !sleeps || !allowed {
+            return None;
+        }
+        self.clients.rebind(slot, source.to_peer());
+        self.with_line(turn, slot, |line| line.record_connection());
+        Some(slot)
+    }
+
+    /// Ends a connection: the layer above is told, the client's place is free.
+    pub(super) fn remove_client(
+        &mut self,
+        turn: &Turn,
+        slot: Slot,
+        reason: Reason,
+        drop_will: bool,
+    ) {
+        let replaced = self.clients.get_mut(slot).and_then(|c| c.dialogue.take()?.replaced);
+        if let Some((old, session)) = replaced
+            && self.clients.get(slot).is_some_and(|client| client.session.is_none())
+        {
+            self.end_replaced(turn, old, session, reason);
+        }
+        self.end_session(turn, slot, reason, drop_will);
+        self.clients.remove(slot);
+    }
+
+    fn end_session(&mut self, turn: &Turn, slot: Slot, reason: Reason, drop_will: bool) {
+        let client = self.clients.ref_of(slot);
+        let Some(session) = self.clients.get(slot).and_then(|client| client.session) else {
+            return;
+        };
+        self.detach(turn, slot, session);
+        self.events.push_back(Event::Disconnected { client, session, reason, drop_will });
+    }
+
+    /// The session has no connection from now on, if it had this one.
+    fn detach(&mut self, turn: &Turn, slot: Slot, session: SessionId) {
+        if self.wires.get(&session).is_some_and(|wire| wire.slot == Some(slot)) {
+            self.with_line(turn, slot, |line| {
+                line.record(Key::Connection, None);
+                line.wire.disconnect();
+            });
+        }
+    }
+
+    /// Closed from above: no event.
+    pub(super) fn close_client(&mut self, turn: &Turn, slot: Slot, reason: Reason) {
+        let Some(client) = self.clients.get(slot) else { return };
+        let (state, session) = (client.state, client.session);
+        // Nothing is ever sent to a sleeper (§6.14): it learns at its next PINGREQ.
+        if state != State::Asleep {
+            self.send_to(slot, &Packet::Disconnect { duration: None });
+        }
+        if let Some(session) = session {
+            if state == State::Asleep && reason == Reason::Shutdown {
+                // Its record stays: it is served after the restart as if nothing had happened.
+                self.leave_wire(session, slot);
+            } else {
+                self.detach(turn, slot, session);
+            }
+        }
+        self.clients.remove(slot);
+    }
+
+    /// The supervision of `slot` ran out.
+    pub(super) fn on_silence(&mut self, turn: &Turn, slot: Slot) {
+        let Some(client) = self.clients.get(slot) else { return };
+        let reason = match client.state {
+            State::Connecting => Reason::ConnectTimeout,
+            State::Active => Reason::KeepaliveTimeout,
+            State::Asleep | State::Awake => Reason::SleepExpired,
+        };
+        if client.session.is_none() {
+            let peer = client.peer.clone();
+            self.events.push_back(Event::Dropped { peer, reason });
+        }
+        self.remove_client(turn, slot, reason, false);
+    }
+}
+
+impl Line<'_> {
+    /// DISCONNECT with a duration (§6.14), from the active, asleep or awake state.
+    pub(super) fn fall_asleep(&mut self, secs: u16) {
+        self.client.sleep = secs;
+        self.client.state = State::Asleep;
+        self.client.drained = false;
+        self.client.retry.clear();
+        self.client.spent = 0;
+        self.touch();
+        self.credit();
+        self.record_connection();
+        self.reply(Seq::NONE, Packet::Disconnect { duration: None });
+    }
+
+    fn on_ping_id(&mut self) {
+        self.client.fresh = false;
+        self.touch();
+        match self.client.state {
+            State::Connecting => {}
+            State::Active => self.send(&Packet::PingResp),
+            // The client repeats its PINGREQ (§6.13): the buffer is on its way already.
+            State::Awake => {}
+            State::Asleep => self.wake(),
+        }
+    }
+
+    fn wake(&mut self) {
+        self.client.state = State::Awake;
+        self.client.drained = false;
+        self.client.spent = 0;
+        self.touch();
+        #[cfg(feature = "planted-faults")]
+        if self.config.faults.early_pingresp {
+            self.send(&Packet::PingResp);
+        }
+        let (session, room) = (self.wire.session, ROOM);
+        self.events.push_back(Event::Drain { session, window: 1, room });
+        self.resume_downlink();
+    }
+
+    /// Everything is out and acknowledged: PINGRESP is the last (§6.14), the sleep starts anew.
+    pub(super) fn fall_asleep_again(&mut self) {
+        self.client.state = State::Asleep;
+        self.client.drained = false;
+        self.client.spent = 0;
+        self.client.retry.clear();
+        self.touch();
+        #[cfg(feature = "planted-faults")]
+        if self.config.faults.early_pingresp {
+            return;
+        }
+        self.send(&Packet::PingResp);
+    }
+}

@@ -1,0 +1,178 @@
+//! What a session has on the wire and keeps between its connections ([`Wire`]): topic ids,
+//! message ids, unfinished exchanges in both directions.
+//!
+//! It ends when the layer above says that the session ended. An idle session holds a few words
+//! and its topic names; what an exchange needs is boxed and given back.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use motegate_message::{Delivery, DeliveryId, Qos, Seq, SessionId};
+use motegate_timers::Instant;
+
+use super::clients::Slot;
+use super::contract::Names;
+use super::topics::Topics;
+use crate::TopicId;
+
+/// The wire state of one session.
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub(super) session: SessionId,
+    /// The connection that it has now.
+    pub(super) slot: Option<Slot>,
+    /// Whether its changes are journaled: a session without CleanSession.
+    pub(super) durable: bool,
+    pub(super) next_msg_id: u16,
+    /// The batch of its latest record: nothing that follows from it leaves before.
+    pub(super) written: Seq,
+    pub(super) topics: Topics,
+    /// Deliveries under way; absent when there are none.
+    pub(super) out: Option<Box<Outbound>>,
+    /// Exchanges; absent until the first.
+    pub(super) exchange: Option<Box<Exchange>>,
+}
+
+impl Wire {
+    pub(super) fn new(session: SessionId) -> Self {
+        Wire {
+            session,
+            slot: None,
+            durable: false,
+            next_msg_id: 1,
+            written: Seq::NONE,
+            topics: Topics::default(),
+            out: None,
+            exchange: None,
+        }
+    }
+
+    /// The exchanges, from now on.
+    pub(super) fn exchange(&mut self) -> &mut Exchange {
+        self.exchange.get_or_insert_default()
+    }
+
+    /// A message id for what the gateway starts; never 0x0000.
+    pub(super) fn take_msg_id(&mut self) -> u16 {
+        let id = self.next_msg_id;
+        self.next_msg_id = if id == u16::MAX { 1 } else { id + 1 };
+        id
+    }
+
+    /// A connection is over: what was handed out comes again from the layer above.
+    pub(super) fn disconnect(&mut self) {
+        self.slot = None;
+        self.out = None;
+    }
+
+    /// A new connection resumes: QoS 1/2 deliveries come again, QoS 0 ones that waited would not.
+    pub(super) fn resume(&mut self) {
+        self.topics.forget_known();
+        if let Some(out) = &mut self.out {
+            let current = out.current.take().map(|current| current.item);
+            out.queue.retain(|item| item.delivery.qos == Qos::AtMostOnce);
+            if let Some(item) = current.filter(|item| item.delivery.qos == Qos::AtMostOnce) {
+                out.queue.push_front(item);
+            }
+            if out.queue.is_empty() {
+                self.out = None;
+            }
+        }
+    }
+}
+
+/// Uplink exchanges, the outgoing QoS 2 handshake, and how topics were subscribed.
+#[derive(Debug, Default)]
+pub(super) struct Exchange {
+    /// The latest PUBLISH at QoS 1.
+    pub(super) last: Option<LastPublish>,
+    /// PUBLISHes at QoS 2 that wait for PUBREL.
+    pub(super) received: Vec<Received>,
+    /// The latest SUBACK, for a repeated SUBSCRIBE.
+    pub(super) last_sub: Option<LastSubscribe>,
+    /// Subscriptions by pre-defined id or short name.
+    pub(super) typed: Vec<TopicId>,
+    /// The delivery at QoS 2 under way; with a window of 1 there is one.
+    pub(super) sending: Option<Sending>,
+}
+
+/// The latest PUBLISH at QoS 1.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastPublish {
+    pub(super) msg_id: u16,
+    pub(super) hash: u32,
+    /// When it was acknowledged, and after which batch; `None` while it is being published.
+    pub(super) acked: Option<(Instant, Seq)>,
+}
+
+/// A PUBLISH at QoS 2 that waits for PUBREL.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Received {
+    pub(super) msg_id: u16,
+    pub(super) hash: u32,
+    /// PUBREC leaves after this batch; `None` while it is being published.
+    pub(super) after: Option<Seq>,
+}
+
+/// The latest SUBACK.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastSubscribe {
+    pub(super) msg_id: u16,
+    pub(super) hash: u32,
+    pub(super) qos: Qos,
+    pub(super) topic_id: u16,
+    pub(super) after: Seq,
+    pub(super) at: Instant,
+}
+
+/// A delivery at QoS 2 whose handshake has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sending {
+    pub(super) delivery: DeliveryId,
+    pub(super) msg_id: u16,
+    /// PUBREC came: from now on PUBREL, never PUBLISH.
+    pub(super) released: bool,
+}
+
+/// Deliveries under way to a client, strictly in order.
+#[derive(Debug, Default)]
+pub(super) struct Outbound {
+    pub(super) current: Option<Current>,
+    pub(super) queue: VecDeque<Item>,
+}
+
+/// A delivery and the names that its client knows for the topic.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) delivery: Delivery,
+    pub(super) names: Names,
+}
+
+/// The one packet that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) item: Item,
+    pub(super) stage: Stage,
+    pub(super) msg_id: u16,
+    pub(super) topic: TopicId,
+    /// The batch that it waits for.
+    pub(super) after: Seq,
+    /// Whether it has left in this stage.
+    pub(super) sent: bool,
+    /// Repeats left.
+    pub(super) retries: u8,
+    /// How often a REGISTER preceded it.
+    pub(super) registers: u8,
+}
+
+/// What was sent last for a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// REGISTER, waits for REGACK.
+    Register,
+    /// PUBLISH, waits for PUBACK or PUBREC.
+    Publish,
+    /// PUBREL, waits for PUBCOMP.
+    Release,
+}
