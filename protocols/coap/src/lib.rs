@@ -10,10 +10,10 @@
 
 extern crate alloc;
 
-// pub mod client;
+pub mod client;
 mod config;
 pub mod endpoint;
-// pub mod link_format;
+pub mod link_format;
 mod message;
 pub mod options;
 mod random;

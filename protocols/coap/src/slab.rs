@@ -56,10 +56,11 @@ impl<T> Slab<T> {
         let generation = self.generation;
         let used = Slot::Used { generation, value };
         self.len += 1;
-        let slot = self.free;
-        if let Some(Slot::Free { next }) = self.slots.get(slot as usize) {
-            self.free = *next;
-            self.slots[slot as usize] = used;
+        if let Some(place) = self.slots.get_mut(self.free as usize) {
+            let slot = self.free;
+            if let Slot::Free { next } = core::mem::replace(place, used) {
+                self.free = next;
+            }
             return Key { slot, generation };
         }
         let slot = u32::try_from(self.slots.len()).unwrap_or(NIL);

@@ -219,16 +219,17 @@ impl Endpoint {
         let Some(outbound) = outbox.outstanding.iter_mut().find(same) else { return };
         let observed = outbound.observation;
         let mut replaced = None;
-        if let Some(observation) = observed.and_then(|key| self.observations.get_mut(key)) {
-            if let Some(newest) = observation.pending.take() {
-                // RFC 7641 §4.5.2: the back-off goes on, the representation is the newest.
-                observation.remember(message_id);
-                observation.sent_confirmable(now);
-                outbound.message_id = fresh_id;
-                outbound.sequence = Some(observation.next_sequence());
-                replaced = outbound.delivery.replace(newest.delivery);
-                outbound.body = Body::from(*newest);
-            }
+        let observation = observed.and_then(|key| self.observations.get_mut(key));
+        if let Some(observation) = observation
+            && let Some(newest) = observation.pending.take()
+        {
+            // RFC 7641 §4.5.2: the back-off goes on, the representation is the newest.
+            observation.remember(message_id);
+            observation.sent_confirmable(now);
+            outbound.message_id = fresh_id;
+            outbound.sequence = Some(observation.next_sequence());
+            replaced = outbound.delivery.replace(newest.delivery);
+            outbound.body = Body::from(*newest);
         }
         let (id, token, sequence) = (outbound.message_id, outbound.token, outbound.sequence);
         let body = &outbound.body;

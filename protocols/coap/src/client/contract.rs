@@ -1,0 +1,198 @@
+//! What the client is asked ([`Request`]) and what it reports ([`Event`]).
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
+
+use crate::endpoint::{Code, Method};
+use crate::message::{Message, Token};
+use crate::options::{
+    ACCEPT, CONTENT_FORMAT, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION_PATH, MAX_AGE, OBSERVE,
+    OptionWriter, URI_PATH, URI_QUERY, read_uint,
+};
+
+/// The client's number for a request or an observation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// A request to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What to do.
+    pub method: Method,
+    /// CON or NON.
+    pub confirmable: bool,
+    /// Uri-Path options.
+    pub path: Vec<String>,
+    /// Uri-Query options.
+    pub query: Vec<String>,
+    /// Body.
+    pub payload: Bytes,
+    /// Its Content-Format.
+    pub content_format: Option<u16>,
+    /// Accept.
+    pub accept: Option<u16>,
+    /// ETag options, for 2.03.
+    pub etags: Vec<Vec<u8>>,
+    /// If-Match options.
+    pub if_match: Vec<Vec<u8>>,
+    /// If-None-Match.
+    pub if_none_match: bool,
+    /// Asks for an observation (Observe 0).
+    pub observe: bool,
+    /// Any further options, by number.
+    pub options: Vec<(u16, Vec<u8>)>,
+}
+
+impl Request {
+    /// A confirmable request to a path such as `mqtt/site/door`; its segments are taken as they
+    /// are, nothing is percent-decoded.
+    #[must_use]
+    pub fn new(method: Method, path: &str) -> Self {
+        let path = path.trim_start_matches('/');
+        let segments = path.split('/').map(ToString::to_string);
+        Request {
+            method,
+            confirmable: true,
+            path: if path.is_empty() { Vec::new() } else { segments.collect() },
+            query: Vec::new(),
+            payload: Bytes::new(),
+            content_format: None,
+            accept: None,
+            etags: Vec::new(),
+            if_match: Vec::new(),
+            if_none_match: false,
+            observe: false,
+            options: Vec::new(),
+        }
+    }
+
+    /// With a body.
+    #[must_use]
+    pub fn payload(mut self, payload: impl Into<Bytes>) -> Self {
+        self.payload = payload.into();
+        self
+    }
+
+    /// As NON.
+    #[must_use]
+    pub const fn non_confirmable(mut self) -> Self {
+        self.confirmable = false;
+        self
+    }
+
+    /// As a registration (RFC 7641 §3.1).
+    #[must_use]
+    pub const fn observe(mut self) -> Self {
+        self.observe = true;
+        self
+    }
+
+    /// Appends options and payload behind header and token; `observe` is the Observe value.
+    pub(super) fn encode(&self, out: &mut Vec<u8>, observe: Option<u32>) {
+        let mut options: Vec<(u16, Vec<u8>)> = Vec::new();
+        let uint = |value: u32| {
+            let skip = value.leading_zeros() as usize / 8;
+            value.to_be_bytes().into_iter().skip(skip).collect::<Vec<u8>>()
+        };
+        options.extend(self.if_match.iter().map(|tag| (IF_MATCH, tag.clone())));
+        options.extend(self.etags.iter().map(|tag| (ETAG, tag.clone())));
+        options.extend(self.if_none_match.then(|| (IF_NONE_MATCH, Vec::new())));
+        options.extend(observe.map(|value| (OBSERVE, uint(value))));
+        options.extend(self.path.iter().map(|text| (URI_PATH, text.clone().into_bytes())));
+        options.extend(self.content_format.map(|f| (CONTENT_FORMAT, uint(f.into()))));
+        options.extend(self.query.iter().map(|text| (URI_QUERY, text.clone().into_bytes())));
+        options.extend(self.accept.map(|f| (ACCEPT, uint(f.into()))));
+        options.extend(self.options.iter().cloned());
+        options.sort_by_key(|(number, _)| *number); // stable: repeated options keep their order
+        let mut writer = OptionWriter::new(out);
+        for (number, value) in &options {
+            writer.bytes(*number, value);
+        }
+        writer.payload(&self.payload);
+    }
+
+    /// Code of the method.
+    pub(super) const fn code(&self) -> u8 {
+        match self.method {
+            Method::Get => 1,
+            Method::Post => 2,
+            Method::Put => 3,
+            Method::Delete => 4,
+            Method::Fetch => 5,
+            Method::Patch => 6,
+            Method::IPatch => 7,
+        }
+    }
+}
+
+/// A response or a notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// Code.
+    pub code: Code,
+    /// Body.
+    pub payload: Bytes,
+    /// Its Content-Format.
+    pub content_format: Option<u16>,
+    /// ETag.
+    pub etag: Option<Vec<u8>>,
+    /// Max-Age; `None` means 60 s.
+    pub max_age: Option<Duration>,
+    /// Observe sequence number.
+    pub observe: Option<u32>,
+    /// Location-Path options.
+    pub location_path: Vec<String>,
+    /// Whether it came as CON.
+    pub confirmable: bool,
+}
+
+impl Response {
+    pub(super) fn read(message: Message, confirmable: bool) -> Option<(Token, Self)> {
+        let packet = message.packet?;
+        let values = |number: u16| packet.get_option(number.into()).into_iter().flatten();
+        let uint = |number: u16| values(number).next().and_then(|value| read_uint(value));
+        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+        let response = Response {
+            code: Code(message.head.code),
+            content_format: uint(CONTENT_FORMAT).and_then(|value| u16::try_from(value).ok()),
+            etag: values(ETAG).next().cloned(),
+            max_age: uint(MAX_AGE).map(|secs| Duration::from_secs(secs.into())),
+            observe: uint(OBSERVE),
+            location_path: values(LOCATION_PATH).map(text).collect(),
+            confirmable,
+            payload: packet.payload.into(),
+        };
+        Some((message.token, response))
+    }
+}
+
+/// What the client reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The answer; with `observe` set the observation stands and notifications follow.
+    Response {
+        /// To which.
+        request: RequestId,
+        /// The answer.
+        response: Response,
+    },
+    /// A newer value.
+    Notification {
+        /// Of which observation.
+        request: RequestId,
+        /// The value. Without `observe` it is the last one.
+        response: Response,
+    },
+    /// No answer within the time of the protocol.
+    TimedOut {
+        /// Which.
+        request: RequestId,
+    },
+    /// The server rejected the message.
+    Reset {
+        /// Which.
+        request: RequestId,
+    },
+}

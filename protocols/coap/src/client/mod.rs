@@ -1,0 +1,372 @@
+//! The client side of CoAP, towards one server: for the simulation, the tests and the command line.
+//!
+//! Sends requests with tokens, repeats CON ones (RFC 7252 §4.2) with NSTART outstanding, matches
+//! piggybacked and separate responses (§5.3.2), keeps observations with the freshness check of
+//! RFC 7641 §3.4, acknowledges what it wants and resets what it does not know. No socket and no
+//! clock: `handle_*` in, `poll_*` out. Left out: block-wise transfer, multicast, caching.
+
+mod contract;
+
+pub use contract::{Event, Request, RequestId, Response};
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use hashbrown::HashMap;
+use motegate_timers::{Backoff, Instant, Timer, TimerQueue};
+
+use crate::Config;
+use crate::message::{EMPTY, Head, Kind, Message, Token, decode, write_empty, write_head};
+use crate::random::Random;
+
+/// How long the answer to a CON may take (EXCHANGE_LIFETIME).
+const CON_PATIENCE: Duration = Duration::from_secs(247);
+/// How long the answer to a NON may take (NON_LIFETIME).
+const NON_PATIENCE: Duration = Duration::from_secs(145);
+/// RFC 7641 §3.4: after 128 s any notification is newer.
+const FRESH_AFTER: Duration = Duration::from_secs(128);
+/// Message ids from the server that are remembered, to acknowledge repetitions.
+const REMEMBERED: usize = 64;
+
+#[derive(Debug)]
+struct Pending {
+    id: RequestId,
+    request: Request,
+    message_id: u16,
+    phase: Phase,
+    /// The request at hand ends an observation.
+    deregisters: bool,
+    timer: Timer,
+    /// Sequence number and time of the newest notification.
+    newest: Option<(u32, Instant)>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Waits for NSTART.
+    Queued,
+    /// CON without acknowledgement.
+    Outstanding { bytes: Vec<u8>, backoff: Backoff },
+    /// The response is still to come.
+    Waiting,
+    /// Answered with Observe.
+    Observing,
+}
+
+/// Requests and observations towards one server.
+#[derive(Debug)]
+pub struct Client {
+    config: Config,
+    random: Random,
+    next_message_id: u16,
+    next_id: u64,
+    next_token: u32,
+    pending: HashMap<Token, Pending>,
+    tokens: HashMap<RequestId, Token>,
+    outstanding: HashMap<u16, Token>,
+    queue: VecDeque<Token>,
+    timers: TimerQueue<Token>,
+    /// What came last from the server, and whether it was welcome.
+    remembered: VecDeque<(u16, bool)>,
+    out: VecDeque<Vec<u8>>,
+    events: VecDeque<Event>,
+    /// Notifications that came after newer ones.
+    stale: u64,
+}
+
+impl Client {
+    /// A client without requests; of `config` the transmission parameters count. `seed` feeds
+    /// message ids, tokens and back-off.
+    #[must_use]
+    pub fn new(config: Config, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        Client {
+            config,
+            next_message_id: random.next_u16(),
+            next_id: 0,
+            next_token: u32::from(random.next_u16()) << 16 | u32::from(random.next_u16()),
+            random,
+            pending: HashMap::new(),
+            tokens: HashMap::new(),
+            outstanding: HashMap::new(),
+            queue: VecDeque::new(),
+            timers: TimerQueue::new(),
+            remembered: VecDeque::new(),
+            out: VecDeque::new(),
+            events: VecDeque::new(),
+            stale: 0,
+        }
+    }
+
+    /// Sends a request, as soon as NSTART allows.
+    pub fn request(&mut self, now: Instant, request: Request) -> RequestId {
+        self.next_id += 1;
+        let id = RequestId(self.next_id);
+        self.next_token = self.next_token.wrapping_add(1);
+        let token = Token::new(&self.next_token.to_be_bytes()).unwrap_or_default();
+        self.tokens.insert(id, token);
+        self.pending.insert(
+            token,
+            Pending {
+                id,
+                request,
+                message_id: 0,
+                phase: Phase::Queued,
+                deregisters: false,
+                timer: Timer::default(),
+                newest: None,
+            },
+        );
+        self.queue.push_back(token);
+        self.pump(now);
+        id
+    }
+
+    /// Ends an observation with a GET and Observe 1 (RFC 7641 §3.6); its answer is reported as the
+    /// response to the same request.
+    pub fn deregister(&mut self, now: Instant, id: RequestId) {
+        let Some(token) = self.tokens.get(&id).copied() else { return };
+        let Some(pending) = self.pending.get_mut(&token) else { return };
+        if !matches!(pending.phase, Phase::Observing) {
+            return;
+        }
+        pending.request.observe = false;
+        pending.phase = Phase::Queued;
+        pending.newest = None;
+        pending.deregisters = true;
+        self.queue.push_back(token);
+        self.pump(now);
+    }
+
+    /// Knows nothing of a request any more: what still comes for it is reset.
+    pub fn forget(&mut self, now: Instant, id: RequestId) {
+        if let Some(token) = self.tokens.get(&id).copied() {
+            self.remove(token);
+            self.pump(now);
+        }
+    }
+
+    /// A datagram from the server; what is no message is ignored.
+    pub fn handle_datagram(&mut self, now: Instant, bytes: &[u8]) {
+        let Ok(message) = decode(bytes) else { return };
+        let head = message.head;
+        match head.kind {
+            Kind::Acknowledgement if head.code == EMPTY => self.acknowledged(now, head.message_id),
+            Kind::Acknowledgement => self.piggybacked(now, message),
+            Kind::Reset => self.reset(now, head.message_id),
+            Kind::Confirmable if head.code == EMPTY => self.answer(Kind::Reset, head.message_id),
+            Kind::Confirmable | Kind::NonConfirmable => self.separate(now, message),
+        }
+        self.pump(now);
+    }
+
+    /// Deadlines up to `now` are due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(token) = self.timers.pop(now) {
+            let Some(pending) = self.pending.get_mut(&token) else { continue };
+            if !self.timers.fires(&mut pending.timer, token, now) {
+                continue;
+            }
+            if let Phase::Outstanding { bytes, backoff } = &mut pending.phase
+                && backoff.retry()
+            {
+                self.out.push_back(bytes.clone());
+                let deadline = now + backoff.timeout();
+                self.timers.set(&mut pending.timer, token, deadline);
+                continue;
+            }
+            let request = pending.id;
+            self.remove(token);
+            self.events.push_back(Event::TimedOut { request });
+        }
+        self.pump(now);
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        self.out.pop_front()
+    }
+
+    /// The next thing to report.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When `handle_timeout` is wanted.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next_deadline()
+    }
+
+    /// Requests and observations that are not over.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Notifications that came late and were not reported.
+    #[must_use]
+    pub const fn stale(&self) -> u64 {
+        self.stale
+    }
+
+    fn pump(&mut self, now: Instant) {
+        while self.outstanding.len() < usize::from(self.config.nstart.max(1)) {
+            let Some(token) = self.queue.pop_front() else { return };
+            self.transmit(now, token);
+        }
+    }
+
+    fn transmit(&mut self, now: Instant, token: Token) {
+        let Some(pending) = self.pending.get_mut(&token) else { return };
+        let message_id = self.next_message_id;
+        self.next_message_id = message_id.wrapping_add(1);
+        let confirmable = pending.request.confirmable;
+        let kind = if confirmable { Kind::Confirmable } else { Kind::NonConfirmable };
+        let head = Head { kind, code: pending.request.code(), message_id };
+        let mut bytes = Vec::new();
+        write_head(&mut bytes, head, &token);
+        let observe = if pending.deregisters { Some(1) } else { None };
+        pending.request.encode(&mut bytes, observe.or(pending.request.observe.then_some(0)));
+        pending.message_id = message_id;
+        let patience = if confirmable {
+            let timeout = self
+                .random
+                .first_timeout(self.config.ack_timeout, self.config.ack_random_factor_permille);
+            let backoff = Backoff::doubling(timeout, self.config.max_retransmit);
+            pending.phase = Phase::Outstanding { bytes: bytes.clone(), backoff };
+            self.outstanding.insert(message_id, token);
+            timeout
+        } else {
+            pending.phase = Phase::Waiting;
+            NON_PATIENCE
+        };
+        self.timers.set(&mut pending.timer, token, now + patience);
+        self.out.push_back(bytes);
+    }
+
+    fn acknowledged(&mut self, now: Instant, message_id: u16) {
+        let Some(token) = self.outstanding.remove(&message_id) else { return };
+        if let Some(pending) = self.pending.get_mut(&token) {
+            pending.phase = Phase::Waiting;
+            self.timers.set(&mut pending.timer, token, now + CON_PATIENCE);
+        }
+    }
+
+    fn piggybacked(&mut self, now: Instant, message: Message) {
+        // RFC 7252 §5.3.2: message id and token must match.
+        let message_id = message.head.message_id;
+        if self.outstanding.get(&message_id) != Some(&message.token) {
+            return;
+        }
+        if let Some((token, response)) = Response::read(message, false) {
+            self.responded(now, token, response);
+        }
+    }
+
+    fn reset(&mut self, _now: Instant, message_id: u16) {
+        let Some(token) = self.outstanding.get(&message_id).copied() else { return };
+        if let Some(pending) = self.remove(token) {
+            self.events.push_back(Event::Reset { request: pending.id });
+        }
+    }
+
+    /// A response or a notification in a message of its own.
+    fn separate(&mut self, now: Instant, message: Message) {
+        let confirmable = message.head.kind == Kind::Confirmable;
+        let message_id = message.head.message_id;
+        if let Some((_, welcome)) = self.remembered.iter().find(|(id, _)| *id == message_id) {
+            let answer = if *welcome { Kind::Acknowledgement } else { Kind::Reset };
+            if confirmable {
+                self.answer(answer, message_id);
+            }
+            return;
+        }
+        let is_response = message.head.code >> 5 >= 2;
+        let welcome = is_response && self.pending.contains_key(&message.token);
+        if self.remembered.len() == REMEMBERED {
+            self.remembered.pop_front();
+        }
+        self.remembered.push_back((message_id, welcome));
+        if !welcome {
+            // RFC 7641 §3.6: a RST to a notification, NON too, ends an observation.
+            self.answer(Kind::Reset, message_id);
+            return;
+        }
+        if confirmable {
+            self.answer(Kind::Acknowledgement, message_id);
+        }
+        if let Some((token, response)) = Response::read(message, confirmable) {
+            self.responded(now, token, response);
+        }
+    }
+
+    fn responded(&mut self, now: Instant, token: Token, response: Response) {
+        let Some(pending) = self.pending.get_mut(&token) else { return };
+        if pending.deregisters && response.observe.is_some() {
+            self.stale += 1; // a notification that was under way
+            return;
+        }
+        let request = pending.id;
+        // A response is also the acknowledgement that may have been lost (RFC 7252 §5.2.2).
+        self.outstanding.remove(&pending.message_id);
+        let observing = matches!(pending.phase, Phase::Observing);
+        let goes_on = response.observe.is_some()
+            && response.code.class() == 2
+            && (observing || pending.request.observe);
+        if let (true, Some(sequence)) = (goes_on, response.observe) {
+            if pending.newest.is_some_and(|newest| !is_fresh(newest, (sequence, now))) {
+                self.stale += 1;
+                return;
+            }
+            pending.newest = Some((sequence, now));
+            pending.phase = Phase::Observing;
+            pending.timer.clear();
+        } else {
+            self.remove(token);
+        }
+        self.events.push_back(if observing {
+            Event::Notification { request, response }
+        } else {
+            Event::Response { request, response }
+        });
+    }
+
+    fn answer(&mut self, kind: Kind, message_id: u16) {
+        let mut bytes = Vec::new();
+        write_empty(&mut bytes, kind, message_id);
+        self.out.push_back(bytes);
+    }
+
+    fn remove(&mut self, token: Token) -> Option<Pending> {
+        let pending = self.pending.remove(&token)?;
+        self.tokens.remove(&pending.id);
+        if self.outstanding.get(&pending.message_id) == Some(&token) {
+            self.outstanding.remove(&pending.message_id);
+        }
+        Some(pending)
+    }
+}
+
+/// RFC 7641 §3.4.
+fn is_fresh((v1, t1): (u32, Instant), (v2, t2): (u32, Instant)) -> bool {
+    const HALF: u32 = 1 << 23;
+    (v1 < v2 && v2 - v1 < HALF) || (v1 > v2 && v1 - v2 > HALF) || t2 > t1 + FRESH_AFTER
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn freshness_of_rfc_7641() {
+        let at = Instant::from_secs;
+        assert!(is_fresh((1, at(0)), (2, at(0))));
+        assert!(!is_fresh((2, at(0)), (2, at(0))));
+        assert!(!is_fresh((2, at(0)), (1, at(128))));
+        assert!(is_fresh((2, at(0)), (1, at(129))));
+        assert!(is_fresh((0xff_ffff, at(0)), (0, at(1))));
+        assert!(!is_fresh((0, at(0)), (0xff_ffff, at(1))));
+    }
+}
