@@ -98,7 +98,7 @@ impl Worker {
                     let deadline = deadline.unwrap_or(Instant::FAR_FUTURE);
                     // A deadline that moves further away (it does with every packet) is found
                     // out when the timer fires; arming it each turn would cost more.
-                    if deadline < armed || armed <= self.machine.now() {
+                    if deadline < armed || sleep.is_elapsed() {
                         sleep.as_mut().reset(clock.to_std(deadline).into());
                         armed = deadline;
                     }

@@ -1,0 +1,154 @@
+//! The program while it serves: what it says, that it listens there, and how it ends.
+
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+
+use common::{PATIENCE, Program, connect, finished, packet, read_packet, string};
+
+#[test]
+fn dev_says_where_it_listens_and_what_to_type() {
+    let program = Program::dev();
+    let text = program.banner.join("\n");
+    assert!(text.starts_with(&format!("motegate {}   DEV MODE", env!("CARGO_PKG_VERSION"))));
+    let ready = program.banner.iter().find(|line| line.starts_with("ready in ")).expect("ready");
+    let millis: u64 = ready.split_whitespace().nth(2).unwrap().parse().unwrap();
+    assert!(millis < 1000, "{ready}");
+
+    let mqtt = program.address("mqtt");
+    connect(mqtt, 4, "seen");
+    for line in [
+        format!("mosquitto_sub -p {} -t 'site/#' -v", mqtt.port()),
+        format!("mosquitto_pub -p {} -t site/door -m closed", mqtt.port()),
+        format!("coap://localhost:{}/mqtt/site/door", program.address("coap").port()),
+    ] {
+        assert!(text.contains(&line), "{line} is not in\n{text}");
+    }
+    assert!(text.contains("/udp   answering SEARCHGW as gateway 1"), "{text}");
+    assert!(program.banner.iter().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn the_datagram_ports_answer() {
+    let program = Program::dev();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = [0; 64];
+    // MQTT-SN 1.2 §5.4.2: SEARCHGW, radius 0, is answered by GWINFO of gateway 1.
+    client.send_to(&[3, 0x01, 0], program.address("mqtt-sn")).unwrap();
+    let (len, _) = client.recv_from(&mut answer).unwrap();
+    assert_eq!(&answer[..len], [3, 0x02, 1]);
+    // RFC 7252 §4.3: an empty confirmable message is answered by a reset.
+    client.send_to(&[0x40, 0, 0x12, 0x34], program.address("coap")).unwrap();
+    let (len, _) = client.recv_from(&mut answer).unwrap();
+    assert_eq!(&answer[..len], [0x70, 0, 0x12, 0x34]);
+}
+
+#[test]
+fn a_taken_port_is_exit_1_with_the_remedy() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let free = "127.0.0.1:0";
+    let output = finished(&["dev", "--mqtt", &addr, "--mqttsn", free, "--coap", free]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty(), "it said that it was ready");
+    let text = String::from_utf8(output.stderr).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    assert!(text.contains(&format!("port {port} is taken")), "{text}");
+    assert!(text.contains("motegate dev --mqtt 127.0.0.1:"), "{text}");
+}
+
+#[test]
+fn sigterm_tells_clients_and_ends_well() {
+    let program = Program::dev();
+    let mut v5 = connect(program.address("mqtt"), 5, "five");
+    let mut v3 = connect(program.address("mqtt"), 4, "three");
+    program.signal("TERM");
+    // MQTT 5 §3.14.2.1: 0x8B, server shutting down.
+    let (first, body) = read_packet(&mut v5).expect("a DISCONNECT");
+    assert_eq!((first, body.first()), (0xe0, Some(&0x8b)));
+    assert_eq!(read_packet(&mut v5), None);
+    assert_eq!(read_packet(&mut v3), None);
+    drop((v5, v3));
+    let (code, said) = program.end();
+    assert_eq!(code, Some(0), "{said:?}");
+    assert!(said.last().is_some_and(|line| line.contains("\"stopped\"")), "{said:?}");
+}
+
+#[test]
+fn a_second_signal_does_not_wait() {
+    let program = Program::dev();
+    let mut client = connect(program.address("mqtt"), 5, "slow");
+    program.signal("INT");
+    // Our half stays open, so the gateway waits for it (a second at most).
+    while read_packet(&mut client).is_some() {}
+    program.signal("INT");
+    let (code, said) = program.end();
+    assert_eq!(code, Some(1), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("second signal")), "{said:?}");
+}
+
+#[test]
+fn the_last_packet_arrives_although_input_is_unread() {
+    let program = Program::dev();
+    let mut client = connect(program.address("mqtt"), 5, "rude");
+    // A reserved packet type, and more than the gateway reads before it has closed.
+    let mut bytes = packet(0xf0, &[]);
+    bytes.extend(vec![0; 300_000]);
+    client.write_all(&bytes).unwrap();
+    let (first, body) = read_packet(&mut client).expect("a DISCONNECT, not a reset");
+    assert_eq!((first, body.first()), (0xe0, Some(&0x81)));
+    let mut rest = Vec::new();
+    assert_eq!(client.read_to_end(&mut rest).unwrap_or(usize::MAX), 0, "a reset");
+}
+
+#[test]
+fn a_half_closed_client_gets_its_answers() {
+    let program = Program::dev();
+    let mut client = TcpStream::connect(program.address("mqtt")).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut body = b"\x00\x04MQTT\x04\x02\x00\x00".to_vec();
+    string(&mut body, "half");
+    client.write_all(&packet(0x10, &body)).unwrap();
+    client.write_all(&packet(0xc0, &[])).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(read_packet(&mut client).map(|(first, _)| first), Some(0x20));
+    assert_eq!(read_packet(&mut client).map(|(first, _)| first), Some(0xd0));
+    assert_eq!(read_packet(&mut client), None);
+}
+
+/// More than the sockets' buffers hold, towards a reader that pauses: every byte in order.
+#[test]
+fn what_the_kernel_refuses_waits_and_arrives_whole() {
+    const MESSAGES: u16 = 300;
+    const SIZE: usize = 20_000;
+    let program = Program::dev();
+    let mut reader = connect(program.address("mqtt"), 4, "reader");
+    let mut subscribe = vec![0, 1];
+    string(&mut subscribe, "bulk");
+    subscribe.push(1);
+    reader.write_all(&packet(0x82, &subscribe)).unwrap();
+    assert_eq!(read_packet(&mut reader), Some((0x90, vec![0, 1, 1])));
+
+    let mut writer = connect(program.address("mqtt"), 4, "writer");
+    for id in 1..=MESSAGES {
+        let mut publish = Vec::new();
+        string(&mut publish, "bulk");
+        publish.extend(id.to_be_bytes());
+        publish.extend(id.to_be_bytes().repeat(SIZE / 2));
+        writer.write_all(&packet(0x32, &publish)).unwrap();
+    }
+    // Everything is accepted before the reader takes the first byte.
+    for id in 1..=MESSAGES {
+        assert_eq!(read_packet(&mut writer), Some((0x40, id.to_be_bytes().to_vec())));
+    }
+    for id in 1..=MESSAGES {
+        let (first, body) = read_packet(&mut reader).expect("a PUBLISH");
+        assert_eq!(first, 0x32);
+        let (packet_id, payload) = (&body[6..8], &body[8..]);
+        assert_eq!(payload.len(), SIZE);
+        assert!(payload.chunks(2).all(|pair| pair == id.to_be_bytes()), "message {id} is torn");
+        reader.write_all(&packet(0x40, packet_id)).unwrap();
+    }
+}
