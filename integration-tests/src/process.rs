@@ -116,6 +116,11 @@ impl Process {
         self.wait_for(&format!("line with {text:?}"), |line| line.contains(text))
     }
 
+    /// Makes the lines that were passed over or taken count again.
+    pub fn rewind(&mut self) {
+        self.taken = 0;
+    }
+
     /// Waits until the child has ended by itself.
     ///
     /// # Panics

@@ -1,0 +1,96 @@
+//! README.md keeps its word: every shell block is run, in order, and what it promises to print is compared.
+//!
+//! The word behind `sh` says how: `serve` starts the gateway (and stops the one before), `listen` stays in the
+//! background, `tests` is the command that runs this test, anything else runs to its end. A `text` block is the output
+//! of the block before; `text heard` is what each listener prints. A `yaml FILE` block is that file.
+
+use std::process::Command;
+
+use motegate_tests::peer::repository;
+use motegate_tests::process::Process;
+use motegate_tests::readme::{Block, blocks};
+
+#[test]
+fn every_block_does_what_it_says() {
+    let readme = read("README.md");
+    let blocks = blocks(&readme);
+    let mut server: Option<Process> = None;
+    let mut listeners: Vec<Process> = Vec::new();
+    let mut output: Vec<String> = Vec::new();
+    let mut run = 0;
+    for block in &blocks {
+        eprintln!("README.md:{}: {}", block.line, block.language); // shown only when the test fails
+        match block.language.as_str() {
+            "sh serve" => {
+                listeners.clear();
+                if let Some(old) = server.take() {
+                    old.signal("TERM");
+                    old.finish();
+                }
+                server = Some(serve(block));
+            }
+            "sh listen" => listeners.push(listen(block)),
+            "sh tests" => assert_eq!(block.text, "./integration-tests/run\n"),
+            "sh" => output = shell(&block.text).succeed(),
+            "text" => assert_eq!(output, lines(block), "README.md:{}", block.line),
+            "text heard" => {
+                for listener in &mut listeners {
+                    for line in lines(block) {
+                        listener.wait_for(&format!("line {line:?}"), |got| got.trim() == line);
+                    }
+                }
+            }
+            other => match other.strip_prefix("yaml ") {
+                Some(file) => assert_eq!(block.text, read(file), "README.md:{}", block.line),
+                None => panic!("README.md:{}: what is a block of {other:?}?", block.line),
+            },
+        }
+        run += usize::from(block.language.starts_with("sh"));
+    }
+    assert!(run >= 8, "only {run} shell blocks");
+}
+
+#[test]
+fn there_are_two_commands_to_set_up() {
+    let readme = read("README.md");
+    let blocks = blocks(&readme);
+    assert_eq!(blocks[0].text, "cargo run --release\n");
+    let tests: Vec<&Block> = blocks.iter().filter(|block| block.language == "sh tests").collect();
+    assert_eq!(tests.len(), 1);
+    let checked =
+        Command::new("bash").arg("-n").arg(repository().join("integration-tests/run")).status();
+    assert!(checked.is_ok_and(|status| status.success()), "the script does not parse");
+}
+
+/// The gateway of a block, ready; it has nothing but the block's own lines.
+fn serve(block: &Block) -> Process {
+    let mut server = shell(&format!("exec {}", block.text));
+    server.wait_for("ready line", |line| {
+        line.starts_with("ready in ") || line.contains(r#""message":"ready""#)
+    });
+    server
+}
+
+/// A listener that has printed the value which is there already, and so is subscribed.
+fn listen(block: &Block) -> Process {
+    let mut listener = shell(&format!("exec {}", block.text));
+    listener.wait_for("first value", |line| !line.trim().is_empty());
+    listener.rewind();
+    listener
+}
+
+fn shell(script: &str) -> Process {
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", "-eL", "bash", "-euo", "pipefail", "-c", script]);
+    command.current_dir(repository()).env("PYTHONUNBUFFERED", "1");
+    Process::start(command)
+}
+
+fn lines(block: &Block) -> Vec<String> {
+    block.text.lines().map(str::to_owned).collect()
+}
+
+fn read(file: &str) -> String {
+    let path = repository().join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
