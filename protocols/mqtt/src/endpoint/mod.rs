@@ -1,10 +1,31 @@
-//! The server side of MQTT.
+//! The server side of MQTT: a pure state machine over all connections and the wire state of all
+//! sessions.
+//!
+//! One `handle_…` or answer, then drain `poll_event`, `poll_record` and `poll_transmit`. Bytes to
+//! write wait in [`Endpoint::outbox`]. A peer's mistake is an output (a code, a close, a counter),
+//! never an error. What is acknowledged leaves only when the batch of the journal that it depends
+//! on is committed. Enhanced authentication is refused; messages are kept by the broker, not here.
+//! MQTT 5 §3, §4; MQTT 3.1.1; MQTT 3.1.
 
+mod acks;
+mod alias;
+mod connect;
+mod connection;
 mod contract;
+mod inbound;
+mod outbound;
+mod outbox;
+mod reply;
+mod session;
+mod shared;
+mod subscribe;
 
 pub use contract::{Accept, Connect, Event, Published, SubscribeItem, Ticket, Transmit};
+pub use shared::Counters;
 
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 use motegate_message::{
     ConnectionId, Delivery, ListenerId, Qos, Reason, Record, Seq, SessionId, Turn,
@@ -12,40 +33,146 @@ use motegate_message::{
 use motegate_timers::Instant;
 
 use crate::Config;
+use connection::{Connection, State};
+use session::read_record;
+use shared::{Place, Shared, Signal};
+
+/// Slots are the transport's and dense; one beyond this is refused.
+const MAX_SLOT: usize = 1 << 24;
 
 /// All MQTT connections and the wire state of all MQTT sessions.
 #[derive(Debug)]
-pub struct Endpoint {}
+pub struct Endpoint {
+    /// By the slot of their id.
+    connections: Vec<Option<Box<Connection>>>,
+    shared: Shared,
+}
 
-#[allow(unused_variables)]
 impl Endpoint {
     /// An endpoint with nothing connected. `seed` feeds assigned client ids.
+    #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
-        todo!()
+        Endpoint { connections: Vec::new(), shared: Shared::new(config, seed) }
     }
+
+    fn get(&self, conn: ConnectionId) -> Option<&Connection> {
+        self.connections.get(conn.slot())?.as_deref().filter(|c| c.id == conn)
+    }
+
+    /// Lets `act` change a connection, then lets leave what may and forgets it if it is over.
+    fn with(
+        &mut self,
+        turn: &Turn,
+        conn: ConnectionId,
+        act: impl FnOnce(&mut Connection, &mut Shared),
+    ) {
+        let Some(slot) = self.connections.get_mut(conn.slot()) else { return };
+        let Some(connection) = slot.as_deref_mut().filter(|c| c.id == conn) else { return };
+        act(connection, &mut self.shared);
+        connection.settle(&mut self.shared, turn);
+        if connection.is_over() {
+            connection.outbox.clear(&mut self.shared.pool);
+            *slot = None;
+        }
+    }
+
     /// A connection was accepted.
     pub fn handle_opened(
         &mut self,
         turn: &Turn,
         conn: ConnectionId,
         listener: ListenerId,
-        addr: Option<SocketAddr>,
+        _addr: Option<SocketAddr>,
     ) {
+        if conn.slot() >= MAX_SLOT {
+            self.shared.signals.push_back(Signal::Close(conn, Reason::QuotaExceeded));
+            return;
+        }
+        if self.connections.len() <= conn.slot() {
+            self.connections.resize_with(conn.slot() + 1, || None);
+        }
+        // A slot is used again only after its close was reported; if not, this is the report.
+        if let Some(Some(old)) = self.connections.get(conn.slot()) {
+            let old = old.id;
+            self.handle_closed(turn, old, Reason::ConnectionLost);
+        }
+        if let Some(slot) = self.connections.get_mut(conn.slot()) {
+            *slot = Some(Box::new(Connection::new(conn, listener, turn.now)));
+        }
+        self.with(turn, conn, |_, _| {});
     }
+
     /// Bytes came, cut anywhere.
-    pub fn handle_bytes(&mut self, turn: &Turn, conn: ConnectionId, chunk: &[u8]) {}
+    pub fn handle_bytes(&mut self, turn: &Turn, conn: ConnectionId, chunk: &[u8]) {
+        self.with(turn, conn, |c, shared| c.handle_bytes(shared, turn, chunk));
+    }
+
     /// `n` bytes of the outbox were written.
-    pub fn handle_written(&mut self, turn: &Turn, conn: ConnectionId, n: usize) {}
+    pub fn handle_written(&mut self, turn: &Turn, conn: ConnectionId, n: usize) {
+        self.with(turn, conn, |c, shared| c.handle_written(shared, turn, n));
+    }
+
     /// The transport ended.
-    pub fn handle_closed(&mut self, turn: &Turn, conn: ConnectionId, reason: Reason) {}
+    pub fn handle_closed(&mut self, turn: &Turn, conn: ConnectionId, reason: Reason) {
+        self.with(turn, conn, |c, shared| c.handle_closed(shared, turn, reason));
+    }
+
     /// Deadlines up to `turn.now` are due.
-    pub fn handle_timeout(&mut self, turn: &Turn) {}
+    pub fn handle_timeout(&mut self, turn: &Turn) {
+        while let Some(conn) = self.shared.timers.pop(turn.now) {
+            self.with(turn, conn, |c, shared| {
+                if shared.timers.fires(&mut c.timer, conn, turn.now) {
+                    c.handle_timeout(shared, turn);
+                }
+            });
+        }
+    }
+
     /// Batches up to `seq` are stored.
-    pub fn handle_committed(&mut self, turn: &Turn, seq: Seq) {}
+    pub fn handle_committed(&mut self, turn: &Turn, seq: Seq) {
+        self.shared.committed = self.shared.committed.max(seq);
+        while let Some(conn) = self.shared.waiting.pop(self.shared.committed) {
+            self.with(turn, conn, |c, _| c.waits = Seq::NONE);
+        }
+    }
+
+    /// Answers `Event::Connect`. For a connection that has ended meanwhile the session is given
+    /// back at once, by `Event::Disconnected`.
+    pub fn accept(&mut self, turn: &Turn, conn: ConnectionId, accept: Accept) {
+        if self.get(conn).is_none_or(|c| c.state != State::Pending) {
+            self.shared.events.push_back(Event::Disconnected {
+                conn,
+                session: accept.session,
+                reason: Reason::ConnectionLost,
+                drop_will: false,
+                expiry: None,
+            });
+            return;
+        }
+        // Wire state that an older connection still holds moves over.
+        let mut moved = None;
+        if let Some(Place::Attached(old)) = self.shared.sessions.get(&accept.session) {
+            let old = *old;
+            self.with(turn, old, |c, _| {
+                c.session = None;
+                moved = c.wire.take();
+            });
+        }
+        self.with(turn, conn, |c, shared| {
+            c.wire = moved;
+            c.accept(shared, turn, accept);
+        });
+    }
+
     /// Answers `Event::Connect`.
-    pub fn accept(&mut self, turn: &Turn, conn: ConnectionId, accept: Accept) {}
-    /// Answers `Event::Connect`.
-    pub fn refuse(&mut self, turn: &Turn, conn: ConnectionId, reason: Reason) {}
+    pub fn refuse(&mut self, turn: &Turn, conn: ConnectionId, reason: Reason) {
+        self.with(turn, conn, |c, shared| {
+            if c.state == State::Pending {
+                c.refuse(shared, turn, reason);
+            }
+        });
+    }
+
     /// Answers `Event::Publish`.
     pub fn published(
         &mut self,
@@ -54,7 +181,9 @@ impl Endpoint {
         ticket: Ticket,
         result: Result<Published, Reason>,
     ) {
+        self.with(turn, conn, |c, shared| c.published(shared, turn, ticket, result));
     }
+
     /// Answers `Event::Subscribe`.
     pub fn subscribed(
         &mut self,
@@ -64,7 +193,9 @@ impl Endpoint {
         outcomes: &[Result<Qos, Reason>],
         after: Seq,
     ) {
+        self.with(turn, conn, |c, _| c.subscribed(ticket, outcomes, after));
     }
+
     /// Answers `Event::Unsubscribe`.
     pub fn unsubscribed(
         &mut self,
@@ -74,7 +205,9 @@ impl Endpoint {
         existed: &[bool],
         after: Seq,
     ) {
+        self.with(turn, conn, |c, _| c.unsubscribed(ticket, existed, after));
     }
+
     /// A message for a session; `topic` replaces the message's topic on the wire (mount stripped).
     pub fn deliver(
         &mut self,
@@ -83,34 +216,89 @@ impl Endpoint {
         delivery: Delivery,
         topic: Option<String>,
     ) {
+        self.with(turn, conn, |c, shared| c.deliver(shared, turn, delivery, topic));
     }
+
     /// Ends a connection from above (taken over, kicked, shutdown): the reason goes to the client.
     /// No `Event::Disconnected` follows.
-    pub fn close(&mut self, turn: &Turn, conn: ConnectionId, reason: Reason) {}
-    /// The session is over.
-    pub fn forget(&mut self, turn: &Turn, session: SessionId) {}
-    /// One record of an earlier life, before anything else is handled.
-    pub fn restore(&mut self, turn: &Turn, key: &[u8], value: &[u8]) -> bool {
-        false
+    pub fn close(&mut self, turn: &Turn, conn: ConnectionId, reason: Reason) {
+        self.with(turn, conn, |c, shared| c.close(shared, turn, reason));
     }
+
+    /// The session is over.
+    pub fn forget(&mut self, turn: &Turn, session: SessionId) {
+        match self.shared.sessions.remove(&session) {
+            Some(Place::Detached(wire)) => self.shared.drop_wire(turn, session, &wire),
+            Some(Place::Attached(conn)) => self.with(turn, conn, |c, shared| {
+                if let Some(wire) = c.wire.take() {
+                    shared.drop_wire(turn, session, &wire);
+                }
+            }),
+            None => {}
+        }
+    }
+
+    /// One record of an earlier life, before anything else is handled. `false`: it is damaged, or
+    /// not ours.
+    pub fn restore(&mut self, _turn: &Turn, key: &[u8], value: &[u8]) -> bool {
+        let Some((session, record)) = read_record(key, value) else { return false };
+        let place =
+            self.shared.sessions.entry(session).or_insert_with(|| Place::Detached(Box::default()));
+        if let Place::Detached(wire) = place {
+            wire.restore(record);
+        }
+        true
+    }
+
     /// The next thing for the layer above.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.shared.events.pop_front()
     }
+
     /// The next thing for the transport.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        while let Some(signal) = self.shared.signals.pop_front() {
+            match signal {
+                Signal::Close(conn, reason) => return Some(Transmit::Close(conn, reason)),
+                Signal::Write(conn) => {
+                    let open = self.get(conn).is_some_and(|c| c.state != State::Closing);
+                    if open {
+                        return Some(Transmit::Write(conn));
+                    }
+                }
+                Signal::Reads(conn) => {
+                    let slot = self.connections.get_mut(conn.slot()).and_then(Option::as_deref_mut);
+                    match slot.filter(|c| c.id == conn).and_then(Connection::take_reads) {
+                        Some(true) => return Some(Transmit::PauseReads(conn)),
+                        Some(false) => return Some(Transmit::ResumeReads(conn)),
+                        None => {}
+                    }
+                }
+            }
+        }
         None
     }
+
     /// The next change to the durable state.
     pub fn poll_record(&mut self) -> Option<Record> {
-        None
+        self.shared.records.pop_front()
     }
+
     /// When `handle_timeout` is wanted.
+    #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.shared.timers.next_deadline()
     }
+
     /// Bytes waiting to be written to a connection.
+    #[must_use]
     pub fn outbox(&self, conn: ConnectionId) -> &[u8] {
-        &[]
+        self.get(conn).map_or(&[], |c| c.outbox.as_slice())
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
     }
 }

@@ -1,0 +1,368 @@
+//! From CONNECT to CONNACK (MQTT 5 §3.1, §3.2): what is refused at once, what the layer above is
+//! asked, and what its answer becomes.
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
+
+use motegate_message::{Message, Reason, Seq, SessionId, TopicName, Turn, Will};
+
+use super::acks::Owed;
+use super::connection::{Connection, Goodbye, State};
+use super::inbound;
+use super::reply;
+use super::shared::{Place, Shared};
+use crate::codec::{self, Dialect};
+use crate::config::Config;
+use crate::endpoint::{Accept, Connect as Request, Event};
+use crate::packet::{self, ConnAck, Packet, Sender, Version};
+use crate::properties::{Property, PropertyBuf};
+use crate::reason::ReasonCode;
+
+/// MQTT 3: connection refused, unacceptable protocol version (MQTT 3.1.1 §3.2.2.3).
+const UNACCEPTABLE_VERSION: [u8; 4] = [0x20, 0x02, 0x00, 0x01];
+
+/// What the CONNACK will say, kept until the CONNECT is answered.
+#[derive(Debug, Default)]
+pub(super) struct Connecting {
+    /// Assigned Client Identifier.
+    assigned: Option<String>,
+    /// Server Keep Alive, in seconds.
+    keep_alive: Option<u16>,
+    /// Session Expiry Interval in seconds, when it was clamped.
+    expiry: Option<u32>,
+}
+
+/// Why the endpoint refuses a CONNECT itself.
+type Refusal = (ReasonCode, Reason);
+
+/// The properties of a CONNECT that matter, with their defaults (MQTT 5 §3.1.2.11).
+struct Asked {
+    expiry: u32,
+    receive_maximum: u16,
+    max_packet: u32,
+    alias_max: u16,
+    problem_info: bool,
+    method: bool,
+}
+
+impl Asked {
+    fn read(connect: &packet::Connect<'_>) -> Self {
+        let mut asked = Asked {
+            expiry: 0,
+            receive_maximum: u16::MAX,
+            max_packet: u32::MAX,
+            alias_max: 0,
+            problem_info: true,
+            method: false,
+        };
+        for property in connect.properties.iter() {
+            match property {
+                Property::SessionExpiryInterval(secs) => asked.expiry = secs,
+                Property::ReceiveMaximum(max) => asked.receive_maximum = max,
+                Property::MaximumPacketSize(max) => asked.max_packet = max,
+                Property::TopicAliasMaximum(max) => asked.alias_max = max,
+                Property::RequestProblemInformation(wanted) => asked.problem_info = wanted,
+                Property::AuthenticationMethod(_) => asked.method = true,
+                _ => {}
+            }
+        }
+        // Before 5.0 the session stays unless it is clean: for ever, as far as we let it.
+        if !connect.version.is_v5() {
+            asked.expiry = if connect.clean { 0 } else { u32::MAX };
+        }
+        asked
+    }
+}
+
+/// An expiry interval as the session gets it; 0xFFFFFFFF stands for ever (MQTT 5 §3.1.2.11.2).
+pub(super) fn capped_expiry(secs: u32, config: &Config) -> Duration {
+    Duration::from_secs(u64::from(secs)).min(config.max_session_expiry)
+}
+
+impl Connection {
+    /// The first packet, whole.
+    pub(super) fn on_connect(&mut self, shared: &mut Shared, turn: &Turn, first: u8, body: &[u8]) {
+        let config = &shared.config;
+        let version = match codec::dialect(body) {
+            Dialect::Known(version, _) => version,
+            // [MQTT-3.1.2-2], in the form that every version reads.
+            Dialect::UnknownLevel(_) => return self.refuse_version(shared, turn),
+            Dialect::Foreign => {
+                shared.counters.malformed += 1;
+                return self.end(shared, turn, Reason::Malformed, None); // [MQTT-3.1.2-1]
+            }
+        };
+        let allowed = match version {
+            Version::V31 => config.allow_v31,
+            Version::V311 => config.allow_v311,
+            Version::V5 => config.allow_v5,
+        };
+        if !allowed && !version.is_v5() {
+            return self.refuse_version(shared, turn);
+        }
+        self.version = version;
+        if !allowed {
+            let refusal = (ReasonCode::UnsupportedProtocolVersion, Reason::UnsupportedVersion);
+            return self.refuse_with(shared, turn, refusal);
+        }
+        match codec::decode(first, body, version, Sender::Client) {
+            Ok(Packet::Connect(connect)) => self.judge_connect(shared, turn, &connect),
+            Ok(_) => self.end(shared, turn, Reason::ProtocolError, None),
+            Err(fault) => self.refuse_malformed(shared, turn, fault.code()),
+        }
+    }
+
+    fn refuse_version(&mut self, shared: &mut Shared, turn: &Turn) {
+        self.outbox.buffer(&mut shared.pool).extend_from_slice(&UNACCEPTABLE_VERSION);
+        shared.counters.refused += 1;
+        self.end(shared, turn, Reason::UnsupportedVersion, None);
+    }
+
+    /// [MQTT-3.1.4-1]: before 5.0 there is no CONNACK for a bad packet.
+    fn refuse_malformed(&mut self, shared: &mut Shared, turn: &Turn, code: ReasonCode) {
+        let reason = if code == ReasonCode::ProtocolError {
+            shared.counters.protocol_errors += 1;
+            Reason::ProtocolError
+        } else {
+            shared.counters.malformed += 1;
+            Reason::Malformed
+        };
+        if self.version.is_v5() {
+            self.send_refusal(shared, code);
+        }
+        self.end(shared, turn, reason, None);
+    }
+
+    fn refuse_with(&mut self, shared: &mut Shared, turn: &Turn, (code, reason): Refusal) {
+        shared.counters.refused += 1;
+        self.send_refusal(shared, code);
+        self.end(shared, turn, reason, None);
+    }
+
+    /// CONNACK with a code; nothing where MQTT 3 has none that fits. [MQTT-3.2.2-6]
+    pub(super) fn send_refusal(&mut self, shared: &mut Shared, code: ReasonCode) {
+        let mut properties = PropertyBuf::new();
+        if let Some(phrase) = reply::phrase(code) {
+            properties.push(Property::ReasonString(phrase));
+        }
+        let ack =
+            |properties| Packet::ConnAck(ConnAck { session_present: false, code, properties });
+        if !self.send(shared, &ack(properties.as_properties())) {
+            self.send(shared, &ack(PropertyBuf::new().as_properties()));
+        }
+    }
+
+    fn judge_connect(&mut self, shared: &mut Shared, turn: &Turn, connect: &packet::Connect<'_>) {
+        let asked = Asked::read(connect);
+        self.bridge = connect.bridge;
+        self.problem_info = asked.problem_info;
+        self.max_packet = asked.max_packet;
+        self.alias_max = asked.alias_max.min(shared.config.topic_alias_maximum);
+        self.expiry_zero = asked.expiry == 0;
+        self.window = asked.receive_maximum.min(shared.config.max_inflight);
+        self.room = shared.config.max_outbox_bytes;
+        match self.admit(shared, connect, &asked) {
+            Ok(request) => {
+                self.state = State::Pending;
+                shared.events.push_back(Event::Connect(Box::new(request)));
+            }
+            Err(refusal) => self.refuse_with(shared, turn, refusal),
+        }
+    }
+
+    /// Everything about a CONNECT that only limits and settings decide.
+    fn admit(
+        &mut self,
+        shared: &mut Shared,
+        connect: &packet::Connect<'_>,
+        asked: &Asked,
+    ) -> Result<Request, Refusal> {
+        let config = &shared.config;
+        if asked.method {
+            return Err((ReasonCode::BadAuthenticationMethod, Reason::NotSupported));
+        }
+        if inbound::too_many_user_properties(config, connect.properties) {
+            return Err((ReasonCode::QuotaExceeded, Reason::QuotaExceeded));
+        }
+        let mut answer = Connecting::default();
+        let keep_alive = self.keep_alive(config, connect.keep_alive, &mut answer)?;
+        let will = connect.will.as_ref().map(|will| read_will(config, will)).transpose()?;
+        let expiry = capped_expiry(asked.expiry, config);
+        if connect.version.is_v5() && expiry < Duration::from_secs(u64::from(asked.expiry)) {
+            answer.expiry = u32::try_from(expiry.as_secs()).ok();
+        }
+        self.silence_ms = u32::from(keep_alive) * 1500; // [MQTT-3.1.2-22]
+        self.durable = !expiry.is_zero();
+        let client_id = client_id(shared, connect, &mut answer)?;
+        self.connecting = Some(Box::new(answer));
+        Ok(Request {
+            conn: self.id,
+            listener: self.listener,
+            client_id,
+            clean: connect.clean,
+            expiry,
+            will,
+            user_name: connect.user_name.map(ToString::to_string),
+            password: connect.password.map(Bytes::copy_from_slice),
+            window: self.window,
+            room: self.room,
+        })
+    }
+
+    /// The keep alive that holds, in seconds; told when it is not the client's (MQTT 5
+    /// §3.2.2.3.14). MQTT 3 cannot be told.
+    fn keep_alive(
+        &self,
+        config: &Config,
+        asked: u16,
+        answer: &mut Connecting,
+    ) -> Result<u16, Refusal> {
+        let max = u16::try_from(config.max_keep_alive.as_secs()).unwrap_or(u16::MAX);
+        if max == 0 || (1..=max).contains(&asked) {
+            return Ok(asked);
+        }
+        if !self.version.is_v5() {
+            return Err((ReasonCode::ClientIdentifierNotValid, Reason::NotSupported));
+        }
+        answer.keep_alive = Some(max);
+        Ok(max)
+    }
+
+    /// The CONNECT is accepted.
+    pub(super) fn accept(&mut self, shared: &mut Shared, turn: &Turn, accept: Accept) {
+        let answer = self.connecting.take().unwrap_or_default();
+        self.session = Some(accept.session);
+        self.attach(shared, turn, accept.session);
+        let Some(bytes) = self.connack(shared, &answer, accept.present) else {
+            // A CONNACK that does not fit the client's Maximum Packet Size.
+            return self.end(shared, turn, Reason::TooLarge, Some(Goodbye::default()));
+        };
+        self.state = State::Gated;
+        self.acks.owe(accept.after.max(Seq::NONE), Owed::ConnAck(bytes.into()));
+        if self.gone {
+            // The client sent what it had and left.
+            self.handle_closed(shared, turn, Reason::ConnectionLost);
+        }
+    }
+
+    /// Takes over the wire state that an earlier connection left.
+    fn attach(&mut self, shared: &mut Shared, turn: &Turn, session: SessionId) {
+        let place = shared.sessions.insert(session, Place::Attached(self.id));
+        if let Some(Place::Detached(wire)) = place {
+            self.wire = Some(wire);
+        }
+        if let Some(mut wire) = self.wire.take() {
+            wire.attach(&mut self.journal(shared, turn));
+            self.wire = Some(wire);
+        }
+    }
+
+    fn connack(&self, shared: &Shared, answer: &Connecting, present: bool) -> Option<Vec<u8>> {
+        let mut properties = PropertyBuf::new();
+        if self.version.is_v5() {
+            capabilities(&shared.config, answer, &mut properties);
+        }
+        let packet = Packet::ConnAck(ConnAck {
+            session_present: present,
+            code: ReasonCode::Success,
+            properties: properties.as_properties(),
+        });
+        let mut bytes = Vec::new();
+        codec::encode(&packet, self.version, &mut bytes).ok()?;
+        (bytes.len() <= self.max_packet as usize).then_some(bytes)
+    }
+
+    /// The CONNECT is refused: nothing that came behind it is handled. [MQTT-3.1.4-6]
+    pub(super) fn refuse(&mut self, shared: &mut Shared, turn: &Turn, reason: Reason) {
+        self.refuse_with(shared, turn, (reply::connack_code(reason), reason));
+    }
+}
+
+/// What the server offers: what differs from the default, and always the three that clients
+/// plan by.
+fn capabilities(config: &Config, answer: &Connecting, properties: &mut PropertyBuf) {
+    if let Some(secs) = answer.expiry {
+        properties.push(Property::SessionExpiryInterval(secs));
+    }
+    properties.push(Property::ReceiveMaximum(config.receive_maximum.max(1)));
+    if config.max_qos < 2 {
+        properties.push(Property::MaximumQos(config.max_qos == 1)); // [MQTT-3.2.2-9]
+    }
+    if !config.retain_available {
+        properties.push(Property::RetainAvailable(false)); // [MQTT-3.2.2-13]
+    }
+    properties.push(Property::MaximumPacketSize(config.max_packet_size.max(1)));
+    if let Some(id) = &answer.assigned {
+        properties.push(Property::AssignedClientIdentifier(id)); // [MQTT-3.2.2-16]
+    }
+    properties.push(Property::TopicAliasMaximum(config.topic_alias_maximum));
+    if !config.wildcard_subscriptions {
+        properties.push(Property::WildcardSubscriptionAvailable(false));
+    }
+    if !config.subscription_identifiers {
+        properties.push(Property::SubscriptionIdentifierAvailable(false));
+    }
+    if !config.shared_subscriptions {
+        properties.push(Property::SharedSubscriptionAvailable(false));
+    }
+    if let Some(secs) = answer.keep_alive {
+        properties.push(Property::ServerKeepAlive(secs)); // [MQTT-3.2.2-22]
+    }
+}
+
+/// The client id, assigned where the client may leave it to us. [MQTT-3.1.3-6, -7]
+fn client_id(
+    shared: &mut Shared,
+    connect: &packet::Connect<'_>,
+    answer: &mut Connecting,
+) -> Result<String, Refusal> {
+    let refused = Err((ReasonCode::ClientIdentifierNotValid, Reason::BadClientId));
+    if connect.client_id.len() > shared.config.max_client_id_length {
+        return refused;
+    }
+    if !connect.client_id.is_empty() {
+        return Ok(connect.client_id.into());
+    }
+    match connect.version {
+        Version::V31 => return refused,
+        Version::V311 if !connect.clean => return refused, // [MQTT-3.1.3-8] of 3.1.1
+        _ => {}
+    }
+    let id = shared.assigned_client_id();
+    answer.assigned = Some(id.clone());
+    Ok(id)
+}
+
+fn read_will(config: &Config, will: &packet::Will<'_>) -> Result<Will, Refusal> {
+    if will.qos as u8 > config.max_qos {
+        return Err((ReasonCode::QosNotSupported, Reason::NotSupported)); // [MQTT-3.2.2-12]
+    }
+    if will.retain && !config.retain_available {
+        return Err((ReasonCode::RetainNotSupported, Reason::NotSupported)); // [MQTT-3.2.2-13]
+    }
+    if inbound::too_many_user_properties(config, will.properties) {
+        return Err((ReasonCode::QuotaExceeded, Reason::QuotaExceeded));
+    }
+    let topic = TopicName::new(will.topic)
+        .ok()
+        .filter(|_| inbound::topic_fits(config, will.topic))
+        .ok_or((ReasonCode::TopicNameInvalid, Reason::BadTopic))?;
+    let mut delay = 0;
+    let mut expiry = None;
+    for property in will.properties.iter() {
+        match property {
+            Property::WillDelayInterval(secs) => delay = secs,
+            Property::MessageExpiryInterval(secs) => expiry = Some(secs),
+            _ => {}
+        }
+    }
+    let mut message = Message::new(topic, Bytes::copy_from_slice(will.payload));
+    message.qos = will.qos;
+    message.retain = will.retain;
+    message.properties = inbound::message_properties(will.properties);
+    let secs = |secs| Duration::from_secs(u64::from(secs));
+    Ok(Will { message, expiry: expiry.map(secs), delay: secs(delay) })
+}

@@ -1,0 +1,103 @@
+//! What waits to be written to one connection. An empty outbox holds no memory: its buffer goes
+//! back to a small pool.
+
+use alloc::vec::Vec;
+
+/// Buffers kept for reuse, and the largest that is kept.
+const POOLED: usize = 32;
+const POOLED_CAPACITY: usize = 16 * 1024;
+/// From here on what was written is cut off before the rest is.
+const COMPACT: usize = 64 * 1024;
+
+/// Spare buffers.
+#[derive(Debug, Default)]
+pub(super) struct Pool(Vec<Vec<u8>>);
+
+impl Pool {
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
+        if self.0.len() < POOLED && (1..=POOLED_CAPACITY).contains(&buffer.capacity()) {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
+}
+
+/// Encoded packets, the first `read` bytes of them already written.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    buf: Vec<u8>,
+    read: usize,
+}
+
+impl Outbox {
+    /// Bytes that wait.
+    pub(super) fn len(&self) -> usize {
+        self.buf.len() - self.read
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        self.buf.get(self.read..).unwrap_or_default()
+    }
+
+    /// The buffer to append to.
+    pub(super) fn buffer(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
+        if self.buf.capacity() == 0 {
+            self.buf = pool.take();
+        }
+        &mut self.buf
+    }
+
+    /// `n` bytes were written.
+    pub(super) fn consume(&mut self, n: usize, pool: &mut Pool) {
+        self.read = self.read.saturating_add(n).min(self.buf.len());
+        if self.is_empty() {
+            self.clear(pool);
+        } else if self.read >= COMPACT {
+            self.buf.drain(..self.read);
+            self.read = 0;
+        }
+    }
+
+    pub(super) fn clear(&mut self, pool: &mut Pool) {
+        self.read = 0;
+        pool.give(core::mem::take(&mut self.buf));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_emptied_outbox_gives_its_buffer_back() {
+        let mut pool = Pool::default();
+        let mut outbox = Outbox::default();
+        outbox.buffer(&mut pool).extend_from_slice(b"abcdef");
+        outbox.consume(2, &mut pool);
+        assert_eq!(outbox.as_slice(), b"cdef");
+        outbox.buffer(&mut pool).push(b'g');
+        outbox.consume(9, &mut pool);
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.buf.capacity(), 0);
+        assert_eq!(pool.0.len(), 1);
+    }
+
+    #[test]
+    fn a_long_outbox_is_cut() {
+        let mut pool = Pool::default();
+        let mut outbox = Outbox::default();
+        outbox.buffer(&mut pool).resize(COMPACT + 10, 7);
+        outbox.consume(COMPACT, &mut pool);
+        assert_eq!((outbox.len(), outbox.read), (10, 0));
+        outbox.consume(10, &mut pool);
+        assert!(pool.0.is_empty(), "too large to keep");
+    }
+}

@@ -1,0 +1,449 @@
+//! The wire state of one session: packet ids and QoS states, ours and the client's
+//! (MQTT 5 §4.3). It is keyed by the session and outlives the connection until the broker says
+//! that the session is over. The messages themselves are the broker's.
+//!
+//! Durable sessions journal it: `m` session `o` id → our packet id, its state and delivery;
+//! `m` session `i` id → a received QoS 2 packet id.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::num::NonZeroU16;
+
+use hashbrown::HashMap;
+use motegate_message::journal::{Reader, Writer, owner};
+use motegate_message::{DeliveryId, Record, Seq, SessionId};
+
+/// Where a delivery of ours stands (MQTT 5 §4.3.2, §4.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Flow {
+    /// QoS 1: the PUBLISH is not acknowledged.
+    AtLeastOnce = 1,
+    /// QoS 2: no PUBREC yet.
+    ExactlyOnce = 2,
+    /// QoS 2: PUBREC was seen, the message is the client's; no PUBCOMP yet.
+    Released = 3,
+}
+
+/// One of our deliveries.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outgoing {
+    pub(super) delivery: DeliveryId,
+    pub(super) id: NonZeroU16,
+    pub(super) flow: Flow,
+    /// Whether the PUBLISH has been in an outbox: then it is a repeat. [MQTT-3.3.1-1]
+    pub(super) sent: bool,
+    recorded: bool,
+}
+
+/// A QoS 2 packet id that the client has not released.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Incoming {
+    /// Of topic and payload.
+    pub(super) hash: u32,
+    /// Whether the message is taken over (the broker answered).
+    pub(super) taken: bool,
+    /// Whether it counts against the receive maximum of this connection.
+    pub(super) counted: bool,
+    recorded: bool,
+}
+
+impl Incoming {
+    pub(super) fn new(hash: u32) -> Self {
+        Incoming { hash, taken: false, counted: true, recorded: false }
+    }
+}
+
+/// Where records go.
+pub(super) struct Journal<'a> {
+    pub(super) records: &'a mut VecDeque<Record>,
+    pub(super) session: SessionId,
+    /// The batch they will be in; `None` when nothing is kept (not durable).
+    pub(super) seq: Option<Seq>,
+}
+
+/// Packet ids and states of one session.
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    /// In the order first sent.
+    out: VecDeque<Outgoing>,
+    held: HashMap<u16, Incoming>,
+    /// The last id given, 0 before the first, and how many behind it are known to be free.
+    last_id: u16,
+    free_run: u16,
+    /// The youngest batch with records of ours.
+    pub(super) last_record: Seq,
+}
+
+/// Ids go round in 1…65,535.
+const IDS: u32 = 65_535;
+
+fn advance(id: u16, by: u32) -> u16 {
+    let next = (u32::from(id) + by + IDS - 1) % IDS + 1;
+    u16::try_from(next).unwrap_or(1)
+}
+
+fn distance(from: u16, to: u16) -> u32 {
+    (u32::from(to) + IDS - u32::from(from) - 1) % IDS + 1
+}
+
+impl Wire {
+    pub(super) fn is_empty(&self) -> bool {
+        self.out.is_empty() && self.held.is_empty()
+    }
+
+    /// The delivery under an id of ours.
+    pub(super) fn outgoing(&mut self, id: NonZeroU16) -> Option<&mut Outgoing> {
+        self.out.iter_mut().find(|out| out.id == id)
+    }
+
+    /// The state of a delivery that was begun before.
+    pub(super) fn by_delivery(&self, delivery: DeliveryId) -> Option<Outgoing> {
+        self.out.iter().find(|out| out.delivery == delivery).copied()
+    }
+
+    /// Begins a delivery under the next free id; `None` when all 65,535 are taken.
+    /// [MQTT-2.2.1-3]
+    pub(super) fn begin(
+        &mut self,
+        delivery: DeliveryId,
+        flow: Flow,
+        journal: &mut Journal<'_>,
+    ) -> Option<NonZeroU16> {
+        let id = self.free_id()?;
+        let mut entry = Outgoing { delivery, id, flow, sent: false, recorded: false };
+        record_outgoing(&mut entry, journal);
+        self.note(journal);
+        self.out.push_back(entry);
+        Some(id)
+    }
+
+    fn free_id(&mut self) -> Option<NonZeroU16> {
+        if self.free_run == 0 {
+            self.find_free_run();
+        }
+        self.free_run = self.free_run.checked_sub(1)?;
+        self.last_id = advance(self.last_id, 1);
+        NonZeroU16::new(self.last_id)
+    }
+
+    /// Looks for the next free ids behind the last one given: how many in a row.
+    fn find_free_run(&mut self) {
+        let mut ahead: Vec<u32> =
+            self.out.iter().map(|out| distance(self.last_id, out.id.get())).collect();
+        ahead.sort_unstable();
+        let mut taken = 0;
+        let mut end = IDS + 1;
+        for at in ahead {
+            if at != taken + 1 {
+                end = at;
+                break;
+            }
+            taken = at;
+        }
+        self.free_run = u16::try_from(end - taken - 1).unwrap_or(0);
+        self.last_id = if taken == 0 { self.last_id } else { advance(self.last_id, taken) };
+    }
+
+    /// Moves a delivery on to [`Flow::Released`].
+    pub(super) fn release(&mut self, id: NonZeroU16, journal: &mut Journal<'_>) {
+        if let Some(entry) = self.out.iter_mut().find(|out| out.id == id) {
+            entry.flow = Flow::Released;
+            record_outgoing(entry, journal);
+            self.note(journal);
+        }
+    }
+
+    /// A delivery is over: its id is free again.
+    pub(super) fn finish(&mut self, id: NonZeroU16, journal: &mut Journal<'_>) {
+        let Some(index) = self.out.iter().position(|out| out.id == id) else { return };
+        if let Some(entry) = self.out.remove(index)
+            && entry.recorded
+        {
+            journal.delete(outgoing_key(journal.session, entry.id.get()));
+            self.note(journal);
+        }
+        if self.out.is_empty() && self.out.capacity() > 8 {
+            self.out = VecDeque::new();
+        }
+    }
+
+    /// The state of a QoS 2 id of the client's.
+    pub(super) fn incoming(&mut self, id: NonZeroU16) -> Option<&mut Incoming> {
+        self.held.get_mut(&id.get())
+    }
+
+    pub(super) fn held_len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Holds a QoS 2 id of the client's; journalled once its message is taken.
+    pub(super) fn hold(&mut self, id: NonZeroU16, incoming: Incoming, journal: &mut Journal<'_>) {
+        self.drop_held(id, journal);
+        self.held.insert(id.get(), incoming);
+    }
+
+    /// The message under a held id is taken over. `keep` false: in this process only.
+    pub(super) fn take(&mut self, id: NonZeroU16, keep: bool, journal: &mut Journal<'_>) {
+        let Some(incoming) = self.held.get_mut(&id.get()) else { return };
+        incoming.taken = true;
+        if keep {
+            record_incoming(id.get(), incoming, journal);
+            self.note(journal);
+        }
+    }
+
+    /// A held id is released or refused.
+    pub(super) fn drop_held(
+        &mut self,
+        id: NonZeroU16,
+        journal: &mut Journal<'_>,
+    ) -> Option<Incoming> {
+        let incoming = self.held.remove(&id.get())?;
+        if incoming.recorded {
+            journal.delete(incoming_key(journal.session, id.get()));
+            self.note(journal);
+        }
+        if self.held.is_empty() {
+            self.held = HashMap::new();
+        }
+        Some(incoming)
+    }
+
+    /// The connection is over. What was handed to the broker counts as taken: its answer finds
+    /// nobody any more.
+    pub(super) fn detach(&mut self, journal: &mut Journal<'_>) {
+        for (id, incoming) in &mut self.held {
+            incoming.counted = false;
+            if !incoming.taken {
+                incoming.taken = true;
+                record_incoming(*id, incoming, journal);
+            }
+        }
+        self.note(journal);
+    }
+
+    /// A new connection: a session that has become durable journals what it holds.
+    pub(super) fn attach(&mut self, journal: &mut Journal<'_>) {
+        for entry in self.out.iter_mut().filter(|entry| !entry.recorded) {
+            record_outgoing(entry, journal);
+        }
+        for (id, incoming) in self.held.iter_mut().filter(|(_, incoming)| !incoming.recorded) {
+            record_incoming(*id, incoming, journal);
+        }
+        self.note(journal);
+    }
+
+    /// The session is over: every record of it is deleted.
+    pub(super) fn forget(&self, journal: &mut Journal<'_>) {
+        for entry in self.out.iter().filter(|entry| entry.recorded) {
+            journal.delete(outgoing_key(journal.session, entry.id.get()));
+        }
+        for (id, _) in self.held.iter().filter(|(_, incoming)| incoming.recorded) {
+            journal.delete(incoming_key(journal.session, *id));
+        }
+    }
+
+    /// Puts a record of an earlier life back.
+    pub(super) fn restore(&mut self, record: Restored) {
+        match record {
+            Restored::Outgoing { id, flow, delivery } => {
+                let entry = Outgoing { delivery, id, flow, sent: true, recorded: true };
+                self.out.push_back(entry);
+            }
+            Restored::Incoming { id, hash } => {
+                let incoming = Incoming { hash, taken: true, counted: false, recorded: true };
+                self.held.insert(id, incoming);
+            }
+        }
+    }
+
+    fn note(&mut self, journal: &Journal<'_>) {
+        if let Some(seq) = journal.seq {
+            self.last_record = self.last_record.max(seq);
+        }
+    }
+}
+
+impl Journal<'_> {
+    fn set(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.records.push_back(Record { key, value: Some(value) });
+    }
+
+    /// Also where nothing new is kept: what an earlier durable life wrote must go.
+    fn delete(&mut self, key: Vec<u8>) {
+        self.records.push_back(Record { key, value: None });
+    }
+}
+
+fn record_outgoing(entry: &mut Outgoing, journal: &mut Journal<'_>) {
+    if journal.seq.is_none() && !entry.recorded {
+        return;
+    }
+    let mut value = Writer::default();
+    value.u8(FORMAT);
+    value.u8(entry.flow as u8);
+    value.u64(entry.delivery.0);
+    journal.set(outgoing_key(journal.session, entry.id.get()), value.into_vec());
+    entry.recorded = true;
+}
+
+fn record_incoming(id: u16, incoming: &mut Incoming, journal: &mut Journal<'_>) {
+    if journal.seq.is_none() || incoming.recorded {
+        return;
+    }
+    let mut value = Writer::default();
+    value.u8(FORMAT);
+    value.u64(u64::from(incoming.hash));
+    journal.set(incoming_key(journal.session, id), value.into_vec());
+    incoming.recorded = true;
+}
+
+const FORMAT: u8 = 1;
+
+fn key(session: SessionId, kind: u8, id: u16) -> Vec<u8> {
+    let mut key = Writer::key(owner::MQTT);
+    key.u64(session.get());
+    key.u8(kind);
+    key.u16(id);
+    key.into_vec()
+}
+
+fn outgoing_key(session: SessionId, id: u16) -> Vec<u8> {
+    key(session, b'o', id)
+}
+
+fn incoming_key(session: SessionId, id: u16) -> Vec<u8> {
+    key(session, b'i', id)
+}
+
+/// What one record says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Restored {
+    Outgoing { id: NonZeroU16, flow: Flow, delivery: DeliveryId },
+    Incoming { id: u16, hash: u32 },
+}
+
+/// Reads a record; `None` when it is damaged, newer or not ours.
+pub(super) fn read_record(key: &[u8], value: &[u8]) -> Option<(SessionId, Restored)> {
+    let mut key = Reader::new(key);
+    if key.u8()? != owner::MQTT {
+        return None;
+    }
+    let session = SessionId::from_u64(key.u64()?);
+    let kind = key.u8()?;
+    let id = NonZeroU16::new(key.u16()?)?;
+    let mut value = Reader::new(value);
+    if value.u8()? != FORMAT {
+        return None;
+    }
+    let restored = match kind {
+        b'o' => {
+            let flow = match value.u8()? {
+                1 => Flow::AtLeastOnce,
+                2 => Flow::ExactlyOnce,
+                3 => Flow::Released,
+                _ => return None,
+            };
+            Restored::Outgoing { id, flow, delivery: DeliveryId(value.u64()?) }
+        }
+        b'i' => Restored::Incoming { id: id.get(), hash: u32::try_from(value.u64()?).ok()? },
+        _ => return None,
+    };
+    (key.is_empty() && value.is_empty()).then_some((session, restored))
+}
+
+/// Hash of a message that tells a repeat from new content under a reused id. Kept in the journal:
+/// it must not change.
+pub(super) fn content_hash(topic: &str, payload: &[u8]) -> u32 {
+    const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut hash = PRIME ^ topic.len() as u64;
+    for part in [topic.as_bytes(), payload] {
+        let mut chunks = part.chunks_exact(8);
+        for chunk in &mut chunks {
+            let word = chunk.try_into().map_or(0, u64::from_le_bytes);
+            hash = (hash ^ word).wrapping_mul(PRIME).rotate_left(29);
+        }
+        for byte in chunks.remainder() {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(PRIME).rotate_left(29);
+        }
+    }
+    let [a, b, c, d, ..] = (hash ^ hash >> 32).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal(records: &mut VecDeque<Record>, seq: Option<Seq>) -> Journal<'_> {
+        Journal { records, session: SessionId::new(3, 1), seq }
+    }
+
+    #[test]
+    fn ids_are_searched_not_counted() {
+        let mut records = VecDeque::new();
+        let journal = &mut journal(&mut records, None);
+        let mut wire = Wire::default();
+        let mut begin = |wire: &mut Wire| {
+            wire.begin(DeliveryId(0), Flow::AtLeastOnce, journal).map(NonZeroU16::get)
+        };
+        assert_eq!(begin(&mut wire), Some(1));
+        assert_eq!(begin(&mut wire), Some(2));
+        assert_eq!(begin(&mut wire), Some(3));
+        let mut empty = VecDeque::new();
+        let mut other = Journal { records: &mut empty, session: SessionId::new(0, 0), seq: None };
+        wire.finish(NonZeroU16::new(2).unwrap(), &mut other);
+        for expected in 4..=65_535 {
+            assert_eq!(begin(&mut wire), Some(expected));
+        }
+        assert_eq!(begin(&mut wire), Some(2), "1 and 3 are still taken");
+        assert_eq!(begin(&mut wire), None, "all are taken");
+        wire.finish(NonZeroU16::new(40_000).unwrap(), &mut other);
+        assert_eq!(begin(&mut wire), Some(40_000));
+    }
+
+    #[test]
+    fn records_round_trip_and_end() {
+        let mut records = VecDeque::new();
+        let mut j = journal(&mut records, Some(Seq(5)));
+        let mut wire = Wire::default();
+        let id = wire.begin(DeliveryId(9), Flow::ExactlyOnce, &mut j).unwrap();
+        wire.release(id, &mut j);
+        let held = NonZeroU16::new(7).unwrap();
+        wire.hold(held, Incoming::new(42), &mut j);
+        wire.take(held, true, &mut j);
+        assert_eq!(wire.last_record, Seq(5));
+        let mut state = alloc::collections::BTreeMap::new();
+        for record in records.drain(..) {
+            state.insert(record.key, record.value);
+        }
+        let mut back = Wire::default();
+        for (key, value) in &state {
+            let value = value.as_ref().unwrap();
+            let (session, record) = read_record(key, value).unwrap();
+            assert_eq!(session, SessionId::new(3, 1));
+            back.restore(record);
+            for cut in 0..value.len() {
+                assert_eq!(read_record(key, &value[..cut]), None);
+            }
+        }
+        assert_eq!(back.by_delivery(DeliveryId(9)).map(|out| out.flow), Some(Flow::Released));
+        assert_eq!(back.incoming(held).map(|held| held.hash), Some(42));
+        let mut j = journal(&mut records, None);
+        back.forget(&mut j);
+        for record in records.drain(..) {
+            assert_eq!(record.value, None);
+            assert!(state.remove(&record.key).is_some());
+        }
+        assert!(state.is_empty());
+    }
+
+    #[test]
+    fn content_is_told_apart() {
+        assert_eq!(content_hash("a", b"bc"), content_hash("a", b"bc"));
+        assert_ne!(content_hash("a", b"bc"), content_hash("ab", b"c"));
+        assert_ne!(content_hash("a", b"12345678"), content_hash("a", b"12345679"));
+        assert_eq!(content_hash("site/door", b"open"), 4073573674, "journalled: fixed for good");
+    }
+}

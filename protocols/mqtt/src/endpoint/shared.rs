@@ -1,0 +1,164 @@
+//! What all connections share: the settings, the outputs that wait to be polled, the timers, the
+//! wire state of sessions without a connection.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::String;
+
+use hashbrown::HashMap;
+use motegate_message::{ConnectionId, Gate, Reason, Record, Seq, SessionId, Turn};
+use motegate_timers::TimerQueue;
+
+use super::outbox::Pool;
+use super::session::{Journal, Wire};
+use crate::endpoint::Event;
+use crate::{Config, PropertyBuf};
+
+/// What happened so far, in packets or messages; for `$SYS`, the log and the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Packets taken, of all types.
+    pub packets_received: u64,
+    /// PUBLISH packets taken.
+    pub publishes_received: u64,
+    /// Packets put into an outbox, of all types.
+    pub packets_sent: u64,
+    /// PUBLISH packets put into an outbox.
+    pub publishes_sent: u64,
+    /// Connections ended for malformed packets.
+    pub malformed: u64,
+    /// Connections ended for protocol errors.
+    pub protocol_errors: u64,
+    /// Connections ended at a limit (packet size, receive maximum, user properties).
+    pub limits: u64,
+    /// CONNECTs refused, by the endpoint or from above.
+    pub refused: u64,
+    /// Deliveries dropped because the client's Maximum Packet Size is smaller.
+    pub oversize_dropped: u64,
+    /// Deliveries that expired while they waited behind a commit.
+    pub expired_dropped: u64,
+    /// Publishes at QoS 0 that were refused, and so dropped without a word.
+    pub refused_qos0: u64,
+    /// Repeated QoS 2 publishes that were recognised.
+    pub duplicates: u64,
+    /// Held QoS 2 ids reused for other content by a client that lost its state.
+    pub reused_ids: u64,
+    /// Acknowledgements of ids that nobody knows.
+    pub unknown_acks: u64,
+    /// Filters of SUBSCRIBEs refused by the endpoint itself.
+    pub filters_refused: u64,
+    /// Connections ended by a deadline: no CONNECT, keep alive, stalled writes.
+    pub timeouts: u64,
+}
+
+/// Where a session's wire state is.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// With this connection.
+    Attached(ConnectionId),
+    /// Here, until the session's next connection or its end.
+    Detached(Box<Wire>),
+}
+
+/// Something to tell the transport; judged again when it is polled.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Signal {
+    Write(ConnectionId),
+    /// Whether the connection wants to be read may have changed.
+    Reads(ConnectionId),
+    Close(ConnectionId, Reason),
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) events: VecDeque<Event>,
+    pub(super) signals: VecDeque<Signal>,
+    pub(super) records: VecDeque<Record>,
+    pub(super) timers: TimerQueue<ConnectionId>,
+    pub(super) sessions: HashMap<SessionId, Place>,
+    /// Connections that wait for a commit.
+    pub(super) waiting: Gate<ConnectionId>,
+    pub(super) committed: Seq,
+    pub(super) pool: Pool,
+    /// Properties of the PUBLISH being written.
+    pub(super) scratch: PropertyBuf,
+    pub(super) counters: Counters,
+    random: u64,
+}
+
+impl Shared {
+    pub(super) fn new(config: Config, seed: u64) -> Self {
+        Shared {
+            config,
+            events: VecDeque::new(),
+            signals: VecDeque::new(),
+            records: VecDeque::new(),
+            timers: TimerQueue::new(),
+            sessions: HashMap::new(),
+            waiting: Gate::default(),
+            committed: Seq::NONE,
+            pool: Pool::default(),
+            scratch: PropertyBuf::new(),
+            counters: Counters::default(),
+            random: seed,
+        }
+    }
+
+    /// Where the records of a session go. `durable`: whether new ones are wanted.
+    pub(super) fn journal(
+        &mut self,
+        turn: &Turn,
+        session: SessionId,
+        durable: bool,
+    ) -> Journal<'_> {
+        let seq = (durable && turn.durable).then_some(turn.seq);
+        Journal { records: &mut self.records, session, seq }
+    }
+
+    /// Deletes the wire state of a session that is not attached to a connection.
+    pub(super) fn drop_wire(&mut self, turn: &Turn, session: SessionId, wire: &Wire) {
+        wire.forget(&mut self.journal(turn, session, false));
+    }
+
+    /// SplitMix64.
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.random ^ self.random >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// A client id for a client that gives none: prefix and UUID version 4 (RFC 9562 §5.4).
+    pub(super) fn assigned_client_id(&mut self) -> String {
+        let high = self.random() & !0xf000 | 0x4000;
+        let low = self.random() & !(3 << 62) | 2 << 62;
+        format!(
+            "{}{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            self.config.assigned_prefix,
+            high >> 32,
+            high >> 16 & 0xffff,
+            high & 0xffff,
+            low >> 48,
+            low & 0xffff_ffff_ffff
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assigned_ids_are_uuids_of_version_4() {
+        let mut shared = Shared::new(Config::default(), 7);
+        let (a, b) = (shared.assigned_client_id(), shared.assigned_client_id());
+        assert_ne!(a, b);
+        for id in [a, b] {
+            assert_eq!(id.len(), 5 + 36, "{id}");
+            assert_eq!(id.as_bytes()[5 + 14], b'4', "{id}");
+            assert!(b"89ab".contains(&id.as_bytes()[5 + 19]), "{id}");
+        }
+    }
+}

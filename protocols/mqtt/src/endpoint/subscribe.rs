@@ -1,0 +1,145 @@
+//! SUBSCRIBE and UNSUBSCRIBE (MQTT 5 §3.8…§3.11): what the endpoint refuses itself is answered in
+//! place, the rest is asked of the layer above; one acknowledgement answers all, in order.
+
+use alloc::vec::Vec;
+
+use motegate_message::{Qos, Reason, Seq, SubscriptionFilter};
+
+use super::acks::{Acks, Answer, Owed, granted};
+use super::connection::Connection;
+use super::inbound::{too_many_user_properties, topic_fits};
+use super::reply::{self, Violation};
+use super::shared::Shared;
+use crate::config::Config;
+use crate::endpoint::{Event, SubscribeItem, Ticket};
+use crate::error::DecodeError;
+use crate::packet::{Subscribe, SubscribeFilter, Unsubscribe};
+use crate::properties::Property;
+use crate::reason::ReasonCode;
+
+/// Why the endpoint refuses a filter itself, if it does.
+fn refused(config: &Config, text: &str, filter: &SubscriptionFilter) -> Option<ReasonCode> {
+    if !topic_fits(config, text) {
+        return Some(ReasonCode::TopicFilterInvalid);
+    }
+    if filter.share.is_some() && !config.shared_subscriptions {
+        return Some(ReasonCode::SharedSubscriptionsNotSupported);
+    }
+    if filter.filter.has_wildcard() && !config.wildcard_subscriptions {
+        return Some(ReasonCode::WildcardSubscriptionsNotSupported);
+    }
+    None
+}
+
+fn capped(qos: Qos, config: &Config) -> Qos {
+    Qos::from_bits(config.max_qos).map_or(qos, |max| qos.min(max)) // [MQTT-3.2.2-10]
+}
+
+impl Connection {
+    fn item(
+        &self,
+        config: &Config,
+        asked: &SubscribeFilter<'_>,
+    ) -> Result<(SubscribeItem, Option<ReasonCode>), Violation> {
+        let filter =
+            SubscriptionFilter::new(asked.filter).map_err(|_| DecodeError::BadTopicFilter)?;
+        let code = refused(config, asked.filter, &filter);
+        // The bridge bit of mosquitto and others stands for what MQTT 3 cannot say.
+        let bridge = self.bridge && filter.share.is_none();
+        let item = SubscribeItem {
+            filter,
+            qos: capped(asked.qos, config),
+            no_local: asked.no_local || bridge,
+            retain_as_published: asked.retain_as_published || bridge,
+            retain_handling: asked.retain_handling,
+        };
+        Ok((item, code))
+    }
+
+    pub(super) fn on_subscribe(
+        &mut self,
+        shared: &mut Shared,
+        subscribe: &Subscribe<'_>,
+    ) -> Result<(), Violation> {
+        let config = &shared.config;
+        if too_many_user_properties(config, subscribe.properties) {
+            return Err(Violation::UserProperties);
+        }
+        let identifier = subscribe.properties.iter().find_map(|property| match property {
+            Property::SubscriptionIdentifier(id) => Some(id),
+            _ => None,
+        });
+        if identifier.is_some() && !config.subscription_identifiers {
+            return Err(Violation::SubscriptionIdentifiers);
+        }
+        let Some(session) = self.session else { return Ok(()) };
+        let mut items = Vec::with_capacity(subscribe.filters.len());
+        let mut answers = Vec::with_capacity(subscribe.filters.len());
+        for asked in &subscribe.filters {
+            let (item, code) = self.item(config, asked)?;
+            answers.push(Answer { asked: item.qos, code });
+            match code {
+                None => items.push(item),
+                Some(_) => shared.counters.filters_refused += 1,
+            }
+        }
+        let owed = Owed::SubAck(subscribe.id, answers.into_boxed_slice());
+        let ticket = self.acks.ask(owed);
+        if items.is_empty() {
+            self.acks.answer(ticket, Seq::NONE);
+            return Ok(());
+        }
+        let conn = self.id;
+        shared.events.push_back(Event::Subscribe { conn, session, ticket, items, identifier });
+        Ok(())
+    }
+
+    pub(super) fn on_unsubscribe(
+        &mut self,
+        shared: &mut Shared,
+        unsubscribe: &Unsubscribe<'_>,
+    ) -> Result<(), Violation> {
+        if too_many_user_properties(&shared.config, unsubscribe.properties) {
+            return Err(Violation::UserProperties);
+        }
+        let Some(session) = self.session else { return Ok(()) };
+        let filters = unsubscribe
+            .filters
+            .iter()
+            .map(|text| SubscriptionFilter::new(text).map_err(|_| DecodeError::BadTopicFilter))
+            .collect::<Result<Vec<_>, _>>()?;
+        // Until the answer comes nothing is known to have existed.
+        let codes = filters.iter().map(|_| ReasonCode::NoSubscriptionExisted).collect();
+        let ticket = self.acks.ask(Owed::UnsubAck(unsubscribe.id, codes));
+        let conn = self.id;
+        shared.events.push_back(Event::Unsubscribe { conn, session, ticket, filters });
+        Ok(())
+    }
+
+    /// The layer above has answered a SUBSCRIBE.
+    pub(super) fn subscribed(
+        &mut self,
+        ticket: Ticket,
+        outcomes: &[Result<Qos, Reason>],
+        after: Seq,
+    ) {
+        let Some(Owed::SubAck(_, answers)) = self.acks.asked(ticket) else { return };
+        let codes = outcomes.iter().map(|outcome| match outcome {
+            Ok(qos) => granted(*qos),
+            Err(reason) => reply::subscribe_code(*reason),
+        });
+        Acks::fill(answers, codes);
+        self.acks.answer(ticket, after);
+    }
+
+    /// The layer above has answered an UNSUBSCRIBE.
+    pub(super) fn unsubscribed(&mut self, ticket: Ticket, existed: &[bool], after: Seq) {
+        let Some(Owed::UnsubAck(_, codes)) = self.acks.asked(ticket) else { return };
+        for (code, existed) in codes.iter_mut().zip(existed) {
+            if *existed {
+                *code = ReasonCode::Success;
+            }
+        }
+        self.acks.answer(ticket, after);
+    }
+}
