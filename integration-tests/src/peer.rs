@@ -1,7 +1,8 @@
 //! The independent clients: where they are, and how each is called against a gateway.
 //!
-//! A missing one fails the test with the line that installs it; nothing is ever skipped. Everything is run through
-//! `stdbuf -oL`, so that a line is seen when it is printed and not when a buffer is full.
+//! A missing one fails the test with the line that installs it; nothing is ever skipped. Everything
+//! is run through `stdbuf -oL`, so that a line is seen when it is printed and not when a buffer is
+//! full.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,7 +48,8 @@ pub fn from_venv(name: &str) -> Command {
     command
 }
 
-/// A script of `integration-tests/peers`, started with the three addresses of `gateway` and `arguments`.
+/// A script of `integration-tests/peers`, started with the three addresses of `gateway` and
+/// `arguments`.
 ///
 /// # Panics
 /// If the Python environment is missing.
@@ -62,7 +64,8 @@ pub fn python(script: &str, gateway: &Gateway, arguments: &[&str]) -> Process {
     Process::start(command)
 }
 
-/// What `-F` prints for a message: topic, QoS, RETAIN and payload on one line that cannot be mistaken for another.
+/// What `-F` prints for a message: topic, QoS, RETAIN and payload on one line that cannot be
+/// mistaken for another.
 pub const MESSAGE: &str = "> %t q%q r%r %p";
 
 /// `mosquitto_sub`, subscribed when this returns; messages are lines of the form [`MESSAGE`].

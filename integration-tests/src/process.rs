@@ -1,7 +1,8 @@
 //! A child process under a deadline.
 //!
-//! Its two outputs are read line by line on threads of their own; a test waits for a line or for the end, never for a
-//! time. Whatever is still running when the value is dropped is killed. Every failure shows all that was printed.
+//! Its two outputs are read line by line on threads of their own; a test waits for a line or for
+//! the end, never for a time. Whatever is still running when the value is dropped is killed. Every
+//! failure shows all that was printed.
 #![allow(clippy::disallowed_methods)] // a test harness has a clock of its own: real processes run in real time
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -175,7 +176,8 @@ impl Process {
         text
     }
 
-    /// Takes one event in; false when there is none before the deadline, or both streams have ended.
+    /// Takes one event in; false when there is none before the deadline, or both streams have
+    /// ended.
     fn read_more(&mut self, deadline: Instant) -> bool {
         if self.open_streams == 0 {
             return false;

@@ -1,4 +1,5 @@
-//! A UDP relay between a client and the gateway that records what passes, and Wireshark's reading of the record.
+//! A UDP relay between a client and the gateway that records what passes, and Wireshark's reading
+//! of the record.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -53,7 +54,8 @@ impl Relay {
         &self.record
     }
 
-    /// What Wireshark makes of the datagrams that the gateway sent: one line each, `protocols<TAB>summary`.
+    /// What Wireshark makes of the datagrams that the gateway sent: one line each,
+    /// `protocols<TAB>summary`.
     ///
     /// # Panics
     /// If there are none, if `tshark` is missing or fails, or if it marks one of them.

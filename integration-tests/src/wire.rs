@@ -111,7 +111,8 @@ impl Wire {
         }
     }
 
-    /// Insists that the gateway says goodbye with `code` (5.0: DISCONNECT) and closes; 3.x only closes.
+    /// Insists that the gateway says goodbye with `code` (5.0: DISCONNECT) and closes; 3.x only
+    /// closes.
     ///
     /// # Panics
     /// If it does anything else.

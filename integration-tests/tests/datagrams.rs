@@ -79,7 +79,8 @@ fn malformed_mqtt_sn_is_dropped_without_a_word() {
     peer.ask(&[1, 0, 4, 0x16], &[2, 0x17]);
 }
 
-/// MQTT-SN 1.2 §5.4.21, §6.12: only CONNECT, SEARCHGW, QoS −1 and wrapped packets are served without a connection.
+/// MQTT-SN 1.2 §5.4.21, §6.12: only CONNECT, SEARCHGW, QoS −1 and wrapped packets are served
+/// without a connection.
 #[test]
 fn strangers_are_told_to_connect() {
     let gateway = Gateway::dev();
@@ -192,7 +193,8 @@ fn malformed_coap() {
     ping(&peer);
 }
 
-/// RFC 7252 §4.5: the same message again is answered the same and executed once; the same id with other content is new.
+/// RFC 7252 §4.5: the same message again is answered the same and executed once; the same id with
+/// other content is new.
 #[test]
 fn coap_repetitions() {
     let gateway = Gateway::dev();

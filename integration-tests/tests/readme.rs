@@ -1,8 +1,10 @@
-//! README.md keeps its word: every shell block is run, in order, and what it promises to print is compared.
+//! README.md keeps its word: every shell block is run, in order, and what it promises to print is
+//! compared.
 //!
-//! The word behind `sh` says how: `serve` starts the gateway (and stops the one before), `listen` stays in the
-//! background, `tests` is the command that runs this test, anything else runs to its end. A `text` block is the output
-//! of the block before; `text heard` is what each listener prints. A `yaml FILE` block is that file.
+//! The word behind `sh` says how: `serve` starts the gateway (and stops the one before), `listen`
+//! stays in the background, `tests` is the command that runs this test, anything else runs to its
+//! end. A `text` block is the output of the block before; `text heard` is what each listener
+//! prints. A `yaml FILE` block is that file.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! The shape of the workspace, held by a test: who may import whom, who may know tokio and YAML, how long a file may be.
+//! The shape of the workspace, held by a test: who may import whom, who may know tokio and YAML,
+//! how long a file may be.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,8 +7,8 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use motegate_tests::peer::repository;
 
-/// Every edge that the architecture draws, by package name. `motegate-message` and `motegate-timers` may be imported by
-/// every crate; `motegate-tests` may import all.
+/// Every edge that the architecture draws, by package name. `motegate-message` and
+/// `motegate-timers` may be imported by every crate; `motegate-tests` may import all.
 const EDGES: [(&str, &[&str]); 10] = [
     ("motegate", &["motegate-config", "motegate-core", "motegate-mapping"]),
     ("motegate-config", &["motegate-core", "motegate-mapping"]),

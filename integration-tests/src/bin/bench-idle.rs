@@ -1,8 +1,9 @@
-//! What an idle MQTT connection costs: opens many to a release build of the gateway and reads its resident memory.
+//! What an idle MQTT connection costs: opens many to a release build of the gateway and reads its
+//! resident memory.
 //!
-//! Each is a plain 3.1.1 client with a clean session and a keep alive, and says nothing after CONNECT. The figure is the
-//! growth of `VmRSS` from the first connection to the last, divided by their number. Exit code 1 when it is more than
-//! `--require` bytes.
+//! Each is a plain 3.1.1 client with a clean session and a keep alive, and says nothing after
+//! CONNECT. The figure is the growth of `VmRSS` from the first connection to the last, divided by
+//! their number. Exit code 1 when it is more than `--require` bytes.
 #![allow(clippy::disallowed_methods)] // a measurement has a clock of its own
 
 use std::process::ExitCode;

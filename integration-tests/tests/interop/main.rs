@@ -1,7 +1,7 @@
 //! Independent clients against the real gateway over real sockets, one behaviour a module.
 //!
-//! Which clients, and what they showed: mosquitto_pub and mosquitto_sub, paho-mqtt, libcoap's coap-client, aiocoap,
-//! mqtt-sn-12 (PyPI), and Wireshark as the reader of what the gateway sent.
+//! Which clients, and what they showed: mosquitto_pub and mosquitto_sub, paho-mqtt, libcoap's
+//! coap-client, aiocoap, mqtt-sn-12 (PyPI), and Wireshark as the reader of what the gateway sent.
 
 mod aiocoap;
 mod between_protocols;

@@ -5,7 +5,8 @@ use motegate_tests::peer::{mosquitto_pub, mosquitto_sub};
 
 const VERSIONS: [&str; 3] = ["mqttv31", "mqttv311", "mqttv5"];
 
-/// The nine pairs of QoS for one pair of versions: what arrives is min(published, granted), once each.
+/// The nine pairs of QoS for one pair of versions: what arrives is min(published, granted), once
+/// each.
 fn all_qos(publisher: &str, subscriber: &str) {
     let gateway = Gateway::dev();
     for granted in ["0", "1", "2"] {

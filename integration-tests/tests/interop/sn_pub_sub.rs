@@ -155,8 +155,9 @@ fn a_will_is_kept_updated_and_sent() {
     ask(&mut client, "connect mote 1 wills/mote gone", "connected");
     ask(&mut client, "will-update wills/other lost", "will updated");
     ask(&mut client, "ping", "pong");
-    // A datagram peer cannot hang up: another address with the same client id, unclean, is the next best thing;
-    // the keep alive that ends it is longer than a test may take. In order, no will is sent:
+    // A datagram peer cannot hang up: another address with the same client id, unclean, is the next
+    // best thing; the keep alive that ends it is longer than a test may take. In order, no will is
+    // sent:
     ask(&mut client, "disconnect", "disconnected");
     mosquitto_pub(&gateway, &["-q", "1", "-t", "wills/mark", "-m", "mark"]);
     assert_eq!(sub.wait_for("message", |line| line.starts_with("> ")), "> wills/mark q1 r0 mark");

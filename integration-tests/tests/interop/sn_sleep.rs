@@ -1,4 +1,5 @@
-//! Sleep (MQTT-SN 1.2 §6.14): what comes while a client sleeps waits, and is handed over once, before PINGRESP.
+//! Sleep (MQTT-SN 1.2 §6.14): what comes while a client sleeps waits, and is handed over once,
+//! before PINGRESP.
 
 use motegate_tests::gateway::Gateway;
 use motegate_tests::peer::{mosquitto_pub, mosquitto_sub};

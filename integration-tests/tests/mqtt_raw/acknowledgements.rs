@@ -40,7 +40,8 @@ fn unknown_ids() {
     }
 }
 
-/// [MQTT-4.3.3-2]: a repeated PUBLISH is answered and not delivered again; a repeated PUBREL is answered too.
+/// [MQTT-4.3.3-2]: a repeated PUBLISH is answered and not delivered again; a repeated PUBREL is
+/// answered too.
 #[test]
 fn qos_2_is_delivered_once() {
     let gateway = Gateway::dev();

@@ -10,7 +10,8 @@ fn resume(gateway: &Gateway) -> Wire {
     wire
 }
 
-/// [MQTT-4.4.0-1]: unacknowledged PUBLISH again with DUP and the same id; released ones as PUBREL; in the order sent.
+/// [MQTT-4.4.0-1]: unacknowledged PUBLISH again with DUP and the same id; released ones as PUBREL;
+/// in the order sent.
 #[test]
 fn what_was_not_acknowledged_comes_again() {
     let gateway = Gateway::dev();

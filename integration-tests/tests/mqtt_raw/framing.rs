@@ -104,7 +104,8 @@ fn property_lengths() {
     }
 }
 
-/// [MQTT-1.5.3-1], [MQTT-1.5.3-2], 5.0 [MQTT-1.5.4-1], [MQTT-1.5.4-2], and control characters, which we refuse too.
+/// [MQTT-1.5.3-1], [MQTT-1.5.3-2], 5.0 [MQTT-1.5.4-1], [MQTT-1.5.4-2], and control characters,
+/// which we refuse too.
 #[test]
 fn strings_that_are_not_utf_8() {
     let gateway = Gateway::dev();

@@ -102,7 +102,8 @@ fn session_expiry_out_of_nothing() {
     refused_in(&gateway, "expiry 9 after 0", Version::V5, PROTOCOL, &bytes);
 }
 
-/// SIGTERM: 5.0 clients are told that the server shuts down, everyone is closed in order, and the process ends well.
+/// SIGTERM: 5.0 clients are told that the server shuts down, everyone is closed in order, and the
+/// process ends well.
 #[test]
 fn the_gateway_says_goodbye() {
     let mut gateway = Gateway::dev();

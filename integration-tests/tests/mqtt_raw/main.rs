@@ -1,7 +1,9 @@
-//! MQTT conformance by bytes that no client library can be made to send: each case asserts the code *and* the close.
+//! MQTT conformance by bytes that no client library can be made to send: each case asserts the code
+//! *and* the close.
 //!
-//! Malformed packets and protocol errors (MQTT 5.0 §4.13): 3.x closes and says nothing; 5.0 answers `CONNACK 0x81/0x82`
-//! before the connection is accepted and `DISCONNECT 0x81/0x82` after it, then closes.
+//! Malformed packets and protocol errors (MQTT 5.0 §4.13): 3.x closes and says nothing; 5.0 answers
+//! `CONNACK 0x81/0x82` before the connection is accepted and `DISCONNECT 0x81/0x82` after it, then
+//! closes.
 
 mod acknowledgements;
 mod connect;

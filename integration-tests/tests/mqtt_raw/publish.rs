@@ -97,7 +97,8 @@ fn an_alias_may_be_given_again() {
     }
 }
 
-/// A retained message with an empty payload is delivered and is not kept ([MQTT-3.3.1-10], [MQTT-3.3.1-11]).
+/// A retained message with an empty payload is delivered and is not kept ([MQTT-3.3.1-10],
+/// [MQTT-3.3.1-11]).
 #[test]
 fn clearing_a_retained_message() {
     let gateway = Gateway::dev();
