@@ -1,0 +1,288 @@
+//! What survives a restart, and what an answer waits for (notes 2.2, 2.3).
+
+use super::bench::*;
+use motegate_broker::{Effect, Open, Overflow, QueuePolicy, Request, Subscribe, WillChange};
+use motegate_message::{Message, TopicName};
+use std::time::Duration;
+
+#[test]
+fn only_what_is_durable_is_written_and_waited_for() {
+    let mut b = Bench::durable();
+    let (a, said) = b.open(clean("a"));
+    assert_eq!(said, ["opened new"]);
+    assert_eq!(b.subscribe(a, &[sub("t", 2)]), ["subscribed 2"]);
+    assert_eq!(b.publish("t=1@2"), ["accepted 1", "a <- t=1@2"]);
+    assert_eq!(b.journal.len(), 1, "the mark of generations");
+    let (c, said) = b.open(open("c"));
+    assert_eq!(said, ["opened new stored"]);
+    assert_eq!(b.subscribe(c, &[sub("t", 2)]), ["subscribed 2 stored"]);
+    assert_eq!(b.publish("t=2@0"), ["accepted 2", "a <- t=2@0", "c <- t=2@0"]);
+    assert_eq!(b.publish("t=3@1"), ["accepted 2 stored", "a <- t=3@1", "c <- t=3@1"]);
+    assert_eq!(b.publish("u=4@1"), ["accepted 0"]);
+    assert_eq!(b.publish("!u=4"), ["accepted 0 created stored"]);
+    assert_eq!(b.unsubscribe(c, "t"), ["unsubscribed [true] stored"]);
+    assert_eq!(b.unsubscribe(c, "t"), ["unsubscribed [false]"]);
+}
+
+#[test]
+fn without_durability_nothing_is_written() {
+    let mut b = Bench::new();
+    let a = b.listener(open("a"), &[sub("t", 1)]);
+    b.publish("!t=1@1");
+    b.close(a);
+    assert!(b.journal.is_empty());
+}
+
+#[test]
+fn a_fan_out_writes_the_message_once_and_the_last_ack_deletes_it() {
+    let mut b = Bench::durable();
+    let all: Vec<Client> =
+        (0..10).map(|i| b.listener(open(&format!("{i}")), &[sub("t", 1)])).collect();
+    let before = b.journal.len();
+    b.publish("t=1@1");
+    assert_eq!(b.journal.len() - before, 1 + 10, "the message and ten entries");
+    for client in all {
+        b.ack(client, 1);
+    }
+    assert_eq!(b.journal.len(), before);
+}
+
+#[test]
+fn ended_sessions_leave_only_marks() {
+    let mut b = Bench::durable();
+    let will = WillChange::Set(Some(will("w=x", SECOND)));
+    let a = b.listener(Open { will, ..open("a") }, &[sub("t", 1), sub("$share/g/+", 1)]);
+    b.publish("t=1@1");
+    b.close_with(a, true, Some(Duration::ZERO));
+    let kinds: Vec<u8> = b.journal.keys().map(|key| key[1]).collect();
+    assert_eq!(kinds, [b'G']);
+}
+
+#[test]
+fn everything_of_a_session_comes_back() {
+    let mut b = Bench::durable();
+    let rap = Subscribe { retain_as_published: true, identifier: Some(5), ..sub("t/+", 2) };
+    let (a, _) = b.open(Open { window: 1, ..open("a") });
+    b.subscribe(a, &[rap, sub("u", 1)]);
+    b.publish("t/1=1@2"); // in flight
+    b.publish("!t/2=2@1");
+    b.close(a);
+    b.publish("u=3@1");
+    b.restart(SECOND);
+    let (again, said) = b.open(open("a"));
+    assert_eq!(again.session, a.session);
+    let expected = [
+        "opened again stored",
+        "a <- t/1=1@2 again ids [5]",
+        "a <- !t/2=2@1 ids [5]",
+        "a <- u=3@1",
+    ];
+    assert_eq!(said, expected);
+    assert_eq!(b.ack(a, 1), none());
+    assert_eq!(b.publish("!t/9=x@1"), ["accepted 1 created stored", "a <- !t/9=x@1 ids [5]"]);
+}
+
+#[test]
+fn delivery_ids_are_the_same_and_never_used_again() {
+    let mut b = Bench::durable();
+    let a = b.listener(open("a"), &[sub("t", 1)]);
+    let mut seen = Vec::new();
+    for round in 0..3 {
+        for _ in 0..5_000 {
+            b.publish("t=x@0");
+        }
+        b.broker.handle(&b.turn, publish("t=x@1"));
+        seen.extend(ids(&b.effects()));
+        b.ask(publish("v=store what was written"));
+        b.restart(SECOND);
+        let (a_again, _) = b.open(Open { window: 0, ..open("a") });
+        assert_eq!(a_again.session, a.session);
+        b.broker.handle(&b.turn, Request::Credit { session: a.session, window: 9, room: u32::MAX });
+        let again = ids(&b.effects());
+        assert_eq!(again, seen[..], "round {round}");
+    }
+    let count = seen.len();
+    seen.dedup();
+    assert_eq!(seen.len(), count);
+}
+
+fn publish(text: &str) -> Request {
+    Request::Publish { ticket: 0, message: message(text), precondition: None }
+}
+
+fn ids(effects: &[Effect]) -> Vec<u64> {
+    let id = |e: &Effect| match e {
+        Effect::Deliver { delivery, .. } => Some(delivery.id.0),
+        _ => None,
+    };
+    effects.iter().filter_map(id).collect()
+}
+
+#[test]
+fn session_ids_are_not_used_again_after_a_restart() {
+    let mut b = Bench::durable();
+    let (a, _) = b.open(clean("a"));
+    let (c, _) = b.open(clean("c"));
+    b.restart(SECOND);
+    let (d, _) = b.open(clean("d"));
+    assert!(d.session != a.session && d.session != c.session);
+}
+
+#[test]
+fn an_open_connection_counts_as_closed_at_the_restart() {
+    let mut b = Bench::durable();
+    b.listener(Open { expiry: NEVER, ..open("sub") }, &[sub("w/#", 1)]);
+    let with = |name: &str, delay, expiry| Open {
+        will: WillChange::Set(Some(will(&format!("w/{name}=x@1"), delay))),
+        expiry,
+        ..open(name)
+    };
+    b.open(with("now", Duration::ZERO, HOUR));
+    b.open(with("later", SECOND * 10, HOUR));
+    b.open(with("end", HOUR, SECOND * 5));
+    b.open(with("lost", Duration::ZERO, Duration::ZERO)); // nothing of it is durable
+    b.restart(HOUR);
+    b.advance(SECOND * 9);
+    let (s, said) = b.open(open("sub"));
+    assert_eq!(said, ["opened again stored", "sub <- w/now=x@1", "sub <- w/end=x@1"]);
+    assert_eq!(b.advance(SECOND), ["sub <- w/later=x@1"]);
+    let _ = s;
+}
+
+#[test]
+fn deadlines_run_on_while_the_process_is_down() {
+    let mut b = Bench::durable();
+    let a = b.listener(Open { expiry: SECOND * 100, ..open("a") }, &[sub("t", 1)]);
+    b.close(a);
+    let expires = Some(b.turn.now + SECOND * 10);
+    b.publish_message(Message { expires, ..message("t=1@1") });
+    b.publish_message(Message { expires, ..message("!r=1@1") });
+    b.restart(SECOND * 50);
+    assert_eq!(b.advance(Duration::ZERO), ["dropped message_expired"]);
+    let topic = TopicName::new("r").unwrap();
+    assert_eq!(b.ask(Request::Read { ticket: 0, topic }), ["no value"]);
+    assert_eq!(b.advance(SECOND * 49), none());
+    assert_eq!(b.advance(SECOND), ["ended a"]);
+}
+
+#[test]
+fn a_pending_will_keeps_its_deadline() {
+    let mut b = Bench::durable();
+    b.listener(Open { expiry: NEVER, ..open("sub") }, &[sub("w", 1)]);
+    let will = WillChange::Set(Some(will("w=x@1", SECOND * 20)));
+    let (a, _) = b.open(Open { will, ..open("a") });
+    b.close(a);
+    b.restart(SECOND * 15);
+    b.open(open("sub"));
+    assert_eq!(b.advance(SECOND * 4), none());
+    assert_eq!(b.advance(SECOND), ["sub <- w=x@1"]);
+    b.restart(SECOND);
+    assert_eq!(b.open(open("sub")).1, ["opened again stored", "sub <- w=x@1"], "once");
+}
+
+#[test]
+fn shutdown_keeps_the_deadline_of_a_delayed_will() {
+    let mut b = Bench::durable();
+    b.listener(Open { expiry: NEVER, ..open("sub") }, &[sub("w", 1)]);
+    let will = WillChange::Set(Some(will("w=x@1", SECOND * 20)));
+    b.open(Open { will, ..open("a") });
+    b.broker.shutdown(&b.turn);
+    b.ask(publish("v=store what was written"));
+    b.restart(SECOND * 15);
+    b.open(open("sub"));
+    assert_eq!(b.advance(SECOND * 5), ["sub <- w=x@1"]);
+}
+
+#[test]
+fn after_a_crash_what_was_perhaps_sent_neither_expires_nor_is_called_a_repetition() {
+    let mut b = Bench::durable();
+    let (a, _) = b.open(Open { window: 1, ..open("a") });
+    b.subscribe(a, &[sub("t", 2)]);
+    for i in 1..=2 {
+        let expires = Some(b.turn.now + SECOND);
+        b.publish_message(Message { expires, ..message(&format!("t={i}@2")) });
+    }
+    b.restart(SECOND * 5);
+    assert_eq!(b.advance(SECOND), ["dropped message_expired"], "the second cannot have been sent");
+    assert_eq!(b.open(open("a")).1, ["opened again stored", "a <- t=1@2"]);
+}
+
+#[test]
+fn bounds_survive() {
+    let mut b = Bench::durable();
+    let queue = QueuePolicy { max_messages: 1, overflow: Overflow::DropNewest, ..policy() };
+    let a = b.listener(Open { queue, ..open("a") }, &[sub("t", 1)]);
+    b.close(a);
+    b.publish("t=1@1");
+    b.restart(SECOND);
+    assert_eq!(b.publish("t=2@1"), ["accepted 1", "dropped queue_full"]);
+}
+
+#[test]
+fn groups_come_back_with_their_queues() {
+    let mut b = Bench::durable();
+    let a = b.listener(open("a"), &[sub("$share/g/t", 1)]);
+    b.close(a);
+    b.publish("t=1@1");
+    b.restart(SECOND);
+    let c = b.listener(open("c"), &[sub("$share/g/t", 1)]);
+    assert_eq!(b.publish("t=2@1"), ["accepted 1 stored", "c <- t=2@1"]);
+    let said = b.open(Open { clean: true, ..open("a") }).1;
+    assert_eq!(said, ["c <- t=1@1", "ended a", "opened new stored"]);
+    let _ = c;
+}
+
+#[test]
+fn a_session_that_becomes_transient_leaves_the_journal() {
+    let mut b = Bench::durable();
+    let a = b.listener(open("a"), &[sub("t", 1)]);
+    b.close(a);
+    b.publish("t=1@1");
+    let (_, said) = b.open(Open { expiry: Duration::ZERO, ..open("a") });
+    assert_eq!(said, ["opened again stored", "a <- t=1@1"]);
+    let kinds: Vec<u8> = b.journal.keys().map(|key| key[1]).collect();
+    assert_eq!(kinds, [b'G']);
+}
+
+#[test]
+fn damaged_records_are_refused_and_the_rest_stands() {
+    let mut b = Bench::durable();
+    let will = WillChange::Set(Some(will("w=x", SECOND)));
+    let a = b.listener(Open { will, ..open("a") }, &[sub("t", 1), sub("$share/g/+", 1)]);
+    b.publish("!t=1@1");
+    b.close(a);
+    for (key, value) in &b.journal {
+        for cut in 0..value.len() {
+            let mut broker = motegate_broker::Broker::new(b.config);
+            let whole = broker.restore(&b.turn, key, &value[..cut]);
+            // A queue entry may end after any whole identifier; nothing else may be short.
+            assert!(!whole || key[1] == b'Q', "{key:?} cut at {cut}");
+            broker.restored(&b.turn);
+        }
+        for cut in 0..key.len() {
+            let mut broker = motegate_broker::Broker::new(b.config);
+            broker.restore(&b.turn, &key[..cut], value);
+            broker.restored(&b.turn);
+        }
+    }
+    // Each record alone belongs to nothing; nothing of it stays.
+    for (key, value) in b.journal.iter().filter(|(key, _)| b"FQMW".contains(&key[1])) {
+        let mut broker = motegate_broker::Broker::new(b.config);
+        assert!(broker.restore(&b.turn, key, value));
+        broker.restored(&b.turn);
+        let deleted = std::iter::from_fn(|| broker.poll_record()).any(|r| r.key == *key);
+        assert!(deleted, "{}", key[1] as char);
+    }
+}
+
+#[test]
+fn a_sleepers_window_that_grew_is_known() {
+    let mut b = Bench::durable();
+    let (a, _) = b.open(Open { window: 0, room: 0, ..open("a") });
+    b.subscribe(a, &[sub("t", 2)]);
+    let expires = Some(b.turn.now + SECOND);
+    b.publish_message(Message { expires, ..message("t=1@2") });
+    assert_eq!(b.credit(a, 1, 100), ["a <- t=1@2"]);
+    b.restart(SECOND * 5);
+    assert_eq!(b.advance(SECOND), none(), "it was sent, and must be finished");
+}

@@ -1,0 +1,16 @@
+//! What the broker does, one behaviour a test: requests in, effects out, a virtual clock.
+//! Paragraph numbers are those of the project's MQTT notes and of MQTT 5.
+
+mod bench;
+
+mod credit;
+mod drain;
+mod expiry;
+mod journal;
+mod overlap;
+mod publish;
+mod queue_bounds;
+mod retained;
+mod sessions;
+mod shared;
+mod wills;

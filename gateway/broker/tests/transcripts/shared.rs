@@ -1,0 +1,159 @@
+//! `$share/group/filter` (MQTT 5 §4.8.2, notes 2.7).
+
+use super::bench::*;
+use motegate_broker::{Open, Request, Subscribe};
+use std::time::Duration;
+
+fn members(b: &mut Bench, names: &[&str], qos: u8) -> Vec<Client> {
+    names.iter().map(|name| b.listener(open(name), &[sub("$share/g/t", qos)])).collect()
+}
+
+#[test]
+fn members_take_turns_and_groups_are_apart() {
+    let mut b = Bench::new();
+    members(&mut b, &["a", "b"], 1);
+    b.listener(clean("c"), &[sub("$share/h/t", 0)]);
+    assert_eq!(b.publish("t=1@1"), ["accepted 2", "a <- t=1@1", "c <- t=1@0"]);
+    assert_eq!(b.publish("t=2@1"), ["accepted 2", "b <- t=2@1", "c <- t=2@0"]);
+    assert_eq!(b.publish("t=3@1"), ["accepted 2", "a <- t=3@1", "c <- t=3@0"]);
+}
+
+#[test]
+fn credit_first_then_connected_then_offline() {
+    let mut b = Bench::new();
+    let all = members(&mut b, &["a", "b", "c"], 1);
+    b.close(all[0]);
+    b.credit(all[1], 0, 0);
+    assert_eq!(b.publish("t=1@1"), ["accepted 1", "c <- t=1@1"]);
+    b.close(all[2]);
+    assert_eq!(b.publish("t=2@1"), ["accepted 1"]);
+    assert_eq!(b.credit(all[1], 5, 100), ["b <- t=2@1"]);
+    b.close(all[1]);
+    b.publish("t=3@1");
+    let mut got = Vec::new();
+    for name in ["a", "b", "c"] {
+        got.extend(b.open(open(name)).1);
+    }
+    let three = got.iter().filter(|s| s.ends_with("t=3@1")).count();
+    assert_eq!(three, 1, "one offline member queues it: {got:?}");
+}
+
+#[test]
+fn ordinary_and_shared_subscriptions_of_one_session_both_deliver() {
+    let mut b = Bench::new();
+    let id = |filter, id| Subscribe { identifier: Some(id), ..sub(filter, 1) };
+    b.listener(clean("a"), &[id("$share/g/t", 1), id("t", 2), id("#", 3)]);
+    let said = b.publish("t=1@1");
+    assert_eq!(said, ["accepted 2", "a <- t=1@1 ids [2, 3]", "a <- t=1@1 ids [1]"]);
+}
+
+#[test]
+fn no_retained_messages_for_a_group_but_the_flag_as_published() {
+    let mut b = Bench::new();
+    b.publish("!t=1");
+    let rap = Subscribe { retain_as_published: true, ..sub("$share/g/t", 0) };
+    let (a, _) = b.open(clean("a"));
+    assert_eq!(b.subscribe(a, &[rap]), ["subscribed 0"]);
+    assert_eq!(b.publish("!t=2"), ["accepted 1", "a <- !t=2@0"]);
+}
+
+#[test]
+fn a_members_end_moves_its_messages_in_order_except_started_qos_2() {
+    let mut b = Bench::new();
+    let (a, _) = b.open(Open { window: 2, expiry: Duration::ZERO, ..open("a") });
+    b.subscribe(a, &[sub("$share/g/t", 2)]);
+    for text in ["t=1@1", "t=2@2", "t=3@2", "t=4@1"] {
+        b.publish(text);
+    }
+    b.listener(open("b"), &[sub("$share/g/t", 2)]);
+    let said = b.close(a);
+    // Not `t=2`: it may have been received, and exactly once is once (MQTT-4.8.2-5).
+    assert_eq!(said, ["b <- t=1@1", "b <- t=3@2", "b <- t=4@1", "ended a"]);
+}
+
+#[test]
+fn unsubscribing_moves_what_waits_and_finishes_what_was_started() {
+    let mut b = Bench::new();
+    let (a, _) = b.open(Open { window: 1, ..open("a") });
+    b.subscribe(a, &[sub("$share/g/t", 1)]);
+    b.publish("t=1@1");
+    b.publish("t=2@1");
+    b.listener(open("b"), &[sub("$share/g/t", 1)]);
+    assert_eq!(b.unsubscribe(a, "t"), ["unsubscribed [false]"], "the whole text is needed");
+    assert_eq!(b.unsubscribe(a, "$share/g/t"), ["unsubscribed [true]", "b <- t=2@1"]);
+    assert_eq!(b.ack(a, 1), none());
+}
+
+#[test]
+fn a_started_message_of_a_left_group_still_moves_when_the_session_ends() {
+    let mut b = Bench::new();
+    let a = b.listener(clean("a"), &[sub("$share/g/t", 1)]);
+    b.publish("t=1@1");
+    b.listener(open("b"), &[sub("$share/g/t", 1)]);
+    b.unsubscribe(a, "$share/g/t");
+    assert_eq!(b.close(a), ["b <- t=1@1", "ended a"]);
+}
+
+#[test]
+fn a_lost_connection_moves_the_queue_but_not_what_is_in_flight() {
+    let mut b = Bench::new();
+    let (a, _) = b.open(Open { window: 1, ..open("a") });
+    b.subscribe(a, &[sub("$share/g/t", 1)]);
+    b.publish("t=1@1");
+    b.publish("t=2@1");
+    b.listener(open("b"), &[sub("$share/g/t", 1)]);
+    assert_eq!(b.close(a), ["b <- t=2@1"]);
+    assert_eq!(b.open(open("a")).1, ["opened again", "a <- t=1@1 again"]);
+}
+
+#[test]
+fn with_nobody_else_connected_the_queue_stays() {
+    let mut b = Bench::new();
+    let (a, _) = b.open(Open { window: 0, ..open("a") });
+    b.subscribe(a, &[sub("$share/g/t", 1)]);
+    let c = b.listener(open("b"), &[sub("$share/g/t", 1)]);
+    b.close(c);
+    b.publish("t=1@1");
+    assert_eq!(b.close(a), none());
+    assert_eq!(b.open(open("a")).1, ["opened again", "a <- t=1@1"]);
+}
+
+#[test]
+fn the_last_member_takes_the_queue_along_and_it_is_counted() {
+    let mut b = Bench::new();
+    let (a, _) = b.open(Open { window: 0, ..open("a") });
+    b.subscribe(a, &[sub("$share/g/t", 1)]);
+    b.publish("t=1@1");
+    assert_eq!(b.unsubscribe(a, "$share/g/t"), ["unsubscribed [true]", "dropped no_receiver"]);
+    assert_eq!(b.publish("t=1@1"), ["accepted 0"]);
+}
+
+#[test]
+fn dollar_topics_need_their_filter() {
+    let mut b = Bench::new();
+    b.listener(clean("a"), &[sub("$share/g/#", 0)]);
+    b.listener(clean("b"), &[sub("$share/g/$SYS/#", 0)]);
+    assert_eq!(b.publish("$SYS/x=1"), ["accepted 1", "b <- $SYS/x=1@0"]);
+}
+
+#[test]
+fn bounds_hold_for_moved_messages_too() {
+    let mut b = Bench::new();
+    let (a, _) = b.open(Open { window: 0, ..clean("a") });
+    b.subscribe(a, &[sub("$share/g/t", 1)]);
+    for i in 0..5 {
+        b.publish(&format!("t={i}@1"));
+    }
+    let queue = motegate_broker::QueuePolicy {
+        max_messages: 2,
+        overflow: motegate_broker::Overflow::Disconnect,
+        ..policy()
+    };
+    let (c, _) = b.open(Open { window: 0, queue, expiry: Duration::ZERO, ..open("c") });
+    b.subscribe(c, &[sub("$share/g/t", 1)]);
+    let said = b.close(a);
+    assert_eq!(said.iter().filter(|s| *s == "c closed queue_full").count(), 1, "{said:?}");
+    assert_eq!(said.last().unwrap(), "ended c");
+    let session = a.session;
+    assert_eq!(b.ask(Request::GetWill { ticket: 0, session }), ["no will"]);
+}
