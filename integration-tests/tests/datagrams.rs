@@ -47,9 +47,10 @@ fn sn_connect(client_id: &str) -> Vec<u8> {
     bytes
 }
 
+/// Radius 0 in both directions: this test has no radio.
 fn wrapped(node: &[u8], packet: &[u8]) -> Vec<u8> {
     let length = u8::try_from(3 + node.len()).expect("a short node id");
-    [&[length, 0xFE, 1], node, packet].concat()
+    [&[length, 0xFE, 0], node, packet].concat()
 }
 
 #[test]

@@ -31,12 +31,31 @@ fn a_client_that_says_goodbye_takes_its_will_along() {
     let gateway = Gateway::dev();
     let mut watcher = mosquitto_sub(&gateway, &["-t", "wills/#", "-t", "after"]);
     for version in ["mqttv31", "mqttv311", "mqttv5"] {
-        let client = with_will(&gateway, version, "polite");
-        client.signal("INT"); // mosquitto_sub disconnects in order
-        client.finish();
+        // -E leaves in order as soon as it is subscribed.
+        let will = ["--will-topic", "wills/x", "--will-payload", "gone"];
+        let arguments = [&["-V", version, "-t", "nothing", "-E"], &will[..]].concat();
+        Process::start(mosquitto("mosquitto_sub", &gateway, &arguments)).succeed();
         // Whatever the gateway had to say about the will came before this.
         mosquitto_pub(&gateway, &["-t", "after", "-m", version]);
         let got = watcher.wait_for("message", |line| line.starts_with("> "));
         assert_eq!(got, format!("> after q0 r0 {version}"));
+    }
+}
+
+/// Interrupted, mosquitto_sub says goodbye: in 5.0 with code 4, which asks for the will.
+#[test]
+fn a_goodbye_of_5_0_may_ask_for_the_will() {
+    let gateway = Gateway::dev();
+    let mut watcher = mosquitto_sub(&gateway, &["-q", "1", "-t", "wills/#", "-t", "after"]);
+    for version in ["mqttv311", "mqttv5"] {
+        let client = with_will(&gateway, version, "interrupted");
+        client.signal("INT");
+        client.finish();
+        if version == "mqttv5" {
+            watcher.wait_for_text("> wills/x q1 r0 gone");
+        }
+        mosquitto_pub(&gateway, &["-q", "1", "-t", "after", "-m", version]);
+        let got = watcher.wait_for("message", |line| line.starts_with("> "));
+        assert_eq!(got, format!("> after q1 r0 {version}"));
     }
 }

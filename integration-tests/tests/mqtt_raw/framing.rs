@@ -189,11 +189,10 @@ fn packets_in_pieces_and_in_one_piece() {
                 wire.send(piece);
             }
             assert_eq!(wire.connack(version), (0, 0));
-            wire.expect(suback);
-            // The delivery and PINGRESP may come in either order.
-            let mut got = [wire.packet(), wire.packet()];
-            got.sort();
-            assert_eq!(got, [publish(version, 0, 0, "a", b"x"), vec![0xD0, 0]]);
+            // PINGRESP may overtake what the broker has to say.
+            let mut got: Vec<Vec<u8>> = (0..3).map(|_| wire.packet()).collect();
+            got.retain(|packet| packet[..] != [0xD0, 0]);
+            assert_eq!(got, [suback.to_vec(), publish(version, 0, 0, "a", b"x")]);
         }
     }
 }
