@@ -1,7 +1,7 @@
 //! Options: their numbers, the rules of RFC 7252 §5.4 (length, repetition, critical or elective)
 //! and the unsigned-integer format (§3.2); a writer that appends them to a message.
 //!
-//! coap-lite parses options without judging them; [`definition`] is the judgement. An option of
+//! coap-lite parses options without judging them; `definition` is the judgement. An option of
 //! illegal length and a supernumerary one count as not recognised (§5.4.3, §5.4.5).
 
 use alloc::vec::Vec;

@@ -1,10 +1,13 @@
 //! [`Slab`]: values at stable slots, named by slot and generation so that a late reference finds
-//! nobody else. An empty slab holds no memory.
+//! nobody else. A slab gives its memory back when it becomes empty, small ones excepted.
 
 use alloc::vec::Vec;
 
 /// Stands for "no slot" in the intrusive lists that run through slabs.
 pub(crate) const NIL: u32 = u32::MAX;
+
+/// An empty slab of at most this many slots keeps them, lest each request allocates anew.
+const KEPT_SLOTS: usize = 64;
 
 /// A slot and the generation of its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -117,7 +120,7 @@ impl<T> Slab<T> {
         let taken = core::mem::replace(self.slots.get_mut(slot as usize)?, freed);
         self.free = slot;
         self.len -= 1;
-        if self.len == 0 {
+        if self.len == 0 && self.slots.capacity() > KEPT_SLOTS {
             self.slots = Vec::new();
             self.free = NIL;
         }
@@ -145,8 +148,23 @@ mod tests {
         assert_eq!(Key::from_u64(c.to_u64()), c);
         slab.remove(b);
         slab.remove(c);
-        assert_eq!((slab.len(), slab.slots.capacity()), (0, 0));
         let d = slab.insert('d');
-        assert_eq!((d.slot, slab.get(a)), (0, None));
+        assert_eq!(
+            (slab.len(), slab.get(a), slab.get(c), slab.get(d)),
+            (1, None, None, Some(&'d'))
+        );
+    }
+
+    #[test]
+    fn memory_comes_back_and_names_stay_unique() {
+        let mut slab = Slab::default();
+        let keys: Vec<Key> = (0..1_000).map(|n| slab.insert(n)).collect();
+        for key in &keys {
+            slab.remove(*key);
+        }
+        assert_eq!((slab.len(), slab.slots.capacity()), (0, 0));
+        let again = slab.insert(7);
+        assert_eq!(again.slot, 0);
+        assert!(!keys.contains(&again));
     }
 }

@@ -1,6 +1,6 @@
 //! Every kind of message in every state of an exchange, in one table to look at: what is sent and
 //! what the layer above hears.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 mod support;
 

@@ -1,7 +1,7 @@
 //! Client and endpoint over a link that loses, repeats and reorders, on a virtual clock.
 //! TD_COAP_CORE_14 and 15, TD_COAP_OBS_06: what was answered was executed exactly once, and an
 //! observer ends up with the last value or knows that it lost its observation.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Transcripts of the message layer: RFC 7252 §4 and §5, by clause, with the ETSI plugtest case
 //! where one applies.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 mod support;
 
@@ -368,6 +368,27 @@ fn message_ids_are_free_again_after_their_lifetime() {
     server.advance(SECOND * 600);
     assert_eq!(server.endpoint.deduplication_entries(), 0);
     assert_eq!(server.endpoint.poll_timeout(), None); // nothing is left behind
+}
+
+/// The same, when no timer ran in between.
+#[test]
+fn an_entry_that_outlived_its_time_unswept_does_not_count() {
+    let mut server = Server::new();
+    for id in 0..10 {
+        server.msg(1, &Msg::non(POST, id).path("x"));
+        let exchange = server.request().exchange;
+        server.respond(exchange, Response::new(Code::CHANGED));
+    }
+    server.now += SECOND * 145;
+    let msg = Msg::con(POST, 9).path("x");
+    server.msg(1, &msg);
+    let exchange = server.request().exchange;
+    server.respond(exchange, Response::new(Code::CHANGED));
+    assert!(server.dropped.is_empty(), "not a reused id: {:?}", server.dropped);
+    assert_eq!(server.msg(1, &msg), ["ACK 2.04 #9"]);
+    server.no_request();
+    server.advance(SECOND * 600);
+    assert_eq!(server.endpoint.deduplication_entries(), 0);
 }
 
 #[test]

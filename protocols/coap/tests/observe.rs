@@ -1,5 +1,5 @@
 //! Transcripts of observations: RFC 7641 by clause, with the ETSI plugtest case where one applies.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 mod support;
 
@@ -81,6 +81,20 @@ fn a_retransmission_switches_to_the_newest_value() {
     let left = server.advance(SECOND * 100);
     assert_eq!(left.len(), 3, "four repetitions in all: {left:?}");
     assert_eq!(server.ended(), [(observation, Reason::RetryExhausted)]);
+}
+
+/// A late RST to a value that was replaced in the meantime still says "not interested".
+#[test]
+fn a_reset_to_a_superseded_notification_cancels() {
+    let mut server = Server::new();
+    let observation = server.register(1, 1, b"t", "20");
+    server.notify_con(observation, 1, "21");
+    let first_id = server.last_id();
+    server.notify_con(observation, 2, "22");
+    assert_eq!(server.texts(SECOND * 3).len(), 1);
+    server.msg(1, &Msg::rst(first_id));
+    assert_eq!(server.ended(), [(observation, Reason::ObserveRejected)]);
+    assert_eq!(server.advance(SECOND * 100), []);
 }
 
 /// RFC 7641 §3.6, TD_COAP_OBS_04/07: RST to a CON or a NON notification.

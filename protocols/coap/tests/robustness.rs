@@ -1,6 +1,6 @@
 //! No input makes the endpoint or the client panic, answer more than it was asked, or grow beyond
 //! its limits.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 mod support;
 

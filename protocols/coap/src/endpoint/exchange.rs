@@ -422,7 +422,9 @@ impl Endpoint {
             }
             self.unanswered.pop_front();
         }
-        self.unanswered = VecDeque::new();
+        if self.unanswered.capacity() > 1_024 {
+            self.unanswered = VecDeque::new(); // after a burst
+        }
     }
 
     /// Requests that have waited too long for a piggybacked response (RFC 7252 §5.2.2).

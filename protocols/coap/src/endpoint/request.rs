@@ -224,7 +224,9 @@ mod tests {
     use core::net::SocketAddr;
     use motegate_message::ListenerId;
 
-    fn judge(code: u8, options: &[(u16, &[u8])], payload: &[u8]) -> Result<Parsed, Code> {
+    type Options<'a> = &'a [(u16, &'a [u8])];
+
+    fn judge(code: u8, options: Options<'_>, payload: &[u8]) -> Result<Parsed, Code> {
         let mut bytes = alloc::vec![0x40, code, 0, 1];
         let mut writer = OptionWriter::new(&mut bytes);
         for (number, value) in options {
@@ -236,7 +238,7 @@ mod tests {
         read(&peer, true, code, packet, 64).map_err(|refusal| refusal.response.code)
     }
 
-    fn code(options: &[(u16, &[u8])]) -> Option<Code> {
+    fn code(options: Options<'_>) -> Option<Code> {
         judge(1, options, b"").err()
     }
 
@@ -245,7 +247,7 @@ mod tests {
     fn option_rules() {
         let long = [b'a'; 256];
         let bad = Some(Code::BAD_OPTION);
-        let table: &[(&[(u16, &[u8])], Option<Code>)] = &[
+        let table: &[(Options<'_>, Option<Code>)] = &[
             (&[(IF_MATCH, b""), (IF_MATCH, b"12345678")], None),
             (&[(IF_MATCH, b"123456789")], bad),
             (&[(URI_HOST, b"h"), (7, b"\x16\x33")], None), // Uri-Port

@@ -1,5 +1,6 @@
 //! A server endpoint on a virtual clock, raw datagrams built and read by coap-lite alone.
 #![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 use std::fmt::Write;
 use std::net::SocketAddr;
