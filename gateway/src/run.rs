@@ -31,10 +31,6 @@ pub(crate) fn serve(
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let handle = Gateway::builder().setup(setup).spawn()?;
-    for bind in handle.listeners() {
-        let proto = crate::notices::protocol(bind.protocol);
-        tracing::info!(listener = %bind.name, proto, addr = %bind.addr, "listening");
-    }
     let millis = clock.now().as_micros().div_ceil(1000);
     let text = greet(&handle, u128::from(millis));
     // Whoever closed our stdout still wants the gateway.

@@ -94,7 +94,7 @@ fn the_last_packet_arrives_although_input_is_unread() {
     let program = Program::dev();
     let mut client = connect(program.address("mqtt"), 5, "rude");
     // A reserved packet type, and more than the gateway reads before it has closed.
-    let mut bytes = packet(0xf0, &[]);
+    let mut bytes = packet(0x00, &[]);
     bytes.extend(vec![0; 300_000]);
     client.write_all(&bytes).unwrap();
     let (first, body) = read_packet(&mut client).expect("a DISCONNECT, not a reset");

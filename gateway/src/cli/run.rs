@@ -6,7 +6,9 @@ use clap::Args;
 
 use super::{Exit, fail};
 use crate::clock::Clock;
+use crate::gateway::Handle;
 use crate::log;
+use crate::notices::protocol;
 use crate::run::serve;
 use crate::setup;
 
@@ -37,7 +39,11 @@ impl Run {
         for warning in &configured.warnings {
             tracing::warn!("{warning}");
         }
-        let greet = |_: &_, millis| {
+        let greet = |handle: &Handle, millis| {
+            for bind in handle.listeners() {
+                let proto = protocol(bind.protocol);
+                tracing::info!(listener = %bind.name, proto, addr = %bind.addr, "listening");
+            }
             tracing::info!(millis = u64::try_from(millis).unwrap_or(u64::MAX), "ready");
             String::new()
         };
