@@ -305,6 +305,9 @@ impl Client {
             return;
         }
         let retain = qos > 0 && ctx.rng.chance(250);
+        // One QoS for all that it retains: a QoS 1 repeat after a reconnect may rightly overtake
+        // a QoS 2 publish that was executed before.
+        let qos = if retain { 1 + u8::from(self.traits.index % 2 == 0) } else { qos };
         let empty = retain && !ctx.healing && ctx.rng.chance(80);
         let topic = if retain {
             retained_topic(self.traits.index)
@@ -497,7 +500,9 @@ impl Client {
             PUBREC => o.qos == 2,
             _ => o.released,
         };
-        if !fits || code >= 0x80 {
+        // 0x92: our PUBREL was taken before the connection was lost, its answer was not.
+        let good = code < 0x80 || kind == PUBCOMP && code == 0x92;
+        if !fits || !good {
             return ctx.fail(&self.name, format!("acknowledgement {kind} {code:#x} of {pid}"));
         }
         ctx.model.acked(o.id);

@@ -36,7 +36,7 @@ impl Sleepers {
                 *state = State::FallingAsleep;
             }
             (Ok(Packet::PingReq(id)), State::Asleep) if !id.is_empty() => {
-                let owed = model.owed(client);
+                let owed = model.queued(client);
                 *state = State::Awake { owed, since: model.tick, sent: 0 };
             }
             (Ok(Packet::Connect { .. } | Packet::Disconnect(_)), _) => *state = State::Unknown,

@@ -88,6 +88,7 @@ pub struct Client {
     will: Option<MsgId>,
     said_last: u8,
     reconnect: bool,
+    connected_at: Micros,
 }
 
 impl Client {
@@ -112,6 +113,7 @@ impl Client {
             will: None,
             said_last: 0,
             reconnect: false,
+            connected_at: 0,
             traits,
         }
     }
@@ -355,6 +357,13 @@ impl Client {
             Ok(packet) => packet,
             Err(e) => return ctx.fail(&self.name, format!("malformed datagram: {e}")),
         };
+        // A late packet of the session before this one must not be taken for one of this.
+        let strange = matches!(packet, Packet::Register { .. } | Packet::Publish { .. })
+            && !self.traits.durable
+            && (self.state == State::Connecting || ctx.now < self.connected_at + MAX_DELAY);
+        if strange {
+            return;
+        }
         let (name, now) = (&self.name, ctx.now);
         ctx.trace.line(now, || format!("  {name} gets {packet:?}"));
         if self.state == State::Awake {
@@ -402,6 +411,8 @@ impl Client {
                 Doing::Connect => {} // late; the gateway does not know us yet
                 _ => self.give_up(ctx),
             },
+            // The will dialogue may come twice, or late.
+            Packet::WillTopicReq | Packet::WillMsgReq => {}
             Packet::Advertise | Packet::GwInfo => {}
             other => ctx.fail(&self.name, format!("unexpected {other:?}")),
         }
@@ -431,6 +442,7 @@ impl Client {
             return ctx.fail(&self.name, format!("CONNECT refused: {code}"));
         }
         self.state = State::Active;
+        self.connected_at = ctx.now;
         self.finish(ctx);
     }
 
