@@ -272,6 +272,14 @@ impl Rig {
         self.expect_nothing();
     }
 
+    /// A durable reconnect whose CONNACK is followed by `first`.
+    pub fn connected_then(&mut self, port: u16, id: &str, first: Packet<'_>) {
+        self.send(port, connect(id, false, 60));
+        self.expect(port, CONNACK);
+        self.expect(port, first);
+        self.expect_nothing();
+    }
+
     pub fn asleep(&mut self, port: u16, secs: u16) {
         self.send(port, Packet::Disconnect { duration: Some(secs) });
         self.expect(port, GOODBYE);

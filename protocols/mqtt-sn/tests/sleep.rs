@@ -1,0 +1,279 @@
+//! Sleeping clients: rows 40 to 45 of the checklist, MQTT-SN 1.2 §6.14.
+#![cfg(feature = "endpoint")]
+
+mod rig;
+
+use motegate_message::{DeliveryId, Qos, Reason};
+use motegate_mqtt_sn::endpoint::{Config, Rebind};
+use motegate_mqtt_sn::{Packet, QosBits, TopicId};
+use rig::*;
+
+const WAKE: Packet<'static> = Packet::PingReq { client_id: Some("m") };
+
+fn on_a(qos: QosBits, msg_id: u16, data: &str) -> Packet<'_> {
+    publish(qos, TopicId::Normal(1), msg_id, data)
+}
+
+/// A client that is subscribed to `a` and asleep for 100 s.
+fn sleeper() -> Rig {
+    sleeper_with(Config::default())
+}
+
+fn sleeper_with(config: Config) -> Rig {
+    let mut rig = Rig::with(config);
+    rig.connected(1, "m", false);
+    rig.send(1, subscribe(QosBits::Two, 1, "a"));
+    rig.expect(1, suback(QosBits::Two, 1, 1));
+    rig.asleep(1, 100);
+    rig
+}
+
+#[test]
+fn row_40_a_sleeper_is_supervised_by_its_duration_and_gets_nothing() {
+    let mut rig = sleeper();
+    rig.deliver("m", "a", Qos::AtMostOnce, "x");
+    rig.deliver("m", "a", Qos::AtLeastOnce, "y");
+    rig.advance(109); // paho 102: longer than the keep-alive of 60
+    rig.expect_nothing();
+    assert_eq!(rig.disconnected, []);
+    rig.advance(2);
+    assert_eq!(rig.disconnected, [(Reason::SleepExpired, false)]);
+    rig.send(1, WAKE);
+    rig.expect(1, GOODBYE); // it must connect again
+}
+
+#[test]
+fn row_40_a_repeated_sleep_request_is_answered_again() {
+    let mut rig = sleeper();
+    rig.asleep(1, 100);
+    assert_eq!(rig.disconnected, []);
+}
+
+#[test]
+fn row_41_pingresp_comes_after_everything_was_delivered_and_acknowledged() {
+    // paho 165, emqx 4434.
+    let mut rig = sleeper();
+    rig.deliver("m", "a", Qos::AtMostOnce, "1");
+    rig.deliver("m", "a", Qos::AtLeastOnce, "2");
+    rig.deliver("m", "a", Qos::ExactlyOnce, "3");
+    rig.deliver("m", "a", Qos::AtMostOnce, "4");
+    rig.send(1, WAKE);
+    rig.expect(1, on_a(QosBits::Zero, 0, "1"));
+    rig.expect(1, on_a(QosBits::One, 1, "2"));
+    rig.expect_nothing();
+    rig.send(1, puback(1, 1, OK));
+    rig.expect(1, on_a(QosBits::Two, 2, "3"));
+    rig.send(1, Packet::PubRec { msg_id: 2 });
+    rig.expect(1, Packet::PubRel { msg_id: 2 });
+    rig.expect_nothing();
+    rig.send(1, Packet::PubComp { msg_id: 2 });
+    rig.expect(1, on_a(QosBits::Zero, 0, "4"));
+    rig.expect(1, Packet::PingResp);
+    rig.expect_nothing();
+    // Asleep again, and nothing is replayed at the next awakening (emqx-sn 28).
+    rig.deliver("m", "a", Qos::AtMostOnce, "5");
+    rig.expect_nothing();
+    rig.send(1, WAKE);
+    rig.expect(1, on_a(QosBits::Zero, 0, "5"));
+    rig.expect(1, Packet::PingResp);
+}
+
+#[test]
+fn row_41_with_an_empty_buffer_pingresp_comes_at_once_and_the_sleep_starts_anew() {
+    let mut rig = sleeper();
+    for _ in 0..5 {
+        rig.advance(100);
+        rig.send(1, WAKE);
+        rig.expect(1, Packet::PingResp);
+        rig.expect_nothing();
+    }
+    assert_eq!(rig.disconnected, []);
+    rig.advance(111);
+    assert_eq!(rig.disconnected, [(Reason::SleepExpired, false)]);
+}
+
+#[test]
+fn row_22_a_wildcard_match_is_registered_then_published_before_pingresp() {
+    // paho 121: REGISTER was sent and PUBLISH missing.
+    let mut rig = sleeper();
+    rig.deliver("m", "other", Qos::AtMostOnce, "x");
+    rig.send(1, WAKE);
+    rig.expect(1, Packet::Register { topic_id: 2, msg_id: 1, name: "other" });
+    rig.expect_nothing();
+    rig.send(1, Packet::RegAck { topic_id: 2, msg_id: 1, code: OK });
+    rig.expect(1, publish(QosBits::Zero, TopicId::Normal(2), 0, "x"));
+    rig.expect(1, Packet::PingResp);
+    rig.expect_nothing();
+}
+
+#[test]
+fn row_42_waking_by_connect_delivers_the_buffer_or_discards_it() {
+    // paho 122.
+    for clean in [false, true] {
+        let mut rig = sleeper();
+        rig.deliver("m", "a", Qos::AtLeastOnce, "x");
+        rig.send(1, connect("m", clean, 60));
+        rig.expect(1, CONNACK);
+        if clean {
+            rig.expect_nothing();
+            continue;
+        }
+        rig.expect(1, Packet::Register { topic_id: 1, msg_id: 1, name: "a" });
+        rig.send(1, Packet::RegAck { topic_id: 1, msg_id: 1, code: OK });
+        rig.expect(1, on_a(QosBits::One, 2, "x"));
+        rig.send(1, puback(1, 2, OK));
+        rig.expect_nothing(); // active: no PINGRESP
+    }
+}
+
+#[test]
+fn row_42_disconnect_ends_a_sleep_and_a_duration_replaces_it() {
+    let mut rig = sleeper();
+    rig.asleep(1, 1000);
+    rig.advance(1000);
+    assert_eq!(rig.disconnected, []);
+    rig.send(1, GOODBYE);
+    rig.expect(1, GOODBYE);
+    assert_eq!(rig.disconnected, [(Reason::ClientDisconnect, true)]);
+}
+
+#[test]
+fn row_43_a_repeated_pingreq_duplicates_nothing() {
+    let mut rig = sleeper();
+    rig.deliver("m", "a", Qos::AtLeastOnce, "1");
+    rig.deliver("m", "a", Qos::AtMostOnce, "2");
+    rig.send(1, WAKE);
+    rig.send(1, WAKE);
+    rig.expect(1, on_a(QosBits::One, 1, "1"));
+    rig.send(1, WAKE);
+    rig.expect_nothing();
+    rig.send(1, puback(1, 1, OK));
+    rig.expect(1, on_a(QosBits::Zero, 0, "2"));
+    rig.expect(1, Packet::PingResp);
+    rig.send(1, WAKE); // PINGRESP was lost
+    rig.expect(1, Packet::PingResp);
+    rig.expect_nothing();
+    let drains = rig.log.iter().filter(|event| event.starts_with("Drain")).count();
+    assert_eq!(drains, 2);
+}
+
+#[test]
+fn an_awake_client_that_vanishes_is_lost_after_the_retries_and_loses_nothing() {
+    let mut rig = sleeper();
+    rig.deliver("m", "a", Qos::AtLeastOnce, "x");
+    rig.send(1, WAKE);
+    rig.expect(1, on_a(QosBits::One, 1, "x"));
+    for _ in 0..4 {
+        rig.advance(10);
+        rig.expect(1, again(on_a(QosBits::One, 1, "x")));
+    }
+    rig.advance(10);
+    assert_eq!(rig.disconnected, [(Reason::RetryExhausted, false)]);
+    rig.connected_then(1, "m", Packet::Register { topic_id: 1, msg_id: 2, name: "a" });
+    rig.send(1, Packet::RegAck { topic_id: 1, msg_id: 2, code: OK });
+    rig.expect(1, again(on_a(QosBits::One, 3, "x")));
+}
+
+#[test]
+fn what_was_unanswered_when_the_client_fell_asleep_is_first_at_its_next_awakening() {
+    let mut rig = sleeper();
+    rig.deliver("m", "a", Qos::AtLeastOnce, "1");
+    rig.deliver("m", "a", Qos::AtLeastOnce, "2");
+    rig.send(1, WAKE);
+    rig.expect(1, on_a(QosBits::One, 1, "1"));
+    rig.asleep(1, 100); // enough for now
+    rig.advance(60);
+    rig.expect_nothing(); // no retransmission to a sleeper
+    rig.send(1, WAKE);
+    rig.expect(1, again(on_a(QosBits::One, 1, "1")));
+    rig.send(1, puback(1, 1, OK));
+    rig.expect(1, on_a(QosBits::One, 2, "2"));
+    rig.send(1, puback(1, 2, OK));
+    rig.expect(1, Packet::PingResp);
+    assert_eq!(rig.acked, [DeliveryId(1), DeliveryId(2)]);
+}
+
+#[test]
+fn row_45_a_sleeper_may_come_back_from_another_port_as_configured() {
+    // paho 157.
+    for (rebind, allowed) in [(Rebind::SameHost, true), (Rebind::Any, true), (Rebind::Never, false)]
+    {
+        let mut rig = sleeper_with(Config { rebind, ..Config::default() });
+        rig.deliver("m", "a", Qos::AtMostOnce, "x");
+        rig.send(2, WAKE);
+        if allowed {
+            rig.expect(2, on_a(QosBits::Zero, 0, "x"));
+            rig.expect(2, Packet::PingResp);
+            rig.send(1, Packet::PingReq { client_id: None });
+            rig.expect(1, GOODBYE); // nobody is there any more
+        } else {
+            rig.expect(2, GOODBYE);
+        }
+        rig.expect_nothing();
+    }
+}
+
+#[test]
+fn row_45_another_host_may_not_take_a_sleeper_over() {
+    for (rebind, allowed) in [(Rebind::SameHost, false), (Rebind::Any, true)] {
+        let mut rig = sleeper_with(Config { rebind, ..Config::default() });
+        rig.send_from("192.0.2.1:1".parse().unwrap(), &encode(&WAKE));
+        rig.expect(1, if allowed { Packet::PingResp } else { GOODBYE });
+    }
+    // Nor may an active client be moved by a PINGREQ.
+    let mut rig = Rig::new();
+    rig.connected(1, "m", true);
+    rig.send(2, WAKE);
+    rig.expect(2, GOODBYE);
+    rig.send(1, Packet::PingReq { client_id: None });
+    rig.expect(1, Packet::PingResp);
+}
+
+#[test]
+fn a_sleeper_that_is_closed_from_above_hears_of_it_at_its_next_pingreq() {
+    let mut rig = sleeper();
+    let client = rig.session("m").client.unwrap();
+    let turn = rig.turn();
+    rig.endpoint.close(&turn, client, Reason::Kicked);
+    rig.settle();
+    rig.expect_nothing();
+    rig.send(1, WAKE);
+    rig.expect(1, GOODBYE);
+}
+
+#[test]
+fn max_sleep_bounds_the_supervision_not_the_sleep() {
+    let config = Config { max_sleep: std::time::Duration::from_secs(50), ..Config::default() };
+    let mut rig = sleeper_with(config);
+    rig.advance(54);
+    assert_eq!(rig.disconnected, []);
+    rig.advance(2);
+    assert_eq!(rig.disconnected, [(Reason::SleepExpired, false)]);
+}
+
+#[test]
+fn a_clean_session_sleeps_as_well() {
+    let mut rig = Rig::new();
+    rig.connected(1, "m", true);
+    rig.send(1, subscribe(QosBits::Zero, 1, "a"));
+    rig.lose();
+    rig.asleep(1, 100);
+    rig.deliver("m", "a", Qos::AtMostOnce, "x");
+    rig.expect_nothing();
+    rig.send(1, WAKE);
+    rig.expect(1, on_a(QosBits::Zero, 0, "x"));
+    rig.expect(1, Packet::PingResp);
+}
+
+#[cfg(feature = "planted-faults")]
+#[test]
+fn the_planted_fault_sends_pingresp_first() {
+    use motegate_mqtt_sn::endpoint::Faults;
+    let faults = Faults { no_duplicate_check: false, early_pingresp: true };
+    let mut rig = sleeper_with(Config { faults, ..Config::default() });
+    rig.deliver("m", "a", Qos::AtMostOnce, "x");
+    rig.send(1, WAKE);
+    rig.expect(1, Packet::PingResp);
+    rig.expect(1, on_a(QosBits::Zero, 0, "x"));
+    rig.expect_nothing();
+}
