@@ -152,3 +152,17 @@ fn what_the_kernel_refuses_waits_and_arrives_whole() {
         reader.write_all(&packet(0x40, packet_id)).unwrap();
     }
 }
+
+#[test]
+fn without_descriptors_it_waits_and_goes_on() {
+    let program = Program::dev_with_files(32);
+    let mqtt = program.address("mqtt");
+    // The kernel takes them all; the program cannot accept as many.
+    let crowd: Vec<_> = (0..64).map(|_| TcpStream::connect(mqtt).unwrap()).collect();
+    drop(crowd);
+    connect(mqtt, 4, "after");
+    program.signal("TERM");
+    let (code, said) = program.end();
+    assert_eq!(code, Some(0), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("ulimit -n")), "{said:?}");
+}

@@ -13,12 +13,10 @@ use crate::run::serve;
 use crate::setup;
 
 /// Serve as a configuration file says
-///
-/// Without -c it reads motegate.yaml in the current directory.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// Configuration file; repeat it to merge several
-    #[arg(short, long = "config", value_name = "FILE")]
+    /// Configuration files, merged in this order [default: motegate.yaml]
+    #[arg(short, long = "config", value_name = "FILE", num_args = 1..)]
     config: Vec<PathBuf>,
     /// Check the configuration and stop
     #[arg(long)]

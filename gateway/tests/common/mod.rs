@@ -37,6 +37,18 @@ impl Program {
         Program::of(motegate(&["dev", "--mqtt", free, "--mqttsn", free, "--coap", free]))
     }
 
+    /// The same with room for so many open files.
+    pub fn dev_with_files(files: u32) -> Program {
+        let program = env!("CARGO_BIN_EXE_motegate");
+        let script = format!(
+            "ulimit -n {files}; exec {program} dev --mqtt 127.0.0.1:0 --mqttsn 127.0.0.1:0 \
+             --coap 127.0.0.1:0"
+        );
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).env_remove("MOTEGATE_LOG").stdin(Stdio::null());
+        Program::of(command)
+    }
+
     fn of(mut command: Command) -> Program {
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
