@@ -33,6 +33,7 @@ pub struct Process {
     seen: Vec<(Stream, String)>,
     taken: usize,
     ended: bool,
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -73,7 +74,24 @@ impl Process {
         read_lines(Stream::Err, err, sender);
         let stdin = child.stdin.take();
         let seen = Vec::new();
-        Process { name, child, stdin, events, open_streams: 2, seen, taken: 0, ended: false }
+        Process {
+            name,
+            child,
+            stdin,
+            events,
+            open_streams: 2,
+            seen,
+            taken: 0,
+            ended: false,
+            patience: DEADLINE,
+        }
+    }
+
+    /// The same with another deadline for every wait.
+    #[must_use]
+    pub fn patient(mut self, patience: Duration) -> Process {
+        self.patience = patience;
+        self
     }
 
     /// The process id.
@@ -95,7 +113,7 @@ impl Process {
     /// # Panics
     /// If the child ends or the deadline passes first.
     pub fn wait_for(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + self.patience;
         loop {
             while let Some((_, line)) = self.seen.get(self.taken) {
                 self.taken += 1;
@@ -128,7 +146,7 @@ impl Process {
     /// If it has not when the deadline passes.
     pub fn finish(mut self) -> Finished {
         self.stdin = None;
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + self.patience;
         while self.open_streams > 0 {
             let was_open = self.open_streams;
             if !self.read_more(deadline) && was_open == self.open_streams {

@@ -7,10 +7,14 @@
 //! prints. A `yaml FILE` block is that file.
 
 use std::process::Command;
+use std::time::Duration;
 
 use motegate_tests::peer::repository;
 use motegate_tests::process::Process;
 use motegate_tests::readme::{Block, blocks};
+
+/// A block may build what it runs.
+const BUILD: Duration = Duration::from_secs(1_200);
 
 #[test]
 fn every_block_does_what_it_says() {
@@ -33,7 +37,7 @@ fn every_block_does_what_it_says() {
             }
             "sh listen" => listeners.push(listen(block)),
             "sh tests" => assert_eq!(block.text, "./integration-tests/run\n"),
-            "sh" => output = shell(&block.text).succeed(),
+            "sh" => output = shell(&block.text).patient(BUILD).succeed(),
             "text" => assert_eq!(output, lines(block), "README.md:{}", block.line),
             "text heard" => {
                 for listener in &mut listeners {
@@ -66,7 +70,7 @@ fn there_are_two_commands_to_set_up() {
 
 /// The gateway of a block, ready; it has nothing but the block's own lines.
 fn serve(block: &Block) -> Process {
-    let mut server = shell(&format!("exec {}", block.text));
+    let mut server = shell(&format!("exec {}", block.text)).patient(BUILD);
     server.wait_for("ready line", |line| {
         line.starts_with("ready in ") || line.contains(r#""message":"ready""#)
     });
