@@ -106,6 +106,9 @@ impl Broker {
         }
         if drop_will && let Some(held) = &mut session.will {
             held.state = WillState::Spent; // MQTT-3.14.4-3
+            if session.durable {
+                self.journal.will(turn, id, held);
+            }
         }
         self.disconnect(turn, id);
     }

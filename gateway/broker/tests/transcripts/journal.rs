@@ -286,3 +286,14 @@ fn a_sleepers_window_that_grew_is_known() {
     b.restart(SECOND * 5);
     assert_eq!(b.advance(SECOND), none(), "it was sent, and must be finished");
 }
+
+#[test]
+fn a_will_dropped_by_a_goodbye_does_not_come_back() {
+    let mut b = Bench::durable();
+    b.listener(Open { expiry: NEVER, ..open("sub") }, &[sub("w", 1)]);
+    let will = WillChange::Set(Some(will("w=x@1", Duration::ZERO)));
+    let (a, _) = b.open(Open { will, ..open("a") });
+    b.close_with(a, true, None);
+    b.restart(SECOND);
+    assert_eq!(b.open(open("sub")).1, ["opened again stored"]);
+}

@@ -1,6 +1,8 @@
 //! What the broker does, one behaviour a test: requests in, effects out, a virtual clock.
 //! Paragraph numbers are those of the project's MQTT notes and of MQTT 5.
 
+#![allow(clippy::unwrap_used)] // in tests and their helpers
+
 mod bench;
 
 mod credit;
