@@ -1,4 +1,5 @@
 //! Bytes ↔ packet, for every message of MQTT-SN 1.2 §5.4 and §5.5.
+#![allow(clippy::unwrap_used)]
 
 use motegate_mqtt_sn::{
     DecodeError, Encapsulation, EncodeError, Packet, QosBits, ReturnCode, TopicId, TopicRef,

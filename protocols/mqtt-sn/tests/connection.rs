@@ -1,5 +1,6 @@
 //! CONNECT, wills, DISCONNECT, keep-alive: rows 11 to 19 and 38, 39 of the checklist.
 #![cfg(feature = "endpoint")]
+#![allow(clippy::unwrap_used)]
 
 mod rig;
 
@@ -301,18 +302,21 @@ fn a_client_that_leaves_while_it_is_being_opened_leaves_no_session_open() {
 }
 
 #[test]
-fn a_refused_connect_ends_the_connection_that_it_was_to_replace() {
+fn a_connect_from_the_same_address_ends_the_connection_before_without_its_will() {
     let mut rig = Rig::new();
     rig.connected(1, "m", false);
     rig.send(1, Packet::PingReq { client_id: None });
     rig.expect(1, Packet::PingResp);
     rig.auto_answer = false;
     rig.send(1, connect("m", false, 60));
+    assert_eq!(rig.disconnected, [(Reason::TakenOver, true)]);
     let Some(Event::Connect(connect)) = rig.questions.pop() else { panic!() };
     let turn = rig.turn();
     rig.endpoint.refuse(&turn, connect.client, Reason::AuthFailed);
     rig.settle();
     rig.expect(1, Packet::ConnAck { code: ReturnCode::NotSupported });
-    assert_eq!(rig.disconnected, [(Reason::AuthFailed, false)]);
+    assert_eq!(rig.endpoint.client_count(), 0);
+    // A refused client is not served after a restart either.
+    rig.restart();
     assert_eq!(rig.endpoint.client_count(), 0);
 }

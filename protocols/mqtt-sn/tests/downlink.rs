@@ -1,5 +1,6 @@
 //! PUBLISH to clients: rows 22 to 24, 27, 37 of the checklist, losses and repeats.
 #![cfg(feature = "endpoint")]
+#![allow(clippy::unwrap_used)]
 
 mod rig;
 

@@ -277,3 +277,63 @@ fn the_planted_fault_sends_pingresp_first() {
     rig.expect(1, on_a(QosBits::Zero, 0, "x"));
     rig.expect_nothing();
 }
+
+#[test]
+fn a_sleep_in_the_middle_of_an_awakening_does_not_end_the_next_one_early() {
+    let mut rig = sleeper();
+    rig.deliver("m", "a", Qos::AtLeastOnce, "1");
+    rig.send(1, WAKE);
+    rig.expect(1, on_a(QosBits::One, 1, "1"));
+    rig.asleep(1, 100);
+    rig.deliver("m", "a", Qos::AtLeastOnce, "2"); // after the drain that is still open
+    rig.send(1, WAKE);
+    rig.expect(1, again(on_a(QosBits::One, 1, "1")));
+    rig.send(1, puback(1, 1, OK));
+    rig.expect(1, on_a(QosBits::One, 2, "2"));
+    rig.expect_nothing();
+    rig.send(1, puback(1, 2, OK));
+    rig.expect(1, Packet::PingResp);
+    rig.expect_nothing();
+}
+
+#[test]
+fn an_answer_that_comes_late_starts_nothing_while_its_client_sleeps() {
+    let mut rig = sleeper();
+    rig.deliver("m", "other", Qos::AtLeastOnce, "x");
+    rig.send(1, WAKE);
+    rig.expect(1, Packet::Register { topic_id: 2, msg_id: 1, name: "other" });
+    rig.asleep(1, 100);
+    rig.send(1, Packet::RegAck { topic_id: 2, msg_id: 1, code: OK });
+    rig.expect_nothing();
+    rig.send(1, WAKE);
+    rig.expect(1, publish(QosBits::One, TopicId::Normal(2), 2, "x"));
+    rig.send(1, puback(2, 2, OK));
+    rig.expect(1, Packet::PingResp);
+}
+
+#[test]
+fn a_buffer_larger_than_the_room_is_delivered_in_one_awakening() {
+    let mut rig = sleeper();
+    for _ in 0..200 {
+        rig.deliver("m", "a", Qos::AtMostOnce, &"x".repeat(1000));
+    }
+    rig.send(1, WAKE);
+    assert_eq!(rig.inbox.len(), 201);
+    let credits = rig.log.iter().filter(|e| e.contains("window: 1") && e.contains("asleep: true"));
+    assert_eq!(credits.count(), 6);
+}
+
+#[test]
+fn waking_by_connect_is_no_loss() {
+    // The will stays undue: the same client, from its address or from one that may continue.
+    for port in [1, 2] {
+        let mut rig = sleeper();
+        rig.deliver("m", "a", Qos::AtMostOnce, "x");
+        rig.send(port, connect("m", false, 60));
+        rig.expect(port, CONNACK);
+        rig.expect(port, Packet::Register { topic_id: 1, msg_id: 1, name: "a" });
+        rig.expect_nothing();
+        assert_eq!(rig.disconnected, [(Reason::TakenOver, true)]);
+        assert_eq!(rig.endpoint.client_count(), 1);
+    }
+}

@@ -1,6 +1,7 @@
 //! Every (state, packet) pair and what comes of it, as one reviewed table; and arbitrary
 //! sequences, which must never panic and always come to rest.
 #![cfg(feature = "endpoint")]
+#![allow(clippy::unwrap_used)]
 
 mod rig;
 

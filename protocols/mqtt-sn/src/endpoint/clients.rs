@@ -59,7 +59,11 @@ pub(super) struct Client {
     pub(super) with_will: bool,
     /// Nothing came since CONNACK left: a repeated CONNECT means that CONNACK was lost.
     pub(super) fresh: bool,
-    /// `Event::Drain` is answered.
+    /// `Event::Drain` is not answered.
+    pub(super) draining: bool,
+    /// The client slept and woke meanwhile: another one follows.
+    pub(super) drain_again: bool,
+    /// `Event::Drain` of this awakening is answered.
     pub(super) drained: bool,
     /// SUBACKs that wait for a commit; deliveries wait behind them.
     pub(super) subacks_held: u8,
@@ -83,6 +87,8 @@ impl Client {
             clean: true,
             with_will: false,
             fresh: false,
+            draining: false,
+            drain_again: false,
             drained: false,
             subacks_held: 0,
             pending: 0,
@@ -200,6 +206,8 @@ impl Clients {
                 client.retry = Timer::default();
                 client.session = None;
                 client.fresh = false;
+                client.draining = false;
+                client.drain_again = false;
                 client.drained = false;
                 client.subacks_held = 0;
                 client.pending = 0;

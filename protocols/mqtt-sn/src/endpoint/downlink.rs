@@ -103,13 +103,12 @@ impl Line<'_> {
         }
     }
 
-    /// Says anew what is taken. While awake that is a `Drain`: a `Credit` would end the sleeper's
-    /// bounds.
+    /// Says anew what is taken. An awake client is still a sleeper to the bounds of its queue.
     pub(super) fn credit(&mut self) {
         let session = self.wire.session;
         let room = ROOM.saturating_sub(self.client.spent);
         self.events.push_back(match self.client.state {
-            State::Awake => Event::Drain { session, window: 1, room },
+            State::Awake => Event::Credit { session, window: 1, room, asleep: true },
             State::Active => Event::Credit { session, window: 1, room, asleep: false },
             State::Connecting | State::Asleep => {
                 Event::Credit { session, window: 0, room: 0, asleep: true }
@@ -316,13 +315,22 @@ impl Line<'_> {
         self.wire.out.get_or_insert_with(Box::default).current = current;
     }
 
+    /// The next packet of a delivery, at the client's next awakening if it has fallen asleep.
+    fn go_on(&mut self, current: Current) {
+        if self.may_send() {
+            let current = self.start(current.item, current.registers);
+            self.put_back(current);
+        } else {
+            self.wire.out.get_or_insert_default().queue.push_front(current.item);
+        }
+    }
+
     pub(super) fn on_regack(&mut self, msg_id: u16, code: ReturnCode) {
         let Some(current) = self.take_current(msg_id, Stage::Register) else { return };
         match code {
             ReturnCode::Accepted => {
                 self.wire.topics.set_known(current.topic.raw(), true);
-                let current = self.start(current.item, current.registers);
-                self.put_back(current);
+                self.go_on(current);
             }
             ReturnCode::Congestion => {
                 // It asks for time: the same REGISTER comes again at the next T_RETRY.
@@ -352,8 +360,7 @@ impl Line<'_> {
             (ReturnCode::InvalidTopicId, TopicId::Normal(id)) => {
                 // MQTT-SN 1.2 §6.10: the mapping is forgotten, registered again, and used again.
                 self.wire.topics.set_known(id, false);
-                let current = self.start(current.item, current.registers);
-                self.put_back(current);
+                self.go_on(current);
             }
             (ReturnCode::Accepted | ReturnCode::Congestion, _) => {
                 self.arm_retry();

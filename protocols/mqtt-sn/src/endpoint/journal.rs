@@ -276,7 +276,6 @@ impl Endpoint {
                 with_will: false,
                 keep_alive,
                 topic: None,
-                replaced: None,
                 resumed: Some(session),
                 asleep: sleep.is_some(),
             };

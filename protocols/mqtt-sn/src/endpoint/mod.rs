@@ -343,10 +343,7 @@ impl Endpoint {
     /// Answers `Event::Drain`.
     pub fn drained(&mut self, turn: &Turn, client: ClientRef) {
         if let Some(slot) = self.clients.slot_of(client) {
-            self.with_line(turn, slot, |line| {
-                line.client.drained = line.client.state == clients::State::Awake;
-                line.pump();
-            });
+            self.with_line(turn, slot, |line| line.drained());
         }
     }
 

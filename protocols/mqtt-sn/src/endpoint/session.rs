@@ -4,7 +4,7 @@
 use alloc::boxed::Box;
 use core::time::Duration;
 
-use motegate_message::{Reason, Seq, SessionId, Turn};
+use motegate_message::{Peer, Reason, Seq, SessionId, Turn};
 
 use super::clients::{Client, Slot, State};
 use super::config::Rebind;
@@ -59,7 +59,6 @@ impl Endpoint {
             with_will: f.will,
             keep_alive: f.duration,
             topic: None,
-            replaced: None,
             resumed: None,
             asleep: false,
         }));
@@ -123,20 +122,18 @@ impl Endpoint {
 
     /// The dialogue is over: the layer above decides.
     pub(super) fn open(&mut self, turn: &Turn, slot: Slot, will: WillChange) {
-        let old = self.clients.ref_of(slot);
         let Some(client) = self.clients.get_mut(slot) else { return };
         let Some(dialogue) = &mut client.dialogue else { return };
         dialogue.stage = DialogueStage::Opening;
         let client_id = dialogue.client_id.clone();
         let clean = dialogue.clean;
-        if let Some(session) = client.session {
-            if *client.id == *client_id {
-                dialogue.replaced = Some((old, session));
-                self.leave_wire(session, slot);
-            } else {
-                // Another client at the same address: the one before is gone.
-                self.end_session(turn, slot, Reason::ConnectionLost, false);
-            }
+        if client.session.is_none() {
+            self.end_sleeper_elsewhere(turn, slot, &client_id);
+        } else if *client.id == *client_id {
+            self.end_renewed(turn, slot);
+        } else {
+            // Another client at the same address: the one before is gone.
+            self.end_session(turn, slot, Reason::ConnectionLost, false);
         }
         let new = self.clients.renew(slot);
         self.arm_dialogue(turn, slot);
@@ -153,6 +150,31 @@ impl Endpoint {
             resumed: false,
             asleep: false,
         })));
+    }
+
+    /// The same client connects again from where it was: to wake (§6.14), because CONNACK was
+    /// lost, or after a restart of its own. It is here, so its will is not due: the connection
+    /// ends without one before the new one begins.
+    fn end_renewed(&mut self, turn: &Turn, slot: Slot) {
+        let client = self.clients.ref_of(slot);
+        let Some(session) = self.clients.get(slot).and_then(|client| client.session) else {
+            return;
+        };
+        // What waits at QoS 0 stays in the wire state, for `Wire::resume`.
+        self.drop_connection_record(turn, session);
+        self.leave_wire(session, slot);
+        let (reason, drop_will) = (Reason::TakenOver, true);
+        self.events.push_back(Event::Disconnected { client, session, reason, drop_will });
+    }
+
+    /// A sleeper that wakes by CONNECT, from another address that may continue its session.
+    fn end_sleeper_elsewhere(&mut self, turn: &Turn, slot: Slot, id: &str) {
+        let Some(peer) = self.clients.get(slot).map(|client| client.peer.clone()) else { return };
+        let other = self.clients.find_id(peer.listener, id).filter(|other| *other != slot);
+        if let Some(other) = other.filter(|other| self.may_rebind(*other, &peer)) {
+            self.end_renewed(turn, other);
+            self.clients.remove(other);
+        }
     }
 
     fn leave_wire(&mut self, session: SessionId, slot: Slot) {
@@ -270,24 +292,9 @@ impl Endpoint {
             return;
         }
         self.send_to(slot, &Packet::ConnAck { code: reply_for(reason) });
-        if let Some((old, session)) = dialogue.and_then(|dialogue| dialogue.replaced) {
-            self.end_replaced(turn, old, session, reason);
-        }
         if self.clients.get(slot).is_some_and(|client| client.state == State::Connecting) {
             self.clients.remove(slot);
         }
-    }
-
-    /// The connection that a failed CONNECT was to replace is over, too.
-    fn end_replaced(&mut self, turn: &Turn, old: ClientRef, session: SessionId, reason: Reason) {
-        if let Some(wire) = self.wires.get_mut(&session)
-            && wire.slot.is_none()
-        {
-            wire.disconnect();
-            self.drop_connection_record(turn, session);
-        }
-        let drop_will = false;
-        self.events.push_back(Event::Disconnected { client: old, session, reason, drop_will });
     }
 
     pub(super) fn on_disconnect(&mut self, turn: &Turn, slot: Slot, duration: Option<u16>) {
@@ -328,22 +335,27 @@ impl Endpoint {
             return None; // the address of another client
         }
         let slot = self.clients.find_id(source.listener, id)?;
-        let client = self.clients.get(slot)?;
-        let sleeps = matches!(client.state, State::Asleep | State::Awake);
-        let allowed = match self.config.rebind {
-            Rebind::Never => false,
-            Rebind::Any => true,
-            Rebind::SameHost => {
-                client.peer.addr.ip() == source.addr.ip()
-                    && client.peer.node.as_deref() == source.node
-            }
-        };
-        if !sleeps || !allowed {
+        let peer = source.to_peer();
+        if !self.may_rebind(slot, &peer) {
             return None;
         }
-        self.clients.rebind(slot, source.to_peer());
+        self.clients.rebind(slot, peer);
         self.with_line(turn, slot, |line| line.record_connection());
         Some(slot)
+    }
+
+    /// Whether `peer` may go on where the sleeper in `slot` stopped.
+    fn may_rebind(&self, slot: Slot, peer: &Peer) -> bool {
+        let Some(client) = self.clients.get(slot) else { return false };
+        let sleeps = matches!(client.state, State::Asleep | State::Awake);
+        sleeps
+            && match self.config.rebind {
+                Rebind::Never => false,
+                Rebind::Any => true,
+                Rebind::SameHost => {
+                    client.peer.addr.ip() == peer.addr.ip() && client.peer.node == peer.node
+                }
+            }
     }
 
     /// Ends a connection: the layer above is told, the client's place is free.
@@ -354,12 +366,6 @@ impl Endpoint {
         reason: Reason,
         drop_will: bool,
     ) {
-        let replaced = self.clients.get_mut(slot).and_then(|c| c.dialogue.take()?.replaced);
-        if let Some((old, session)) = replaced
-            && self.clients.get(slot).is_some_and(|client| client.session.is_none())
-        {
-            self.end_replaced(turn, old, session, reason);
-        }
         self.end_session(turn, slot, reason, drop_will);
         self.clients.remove(slot);
     }
@@ -424,6 +430,7 @@ impl Line<'_> {
         self.client.sleep = secs;
         self.client.state = State::Asleep;
         self.client.drained = false;
+        self.client.drain_again = false;
         self.client.retry.clear();
         self.client.spent = 0;
         self.touch();
@@ -453,9 +460,33 @@ impl Line<'_> {
         if self.config.faults.early_pingresp {
             self.send(&Packet::PingResp);
         }
+        if self.client.draining {
+            // The buffer of the last awakening is not empty yet, the client slept in between.
+            self.client.drain_again = true;
+            self.credit();
+        } else {
+            self.drain();
+        }
+        self.resume_downlink();
+    }
+
+    fn drain(&mut self) {
+        self.client.draining = true;
         let (session, room) = (self.wire.session, ROOM);
         self.events.push_back(Event::Drain { session, window: 1, room });
-        self.resume_downlink();
+    }
+
+    /// Answer to `Event::Drain`.
+    pub(super) fn drained(&mut self) {
+        self.client.draining = false;
+        if self.client.state == State::Awake {
+            if core::mem::take(&mut self.client.drain_again) {
+                self.drain();
+            } else {
+                self.client.drained = true;
+            }
+        }
+        self.pump();
     }
 
     /// Everything is out and acknowledged: PINGRESP is the last (§6.14), the sleep starts anew.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use motegate_message::{Message, Qos, Reason, Seq, SessionId, TopicName, Turn, Will};
 
 use super::clients::Slot;
-use super::contract::{ClientRef, Event, WillChange, WillUpdate};
+use super::contract::{Event, WillChange, WillUpdate};
 use super::line::{Line, qos, reply_for};
 use super::{Endpoint, Pending};
 use crate::{Packet, ReturnCode, WillTopic};
@@ -25,8 +25,6 @@ pub(super) struct Dialogue {
     pub(super) keep_alive: u16,
     /// Of WILLTOPIC, once it came.
     pub(super) topic: Option<(TopicName, Qos, bool)>,
-    /// The connection that this one replaces at the same address.
-    pub(super) replaced: Option<(ClientRef, SessionId)>,
     /// Opened by the gateway after a restart, for this session.
     pub(super) resumed: Option<SessionId>,
     pub(super) asleep: bool,

@@ -1,6 +1,6 @@
 //! A gateway around the endpoint, with a broker of a few lines, scripted clients and a virtual
 //! clock. `send`, `expect` and `advance` make a transcript.
-#![allow(dead_code, unreachable_pub)] // every test file uses a part
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // every test file uses a part
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,7 +28,8 @@ pub struct Session {
     pub queue: VecDeque<Delivery>,
     pub in_flight: Option<Delivery>,
     pub window: u16,
-    pub draining: bool,
+    /// The last delivery that a running drain is about.
+    pub draining: Option<u64>,
     pub next_delivery: u64,
 }
 
@@ -350,14 +351,16 @@ impl Rig {
             Event::Credit { session, window, .. } => {
                 if let Some(s) = self.sessions.get_mut(&session) {
                     s.window = window;
-                    s.draining = false;
                 }
                 self.pump(turn, session);
             }
             Event::Drain { session, window, .. } => {
                 if let Some(s) = self.sessions.get_mut(&session) {
+                    if s.draining.is_some() {
+                        return; // only replaces the ticket
+                    }
                     s.window = window;
-                    s.draining = true;
+                    s.draining = Some(s.next_delivery);
                 }
                 self.pump(turn, session);
             }
@@ -367,6 +370,7 @@ impl Rig {
                 if let Some(s) = s.filter(|s| s.client == Some(client)) {
                     s.client = None;
                     s.window = 0;
+                    s.draining = None;
                     if s.clean {
                         self.sessions.remove(&session);
                         self.endpoint.forget(turn, session);
@@ -404,7 +408,7 @@ impl Rig {
         s.client = Some(connect.client);
         s.clean = connect.clean;
         s.window = 0;
-        s.draining = false;
+        s.draining = None;
         if let Some(mut delivery) = s.in_flight.take() {
             delivery.again = true;
             s.queue.push_front(delivery);
@@ -439,14 +443,19 @@ impl Rig {
         loop {
             let Some(s) = self.sessions.get_mut(&session) else { return };
             let Some(client) = s.client else { return };
-            if s.draining && s.queue.is_empty() && s.in_flight.is_none() {
-                s.draining = false;
+            let done = s.draining.is_some_and(|upto| {
+                s.in_flight.as_ref().or(s.queue.front()).is_none_or(|d| d.id.0 > upto)
+            });
+            if done {
+                s.draining = None;
                 s.window = 0;
                 self.endpoint.drained(turn, client);
                 return;
             }
             let blocked = s.queue.front().is_none_or(|d| {
-                s.window == 0 || (d.qos != Qos::AtMostOnce && s.in_flight.is_some())
+                s.window == 0
+                    || s.draining.is_some_and(|upto| d.id.0 > upto)
+                    || (d.qos != Qos::AtMostOnce && s.in_flight.is_some())
             });
             if blocked {
                 return;
@@ -471,7 +480,7 @@ impl Rig {
         for s in self.sessions.values_mut() {
             s.client = None;
             s.window = 0;
-            s.draining = false;
+            s.draining = None;
         }
         self.now += Duration::from_secs(5);
         let turn = self.turn();
