@@ -380,13 +380,17 @@ fn an_entry_that_outlived_its_time_unswept_does_not_count() {
         server.respond(exchange, Response::new(Code::CHANGED));
     }
     server.now += SECOND * 145;
-    let msg = Msg::con(POST, 9).path("x");
-    server.msg(1, &msg);
-    let exchange = server.request().exchange;
-    server.respond(exchange, Response::new(Code::CHANGED));
-    assert!(server.dropped.is_empty(), "not a reused id: {:?}", server.dropped);
-    assert_eq!(server.msg(1, &msg), ["ACK 2.04 #9"]);
-    server.no_request();
+    for id in (0..10).rev() {
+        let msg = Msg::con(POST, id).path("x");
+        server.msg(1, &msg);
+        let exchange = server.request().exchange;
+        server.respond(exchange, Response::new(Code::CHANGED));
+        assert!(server.dropped.is_empty(), "not a reused id: {:?}", server.dropped);
+        assert_eq!(server.msg(1, &msg), [format!("ACK 2.04 #{id}")]);
+        server.no_request();
+        server.dropped.clear();
+    }
+    assert_eq!(server.endpoint.deduplication_entries(), 10);
     server.advance(SECOND * 600);
     assert_eq!(server.endpoint.deduplication_entries(), 0);
 }

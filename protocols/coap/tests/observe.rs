@@ -446,5 +446,6 @@ fn everything_is_given_back() {
     server.advance(SECOND * 1_000);
     assert_eq!(server.endpoint.observations(), 0);
     assert_eq!(server.endpoint.deduplication_entries(), 0);
+    assert_eq!(server.endpoint.peers(), 0);
     assert_eq!(server.endpoint.poll_timeout(), None);
 }

@@ -168,7 +168,7 @@ impl Fuzzed {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn any_sequence_keeps_the_bounds_and_ends_in_peace(
@@ -198,6 +198,8 @@ proptest! {
         // Whatever came, when everybody is silent for long nothing is left to do.
         fuzzed.pass(Duration::from_secs(2_000));
         prop_assert_eq!(fuzzed.endpoint.deduplication_entries(), 0);
+        let observed = fuzzed.endpoint.observations();
+        prop_assert!(fuzzed.endpoint.peers() <= observed, "an idle observer is all that stays");
         prop_assert_eq!(fuzzed.endpoint.poll_timeout(), None);
     }
 

@@ -17,6 +17,7 @@ use super::contract::{Code, Event, ExchangeId, Method, Observe, Response};
 use super::deduplication::{NewEntry, Progress, Stored};
 use super::observe::Phase;
 use super::outbound::{Separate, Waiting};
+use super::peers::EXCHANGE_LIFETIME;
 use super::request::{Parsed, Refusal, read};
 use super::{Endpoint, send};
 use crate::message::{Kind, Message, Token, write_empty};
@@ -68,8 +69,9 @@ impl Endpoint {
                 self.counters.reused_message_ids += 1;
                 self.dropped(peer.clone(), Reason::CoapDedup);
             }
-            // An earlier request of that id may still be waiting for its response.
-            self.deduplication.remove(&mut self.peers, entry.slot);
+            if let Some((_, progress)) = self.deduplication.remove(&mut self.peers, entry.slot) {
+                self.orphan(now, &progress);
+            }
         } else if let Some(key) = known {
             self.forget_expired_twin(now, key, message_id);
         }
@@ -141,7 +143,8 @@ impl Endpoint {
         }
         let Some(victim) = self.deduplication.victim(&self.peers, now) else { return false };
         self.counters.evicted += 1;
-        if let Some((peer, _)) = self.deduplication.remove(&mut self.peers, victim) {
+        if let Some((peer, progress)) = self.deduplication.remove(&mut self.peers, victim) {
+            self.orphan(now, &progress);
             if let Some(state) = self.peers.at(peer) {
                 let peer = state.peer.clone();
                 self.dropped(peer, Reason::QuotaExceeded);
@@ -149,6 +152,26 @@ impl Endpoint {
             self.peers.release(peer, now);
         }
         true
+    }
+
+    /// The exchange of a forgotten entry may still be answered, within the entry's lifetime.
+    fn orphan(&mut self, now: Instant, progress: &Progress) {
+        self.close_orphans(now);
+        if let Progress::Pending(exchange) = progress {
+            self.orphans.push_back((now + EXCHANGE_LIFETIME, *exchange));
+        }
+    }
+
+    /// Closes exchanges that outlived their entry and were never answered.
+    pub(super) fn close_orphans(&mut self, now: Instant) {
+        while let Some((at, key)) = self.orphans.front().copied() {
+            let over = at <= now || self.orphans.len() > self.config.max_exchanges;
+            if !over && self.exchanges.get(key).is_some() {
+                return;
+            }
+            self.orphans.pop_front();
+            self.close_exchange(now, key);
+        }
     }
 
     /// Forgets an entry, and the exchange if it was never answered.

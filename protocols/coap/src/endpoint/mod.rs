@@ -55,6 +55,8 @@ pub struct Endpoint {
     observations: Observations,
     /// Confirmable requests without a response, in the order of their piggyback time-outs.
     unanswered: VecDeque<(Instant, Key)>,
+    /// Exchanges whose deduplication entry had to go, and when they are given up.
+    orphans: VecDeque<(Instant, Key)>,
     /// Retransmissions, by peer.
     timers: TimerQueue<u64>,
     sweep_at: Option<Instant>,
@@ -82,6 +84,7 @@ impl Endpoint {
             exchanges: Slab::default(),
             observations: Observations::new(),
             unanswered: VecDeque::new(),
+            orphans: VecDeque::new(),
             timers: TimerQueue::new(),
             sweep_at: None,
             held: Gate::default(),
@@ -156,6 +159,7 @@ impl Endpoint {
         if self.sweep_at.is_some_and(|at| at <= now) {
             self.sweep(now);
         }
+        self.close_orphans(now);
         self.peers.expire(now);
     }
 
@@ -197,7 +201,9 @@ impl Endpoint {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let unanswered = self.unanswered.front().map(|(at, _)| *at);
         let messages = earliest(unanswered, self.timers.next_deadline());
-        earliest(messages, earliest(self.sweep_at, self.peers.next_deadline()))
+        let orphans = self.orphans.front().map(|(at, _)| *at);
+        let tables = earliest(self.sweep_at, earliest(orphans, self.peers.next_deadline()));
+        earliest(messages, tables)
     }
 
     /// What happened so far.
@@ -210,6 +216,12 @@ impl Endpoint {
     #[must_use]
     pub const fn observations(&self) -> usize {
         self.observations.len()
+    }
+
+    /// Peers that are remembered now.
+    #[must_use]
+    pub const fn peers(&self) -> usize {
+        self.peers.len()
     }
 
     /// Deduplication entries now, of at most `max_exchanges`.

@@ -134,7 +134,6 @@ impl Peers {
         self.slab.at(slot)
     }
 
-    #[cfg(test)]
     pub(super) const fn len(&self) -> usize {
         self.slab.len()
     }

@@ -44,6 +44,10 @@ impl Msg {
     pub fn ack(id: u16) -> Self {
         Msg::new(MessageType::Acknowledgement, 0, id)
     }
+    /// A piggybacked response.
+    pub fn ack_with(code: u8, id: u16) -> Self {
+        Msg::new(MessageType::Acknowledgement, code, id)
+    }
     pub fn rst(id: u16) -> Self {
         Msg::new(MessageType::Reset, 0, id)
     }
