@@ -113,6 +113,7 @@ pub fn check_length(
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

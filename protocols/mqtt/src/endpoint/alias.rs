@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_was_not_sent_sets_nothing() {
-        let mut out = Outbound::default();
+        let out = Outbound::default();
         assert_eq!(out.choose("a", 1), Choice::Set(1));
         assert_eq!(out.choose("b", 1), Choice::Set(1));
         assert_eq!(out.choose("b", 0), Choice::Plain);

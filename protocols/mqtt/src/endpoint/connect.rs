@@ -18,7 +18,7 @@ use crate::codec::{self, Dialect};
 use crate::config::Config;
 use crate::endpoint::{Accept, Connect as Request, Event};
 use crate::packet::{self, ConnAck, Packet, Sender, Version};
-use crate::properties::{Property, PropertyBuf};
+use crate::properties::{Properties, Property, PropertyBuf};
 use crate::reason::ReasonCode;
 
 /// MQTT 3: connection refused, unacceptable protocol version (MQTT 3.1.1 §3.2.2.3).
@@ -151,7 +151,7 @@ impl Connection {
         let ack =
             |properties| Packet::ConnAck(ConnAck { session_present: false, code, properties });
         if !self.send(shared, &ack(properties.as_properties())) {
-            self.send(shared, &ack(PropertyBuf::new().as_properties()));
+            self.send(shared, &ack(Properties::EMPTY));
         }
     }
 

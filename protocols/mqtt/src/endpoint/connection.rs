@@ -22,7 +22,7 @@ use super::shared::{Place, Shared, Signal};
 use crate::codec;
 use crate::endpoint::Event;
 use crate::packet::{Disconnect, Packet, Version};
-use crate::properties::{Property, PropertyBuf};
+use crate::properties::{Properties, Property, PropertyBuf};
 use crate::reason::ReasonCode;
 
 /// How long a started packet may take where no keep alive bounds it.
@@ -240,8 +240,11 @@ impl Connection {
         if let Some(phrase) = reply::phrase(code) {
             properties.push(Property::ReasonString(phrase));
         }
-        let packet = Disconnect { code, properties: properties.as_properties() };
-        self.send(shared, &Packet::Disconnect(packet));
+        let explained = Disconnect { code, properties: properties.as_properties() };
+        if !self.send(shared, &Packet::Disconnect(explained)) {
+            let plain = Disconnect { code, properties: Properties::EMPTY };
+            self.send(shared, &Packet::Disconnect(plain)); // [MQTT-3.14.2-3]
+        }
     }
 
     /// Ends the connection: its wire state goes back to its session, its outbox is left to the
@@ -453,8 +456,8 @@ impl Connection {
         }
     }
 
-    /// Appends a packet if it fits the client's Maximum Packet Size, if need be without its
-    /// reason string (MQTT 5 §3.1.2.11.4). Says whether it is in the outbox.
+    /// Appends a packet if it fits the client's Maximum Packet Size (MQTT 5 §3.1.2.11.4) and says
+    /// whether it is in the outbox.
     pub(super) fn send(&mut self, shared: &mut Shared, packet: &Packet<'_>) -> bool {
         let start = self.outbox.len();
         let limit = self.max_packet as usize;

@@ -166,6 +166,15 @@ impl Connection {
         turn: &Turn,
         packet: &Packet<'_>,
     ) -> Result<(), Violation> {
+        let properties = match packet {
+            Packet::PubAck(ack) | Packet::PubRec(ack) => ack.properties,
+            Packet::PubRel(ack) | Packet::PubComp(ack) => ack.properties,
+            Packet::Disconnect(disconnect) => disconnect.properties,
+            _ => Properties::EMPTY, // judged where a code can answer
+        };
+        if too_many_user_properties(&shared.config, properties) {
+            return Err(Violation::UserProperties);
+        }
         match packet {
             Packet::Connect(_) => return Err(Violation::SecondConnect), // [MQTT-3.1.0-2]
             Packet::Publish(publish) => return self.on_publish(shared, turn, publish),

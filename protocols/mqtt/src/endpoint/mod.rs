@@ -24,6 +24,7 @@ pub use contract::{Accept, Connect, Event, Published, SubscribeItem, Ticket, Tra
 pub use shared::Counters;
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -39,6 +40,18 @@ use shared::{Place, Shared, Signal};
 
 /// Slots are the transport's and dense; one beyond this is refused.
 const MAX_SLOT: usize = 1 << 24;
+
+/// Takes the front; gives memory back after an unusual burst.
+fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let front = queue.pop_front();
+    if queue.is_empty() {
+        queue.shrink_to(KEPT);
+    }
+    front
+}
+
+/// Places that an emptied output queue keeps.
+const KEPT: usize = 1024;
 
 /// All MQTT connections and the wire state of all MQTT sessions.
 #[derive(Debug)]
@@ -252,12 +265,12 @@ impl Endpoint {
 
     /// The next thing for the layer above.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.shared.events.pop_front()
+        pop(&mut self.shared.events)
     }
 
     /// The next thing for the transport.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        while let Some(signal) = self.shared.signals.pop_front() {
+        while let Some(signal) = pop(&mut self.shared.signals) {
             match signal {
                 Signal::Close(conn, reason) => return Some(Transmit::Close(conn, reason)),
                 Signal::Write(conn) => {
@@ -281,7 +294,7 @@ impl Endpoint {
 
     /// The next change to the durable state.
     pub fn poll_record(&mut self) -> Option<Record> {
-        self.shared.records.pop_front()
+        pop(&mut self.shared.records)
     }
 
     /// When `handle_timeout` is wanted.

@@ -19,7 +19,7 @@ use super::session::Flow;
 use super::shared::Shared;
 use crate::codec;
 use crate::endpoint::{Event, Published, Ticket};
-use crate::packet::{Ack, Packet, Publish, SubAck, Version};
+use crate::packet::{Ack, Packet, PacketType, Publish, SubAck, Version};
 use crate::properties::{Properties, Property, PropertyBuf};
 use crate::reason::ReasonCode;
 
@@ -297,25 +297,25 @@ impl Connection {
         match owed {
             Owed::PubAck(id, code) => {
                 self.open_publishes = self.open_publishes.saturating_sub(1);
-                self.send_ack(shared, id, code, |ack| Packet::PubAck(ack));
+                self.send_ack(shared, id, code, PacketType::PubAck);
             }
             Owed::PubRec(id, code) => {
                 if code.is_error() {
                     self.open_publishes = self.open_publishes.saturating_sub(1);
                 }
-                self.send_ack(shared, id, code, |ack| Packet::PubRec(ack));
+                self.send_ack(shared, id, code, PacketType::PubRec);
             }
-            Owed::PubRel(id, code) => self.send_ack(shared, id, code, |ack| Packet::PubRel(ack)),
+            Owed::PubRel(id, code) => self.send_ack(shared, id, code, PacketType::PubRel),
             Owed::PubComp(id, code, counted) => {
                 self.open_publishes = self.open_publishes.saturating_sub(u16::from(counted));
-                self.send_ack(shared, id, code, |ack| Packet::PubComp(ack));
+                self.send_ack(shared, id, code, PacketType::PubComp);
             }
             Owed::SubAck(id, answers) => {
                 let codes = codes(&answers, self.version == Version::V31);
-                self.send_list(shared, id, codes, |ack| Packet::SubAck(ack));
+                self.send_list(shared, id, codes, PacketType::SubAck);
             }
             Owed::UnsubAck(id, codes) => {
-                self.send_list(shared, id, codes.into_vec(), |ack| Packet::UnsubAck(ack));
+                self.send_list(shared, id, codes.into_vec(), PacketType::UnsubAck);
             }
             Owed::ConnAck(_) => {}
         }
@@ -333,14 +333,14 @@ impl Connection {
         shared: &mut Shared,
         id: NonZeroU16,
         code: ReasonCode,
-        packet: impl Fn(Ack<'_>) -> Packet<'_>,
+        kind: PacketType,
     ) {
         let explained = self.explain(code).is_some_and(|properties| {
             let properties = properties.as_properties();
-            self.send(shared, &packet(Ack { id, code, properties }))
+            self.send(shared, &ack_packet(kind, Ack { id, code, properties }))
         });
         if !explained {
-            self.send(shared, &packet(Ack::new(id, code)));
+            self.send(shared, &ack_packet(kind, Ack::new(id, code)));
         }
     }
 
@@ -350,18 +350,31 @@ impl Connection {
         shared: &mut Shared,
         id: NonZeroU16,
         codes: Vec<ReasonCode>,
-        packet: impl Fn(SubAck<'_>) -> Packet<'_>,
+        kind: PacketType,
     ) {
         let failure = codes.iter().copied().find(|code| code.is_error());
         let explained = failure.and_then(|code| self.explain(code)).is_some_and(|properties| {
             let properties = properties.as_properties();
-            self.send(shared, &packet(SubAck { id, properties, codes: codes.clone() }))
+            self.send(shared, &list_packet(kind, SubAck { id, properties, codes: codes.clone() }))
         });
         let plain = SubAck { id, properties: Properties::EMPTY, codes };
-        if !explained && !self.send(shared, &packet(plain)) {
+        if !explained && !self.send(shared, &list_packet(kind, plain)) {
             self.unsendable = true;
         }
     }
+}
+
+fn ack_packet(kind: PacketType, ack: Ack<'_>) -> Packet<'_> {
+    match kind {
+        PacketType::PubRec => Packet::PubRec(ack),
+        PacketType::PubRel => Packet::PubRel(ack),
+        PacketType::PubComp => Packet::PubComp(ack),
+        _ => Packet::PubAck(ack),
+    }
+}
+
+fn list_packet(kind: PacketType, list: SubAck<'_>) -> Packet<'_> {
+    if kind == PacketType::UnsubAck { Packet::UnsubAck(list) } else { Packet::SubAck(list) }
 }
 
 /// The properties of a PUBLISH to this receiver.

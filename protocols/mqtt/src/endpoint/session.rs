@@ -112,8 +112,7 @@ impl Wire {
     ) -> Option<NonZeroU16> {
         let id = self.free_id()?;
         let mut entry = Outgoing { delivery, id, flow, sent: false, recorded: false };
-        record_outgoing(&mut entry, journal);
-        self.note(journal);
+        self.note(record_outgoing(&mut entry, journal));
         self.out.push_back(entry);
         Some(id)
     }
@@ -149,8 +148,8 @@ impl Wire {
     pub(super) fn release(&mut self, id: NonZeroU16, journal: &mut Journal<'_>) {
         if let Some(entry) = self.out.iter_mut().find(|out| out.id == id) {
             entry.flow = Flow::Released;
-            record_outgoing(entry, journal);
-            self.note(journal);
+            let seq = record_outgoing(entry, journal);
+            self.note(seq);
         }
     }
 
@@ -161,7 +160,6 @@ impl Wire {
             && entry.recorded
         {
             journal.delete(outgoing_key(journal.session, entry.id.get()));
-            self.note(journal);
         }
         if self.out.is_empty() && self.out.capacity() > 8 {
             self.out = VecDeque::new();
@@ -188,8 +186,8 @@ impl Wire {
         let Some(incoming) = self.held.get_mut(&id.get()) else { return };
         incoming.taken = true;
         if keep {
-            record_incoming(id.get(), incoming, journal);
-            self.note(journal);
+            let seq = record_incoming(id.get(), incoming, journal);
+            self.note(seq);
         }
     }
 
@@ -201,8 +199,8 @@ impl Wire {
     ) -> Option<Incoming> {
         let incoming = self.held.remove(&id.get())?;
         if incoming.recorded {
-            journal.delete(incoming_key(journal.session, id.get()));
-            self.note(journal);
+            let seq = journal.delete(incoming_key(journal.session, id.get()));
+            self.note(seq);
         }
         if self.held.is_empty() {
             self.held = HashMap::new();
@@ -213,25 +211,27 @@ impl Wire {
     /// The connection is over. What was handed to the broker counts as taken: its answer finds
     /// nobody any more.
     pub(super) fn detach(&mut self, journal: &mut Journal<'_>) {
+        let mut noted = None;
         for (id, incoming) in &mut self.held {
             incoming.counted = false;
             if !incoming.taken {
                 incoming.taken = true;
-                record_incoming(*id, incoming, journal);
+                noted = noted.max(record_incoming(*id, incoming, journal));
             }
         }
-        self.note(journal);
+        self.note(noted);
     }
 
     /// A new connection: a session that has become durable journals what it holds.
     pub(super) fn attach(&mut self, journal: &mut Journal<'_>) {
+        let mut noted = None;
         for entry in self.out.iter_mut().filter(|entry| !entry.recorded) {
-            record_outgoing(entry, journal);
+            noted = noted.max(record_outgoing(entry, journal));
         }
         for (id, incoming) in self.held.iter_mut().filter(|(_, incoming)| !incoming.recorded) {
-            record_incoming(*id, incoming, journal);
+            noted = noted.max(record_incoming(*id, incoming, journal));
         }
-        self.note(journal);
+        self.note(noted);
     }
 
     /// The session is over: every record of it is deleted.
@@ -258,45 +258,48 @@ impl Wire {
         }
     }
 
-    fn note(&mut self, journal: &Journal<'_>) {
-        if let Some(seq) = journal.seq {
-            self.last_record = self.last_record.max(seq);
-        }
+    /// A record was written in this batch: what depends on it waits for it.
+    fn note(&mut self, written: Option<Seq>) {
+        self.last_record = self.last_record.max(written.unwrap_or(Seq::NONE));
     }
 }
 
 impl Journal<'_> {
-    fn set(&mut self, key: Vec<u8>, value: Vec<u8>) {
+    fn set(&mut self, key: Vec<u8>, value: Vec<u8>) -> Option<Seq> {
         self.records.push_back(Record { key, value: Some(value) });
+        self.seq
     }
 
     /// Also where nothing new is kept: what an earlier durable life wrote must go.
-    fn delete(&mut self, key: Vec<u8>) {
+    fn delete(&mut self, key: Vec<u8>) -> Option<Seq> {
         self.records.push_back(Record { key, value: None });
+        self.seq
     }
 }
 
-fn record_outgoing(entry: &mut Outgoing, journal: &mut Journal<'_>) {
+/// Writes the state of a delivery and gives the batch it is in, if it is in one.
+fn record_outgoing(entry: &mut Outgoing, journal: &mut Journal<'_>) -> Option<Seq> {
     if journal.seq.is_none() && !entry.recorded {
-        return;
+        return None;
     }
+    entry.recorded = true;
     let mut value = Writer::default();
     value.u8(FORMAT);
     value.u8(entry.flow as u8);
     value.u64(entry.delivery.0);
-    journal.set(outgoing_key(journal.session, entry.id.get()), value.into_vec());
-    entry.recorded = true;
+    journal.set(outgoing_key(journal.session, entry.id.get()), value.into_vec())
 }
 
-fn record_incoming(id: u16, incoming: &mut Incoming, journal: &mut Journal<'_>) {
-    if journal.seq.is_none() || incoming.recorded {
-        return;
+fn record_incoming(id: u16, incoming: &mut Incoming, journal: &mut Journal<'_>) -> Option<Seq> {
+    if incoming.recorded {
+        return None;
     }
+    journal.seq?;
+    incoming.recorded = true;
     let mut value = Writer::default();
     value.u8(FORMAT);
     value.u64(u64::from(incoming.hash));
-    journal.set(incoming_key(journal.session, id), value.into_vec());
-    incoming.recorded = true;
+    journal.set(incoming_key(journal.session, id), value.into_vec())
 }
 
 const FORMAT: u8 = 1;
