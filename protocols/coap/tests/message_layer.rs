@@ -428,6 +428,30 @@ fn a_full_table_takes_from_the_busiest_and_spares_the_quiet() {
     assert_eq!(put(&mut server, 20, 1), ["ACK 2.04 #1"]);
 }
 
+/// An exchange whose entry gave way can still be answered; unanswered, it does not stay for ever.
+#[test]
+fn exchanges_outlive_their_entry_but_not_for_long() {
+    let config = Config { max_exchanges: 20, ..Config::default() };
+    let mut server = Server::with(config);
+    let mut exchanges = Vec::new();
+    for id in 0..20 {
+        server.msg(1, &Msg::con(PUT, id).path("x"));
+        exchanges.push(server.request().exchange);
+    }
+    server.respond(exchanges[19], Response::new(Code::CHANGED));
+    server.msg(1, &Msg::con(PUT, 20).path("x"));
+    server.request();
+    assert_eq!(server.endpoint.counters().evicted, 1); // the entry of id 0
+    assert_eq!(server.respond(exchanges[0], Response::new(Code::CHANGED)), ["ACK 2.04 #0"]);
+    server.msg(1, &Msg::con(PUT, 21).path("x"));
+    server.request();
+    assert_eq!(server.endpoint.counters().evicted, 2);
+    server.advance(SECOND * 600);
+    assert_eq!((server.endpoint.deduplication_entries(), server.endpoint.peers()), (0, 0));
+    assert_eq!(server.endpoint.poll_timeout(), None);
+    assert!(server.respond(exchanges[1], Response::new(Code::CHANGED)).is_empty());
+}
+
 // --- RFC 7252 §5.4: options ---------------------------------------------------------------------
 
 /// Checklist item 8.
