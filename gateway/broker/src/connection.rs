@@ -1,18 +1,17 @@
-//! Sessions are opened, taken over, closed and ended; their wills with them.
+//! Sessions are opened, taken over, closed and ended.
 
-use alloc::boxed::Box;
 use core::time::Duration;
 
-use motegate_message::{Qos, Reason, SessionId, SessionKey, Turn, Will};
+use motegate_message::{Qos, Reason, SessionId, SessionKey, Turn};
 
 use crate::delivery::group_text;
 use crate::journal::FilterText;
-use crate::queue::{Entry, Progress};
+use crate::queue::Entry;
 use crate::session::{Session, micros};
 use crate::shared::GroupId;
 use crate::subscriptions::Held;
-use crate::will::{HeldWill, WillState};
-use crate::{Broker, Effect, Handle, Open, QueuePolicy, Ticket, WillChange};
+use crate::will::WillState;
+use crate::{Broker, Effect, Handle, Open, QueuePolicy, WillChange};
 
 impl Broker {
     pub(crate) fn open(&mut self, turn: &Turn, open: Open) {
@@ -215,111 +214,6 @@ impl Broker {
         Some(FilterText { share: None, filter })
     }
 
-    /// What was shared to a session that ended goes to another member, as a new message; QoS 2
-    /// that may have been sent stays with who may have it (MQTT-4.8.2-5).
-    fn hand_over_ended(&mut self, turn: &Turn, entry: &Entry) {
-        let movable = entry.progress == Progress::Waiting || entry.qos != Qos::ExactlyOnce;
-        if entry.group == GroupId::NONE || !movable {
-            return;
-        }
-        if !self.share(turn, &entry.message, entry.group, None) {
-            self.effects.push_back(Effect::Dropped { session: None, reason: Reason::NoReceiver });
-        }
-    }
-
-    /// What was shared to this session and waits goes to another member: of `left`, the group that
-    /// it unsubscribed from, to anyone; of all groups, because its connection is over, to a
-    /// member that is connected. What was sent stays (MQTT-3.10.4-3).
-    pub(crate) fn hand_over_waiting(&mut self, turn: &Turn, slot: u32, left: Option<GroupId>) {
-        let mut from = 0;
-        let shared = |e: &Entry| e.group != GroupId::NONE && left.is_none_or(|g| g == e.group);
-        while let Some(at) = self.sessions.at(slot).and_then(|s| s.queue.find_unsent(from, shared))
-        {
-            from = at;
-            let Some(entry) = self.sessions.at(slot).and_then(|s| s.queue.get(at)) else { return };
-            let (message, group) = (entry.message.clone(), entry.group);
-            if left.is_none() && !self.has_other_connected(group, slot) {
-                from = at + 1;
-                continue;
-            }
-            let taken = self.share(turn, &message, group, Some(slot));
-            self.remove_entry(slot, at);
-            if !taken {
-                let (session, reason) = (None, Reason::NoReceiver);
-                self.effects.push_back(Effect::Dropped { session, reason });
-            }
-        }
-    }
-
-    fn has_other_connected(&self, group: GroupId, slot: u32) -> bool {
-        let members = self.groups.get(group).map_or(&[][..], |g| g.members.as_slice());
-        let connected = |slot: u32| self.sessions.at(slot).is_some_and(|s| s.connected);
-        members.iter().any(|member| member.slot != slot && connected(member.slot))
-    }
-
-    /// The connection is over without a goodbye: the will is due now or after its delay.
-    pub(crate) fn release_will(&mut self, turn: &Turn, slot: u32) {
-        let Some(session) = self.sessions.at_mut(slot) else { return };
-        let Some(held) = session.will.as_mut() else { return };
-        if held.state != WillState::Armed {
-            return;
-        }
-        if held.will.delay.is_zero() {
-            return self.spend_will(turn, slot);
-        }
-        held.state = WillState::Due(turn.now + held.will.delay);
-        if session.durable {
-            self.journal.will(turn, session.id, held);
-        }
-    }
-
-    /// Publishes the will with the next [`settle`](Self::settle).
-    pub(crate) fn spend_will(&mut self, turn: &Turn, slot: u32) {
-        let Some(session) = self.sessions.at_mut(slot) else { return };
-        let Some(held) = session.will.as_mut() else { return };
-        if let Some(message) = held.spend(turn.now, session.key.as_ref()) {
-            self.due_wills.push_back(message);
-            if session.durable {
-                self.journal.will(turn, session.id, held);
-            }
-        }
-    }
-
-    fn rearm_will(&mut self, turn: &Turn, slot: u32) {
-        let Some(session) = self.sessions.at_mut(slot) else { return };
-        if let Some(held) = session.will.as_mut()
-            && held.state != WillState::Armed
-        {
-            held.state = WillState::Armed;
-            if session.durable {
-                self.journal.will(turn, session.id, held);
-            }
-        }
-    }
-
-    fn replace_will(&mut self, turn: &Turn, slot: u32, will: Option<Will>) {
-        let Some(session) = self.sessions.at_mut(slot) else { return };
-        let had = session.will.is_some();
-        session.will = will.map(|will| Box::new(HeldWill::new(will)));
-        match &session.will {
-            Some(held) if session.durable => self.journal.will(turn, session.id, held),
-            None if session.durable && had => self.journal.will_gone(session.id),
-            _ => {}
-        }
-    }
-
-    pub(crate) fn set_will(&mut self, turn: &Turn, id: SessionId, will: Option<Will>) {
-        if let Some(session) = self.sessions.get(id).filter(|s| s.connected) {
-            let slot = session.slot();
-            self.replace_will(turn, slot, will);
-        }
-    }
-
-    pub(crate) fn get_will(&mut self, ticket: Ticket, id: SessionId) {
-        let will = self.sessions.get(id).and_then(|s| s.will.as_ref()).map(|w| w.will.clone());
-        self.effects.push_back(Effect::WillValue { ticket, will });
-    }
-
     /// The session's record after it was opened or closed; everything of it when it becomes
     /// durable or ceases to be.
     fn update_durability(&mut self, turn: &Turn, slot: u32) {
@@ -365,29 +259,6 @@ impl Broker {
                 journal.entry_gone(id, entry);
             }
         }
-    }
-
-    /// The gateway stops: wills without delay of open connections are published; delayed ones
-    /// keep their deadline in the journal.
-    pub fn shutdown(&mut self, turn: &Turn) {
-        self.journal.begin();
-        let open: alloc::vec::Vec<u32> =
-            self.sessions.iter().filter(|s| s.connected).map(Session::slot).collect();
-        for slot in open {
-            let Some(session) = self.sessions.at(slot) else { continue };
-            let Some(held) = session.will.as_ref() else { continue };
-            if held.state != WillState::Armed {
-                continue;
-            }
-            // A session that ends with its connection has nothing that outlives the process.
-            if held.will.delay.is_zero() || session.is_transient() {
-                self.spend_will(turn, slot);
-            } else if session.durable {
-                let state = WillState::Due(turn.now + held.will.delay);
-                self.journal.will_in_state(turn, session.id, &held.will, state);
-            }
-        }
-        self.settle(turn);
     }
 }
 

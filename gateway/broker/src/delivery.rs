@@ -342,8 +342,9 @@ impl Broker {
     pub(crate) fn bound(&mut self, turn: &Turn, session: SessionId, policy: QueuePolicy) {
         let Some(session) = self.sessions.get_mut(session) else { return };
         let (id, slot) = (session.id, session.slot());
+        let changed = session.policy != policy;
         session.policy = policy;
-        if session.durable {
+        if session.durable && changed {
             self.journal.session(turn, session);
         }
         self.purge_expired(turn, slot);

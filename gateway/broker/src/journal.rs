@@ -146,7 +146,7 @@ impl Journal {
 
     /// The session's record; delivery ids are reserved with it.
     pub(crate) fn session(&mut self, turn: &Turn, session: &mut Session) {
-        session.reserved = session.delivery_mark() + DELIVERY_CHUNK;
+        session.reserved = session.delivery_mark().saturating_add(DELIVERY_CHUNK);
         session.journaled_window = session.window.max(session.journaled_window);
         let mut value = Writer::default();
         value.u8(FORMAT);
@@ -267,9 +267,9 @@ impl Journal {
             return stored.number;
         }
         let number = self.next_message;
-        self.next_message += 1;
+        self.next_message = number.saturating_add(1);
         if number >= self.message_mark {
-            self.message_mark = number + MESSAGE_CHUNK;
+            self.message_mark = number.saturating_add(MESSAGE_CHUNK);
             self.write_marks();
         }
         self.messages.insert(address(message), Stored { number, entries: 1 });

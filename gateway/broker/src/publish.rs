@@ -103,11 +103,11 @@ impl Broker {
         message: &Message,
         precondition: Option<Precondition>,
     ) -> Result<(), Reason> {
+        let Some(precondition) = precondition else { return Ok(()) };
         let present = self.retained.get(&message.topic, turn.now);
         let holds = match precondition {
-            None => true,
-            Some(Precondition::Absent) => present.is_none(),
-            Some(Precondition::Match(tags)) => {
+            Precondition::Absent => present.is_none(),
+            Precondition::Match(tags) => {
                 present.is_some_and(|value| tags.is_empty() || tags.contains(&message_etag(value)))
             }
         };

@@ -52,7 +52,7 @@ pub(crate) struct Restoring {
     sessions: BTreeMap<SessionId, SavedSession>,
     subscriptions: Vec<(SessionId, SubscriptionFilter, Grant, Vec<u8>)>,
     entries: BTreeMap<(SessionId, DeliveryId), SavedEntry>,
-    messages: HashMap<u64, Arc<Message>>,
+    messages: BTreeMap<u64, Arc<Message>>,
     wills: Vec<(SessionId, HeldWill)>,
     generation_mark: u32,
     message_mark: u64,
@@ -101,6 +101,10 @@ impl Broker {
             }
             kind::SESSION => {
                 let id = read_id(&mut key_in).filter(|_| key_in.is_empty())?;
+                // Slots are handed out from 0 up: one past any real table is damage, not a size.
+                if id.slot() > self.config.max_sessions.saturating_mul(2).max(1 << 20) {
+                    return None;
+                }
                 let saved = read_session(turn, id, &mut input).filter(|_| input.is_empty())?;
                 state.sessions.insert(id, saved);
             }
@@ -139,6 +143,8 @@ impl Broker {
             if self.sessions.restore(saved.session) {
                 started.insert(id, (saved.started, if saved.connected { window } else { 0 }));
                 open.extend(saved.connected.then_some(slot));
+            } else {
+                self.journal.session_gone(id); // its place or its name is another's
             }
         }
         self.journal.restore_marks(state.generation_mark, state.message_mark);
@@ -169,7 +175,7 @@ impl Broker {
     fn restore_entries(
         &mut self,
         entries: BTreeMap<(SessionId, DeliveryId), SavedEntry>,
-        messages: &HashMap<u64, Arc<Message>>,
+        messages: &BTreeMap<u64, Arc<Message>>,
         started: &mut HashMap<SessionId, (u64, u16)>,
     ) {
         for ((id, delivery), saved) in entries {
@@ -228,12 +234,8 @@ impl Broker {
 }
 
 fn read_id(input: &mut Reader<'_>) -> Option<SessionId> {
-    // Slots are handed out from 0 up: a number past any real table is damage, not a size.
-    input.u64().map(SessionId::from_u64).filter(|id| id.slot() < MAX_SLOT)
+    input.u64().map(SessionId::from_u64)
 }
-
-/// 16 million sessions; more is a damaged record.
-const MAX_SLOT: usize = 1 << 24;
 
 fn read_session(turn: &Turn, id: SessionId, input: &mut Reader<'_>) -> Option<SavedSession> {
     let key = input.option(Reader::str)?;
@@ -297,7 +299,8 @@ fn read_entry(input: &mut Reader<'_>) -> Option<SavedEntry> {
     while !input.is_empty() {
         identifiers.push(u32::try_from(input.u64()?).ok()?);
     }
-    let qos = Qos::from_bits(flags & 3)?;
+    // QoS 0 is never written.
+    let qos = Qos::from_bits(flags & 3).filter(|qos| *qos != Qos::AtMostOnce)?;
     let (retain, snapshot) = (flags & 4 != 0, flags & 8 != 0);
     Some(SavedEntry { message, qos, retain, snapshot, group, identifiers })
 }

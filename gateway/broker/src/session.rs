@@ -147,7 +147,7 @@ impl Session {
     /// The id of the next delivery.
     pub(crate) fn next_delivery(&mut self) -> DeliveryId {
         let id = DeliveryId(self.next_delivery);
-        self.next_delivery += 1;
+        self.next_delivery = self.next_delivery.saturating_add(1);
         id
     }
 

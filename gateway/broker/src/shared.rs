@@ -6,8 +6,11 @@
 use alloc::sync::Arc;
 
 use hashbrown::HashMap;
+use motegate_message::{Qos, Reason, Turn};
 
+use crate::queue::{Entry, Progress};
 use crate::subscriptions::{FilterId, Subscriber, Subscribers};
+use crate::{Broker, Effect};
 
 /// A group's number, never used twice while anything can still name it; 0 is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,6 +113,50 @@ impl Groups {
             self.groups = HashMap::new();
         }
         true
+    }
+}
+
+impl Broker {
+    /// What was shared to a session that ended goes to another member, as a new message; QoS 2
+    /// that may have been sent stays with who may have it (MQTT-4.8.2-5).
+    pub(crate) fn hand_over_ended(&mut self, turn: &Turn, entry: &Entry) {
+        let movable = entry.progress == Progress::Waiting || entry.qos != Qos::ExactlyOnce;
+        if entry.group == GroupId::NONE || !movable {
+            return;
+        }
+        if !self.share(turn, &entry.message, entry.group, None) {
+            self.effects.push_back(Effect::Dropped { session: None, reason: Reason::NoReceiver });
+        }
+    }
+
+    /// What was shared to this session and waits goes to another member: of `left`, the group that
+    /// it unsubscribed from, to anyone; of all groups, because its connection is over, to a
+    /// member that is connected. What was sent stays (MQTT-3.10.4-3).
+    pub(crate) fn hand_over_waiting(&mut self, turn: &Turn, slot: u32, left: Option<GroupId>) {
+        let mut from = 0;
+        let shared = |e: &Entry| e.group != GroupId::NONE && left.is_none_or(|g| g == e.group);
+        while let Some(at) = self.sessions.at(slot).and_then(|s| s.queue.find_unsent(from, shared))
+        {
+            from = at;
+            let Some(entry) = self.sessions.at(slot).and_then(|s| s.queue.get(at)) else { return };
+            let (message, group) = (entry.message.clone(), entry.group);
+            if left.is_none() && !self.has_other_connected(group, slot) {
+                from = at + 1;
+                continue;
+            }
+            let taken = self.share(turn, &message, group, Some(slot));
+            self.remove_entry(slot, at);
+            if !taken {
+                let (session, reason) = (None, Reason::NoReceiver);
+                self.effects.push_back(Effect::Dropped { session, reason });
+            }
+        }
+    }
+
+    fn has_other_connected(&self, group: GroupId, slot: u32) -> bool {
+        let members = self.groups.get(group).map_or(&[][..], |g| g.members.as_slice());
+        let connected = |slot: u32| self.sessions.at(slot).is_some_and(|s| s.connected);
+        members.iter().any(|member| member.slot != slot && connected(member.slot))
     }
 }
 

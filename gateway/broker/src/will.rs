@@ -3,8 +3,14 @@
 //! A will that was dropped or published is *spent*, not forgotten: an MQTT CONNECT replaces it in
 //! any case, and MQTT-SN 1.2 §6.3 keeps the will data of a session for the next connection.
 
-use motegate_message::{Message, SessionKey, Will};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use motegate_message::{Message, SessionId, SessionKey, Turn, Will};
 use motegate_timers::Instant;
+
+use crate::session::Session;
+use crate::{Broker, Effect, Ticket};
 
 /// Whether, and when, a will is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +55,94 @@ impl HeldWill {
             message.publisher = key.cloned(); // "no local" applies to it (mqtt.md 2.2)
         }
         Some(message)
+    }
+}
+
+impl Broker {
+    /// The connection is over without a goodbye: the will is due now or after its delay.
+    pub(crate) fn release_will(&mut self, turn: &Turn, slot: u32) {
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        let Some(held) = session.will.as_mut() else { return };
+        if held.state != WillState::Armed {
+            return;
+        }
+        if held.will.delay.is_zero() {
+            return self.spend_will(turn, slot);
+        }
+        held.state = WillState::Due(turn.now + held.will.delay);
+        if session.durable {
+            self.journal.will(turn, session.id, held);
+        }
+    }
+
+    /// Publishes the will with the next [`settle`](Self::settle).
+    pub(crate) fn spend_will(&mut self, turn: &Turn, slot: u32) {
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        let Some(held) = session.will.as_mut() else { return };
+        if let Some(message) = held.spend(turn.now, session.key.as_ref()) {
+            self.due_wills.push_back(message);
+            if session.durable {
+                self.journal.will(turn, session.id, held);
+            }
+        }
+    }
+
+    pub(crate) fn rearm_will(&mut self, turn: &Turn, slot: u32) {
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        if let Some(held) = session.will.as_mut()
+            && held.state != WillState::Armed
+        {
+            held.state = WillState::Armed;
+            if session.durable {
+                self.journal.will(turn, session.id, held);
+            }
+        }
+    }
+
+    pub(crate) fn replace_will(&mut self, turn: &Turn, slot: u32, will: Option<Will>) {
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        let had = session.will.is_some();
+        session.will = will.map(|will| Box::new(HeldWill::new(will)));
+        match &session.will {
+            Some(held) if session.durable => self.journal.will(turn, session.id, held),
+            None if session.durable && had => self.journal.will_gone(session.id),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn set_will(&mut self, turn: &Turn, id: SessionId, will: Option<Will>) {
+        if let Some(session) = self.sessions.get(id).filter(|s| s.connected) {
+            let slot = session.slot();
+            self.replace_will(turn, slot, will);
+        }
+    }
+
+    pub(crate) fn get_will(&mut self, ticket: Ticket, id: SessionId) {
+        let will = self.sessions.get(id).and_then(|s| s.will.as_ref()).map(|w| w.will.clone());
+        self.effects.push_back(Effect::WillValue { ticket, will });
+    }
+
+    /// The gateway stops: wills without delay of open connections are published; delayed ones
+    /// keep their deadline in the journal.
+    pub fn shutdown(&mut self, turn: &Turn) {
+        self.journal.begin();
+        let open: Vec<u32> =
+            self.sessions.iter().filter(|s| s.connected).map(Session::slot).collect();
+        for slot in open {
+            let Some(session) = self.sessions.at(slot) else { continue };
+            let Some(held) = session.will.as_ref() else { continue };
+            if held.state != WillState::Armed {
+                continue;
+            }
+            // A session that ends with its connection has nothing that outlives the process.
+            if held.will.delay.is_zero() || session.is_transient() {
+                self.spend_will(turn, slot);
+            } else if session.durable {
+                let state = WillState::Due(turn.now + held.will.delay);
+                self.journal.will_in_state(turn, session.id, &held.will, state);
+            }
+        }
+        self.settle(turn);
     }
 }
 
