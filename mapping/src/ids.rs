@@ -98,7 +98,8 @@ impl IdTable {
                 errors.push(RuleError::new(place.clone(), RuleErrorKind::EmptyGlob));
             }
             self.groups.push(Group { name: name.clone(), ids: ScopeTable::default() });
-            for text in texts {
+            for (i, text) in texts.iter().enumerate() {
+                let place = place.at(i);
                 let Some(glob) = Glob::parse(text) else {
                     errors.push(RuleError::new(place.clone(), RuleErrorKind::EmptyGlob));
                     continue;

@@ -253,8 +253,8 @@ fn mistakes_have_places() {
         places,
         [
             "groups.all",
-            "groups.seven",
-            "groups.seven",
+            "groups.seven[0]",
+            "groups.seven[1]",
             "topic_ids.all.0",
             "topic_ids.all[\"7-3\"]",
             "topic_ids.all.65535",

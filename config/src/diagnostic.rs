@@ -1,0 +1,235 @@
+//! [`Diagnostic`]: what is wrong, where, and what to do about it.
+
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+
+/// Longest line that is shown with its surroundings.
+const MAX_LINE: usize = 4096;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal,)+) => {
+        /// The published number of a diagnostic.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Code { $($(#[$doc])* $variant,)+ }
+
+        impl Code {
+            /// Every code, in order.
+            pub const ALL: &'static [Code] = &[$(Code::$variant),+];
+
+            /// As it is printed.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $text),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The file cannot be read.
+    Unreadable = "E0101",
+    /// Not YAML.
+    Syntax = "E0102",
+    /// A key twice.
+    DuplicateKey = "E0103",
+    /// `<<`.
+    MergeKey = "E0104",
+    /// Too large, too deep, too often repeated.
+    Limit = "E0105",
+    /// A key that does not exist.
+    UnknownKey = "E0106",
+    /// A key or value that a later version has.
+    NotInThisVersion = "E0107",
+    /// A list where a word belongs, and the like.
+    Shape = "E0108",
+    /// A value that cannot be read.
+    Value = "E0109",
+    /// A value that is outside its range.
+    Range = "E0110",
+    /// A key that must be there.
+    Missing = "E0111",
+    /// `${…}` that stands for nothing.
+    Substitution = "E0112",
+    /// An address that cannot be listened on.
+    Bind = "E0201",
+    /// Two listeners of one name or address.
+    ListenerTwice = "E0202",
+    /// A mount, tenant or realm that topics or keys cannot hold.
+    Mount = "E0203",
+    /// A key that means nothing for the listener's protocol.
+    NotForProtocol = "E0204",
+    /// A name that no listener has.
+    UnknownListener = "E0205",
+    /// A pattern.
+    Pattern = "E0301",
+    /// A template.
+    Template = "E0302",
+    /// A query target.
+    Query = "E0303",
+    /// A method and its meaning.
+    Method = "E0304",
+    /// A group of clients, or a glob.
+    Group = "E0305",
+    /// A pre-defined topic id.
+    TopicId = "E0306",
+    /// A short topic name.
+    ShortName = "E0307",
+    /// Two rules of one name.
+    RuleName = "E0308",
+    /// Publishing without a connection.
+    QosMinusOne = "E0309",
+    /// Two rules that take one request.
+    Overlap = "E0312",
+    /// A listener that lets nobody in.
+    NobodyMayConnect = "W0201",
+    /// A mount that does not end in a slash.
+    MountSlash = "W0202",
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One mistake, or one thing worth a second look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Its number.
+    pub code: Code,
+    /// The cause.
+    pub text: String,
+    /// The way out.
+    pub fix: String,
+    /// The bytes of the file that it is about.
+    pub span: Option<Range<usize>>,
+    /// Said beside them.
+    pub label: String,
+    /// Another place that matters, and why.
+    pub other: Option<(Range<usize>, String)>,
+}
+
+impl Diagnostic {
+    pub(crate) fn new(code: Code, text: impl Into<String>, fix: impl Into<String>) -> Self {
+        Diagnostic {
+            code,
+            text: text.into(),
+            fix: fix.into(),
+            span: None,
+            label: String::new(),
+            other: None,
+        }
+    }
+
+    pub(crate) fn at(mut self, span: Range<usize>) -> Self {
+        self.span = Some(span);
+        self
+    }
+
+    pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    pub(crate) fn also(mut self, span: Range<usize>, why: impl Into<String>) -> Self {
+        self.other = Some((span, why.into()));
+        self
+    }
+
+    /// Whether it keeps the configuration from being used.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.code.as_str().starts_with('E')
+    }
+
+    /// Line and column in the file, both from 1.
+    #[must_use]
+    pub fn position(&self, source: &str) -> Option<(usize, usize)> {
+        let at = self.span.as_ref()?.start.min(source.len());
+        let before = source.get(..at)?;
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        Some((line, column))
+    }
+
+    /// Draws it: `file:line:column`, the line, the cause and the fix; no colours.
+    #[must_use]
+    pub fn render(&self, name: &str, source: &str) -> String {
+        let level = if self.is_error() { Level::ERROR } else { Level::WARNING };
+        let title = level.primary_title(self.text.as_str()).id(self.code.as_str());
+        let help = Level::HELP.message(self.fix.as_str());
+        let Some(span) = self.visible(source) else {
+            let origin = annotate_snippets::Origin::path(name);
+            return Renderer::plain().render(&[title.element(origin).element(help)]);
+        };
+        let label = (!self.label.is_empty()).then_some(self.label.as_str());
+        let mut snippet = Snippet::source(source)
+            .path(name)
+            .annotation(AnnotationKind::Primary.span(span).label(label));
+        if let Some((other, why)) = &self.other {
+            let context = AnnotationKind::Context.span(other.clone()).label(why.as_str());
+            snippet = snippet.annotation(context);
+        }
+        Renderer::plain().render(&[title.element(snippet).element(help)])
+    }
+
+    /// The span, if what it points at can be shown.
+    fn visible(&self, source: &str) -> Option<Range<usize>> {
+        let span = self.span.clone()?;
+        source.get(span.clone())?;
+        let start = source[..span.start].rfind('\n').map_or(0, |at| at + 1);
+        let end = source[span.start..].find('\n').map_or(source.len(), |at| span.start + at);
+        (!source.is_empty() && end - start <= MAX_LINE)
+            .then(|| span.start..span.end.min(end.max(span.start)))
+    }
+}
+
+/// What reading a configuration brought to light.
+#[derive(Debug, Clone, Default)]
+pub struct Findings {
+    /// Name of the file, for `file:line:column`.
+    pub name: String,
+    /// Its text.
+    pub source: String,
+    /// What was found, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Findings {
+    /// Whether the configuration cannot be used.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+
+    pub(crate) fn sort(&mut self) {
+        self.diagnostics.sort_by_key(|d| d.span.as_ref().map_or(usize::MAX, |span| span.start));
+    }
+}
+
+impl fmt::Display for Findings {
+    /// All of them, drawn, an empty line between two.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, diagnostic) in self.diagnostics.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n\n")?;
+            }
+            f.write_str(&diagnostic.render(&self.name, &self.source))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Findings {}
+
+/// `did you mean …?`, if one of the known words is close enough.
+pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    known
+        .map(|k| (strsim::damerau_levenshtein(word, k), k))
+        .filter(|(distance, k)| *distance <= 1 + k.len().min(word.len()) / 4)
+        .min()
+        .map(|(_, k)| k)
+}

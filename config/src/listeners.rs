@@ -1,0 +1,356 @@
+//! The `listeners` block.
+//!
+//! A listener with several addresses becomes several listeners of the core that share everything
+//! but their number: an answer leaves by the socket that the request came in on.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use motegate_core::{ClientFrom, Config as Core, Listener, Protocol, Sources};
+use motegate_mapping::Place;
+use motegate_message::ListenerId;
+
+use crate::Bind;
+use crate::diagnostic::{Code, Diagnostic, nearest};
+use crate::file;
+use crate::reader::Reader;
+use crate::value::ClientFromWord;
+
+/// More than anyone has; the core's listener numbers are 16 bits.
+const MAX_LISTENERS: usize = 1_000;
+
+const PROTOCOLS: [(&str, Protocol, u16); 3] = [
+    ("mqtt", Protocol::Mqtt, 1883),
+    ("mqttsn", Protocol::MqttSn, 1885),
+    ("coap", Protocol::Coap, 5683),
+];
+
+/// Protocols that a later version speaks.
+const LATER: [&str; 9] =
+    ["mqtts", "ws", "wss", "mqttsns", "coaps", "coap+tcp", "coaps+tcp", "coap+ws", "coaps+ws"];
+
+/// Reads the block; without one it is mqtt, mqttsn and coap on loopback.
+pub(crate) fn read(
+    reader: &mut Reader<'_>,
+    block: Option<&[file::Listener]>,
+    core: &mut Core,
+) -> Vec<Bind> {
+    let mut binds = Vec::new();
+    let place = Place::root().at("listeners");
+    let Some(block) = block else {
+        for (name, protocol, port) in PROTOCOLS {
+            let listener = plain(&format!("{name}-{port}"), name, protocol);
+            push(core, &mut binds, listener, (Ipv4Addr::LOCALHOST, port).into());
+        }
+        let text = "nobody may connect: the default listeners ask for logins, which come with a \
+                    later version";
+        let fix = "write `listeners:` with `anonymous: true`, or try `motegate dev`";
+        reader.found.push(Diagnostic::new(Code::NobodyMayConnect, text, fix));
+        return binds;
+    };
+    let mut seen: Vec<(Bind, Place)> = Vec::new();
+    for (i, listener) in block.iter().enumerate() {
+        let at = place.at(i);
+        for (resolved, addr, at_bind) in one(reader, listener, &at, &core.gateway_name.clone()) {
+            let bind = push(core, &mut binds, resolved, addr);
+            collision(reader, &bind, &at, &at_bind, &seen);
+            seen.push((bind, at.clone()));
+        }
+    }
+    if binds.len() > MAX_LISTENERS {
+        let fix = "listen on [::] instead of many addresses";
+        reader.report(&place, Code::Limit, "more than 1,000 addresses to listen on", fix);
+    }
+    binds
+}
+
+fn push(core: &mut Core, binds: &mut Vec<Bind>, listener: Listener, addr: SocketAddr) -> Bind {
+    let number = u16::try_from(core.listeners.len()).unwrap_or(u16::MAX);
+    let bind = Bind {
+        listener: ListenerId(number),
+        name: listener.name.clone(),
+        protocol: listener.protocol,
+        addr,
+        fallback: (addr.ip() == Ipv6Addr::UNSPECIFIED)
+            .then(|| (Ipv4Addr::UNSPECIFIED, addr.port()).into()),
+    };
+    core.listeners.push(listener);
+    binds.push(bind.clone());
+    bind
+}
+
+fn plain(name: &str, realm: &str, protocol: Protocol) -> Listener {
+    Listener {
+        name: name.into(),
+        protocol,
+        anonymous: false,
+        sources: Sources::Any,
+        realm: realm.into(),
+        tenant: "".into(),
+        mount: "".into(),
+        client_from: ClientFrom::Address,
+    }
+}
+
+/// What `motegate dev` listens on.
+pub(crate) fn dev(expose: bool, core: &mut Core) -> Vec<Bind> {
+    let mut binds = Vec::new();
+    for (name, protocol, port) in PROTOCOLS {
+        let listener = Listener {
+            anonymous: true,
+            sources: if expose { Sources::Any } else { Sources::Private },
+            ..plain(&format!("{name}-{port}"), name, protocol)
+        };
+        push(core, &mut binds, listener, (Ipv6Addr::UNSPECIFIED, port).into());
+    }
+    binds
+}
+
+/// One entry: a core listener for each address, with the address's place.
+fn one(
+    reader: &mut Reader<'_>,
+    entry: &file::Listener,
+    at: &Place,
+    gateway: &str,
+) -> Vec<(Listener, SocketAddr, Place)> {
+    let Some((word, protocol, port)) = protocol(reader, entry, at) else { return Vec::new() };
+    let addrs = addresses(reader, entry, at, port);
+    let first_port = addrs.first().map_or(port, |(addr, _)| addr.port());
+    let name = reader.get(entry.name.as_ref(), at, "name");
+    let name: Arc<str> = name.unwrap_or_else(|| format!("{word}-{first_port}")).into();
+    check_level(reader, &at.at("name"), "listener name", &name);
+    let tenant = reader.get(entry.tenant.as_ref(), at, "tenant").unwrap_or_default();
+    if !tenant.is_empty() {
+        check_level(reader, &at.at("tenant"), "tenant", &tenant);
+    }
+    let realm = reader.get(entry.realm.as_ref(), at, "realm").unwrap_or_else(|| word.to_owned());
+    if realm.is_empty() || realm.contains('\0') {
+        let fix = "leave it out, or give the name space of client ids a name";
+        reader.report(&at.at("realm"), Code::Mount, "a realm cannot be empty", fix);
+    }
+    let client_from = client_from(reader, entry, at, protocol);
+    let anonymous = reader.get(entry.anonymous.as_ref(), at, "anonymous").unwrap_or(false);
+    if !anonymous {
+        let text =
+            format!("nobody may connect to listener {name}: logins come with a later version");
+        let d = Diagnostic::new(
+            Code::NobodyMayConnect,
+            text,
+            "add `anonymous: true` to the listener to open it to clients without identity",
+        );
+        reader.found.push(d.at(reader.document.key(at)));
+    }
+    let mount = mount(reader, entry, at, [&tenant, &name, gateway]);
+    let listener = Listener {
+        name,
+        protocol,
+        anonymous,
+        sources: Sources::Any,
+        realm: realm.into(),
+        tenant: tenant.into(),
+        mount: mount.into(),
+        client_from,
+    };
+    addrs.into_iter().map(|(addr, place)| (listener.clone(), addr, place)).collect()
+}
+
+fn protocol(
+    reader: &mut Reader<'_>,
+    entry: &file::Listener,
+    at: &Place,
+) -> Option<(&'static str, Protocol, u16)> {
+    let Some(typed) = &entry.protocol else {
+        reader.missing(at, "protocol", "add `protocol: mqtt`, `mqttsn` or `coap`");
+        return None;
+    };
+    let word = typed.text.as_str();
+    let known = PROTOCOLS.iter().find(|(name, ..)| *name == word);
+    if known.is_none() {
+        let place = at.at("protocol");
+        if LATER.contains(&word) {
+            let text = format!("the protocol {word} is not in this version");
+            reader.report(&place, Code::NotInThisVersion, text, "write mqtt, mqttsn or coap");
+        } else {
+            let near = nearest(word, PROTOCOLS.iter().map(|(name, ..)| *name));
+            let fix = match (near, word) {
+                (_, "mqtt-sn") => "did you mean `mqttsn`?".to_owned(),
+                (Some(name), _) => format!("did you mean `{name}`?"),
+                (None, _) => "write mqtt, mqttsn or coap".to_owned(),
+            };
+            reader.report(&place, Code::Value, format!("{word:?} is no protocol"), fix);
+        }
+    }
+    known.copied()
+}
+
+fn addresses(
+    reader: &mut Reader<'_>,
+    entry: &file::Listener,
+    at: &Place,
+    port: u16,
+) -> Vec<(SocketAddr, Place)> {
+    let at = at.at("bind");
+    let texts = entry.bind.as_ref().map(|bind| bind.0.as_slice()).unwrap_or_default();
+    if texts.is_empty() {
+        return vec![((Ipv4Addr::LOCALHOST, port).into(), at)];
+    }
+    let mut addrs = Vec::new();
+    for (i, typed) in texts.iter().enumerate() {
+        let place = at.at(i);
+        match address(&typed.text, port) {
+            Ok(addr) => addrs.push((addr, place)),
+            Err(fix) if typed.text.starts_with("unix:") => {
+                let text = "Unix sockets are not in this version";
+                reader.report(&place, Code::NotInThisVersion, text, fix);
+            }
+            Err(fix) => {
+                let text = format!("{:?} is not an address to listen on", typed.text);
+                reader.report(&place, Code::Bind, text, fix);
+            }
+        }
+    }
+    addrs
+}
+
+/// `ADDRESS:PORT`, or an address with the protocol's own port.
+fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
+    if let Ok(addr) = text.parse::<SocketAddr>() {
+        return Ok(addr);
+    }
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return Ok((ip, port).into());
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, p)) => (host, p.parse().unwrap_or(port)),
+        None => (text, text.parse().unwrap_or(port)),
+    };
+    Err(match host {
+        "localhost" => format!("write 127.0.0.1:{port} or [::1]:{port}"),
+        "" | "*" => {
+            format!("write [::]:{port} for all addresses, 127.0.0.1:{port} for this machine")
+        }
+        _ if host.parse::<Ipv6Addr>().is_ok() => {
+            format!("put the address in brackets: [{host}]:{port}")
+        }
+        _ => format!(
+            "write ADDRESS:PORT with a numeric address, such as 0.0.0.0:{port} or [::]:{port}"
+        ),
+    })
+}
+
+fn client_from(
+    reader: &mut Reader<'_>,
+    entry: &file::Listener,
+    at: &Place,
+    protocol: Protocol,
+) -> ClientFrom {
+    let word = reader.get(entry.client_from.as_ref(), at, "client_from");
+    if word.is_some() && protocol != Protocol::Coap {
+        let text = "`client_from` is for coap: other clients say their name";
+        reader.report(&at.at("client_from"), Code::NotForProtocol, text, "remove the key");
+    }
+    match word {
+        Some(ClientFromWord::Query) => ClientFrom::Query,
+        Some(ClientFromWord::Address) | None => ClientFrom::Address,
+    }
+}
+
+/// The mount with its placeholders filled.
+fn mount(
+    reader: &mut Reader<'_>,
+    entry: &file::Listener,
+    at: &Place,
+    [tenant, listener, gateway]: [&str; 3],
+) -> String {
+    let place = at.at("mount");
+    let Some(text) = reader.get(entry.mount.as_ref(), at, "mount") else { return String::new() };
+    let mount = text
+        .replace("{tenant}", tenant)
+        .replace("{listener}", listener)
+        .replace("{gateway}", gateway);
+    if let Some(c) = mount.chars().find(|c| matches!(c, '+' | '#' | '\0' | '{' | '}')) {
+        let (text, fix) = match c {
+            '{' | '}' => (
+                "a mount can hold {tenant}, {listener} and {gateway} only".to_owned(),
+                "what differs by client belongs into the topic of a rule",
+            ),
+            c => (format!("a mount cannot hold {c:?}"), "it is the beginning of topic names"),
+        };
+        reader.report(&place, Code::Mount, text, fix);
+    } else if mount.len() > 1024 {
+        reader.report(&place, Code::Mount, "a mount is at most 1,024 bytes long", "shorten it");
+    } else if text.contains("{tenant}") && tenant.is_empty() {
+        let fix = "add `tenant:` to the listener";
+        reader.report(&place, Code::Mount, "the mount needs a tenant, which is not set", fix);
+    } else if !mount.is_empty() && !mount.ends_with('/') {
+        let fix = format!("write {:?} to have it as a level of its own", format!("{text}/"));
+        let text = format!("topics will run into the mount: {mount}door, not {mount}/door");
+        let d = Diagnostic::new(Code::MountSlash, text, fix);
+        reader.found.push(d.at(reader.document.value(&place)));
+    }
+    mount
+}
+
+/// Texts that templates put into one level of a topic.
+pub(crate) fn check_level(reader: &mut Reader<'_>, place: &Place, what: &str, text: &str) {
+    if text.is_empty() {
+        reader.report(place, Code::Mount, format!("the {what} is empty"), "write a name");
+    } else if let Some(c) = text.chars().find(|c| matches!(c, '/' | '+' | '#' | '\0' | '{' | '}')) {
+        let fix = "templates put it into one level of a topic: use letters, digits, - and _";
+        reader.report(place, Code::Mount, format!("the {what} cannot hold {c:?}"), fix);
+    }
+}
+
+fn collision(
+    reader: &mut Reader<'_>,
+    bind: &Bind,
+    at: &Place,
+    at_bind: &Place,
+    seen: &[(Bind, Place)],
+) {
+    let datagrams = |bind: &Bind| bind.protocol != Protocol::Mqtt;
+    let clash = seen.iter().find(|(other, _)| {
+        // Port 0 is a free one each time; `[::]` holds every address.
+        let everywhere = |b: &Bind| b.addr.ip() == Ipv6Addr::UNSPECIFIED;
+        bind.addr.port() == other.addr.port()
+            && bind.addr.port() != 0
+            && datagrams(bind) == datagrams(other)
+            && (bind.addr.ip() == other.addr.ip() || everywhere(bind) || everywhere(other))
+    });
+    if let Some((other, place)) = clash {
+        let text = format!("{} is already taken by listener {}", bind.addr, other.name);
+        let d = Diagnostic::new(Code::ListenerTwice, text, "give one of them another port")
+            .at(reader.document.value(at_bind))
+            .also(reader.document.key(place), "the first one");
+        reader.found.push(d);
+    }
+    if let Some((_, place)) =
+        seen.iter().find(|(other, place)| place != at && other.name == bind.name)
+    {
+        let text = format!("two listeners are called {}", bind.name);
+        let d = Diagnostic::new(Code::ListenerTwice, text, "give each its own `name`")
+            .at(reader.document.value(&at.at("name")))
+            .also(reader.document.value(&place.at("name")), "the first one");
+        reader.found.push(d);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_what_people_type_instead() {
+        assert_eq!(address("0.0.0.0:1", 9).unwrap().to_string(), "0.0.0.0:1");
+        assert_eq!(address("[::]", 9).unwrap().to_string(), "[::]:9");
+        assert_eq!(address("::1", 9).unwrap().to_string(), "[::1]:9");
+        assert_eq!(address("10.0.0.1", 9).unwrap().to_string(), "10.0.0.1:9");
+        let fix = |text: &str| address(text, 9).unwrap_err();
+        assert!(fix("localhost:1884").contains("127.0.0.1:1884"));
+        assert!(fix(":1884").contains("[::]:1884"));
+        assert!(fix("*").contains("[::]:9"));
+        assert!(fix("1884").contains("0.0.0.0:1884"), "{}", fix("1884"));
+        assert!(fix("host:70000").contains("numeric"));
+    }
+}

@@ -1,0 +1,440 @@
+//! The `mappings` block: into [`Rules`], and the mapping's errors into diagnostics.
+
+use motegate_core::{Config as Core, Protocol};
+use motegate_mapping::{
+    CoapMethod, CoapRule, Defaults, NameRule, PatternError, Place, Preset, QosMinusOne, RuleError,
+    RuleErrorKind, Rules, Scope, SnRules, TemplateError, TopicId,
+};
+
+use crate::diagnostic::{Code, Diagnostic, nearest};
+use crate::document::Document;
+use crate::file;
+use crate::reader::Reader;
+use crate::value::{EmptyWord, ExtraWord, IdTopic, OneOrMany, Typed, UnsafeWord};
+
+const METHODS: [(&str, CoapMethod); 5] = [
+    ("GET", CoapMethod::Get),
+    ("OBSERVE", CoapMethod::Observe),
+    ("PUT", CoapMethod::Put),
+    ("POST", CoapMethod::Post),
+    ("DELETE", CoapMethod::Delete),
+];
+
+/// Presets that a later version has.
+const LATER_PRESETS: [&str; 3] = ["core-pubsub", "emqx-ps", "ponte-r"];
+
+/// Reads the block; also how many rules the file has.
+pub(crate) fn read(reader: &mut Reader<'_>, file: &file::File, core: &Core) -> (Rules, usize) {
+    let mut rules = Rules::default();
+    let coap = file.coap.as_ref();
+    let coap_place = Place::root().at("coap");
+    if let Some(prefix) = coap.and_then(|c| reader.get(c.prefix.as_ref(), &coap_place, "prefix")) {
+        rules.prefix = prefix;
+        if rules.prefix.contains(['?', '#', '{', '}', '%']) || rules.prefix.len() > 255 {
+            let fix = "write the first segment of the path, such as `mqtt`";
+            let place = coap_place.at("prefix");
+            reader.report(&place, Code::Value, "this is no prefix of a path", fix);
+        }
+    }
+    let Some(block) = &file.mappings else { return (rules, 0) };
+    let place = Place::root().at("mappings");
+    if let Some(defaults) = &block.defaults {
+        let at = place.at("defaults");
+        rules.defaults = Defaults {
+            qos: reader.get(defaults.qos.as_ref(), &at, "qos").flatten(),
+            retain: reader.get(defaults.retain.as_ref(), &at, "retain").unwrap_or_default(),
+            expiry: reader.get(defaults.expiry.as_ref(), &at, "expiry"),
+        };
+    }
+    if let Some(presets) = &block.presets {
+        rules.presets = self::presets(reader, presets, &place.at("presets"));
+    }
+    for (i, rule) in block.coap.iter().flatten().enumerate() {
+        let at = place.at("coap").at(i);
+        // One that lacks something is reported, and left out of what is checked further.
+        let rule = coap_rule(reader, rule, &at, core);
+        rules.coap.push(rule);
+    }
+    if let Some(block) = &block.mqttsn {
+        rules.sn = sn_rules(reader, block, &place.at("mqttsn"));
+    }
+    let count = rules.coap.len() + rules.sn.names.len();
+    (rules, count)
+}
+
+fn presets(reader: &mut Reader<'_>, words: &[Typed<String>], at: &Place) -> Vec<Preset> {
+    let mut presets = Vec::new();
+    for (i, word) in words.iter().enumerate() {
+        let place = at.at(i);
+        match word.text.as_str() {
+            "passthrough" if presets.is_empty() => presets.push(Preset::Passthrough),
+            "passthrough" => {
+                reader.report(&place, Code::RuleName, "the preset is listed twice", "remove one");
+            }
+            later if LATER_PRESETS.contains(&later) => {
+                let text = format!("the preset {later} is not in this version");
+                reader.report(&place, Code::NotInThisVersion, text, "write `passthrough`");
+            }
+            other => {
+                let text = format!("there is no preset {other:?}");
+                reader.report(&place, Code::Value, text, "write `passthrough`");
+            }
+        }
+    }
+    presets
+}
+
+/// A text that must be there.
+fn required(
+    reader: &mut Reader<'_>,
+    field: Option<&Typed<String>>,
+    at: &Place,
+    key: &str,
+    fix: &str,
+) -> String {
+    match reader.get(field, at, key) {
+        Some(text) if !text.is_empty() => text,
+        _ => {
+            reader.missing(at, key, fix);
+            String::new()
+        }
+    }
+}
+
+/// A name in logs and counters; unique, so that what has none gets its place.
+fn name(reader: &mut Reader<'_>, field: Option<&Typed<String>>, at: &Place) -> String {
+    let name = required(reader, field, at, "name", "add `name:`; it appears in logs and errors");
+    if name.is_empty() { at.to_string() } else { name }
+}
+
+fn coap_rule(reader: &mut Reader<'_>, rule: &file::CoapRule, at: &Place, core: &Core) -> CoapRule {
+    let r = reader;
+    let path = required(r, rule.path.as_ref(), at, "path", "add `path: \"/s/{x}\"`");
+    let topic = required(r, rule.topic.as_ref(), at, "topic", "add `topic: \"site/{x}\"`");
+    let query = rule.query.iter().flatten();
+    let encode = r.get(rule.unsafe_.as_ref(), at, "unsafe") == Some(UnsafeWord::Encode);
+    let extra = r.get(rule.query_extra.as_ref(), at, "query_extra");
+    let empty = r.get(rule.when_empty.as_ref(), at, "when_empty");
+    CoapRule {
+        name: name(r, rule.name.as_ref(), at),
+        methods: methods(r, rule, &at.at("methods")),
+        query: query.map(|(key, target)| (key.clone(), target.text.clone())).collect(),
+        query_extra_ignored: extra == Some(ExtraWord::Ignore),
+        qos: r.get(rule.qos.as_ref(), at, "qos"),
+        retain: r.get(rule.retain.as_ref(), at, "retain"),
+        expiry: r.get(rule.expiry.as_ref(), at, "expiry"),
+        priority: priority(r, rule.priority.as_ref(), at),
+        listeners: listeners(r, rule.listener.as_ref(), &at.at("listener"), core),
+        client: r.get(rule.client.as_ref(), at, "client"),
+        encode,
+        absolute: r.get(rule.absolute.as_ref(), at, "absolute").unwrap_or(false),
+        not_found_when_empty: empty == Some(EmptyWord::NotFound),
+        path,
+        topic,
+    }
+}
+
+fn priority(reader: &mut Reader<'_>, field: Option<&Typed<i32>>, at: &Place) -> i32 {
+    let priority = reader.get(field, at, "priority").unwrap_or(0);
+    if !(-1000..=1000).contains(&priority) {
+        let place = at.at("priority");
+        reader.report(&place, Code::Range, "this is outside its range", "write -1000 to 1000");
+    }
+    priority
+}
+
+fn methods(
+    reader: &mut Reader<'_>,
+    rule: &file::CoapRule,
+    at: &Place,
+) -> Option<Vec<(CoapMethod, motegate_mapping::Action)>> {
+    let methods = rule.methods.as_ref()?;
+    let mut out = Vec::new();
+    for (word, action) in methods {
+        let place = at.at(word.as_str());
+        let action = reader.typed(action, &place);
+        let known = METHODS.iter().find(|(name, _)| name == word).map(|(_, method)| *method);
+        match (known, action) {
+            (Some(method), Some(action)) => out.push((method, action)),
+            (None, _) => {
+                let upper = word.to_uppercase();
+                let near = nearest(&upper, METHODS.iter().map(|(name, _)| *name));
+                let fix = match near {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => "a rule can take GET, OBSERVE, PUT, POST and DELETE".to_owned(),
+                };
+                let at = reader.document.key(&place);
+                let text = format!("no rule can take the method {word}");
+                reader.found.push(Diagnostic::new(Code::Method, text, fix).at(at));
+            }
+            _ => {}
+        }
+    }
+    Some(out)
+}
+
+fn listeners(
+    reader: &mut Reader<'_>,
+    field: Option<&OneOrMany<String>>,
+    at: &Place,
+    core: &Core,
+) -> Vec<String> {
+    let names = field.map(|many| many.0.as_slice()).unwrap_or_default();
+    let mut out = Vec::new();
+    for (i, typed) in names.iter().enumerate() {
+        let coap = || core.listeners.iter().filter(|l| l.protocol == Protocol::Coap);
+        if !coap().any(|l| *l.name == *typed.text) {
+            let known: Vec<&str> = coap().map(|l| &*l.name).collect();
+            let fix = match nearest(&typed.text, known.iter().copied()) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None if known.is_empty() => "there is no listener with `protocol: coap`".to_owned(),
+                None => format!("the CoAP listeners are {}", known.join(", ")),
+            };
+            let text = format!("there is no CoAP listener {:?}", typed.text);
+            reader.report(&at.at(i), Code::UnknownListener, text, fix);
+        }
+        out.push(typed.text.clone());
+    }
+    out
+}
+
+fn sn_rules(reader: &mut Reader<'_>, block: &file::SnMappings, at: &Place) -> SnRules {
+    let texts = |many: &OneOrMany<String>| many.0.iter().map(|t| t.text.clone()).collect();
+    let groups = block.groups.iter().flatten();
+    let short = block.short.iter().flatten();
+    let mut rules = SnRules {
+        groups: groups.map(|(name, globs)| (name.clone(), texts(globs))).collect(),
+        short: short.map(|(name, topic)| (name.clone(), topic.text.clone())).collect(),
+        ..SnRules::default()
+    };
+    let ids_at = at.at("topic_ids");
+    for (scope, ids) in block.topic_ids.iter().flatten() {
+        let at = ids_at.at(scope.as_str());
+        let ids = ids.iter().filter_map(|(key, topic)| topic_id(reader, key, topic, &at)).collect();
+        rules.topic_ids.push((self::scope(scope), ids));
+    }
+    for (i, entry) in block.names.iter().flatten().enumerate() {
+        let at = at.at("names").at(i);
+        let r = &mut *reader;
+        rules.names.push(NameRule {
+            name: name(r, entry.name.as_ref(), &at),
+            filter: required(r, entry.filter.as_ref(), &at, "filter", "add `filter: \"d/{x}\"`"),
+            topic: required(r, entry.topic.as_ref(), &at, "topic", "add `topic: \"dev/{x}\"`"),
+            priority: priority(r, entry.priority.as_ref(), &at),
+        });
+    }
+    let minus_one = block.qos_minus_one.as_ref();
+    rules.qos_minus_one = minus_one.map(|m| qos_minus_one(reader, m, &at.at("qos_minus_one")));
+    rules
+}
+
+fn scope(key: &str) -> Scope {
+    match (key, key.strip_prefix("client:")) {
+        ("all", _) => Scope::All,
+        (_, Some(client)) => Scope::Client(client.to_owned()),
+        _ => Scope::Group(key.to_owned()),
+    }
+}
+
+fn topic_id(reader: &mut Reader<'_>, key: &str, topic: &IdTopic, at: &Place) -> Option<TopicId> {
+    let place = at.at(key);
+    let number = |text: &str| -> Option<u16> {
+        let canonical = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+        if canonical { text.parse().ok() } else { None }
+    };
+    let range = match key.split_once('-') {
+        Some((first, last)) => number(first).zip(number(last)),
+        None => number(key).map(|id| (id, id)),
+    };
+    let Some((first, last)) = range else {
+        let at = reader.document.key(&place);
+        let fix = "write a number from 1 to 65534, or a range such as 100-131";
+        let text = format!("{key:?} is no topic id");
+        reader.found.push(Diagnostic::new(Code::TopicId, text, fix).at(at));
+        return None;
+    };
+    let mut id = TopicId {
+        first,
+        last,
+        topic: String::new(),
+        detailed: false,
+        retain: None,
+        expiry: None,
+        absolute: false,
+    };
+    match topic {
+        IdTopic::Plain(text) => id.topic = text.clone(),
+        IdTopic::Detailed(detail) => {
+            id.detailed = true;
+            let fix = "add `topic: \"dev/{client}/x\"`";
+            id.topic = required(reader, detail.topic.as_ref(), &place, "topic", fix);
+            id.retain = reader.get(detail.retain.as_ref(), &place, "retain");
+            id.expiry = reader.get(detail.expiry.as_ref(), &place, "expiry");
+            let absolute = reader.get(detail.absolute.as_ref(), &place, "absolute");
+            id.absolute = absolute.unwrap_or(false);
+        }
+    }
+    Some(id)
+}
+
+fn qos_minus_one(reader: &mut Reader<'_>, block: &file::QosMinusOne, at: &Place) -> QosMinusOne {
+    let client = required(
+        reader,
+        block.client.as_ref(),
+        at,
+        "client",
+        "add `client: \"anon-{source_ip}\"`: every message has somebody who sent it",
+    );
+    if block.rate.is_none() {
+        reader.missing(at, "rate", "add `rate: 5/s`: anyone can send these messages");
+    }
+    if block.ids.is_none() {
+        reader.missing(at, "ids", "add `ids: [1]`: the topic ids that are open to anyone");
+    }
+    let (mut ids, mut short) = (Vec::new(), Vec::new());
+    for (i, typed) in block.ids.iter().flatten().enumerate() {
+        let number: Option<u16> = typed.text.parse().ok();
+        match (number, <[u8; 2]>::try_from(typed.text.as_bytes())) {
+            (Some(id), _) => ids.push(id),
+            (None, Ok(name)) => short.push(name),
+            (None, Err(_)) => {
+                let text = format!("{:?} is neither a topic id nor a short name", typed.text);
+                let fix = "list ids from topic_ids, or short names of two characters";
+                reader.report(&at.at("ids").at(i), Code::QosMinusOne, text, fix);
+            }
+        }
+    }
+    let rate = reader.get(block.rate.as_ref(), at, "rate");
+    QosMinusOne { ids, short, client, rate }
+}
+
+/// The mapping's error as a diagnostic: code and fix.
+pub(crate) fn diagnose(error: RuleError, document: &Document) -> Diagnostic {
+    use RuleErrorKind as Kind;
+    let (code, fix) = advice(&error.kind);
+    let at = match &error.kind {
+        // These are about the key, not about what stands behind it.
+        Kind::DuplicateTopicId { .. }
+        | Kind::BadTopicId
+        | Kind::BadShortName
+        | Kind::UnknownGroup { .. }
+        | Kind::BadGroupName => document.key(&error.place),
+        _ => document.value(&error.place),
+    };
+    let text = match &error.kind {
+        Kind::Overlap { .. } => "two rules take the same request and neither is narrower".into(),
+        kind => kind.to_string(),
+    };
+    let diagnostic = Diagnostic::new(code, text, fix).at(at);
+    match error.kind {
+        Kind::DuplicateName { first, .. } => {
+            diagnostic.also(document.value(&first), "the first one")
+        }
+        Kind::DuplicateTopicId { first, .. } => {
+            diagnostic.also(document.key(&first), "the first one")
+        }
+        Kind::Overlap { other_place, witness, other, .. } => {
+            let labelled = diagnostic.label(format!("both take {witness}"));
+            match other_place {
+                Some(place) => {
+                    let step =
+                        if document.node(&place.at("path")).is_some() { "path" } else { "filter" };
+                    labelled.also(document.value(&place.at(step)), format!("rule {other}"))
+                }
+                None => labelled,
+            }
+        }
+        _ => diagnostic,
+    }
+}
+
+fn advice(kind: &RuleErrorKind) -> (Code, String) {
+    use RuleErrorKind as Kind;
+    let (code, fix) = match kind {
+        Kind::Pattern(error) => return (Code::Pattern, pattern_fix(error)),
+        Kind::Template(error) => return (Code::Template, template_fix(error)),
+        Kind::UnknownGroup { group, known } => {
+            let near = nearest(group, known.iter().map(String::as_str).chain(["all"]));
+            let fix = match near {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("add it under `groups`, or write `all` or `client:{group}`"),
+            };
+            return (Code::Group, fix);
+        }
+        Kind::UnknownQosMinusOneId { id } => {
+            return (Code::QosMinusOne, format!("add {id} under `topic_ids`, or remove it here"));
+        }
+        Kind::EmptyGlob => (Code::Group, "write a client id, with * for any characters"),
+        Kind::BadGroupName => (Code::Group, "give the group another name"),
+        Kind::GroupOverlap { .. } => {
+            (Code::Group, "narrow one of the globs: a client may be in one group only")
+        }
+        Kind::DuplicateName { .. } => (Code::RuleName, "give each rule its own name"),
+        Kind::Overlap { .. } | Kind::MoreOverlaps => {
+            (Code::Overlap, "narrow one of them, or put `priority: 10` on the one that should win")
+        }
+        Kind::BadMethod { .. } => (
+            Code::Method,
+            "PUT and POST publish (or clear), GET reads, OBSERVE subscribes, DELETE clears",
+        ),
+        Kind::NoMethods => (Code::Method, "name a method, or leave `methods` out to take all"),
+        Kind::BadQueryTarget { .. } => {
+            (Code::Query, "write qos, retain, expiry, user_property.NAME or the name of a capture")
+        }
+        Kind::WildcardTopic => {
+            (Code::NotInThisVersion, "name one topic; put what varies into a {capture}")
+        }
+        Kind::BadTopicId => (Code::TopicId, "use ids from 1 to 65534; 0 and 65535 are reserved"),
+        Kind::DuplicateTopicId { .. } => (Code::TopicId, "keep one of them"),
+        Kind::BadShortName => (Code::ShortName, "use two letters or digits"),
+        Kind::NoQosMinusOneIds => {
+            (Code::QosMinusOne, "list the ids that are open to anyone: `ids: [1]`")
+        }
+        _ => (Code::Value, "see the reference of mappings"),
+    };
+    (code, fix.to_owned())
+}
+
+fn pattern_fix(error: &PatternError) -> String {
+    match error {
+        PatternError::Mixed(_) => {
+            "give the capture a segment of its own, or limit it: {x:~regex}; {{ is a literal brace"
+                .into()
+        }
+        PatternError::Unclosed(_) => "close the brace, or write {{ for a literal one".into(),
+        PatternError::BadName(_) | PatternError::Duplicate(_) => "rename the capture".into(),
+        PatternError::Reserved(name) => format!("rename it, for example {{my_{name}}}"),
+        PatternError::TailNotLast(name) => format!("put {{{name}...}} at the end"),
+        PatternError::EmptyChoice(name) => format!("write {{{name}:a|b}}"),
+        PatternError::BadRegex { .. } => "the expression must match one whole segment".into(),
+        PatternError::BadPercent(_) => "write % itself as %25".into(),
+        PatternError::TooLong => "shorten it; {rest...} takes any depth".into(),
+    }
+}
+
+fn template_fix(error: &TemplateError) -> String {
+    match error {
+        TemplateError::Empty => "write the topic".into(),
+        TemplateError::Unclosed => "close the brace, or write {{ or }} for a literal one".into(),
+        TemplateError::Unknown { name, known } => {
+            match nearest(name, known.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean {{{near}}}?"),
+                None => {
+                    let known: Vec<String> = known.iter().map(|k| format!("{{{k}}}")).collect();
+                    format!("what can stand here is {}", known.join(" "))
+                }
+            }
+        }
+        TemplateError::UnknownFilter(name) => {
+            match nearest(name, ["trim", "lower", "hex"].into_iter()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "the filters are trim:PREFIX, lower and hex".into(),
+            }
+        }
+        TemplateError::FilterArgument(_) => "write {x|trim:PREFIX}, {x|lower} or {x|hex}".into(),
+        TemplateError::BadId(_) => "write {id}, or {id-N} to count from 0 at N".into(),
+        TemplateError::BadCharacter(_) => {
+            "a topic that is published to has no wildcards; name one topic".into()
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Unknown keys and wrong shapes, all of them at once, by the schema of the file's own types.
+
+use motegate_mapping::Place;
+use schemars::generate::SchemaSettings;
+use serde_json::Value as Json;
+
+use crate::diagnostic::{Code, Diagnostic, nearest};
+use crate::document::{Document, Kind, Node};
+use crate::file::File;
+
+/// Keys that the reference has and this version has not; `*` stands for any one key.
+const LATER: &[(&str, &str)] = &[
+    ("users", "logins"),
+    ("codecs", "payload codecs"),
+    ("tests", "tests of the mapping"),
+    ("bridges", "bridges"),
+    ("metrics", "metrics"),
+    ("acl", "access rules"),
+    ("listeners.tls", "TLS"),
+    ("listeners.proxy_protocol", "the PROXY protocol"),
+    ("listeners.limits", "limits of one listener"),
+    ("mqtt.sys_interval", "$SYS topics"),
+    ("mqttsn.advertise", "ADVERTISE"),
+    ("mqttsn.discovery_groups", "discovery by multicast"),
+    ("coap.block_size", "block-wise transfer"),
+    ("coap.max_body", "block-wise transfer"),
+    ("coap.block_timeout", "block-wise transfer"),
+    ("coap.multicast_discovery", "discovery by multicast"),
+    ("coap.unverified_peer", "Echo"),
+    ("limits.max_connect_rate", "connection rates"),
+    ("limits.max_connect_rate_per_address", "connection rates"),
+    ("limits.max_half_open", "a bound on half-open connections"),
+    ("limits.auth_timeout", "logins"),
+    ("limits.max_auth_failures", "logins"),
+    ("limits.max_publish_rate", "publish rates"),
+    ("limits.packet_rate_per_peer", "packet rates"),
+    ("limits.max_blocks_in_progress_per_peer", "block-wise transfer"),
+    ("mappings.defaults.on_bad_payload", "payload formats"),
+    ("mappings.coap.payload", "payload formats"),
+    ("mappings.coap.split", "payload formats"),
+    ("mappings.coap.link", "link attributes"),
+    ("mappings.coap.host", "rules by Uri-Host"),
+    ("mappings.coap.expose", "Home Assistant discovery"),
+    ("mappings.mqttsn.topic_ids.*.*.codec", "payload codecs"),
+];
+
+/// The schema of the file.
+pub(crate) fn schema() -> Json {
+    let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<File>().to_value()
+}
+
+/// Compares a document with the schema.
+pub(crate) fn check(document: &Document, found: &mut Vec<Diagnostic>) {
+    let schema = schema();
+    let mut open: Vec<(&Node, &Json, Place)> =
+        document.root.iter().map(|root| (root, &schema, Place::root())).collect();
+    while let Some((node, schema, place)) = open.pop() {
+        if node.is_null() {
+            continue; // as if it were not there
+        }
+        let Some(schema) = fitting(schema, node) else {
+            found.push(wrong_shape(node, schema, document, &place));
+            continue;
+        };
+        match &node.kind {
+            Kind::Scalar { .. } => {}
+            Kind::List(items) => {
+                let one = &schema["items"];
+                open.extend(items.iter().enumerate().map(|(i, item)| (item, one, place.at(i))));
+            }
+            Kind::Map(items) => {
+                for (key, value) in items {
+                    let at = place.at(key.text.as_str());
+                    let properties = &schema["properties"];
+                    let open_ended = schema.get("additionalProperties").filter(|s| s.is_object());
+                    match properties.get(&key.text).or(open_ended) {
+                        Some(inner) => open.push((value, inner, at)),
+                        None => {
+                            let known = properties.as_object();
+                            found.push(unknown(&key.text, known, &at).at(key.span.clone()));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The alternative of a schema that has the shape of the node.
+fn fitting<'j>(schema: &'j Json, node: &Node) -> Option<&'j Json> {
+    let any_of = schema.get("anyOf").and_then(Json::as_array);
+    let mut alternatives: Vec<&Json> =
+        any_of.map_or_else(|| vec![schema], |all| all.iter().collect());
+    // An optional list of alternatives nests once.
+    if let Some(inner) = alternatives.iter().find_map(|a| a.get("anyOf")).and_then(Json::as_array) {
+        alternatives.extend(inner);
+    }
+    alternatives.into_iter().find(|one| match &node.kind {
+        Kind::Map(_) => is(one, "object"),
+        Kind::List(_) => is(one, "array"),
+        Kind::Scalar { .. } => is(one, "string"),
+    })
+}
+
+fn is(schema: &Json, kind: &str) -> bool {
+    match &schema["type"] {
+        Json::String(one) => one == kind,
+        Json::Array(all) => all.iter().any(|one| one == kind),
+        _ => false,
+    }
+}
+
+fn wrong_shape(node: &Node, schema: &Json, document: &Document, place: &Place) -> Diagnostic {
+    let have = match &node.kind {
+        Kind::Scalar { .. } => "one value",
+        Kind::List(_) => "a list",
+        Kind::Map(_) => "a mapping",
+    };
+    let text = schema.to_string();
+    let (want, fix) = if is(schema, "object") {
+        ("a mapping", "write `key: value` lines, indented below it")
+    } else if is(schema, "array") {
+        ("a list", "begin each entry with `- `, indented below it")
+    } else if text.contains("\"array\"") {
+        ("a value or a list", "write one value, or `[a, b]`")
+    } else {
+        ("one value", "write the value on the same line")
+    };
+    let what = if place.steps().is_empty() { "the file".to_owned() } else { place.to_string() };
+    Diagnostic::new(Code::Shape, format!("{what} is {have}, but {want} belongs here"), fix)
+        .at(document.value(place))
+        .label(format!("{want} belongs here"))
+}
+
+fn unknown(key: &str, known: Option<&serde_json::Map<String, Json>>, place: &Place) -> Diagnostic {
+    if let Some(what) = later(place) {
+        let text = format!("{key:?} is not in this version: {what} come with a later one");
+        return Diagnostic::new(Code::NotInThisVersion, text, "remove the key")
+            .label("not in this version");
+    }
+    let names = || known.into_iter().flat_map(|map| map.keys().map(String::as_str));
+    let fix = match nearest(key, names()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("the keys here are {}", names().collect::<Vec<_>>().join(", ")),
+    };
+    Diagnostic::new(Code::UnknownKey, format!("unknown key {key:?}"), fix).label("unknown key")
+}
+
+/// What a key of a later version belongs to.
+fn later(place: &Place) -> Option<&'static str> {
+    let keys: Vec<&str> = place
+        .steps()
+        .iter()
+        .filter_map(|step| match step {
+            motegate_mapping::Step::Key(key) => Some(key.as_str()),
+            motegate_mapping::Step::Index(_) => None,
+        })
+        .collect();
+    LATER.iter().find_map(|(path, what)| {
+        let mut path = path.split('.');
+        let all = keys.iter().all(|key| path.next().is_some_and(|p| p == "*" || p == *key));
+        (all && path.next().is_none()).then_some(*what)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<(Code, String)> {
+        let document = Document::parse(text).unwrap();
+        let mut found = Vec::new();
+        check(&document, &mut found);
+        found.into_iter().map(|d| (d.code, d.fix)).collect()
+    }
+
+    #[test]
+    fn the_schema_knows_every_shape() {
+        let good = "version: 1\nlisteners:\n- {protocol: mqtt, bind: [a, b]}\n- {bind: a}\n\
+            mqtt:\nlog: {level: info}\nmappings:\n  coap: [{methods: {PUT: publish}}]\n  mqttsn:\n    \
+            groups: {a: x, b: [y]}\n    topic_ids: {all: {1: t, 2: {topic: t}}}\n";
+        assert_eq!(found(good), []);
+        assert_eq!(found(""), []);
+    }
+
+    #[test]
+    fn all_unknown_keys_at_once() {
+        let fixes = found("listner: []\nmqtt: {maxqos: 1, xyz: 1}\nmappings: {coap: [{pth: /}]}\n");
+        let has = |text: &str| fixes.iter().any(|(_, fix)| fix.contains(text));
+        assert_eq!(fixes.len(), 4, "{fixes:?}");
+        assert!(has("`listeners`") && has("`max_qos`") && has("`path`"), "{fixes:?}");
+        assert!(has("the keys here are"), "{fixes:?}");
+    }
+
+    #[test]
+    fn later_versions_and_shapes() {
+        let codes: Vec<Code> = found(
+            "users: []\nlisteners: {a: b}\nmqtt: [1]\nlog: {level: [a]}\n\
+             mappings: {mqttsn: {topic_ids: {all: {1: {topic: t, codec: c}}}}}\n",
+        )
+        .into_iter()
+        .map(|(code, _)| code)
+        .collect();
+        assert_eq!(codes.iter().filter(|c| **c == Code::NotInThisVersion).count(), 2, "{codes:?}");
+        assert_eq!(codes.iter().filter(|c| **c == Code::Shape).count(), 3, "{codes:?}");
+    }
+
+    #[test]
+    fn a_key_that_is_built_is_not_called_later() {
+        let schema = schema();
+        for (path, _) in LATER {
+            let mut at = Some(&schema);
+            for key in path.split('.').take_while(|key| *key != "*") {
+                at = at.and_then(|s| {
+                    let list = s.get("items").unwrap_or(s);
+                    let list = list.get("anyOf").map_or(list, |any| &any[0]);
+                    let list = list.get("items").unwrap_or(list);
+                    list.get("properties").and_then(|p| p.get(key))
+                });
+            }
+            assert!(path.contains('*') || at.is_none(), "{path} exists");
+        }
+    }
+}

@@ -1,0 +1,473 @@
+//! Values as they are written: [`Typed`] keeps the text and is read later, so that every bad value
+//! is reported, each at its own place.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use motegate_mapping::{Action, Rate, Retain};
+use motegate_message::Qos;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+
+/// How a kind of value is written.
+pub(crate) trait Value: Sized {
+    /// In words, for an error: "a duration such as 250ms, 10s, 5m, 1h or 7d".
+    const WHAT: &'static str;
+    /// The words that it can be, if it is one of a few.
+    const WORDS: &'static [&'static str] = &[];
+    fn parse(text: &str) -> Option<Self>;
+}
+
+/// A value that was written but not yet read.
+pub(crate) struct Typed<T> {
+    pub(crate) text: String,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for Typed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+impl<T> Typed<T> {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Typed { text: text.into(), kind: PhantomData }
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Typed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // As text: `1.10` and `on` stay what was typed.
+        String::deserialize(deserializer).map(Typed::new)
+    }
+}
+
+impl<T: Value> JsonSchema for Typed<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::WHAT.into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        match T::WORDS {
+            [] => json_schema!({"type": ["string", "number", "boolean"], "description": T::WHAT}),
+            words => json_schema!({"enum": words, "type": ["string", "number", "boolean"]}),
+        }
+    }
+}
+
+/// One of something, or a list of them.
+#[derive(Debug)]
+pub(crate) struct OneOrMany<T>(pub(crate) Vec<Typed<T>>);
+
+impl<T> Default for OneOrMany<T> {
+    fn default() -> Self {
+        OneOrMany(Vec::new())
+    }
+}
+
+impl<'de, T> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts<T>(PhantomData<T>);
+        impl<'de, T> Visitor<'de> for Texts<T> {
+            type Value = OneOrMany<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value or a list of values")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(OneOrMany(vec![Typed::new(text)]))
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+                Ok(OneOrMany(vec![Typed::new(number.to_string())]))
+            }
+            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+                Ok(OneOrMany(vec![Typed::new(number.to_string())]))
+            }
+            fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Self::Value, E> {
+                Err(E::custom("a number with a point must be in quotes here"))
+            }
+            fn visit_bool<E>(self, flag: bool) -> Result<Self::Value, E> {
+                Ok(OneOrMany(vec![Typed::new(flag.to_string())]))
+            }
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(OneOrMany(Vec::new()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut all = Vec::new();
+                while let Some(item) = seq.next_element()? {
+                    all.push(item);
+                }
+                Ok(OneOrMany(all))
+            }
+        }
+        deserializer.deserialize_any(Texts(PhantomData))
+    }
+}
+
+impl<T: Value> JsonSchema for OneOrMany<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::WHAT.into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = Typed::<T>::json_schema(generator);
+        json_schema!({"anyOf": [one, {"type": "array", "items": one}]})
+    }
+}
+
+/// What a pre-defined topic id stands for: a template, or a mapping with more.
+#[derive(Debug)]
+pub(crate) enum IdTopic {
+    Plain(String),
+    Detailed(IdDetail),
+}
+
+/// The long form of a pre-defined topic id.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IdDetail {
+    /// Template of the topic.
+    pub(crate) topic: Option<Typed<String>>,
+    /// Whether a publish is retained: `by_method` (the RETAIN flag), `true` or `false`.
+    pub(crate) retain: Option<Typed<Retain>>,
+    /// Message expiry of a publish.
+    pub(crate) expiry: Option<Typed<Duration>>,
+    /// The topic is final: the listener's mount is not put in front.
+    pub(crate) absolute: Option<Typed<bool>>,
+}
+
+impl<'de> Deserialize<'de> for IdTopic {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = IdTopic;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a topic, or a mapping with `topic`")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<IdTopic, E> {
+                Ok(IdTopic::Plain(text.to_owned()))
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<IdTopic, E> {
+                Ok(IdTopic::Plain(number.to_string()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<IdTopic, A::Error> {
+                let map = serde::de::value::MapAccessDeserializer::new(map);
+                IdDetail::deserialize(map).map(IdTopic::Detailed)
+            }
+            fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<IdTopic, E> {
+                Err(E::custom("a topic that looks like a number must be in quotes"))
+            }
+        }
+        deserializer.deserialize_any(Either).map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for IdTopic {
+    fn schema_name() -> Cow<'static, str> {
+        "IdTopic".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let detail = generator.subschema_for::<IdDetail>();
+        json_schema!({"anyOf": [Typed::<String>::json_schema(generator), detail]})
+    }
+}
+
+impl Value for String {
+    const WHAT: &'static str = "text";
+    fn parse(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+}
+
+impl Value for bool {
+    const WHAT: &'static str = "true or false";
+    const WORDS: &'static [&'static str] = &["true", "false"];
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "true" | "True" | "TRUE" => Some(true),
+            "false" | "False" | "FALSE" => Some(false),
+            _ => None,
+        }
+    }
+}
+
+/// A whole number.
+impl Value for u64 {
+    const WHAT: &'static str = "a whole number";
+    fn parse(text: &str) -> Option<Self> {
+        digits(text)?.parse().ok()
+    }
+}
+
+impl Value for i32 {
+    const WHAT: &'static str = "a whole number";
+    fn parse(text: &str) -> Option<Self> {
+        let unsigned = text.strip_prefix('-').unwrap_or(text);
+        digits(unsigned)?;
+        text.parse().ok()
+    }
+}
+
+/// A number with a point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Factor(pub(crate) f64);
+
+impl Value for Factor {
+    const WHAT: &'static str = "a number such as 1.5";
+    fn parse(text: &str) -> Option<Self> {
+        let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        plain.then(|| text.parse().ok().map(Factor)).flatten()
+    }
+}
+
+impl Value for Duration {
+    const WHAT: &'static str = "a duration such as 250ms, 10s, 5m, 1h or 7d";
+    fn parse(text: &str) -> Option<Self> {
+        let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let count: u64 = digits(number)?.parse().ok()?;
+        let millis = match &text[number.len()..] {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            "" if count == 0 => 1,
+            _ => return None,
+        };
+        // A hundred years are more than anything here can mean.
+        count.checked_mul(millis).filter(|ms| *ms <= 3_155_760_000_000).map(Duration::from_millis)
+    }
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl Value for Size {
+    const WHAT: &'static str = "a size such as 512, 64KiB, 8MiB or 1GiB";
+    fn parse(text: &str) -> Option<Self> {
+        let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let count: u64 = digits(number)?.parse().ok()?;
+        let scale = match &text[number.len()..] {
+            "" | "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            "kB" => 1_000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            _ => return None,
+        };
+        count.checked_mul(scale).map(Size)
+    }
+}
+
+impl Value for Rate {
+    const WHAT: &'static str = "a rate such as 5/s, 10/m or 100/h";
+    fn parse(text: &str) -> Option<Self> {
+        let (count, unit) = text.split_once('/')?;
+        let secs = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => return None,
+        };
+        let count = digits(count)?.parse().ok().filter(|count| *count > 0)?;
+        Some(Rate { count, per: Duration::from_secs(secs) })
+    }
+}
+
+/// `auto` is `None`.
+impl Value for Option<Qos> {
+    const WHAT: &'static str = "auto, 0, 1 or 2";
+    const WORDS: &'static [&'static str] = &["auto", "0", "1", "2"];
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "auto" => Some(None),
+            _ => Qos::from_bits(digits(text)?.parse().ok()?).map(Some),
+        }
+    }
+}
+
+impl Value for Retain {
+    const WHAT: &'static str = "by_method, true or false";
+    const WORDS: &'static [&'static str] = &["by_method", "true", "false"];
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "by_method" => Some(Retain::ByMethod),
+            _ => bool::parse(text).map(|yes| if yes { Retain::Always } else { Retain::Never }),
+        }
+    }
+}
+
+impl Value for Action {
+    const WHAT: &'static str = "publish, read, subscribe or clear";
+    const WORDS: &'static [&'static str] = &["publish", "read", "subscribe", "clear"];
+    fn parse(text: &str) -> Option<Self> {
+        let all = [Action::Publish, Action::Read, Action::Subscribe, Action::Clear];
+        all.into_iter().find(|action| action.as_str() == text)
+    }
+}
+
+/// One of a few words.
+macro_rules! words {
+    ($(#[$doc:meta])* $vis:vis $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $vis enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl Value for $name {
+            const WHAT: &'static str = $what;
+            const WORDS: &'static [&'static str] = &[$($word),+];
+            fn parse(text: &str) -> Option<Self> {
+                match text { $($word => Some($name::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+words! {
+    /// What survives what.
+    pub Durability, "power_loss, process_crash or none" {
+        /// What was acknowledged survives power loss.
+        PowerLoss = "power_loss",
+        /// It survives the end of the process.
+        ProcessCrash = "process_crash",
+        /// Nothing is saved.
+        None = "none",
+    }
+}
+
+words! {
+    /// How log lines look.
+    pub LogFormat, "auto, logfmt or json" {
+        /// logfmt on a terminal, JSON otherwise.
+        Auto = "auto",
+        /// logfmt.
+        Logfmt = "logfmt",
+        /// JSON.
+        Json = "json",
+    }
+}
+
+words! {
+    /// How much is logged.
+    pub LogLevel, "error, warn, info, debug or trace" {
+        /// Faults.
+        Error = "error",
+        /// And what may become one.
+        Warn = "warn",
+        /// And what happened.
+        Info = "info",
+        /// And why.
+        Debug = "debug",
+        /// And everything.
+        Trace = "trace",
+    }
+}
+
+impl LogLevel {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        Self::WORDS[self as usize]
+    }
+}
+
+words! {
+    /// Where a CoAP client's name comes from.
+    pub(crate) ClientFromWord, "address or query" { Address = "address", Query = "query", }
+}
+
+words! {
+    /// Versions of MQTT.
+    pub(crate) MqttVersion, "3.1, 3.1.1 or 5.0" { V31 = "3.1", V311 = "3.1.1", V5 = "5.0", }
+}
+
+words! {
+    /// Whether something is taken.
+    pub(crate) AllowWord, "allow or deny" { Allow = "allow", Deny = "deny", }
+}
+
+words! {
+    /// Address changes of a known MQTT-SN client.
+    pub(crate) RebindWord, "same_host, any or never" { SameHost = "same_host", Any = "any", Never = "never", }
+}
+
+words! {
+    /// What a full queue does.
+    pub(crate) OverflowWord, "drop_oldest, drop_newest, disconnect or latest_per_topic" {
+        DropOldest = "drop_oldest",
+        DropNewest = "drop_newest",
+        Disconnect = "disconnect",
+        LatestPerTopic = "latest_per_topic",
+    }
+}
+
+words! {
+    /// What becomes of QoS 0 messages while a client sleeps.
+    pub(crate) KeepWord, "keep or drop" { Keep = "keep", Drop = "drop", }
+}
+
+words! {
+    /// What becomes of unsafe text in captures.
+    pub(crate) UnsafeWord, "refuse or encode" { Refuse = "refuse", Encode = "encode", }
+}
+
+words! {
+    /// What becomes of query keys that no rule declares.
+    pub(crate) ExtraWord, "refuse or ignore" { Refuse = "refuse", Ignore = "ignore", }
+}
+
+words! {
+    /// The answer to observing a topic without value.
+    pub(crate) EmptyWord, "content or 4.04" { Content = "content", NotFound = "4.04", }
+}
+
+/// ASCII digits only: no sign, no space, no underscore.
+fn digits(text: &str) -> Option<&str> {
+    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_sizes_and_rates() {
+        let ms = |text: &str| <Duration as Value>::parse(text).map(|d| d.as_millis());
+        assert_eq!(ms("250ms"), Some(250));
+        assert_eq!(ms("5m"), Some(300_000));
+        assert_eq!(ms("7d"), Some(604_800_000));
+        assert_eq!(ms("0"), Some(0));
+        for bad in ["5", "", "s", "1.5s", "-1s", "1 s", "5min", "99999999999999999999s", "40000d"] {
+            assert_eq!(ms(bad), None, "{bad}");
+        }
+        let size = |text: &str| Size::parse(text).map(|s| s.0);
+        assert_eq!(
+            (size("512"), size("64KiB"), size("1GiB")),
+            (Some(512), Some(65_536), Some(1 << 30))
+        );
+        assert_eq!((size("1K"), size("KiB"), size("99999999999GiB")), (None, None, None));
+        let rate = Rate::parse("10/m").unwrap();
+        assert_eq!((rate.count, rate.per), (10, Duration::from_secs(60)));
+        assert_eq!((Rate::parse("0/s"), Rate::parse("5"), Rate::parse("5/w")), (None, None, None));
+        assert_eq!(LogLevel::parse("warn").map(LogLevel::as_str), Some("warn"));
+    }
+}

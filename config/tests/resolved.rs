@@ -1,0 +1,220 @@
+//! What a file becomes: defaults, every kind of key, listeners, substitutions; and no panic on any
+//! text.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use motegate_config::{Code, Config, Durability, LogFormat, LogLevel, Resolved, check, check_text};
+use motegate_core::{ClientFrom, Protocol, Sources};
+use motegate_mapping::{Caller, CoapMethod, SnTopic};
+
+fn good(text: &str) -> Resolved {
+    Config::parse("motegate.yaml", text).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn codes(text: &str) -> Vec<Code> {
+    let findings = Config::parse("motegate.yaml", text).unwrap_err();
+    findings.diagnostics.iter().map(|d| d.code).collect()
+}
+
+fn example(name: &str) -> Resolved {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
+    Config::load(path).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn nothing_at_all_is_loopback_and_nobody() {
+    let resolved = good("");
+    let addrs: Vec<String> = resolved.listeners.iter().map(|b| b.addr.to_string()).collect();
+    assert_eq!(addrs, ["127.0.0.1:1883", "127.0.0.1:1885", "127.0.0.1:5683"]);
+    assert!(resolved.core.listeners.iter().all(|l| !l.anonymous && l.sources == Sources::Any));
+    let names: Vec<&str> = resolved.core.listeners.iter().map(|l| &*l.name).collect();
+    assert_eq!(names, ["mqtt-1883", "mqttsn-1885", "coap-5683"]);
+    let default = motegate_core::Config::default();
+    assert_eq!(resolved.core.mqtt, default.mqtt);
+    assert_eq!(resolved.core.coap, default.coap);
+    assert_eq!(resolved.core.mqtt_sn, default.mqtt_sn);
+    assert!(resolved.core.durable && resolved.durability == Durability::PowerLoss);
+    assert_eq!(resolved.summary(), "config ok: 0 rules, 3 listeners");
+    assert!(resolved.warnings[0].contains("anonymous: true"), "says which line to add");
+    for empty in ["# nothing\n", "---\n", "version: 1\n", "listeners:\n", "mqtt: ~\nlog:\n"] {
+        assert_eq!(good(empty).listeners.len(), 3, "{empty:?}");
+    }
+    assert_eq!(good("listeners: []").listeners.len(), 0);
+}
+
+#[test]
+fn dev_is_open_to_neighbours_and_saves_nothing() {
+    let dev = Config::dev(false);
+    assert!(!dev.core.durable && dev.durability == Durability::None);
+    for (bind, listener) in dev.listeners.iter().zip(&dev.core.listeners) {
+        assert_eq!((bind.name.clone(), bind.protocol), (listener.name.clone(), listener.protocol));
+        assert_eq!(bind.addr.ip().to_string(), "::");
+        assert_eq!(bind.fallback.unwrap().to_string(), format!("0.0.0.0:{}", bind.addr.port()));
+        assert!(listener.anonymous && listener.sources == Sources::Private);
+    }
+    let exposed = Config::dev(true);
+    assert!(exposed.core.listeners.iter().all(|l| l.sources == Sources::Any));
+}
+
+#[test]
+fn every_kind_of_key_arrives() {
+    let resolved = example("limits.yaml");
+    let (core, secs) = (&resolved.core, Duration::from_secs);
+    assert_eq!((resolved.durability, core.durable), (Durability::ProcessCrash, true));
+    assert_eq!(resolved.max_connections, 500);
+    assert_eq!((resolved.log.level, resolved.log.format), (LogLevel::Warn, LogFormat::Json));
+    let mqtt = &core.mqtt;
+    assert_eq!((mqtt.allow_v31, mqtt.allow_v311, mqtt.allow_v5), (false, true, true));
+    assert_eq!((mqtt.max_qos, mqtt.receive_maximum, mqtt.max_inflight), (1, 32, 16));
+    assert_eq!((mqtt.max_keep_alive, mqtt.max_session_expiry), (secs(600), secs(86_400)));
+    assert_eq!((mqtt.max_packet_size, mqtt.max_outbox_bytes), (65_536, 65_536));
+    assert_eq!((mqtt.connect_timeout, mqtt.write_stall_timeout), (secs(5), secs(20)));
+    let sn = &core.mqtt_sn;
+    assert_eq!((sn.session_expiry, sn.retry_timeout, sn.max_retries), (secs(86_400), secs(15), 3));
+    assert_eq!((sn.forwarders, sn.max_clients, sn.max_topics_per_client), (false, 1000, 100));
+    assert_eq!(sn.rebind, motegate_mqtt_sn::endpoint::Rebind::Never);
+    let coap = &core.coap;
+    assert_eq!((coap.ack_timeout, coap.ack_random_factor_permille), (secs(3), 1500));
+    assert_eq!((coap.max_observers, coap.max_exchanges), (500, 5000));
+    assert_eq!((core.queue.max_messages, core.queue.max_bytes), (100, 256 * 1024));
+    assert_eq!(core.broker.max_retained_bytes, 8 << 20);
+    let asleep = example("sensors.yaml").core.when_asleep;
+    assert_eq!((asleep.max_messages, asleep.max_bytes, asleep.queue_qos0), (20, 16_384, true));
+    assert_eq!(asleep.overflow, motegate_broker::Overflow::LatestPerTopic);
+}
+
+#[test]
+fn every_address_is_a_listener_of_its_own() {
+    let resolved = example("mounts-and-realms.yaml");
+    let backup: Vec<_> =
+        resolved.listeners.iter().filter(|b| &*b.name == "plant-a-backup").collect();
+    assert_eq!(backup.len(), 2);
+    for (i, bind) in resolved.listeners.iter().enumerate() {
+        assert_eq!(usize::from(bind.listener.0), i);
+        assert_eq!(resolved.core.listeners[i].name, bind.name);
+    }
+    let listener = &resolved.core.listeners[usize::from(backup[1].listener.0)];
+    assert_eq!((&*listener.mount, &*listener.tenant), ("plant/a/", "a"));
+    assert_eq!((&*listener.realm, listener.protocol), ("devices", Protocol::MqttSn));
+    assert_eq!(resolved.summary(), "config ok: 2 rules, 4 listeners");
+    let edge = &example("sensors.yaml").core.listeners[2];
+    assert_eq!((edge.client_from, &*edge.realm), (ClientFrom::Query, "coap"));
+}
+
+#[test]
+fn the_rules_arrive() {
+    let table = example("sensors.yaml").table;
+    let caller = Caller {
+        listener: "edge",
+        client: "env-3",
+        identity: None,
+        tenant: "",
+        gateway: "motegate",
+        source_ip: [10, 0, 0, 1].into(),
+        mount: "",
+    };
+    let put = |path: &str, query: &str| {
+        let path: Vec<String> = path.split('/').map(str::to_owned).collect();
+        table.coap(&caller, CoapMethod::Put, &path, &[query.to_owned()]).unwrap()
+    };
+    let found = put("s/kitchen/temp", "u=Cel");
+    assert_eq!((found.topic.as_str(), &*found.rule), ("site/kitchen/temp", "sensor-state"));
+    assert_eq!(found.user, [("unit".to_owned(), "Cel".to_owned())]);
+    assert_eq!(found.expiry, Some(Duration::from_secs(3600)));
+    let sn = |id| table.sn(&caller, SnTopic::Predefined(id)).unwrap();
+    assert_eq!(sn(117).topic.as_str(), "dev/env-3/ch/17");
+    assert_eq!((sn(10).topic.as_str(), sn(10).retain), ("dev/env-3/env", Some(true)));
+    let minus_one = table.qos_minus_one().unwrap();
+    assert_eq!((minus_one.ids.as_slice(), minus_one.rate.unwrap().count), ([1].as_slice(), 5));
+    let prefix = example("limits.yaml").table;
+    let path = ["ps", "a"].map(str::to_owned);
+    assert!(prefix.coap(&caller, CoapMethod::Put, &path, &[]).is_ok());
+}
+
+#[test]
+fn text_stays_what_was_typed() {
+    let resolved = good(
+        "listeners: [{name: 1.10, protocol: mqtt, anonymous: true, mount: on/, tenant: 007}]\n\
+         mappings: {mqttsn: {short: {no: 1.10}}}\n",
+    );
+    let listener = &resolved.core.listeners[0];
+    assert_eq!((&*listener.name, &*listener.mount, &*listener.tenant), ("1.10", "on/", "007"));
+    let number = codes("mappings: {mqttsn: {topic_ids: {all: {1: 1.10}}}}");
+    assert_eq!(number, [Code::Value], "where text and mapping compete it must be quoted");
+}
+
+#[test]
+fn substitution_is_data_never_yaml() {
+    let path = std::env::var("PATH").unwrap();
+    let resolved = good("data_dir: ${env:PATH}");
+    assert_eq!(resolved.data_dir.to_str().unwrap(), path);
+    let folder = std::env::temp_dir().join(format!("motegate-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("name"), "a: [b]\"\n").unwrap();
+    let file = folder.join("motegate.yaml");
+    std::fs::write(&file, "data_dir: \"x-${file:name}\"\n").unwrap();
+    assert_eq!(Config::load(&file).unwrap().data_dir.to_str().unwrap(), "x-a: [b]\"");
+    std::fs::write(&file, [0xff, 0xfe]).unwrap();
+    assert_eq!(Config::load(&file).unwrap_err().diagnostics[0].code, Code::Unreadable);
+    std::fs::remove_dir_all(&folder).unwrap();
+    let gone = check(&file);
+    assert!(!gone.ok && gone.text.contains("cannot be read"), "{gone}");
+}
+
+#[test]
+fn aliases_are_resolved_within_bounds() {
+    let shared = good(
+        "listeners:\n- &one {protocol: mqtt, bind: \"127.0.0.1:0\", anonymous: &yes true, name: a}\n\
+         - {protocol: coap, anonymous: *yes, name: b}\n",
+    );
+    assert!(shared.core.listeners[1].anonymous);
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for i in 1..9 {
+        let list = vec![format!("*a{}", i - 1); 10].join(", ");
+        bomb.push_str(&format!("a{i}: &a{i} [{list}]\n"));
+    }
+    assert!(codes(&bomb).contains(&Code::Limit));
+    assert_eq!(codes("a: &a [*a]"), [Code::Limit]);
+}
+
+#[test]
+fn any_text_is_answered_without_panic() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed % below as u64).unwrap()
+    };
+    let (mut refused, mut taken) = (0, 0);
+    for name in ["sensors.yaml", "limits.yaml", "mounts-and-realms.yaml", "bad/topic-ids.yaml"] {
+        let text = std::fs::read_to_string(folder.join(name)).unwrap();
+        for _ in 0..150 {
+            let mut chars: Vec<char> = text.chars().collect();
+            for _ in 0..=random(3) {
+                let at = random(chars.len());
+                let junk = ['{', '}', '"', ':', '\n', 'é', '0', '-', '&', '*', '\t', '|', '😀'];
+                match random(3) {
+                    0 => chars[at] = junk[random(junk.len())],
+                    1 => chars.insert(at, junk[random(junk.len())]),
+                    _ => {
+                        let end = (at + random(40)).min(chars.len());
+                        chars.drain(at..end);
+                    }
+                }
+            }
+            let mutated: String = chars.into_iter().collect();
+            let report = check_text(name, &mutated);
+            if report.ok {
+                taken += 1
+            } else {
+                refused += 1
+            }
+            assert!(!report.text.is_empty());
+        }
+    }
+    assert!(refused > 100 && taken > 20, "{refused} {taken}");
+}
