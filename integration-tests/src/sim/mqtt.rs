@@ -93,7 +93,11 @@ impl Client {
             known: false,
             will: None,
             pending: None,
-            wanted: BTreeMap::new(),
+            wanted: if traits.probe {
+                BTreeMap::new()
+            } else {
+                first_wanted(traits.index, &["t/+", "v/x"])
+            },
             aliases: BTreeMap::new(),
             receive_maximum: if traits.v5 {
                 1 + u16::try_from(traits.index).unwrap_or(0) * 3
@@ -536,4 +540,10 @@ pub fn qos_for(client: usize, filter: &str) -> u8 {
         1 | 2 => 1,
         _ => 2,
     }
+}
+
+/// What a client subscribes to first, so that there is something to deliver from the start.
+#[must_use]
+pub fn first_wanted(client: usize, filters: &[&str]) -> BTreeMap<String, u8> {
+    filters.iter().map(|f| ((*f).to_string(), qos_for(client, f) | 0x80)).collect()
 }

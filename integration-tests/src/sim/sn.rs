@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::ctx::{Act, Ctx, FILTERS, MAX_DELAY, MS, Micros, SEC, TOPICS, retained_topic};
 use super::model::{Arrival, MsgId, Origin};
-use super::mqtt::qos_for;
+use super::mqtt::{first_wanted, qos_for};
 use super::sn_wire::{self as wire, CLEAN, DUP, PUBCOMP, PUBREC, PUBREL, Packet, RETAIN, WILL};
 
 const RETRY: Micros = 10 * SEC;
@@ -109,7 +109,7 @@ impl Client {
             held: BTreeSet::new(),
             done: VecDeque::new(),
             unfinished: None,
-            wanted: BTreeMap::new(),
+            wanted: first_wanted(traits.index, &["t/#"]),
             will: None,
             said_last: 0,
             reconnect: false,
@@ -428,7 +428,10 @@ impl Client {
         // Now and then it oversleeps: the gateway gives it up.
         let nap = if ctx.rng.chance(40) { 100 * SEC } else { ctx.rng.range(2 * SEC, 40 * SEC) };
         self.wake = ctx.now + nap;
-        if ctx.rng.chance(300) {
+        if ctx.healing {
+            self.state = State::Off;
+            self.wake = ctx.now + 5 * SEC;
+        } else if ctx.rng.chance(300) {
             self.state = State::Off; // wakes by CONNECT
             self.wake = self.wake.max(ctx.now + 5 * SEC);
         }

@@ -1,0 +1,72 @@
+//! The deterministic simulation in short: some hundred good seeds pass, equal seeds run equally, and
+//! each planted fault is found.
+
+use motegate_tests::sim::{self, Detail, Fault};
+
+/// Seeds of the short run; the long one is `--bin sim`.
+const SEEDS: std::ops::Range<u64> = 0..250;
+
+fn explain(seed: u64, report: &sim::Report, fault: Option<Fault>) -> String {
+    let fault = fault.map(|f| format!(" --fault {}", f.name())).unwrap_or_default();
+    format!(
+        "{}\nseed {seed} failed: {}\nagain: cargo run --release -p motegate-tests --bin sim -- \
+         --seed {seed} --trace{fault}",
+        report.lines.join("\n"),
+        report.failure.as_deref().unwrap_or_default()
+    )
+}
+
+#[test]
+fn good_seeds_pass() {
+    if let Some((seed, report)) = sim::first_failure(SEEDS, None, 60) {
+        panic!("{}", explain(seed, &report, None));
+    }
+}
+
+#[test]
+fn a_run_is_what_it_promises() {
+    for seed in [3, 9, 500] {
+        let report = sim::run(seed, None, Detail::Hash);
+        assert_eq!(report.failure, None, "seed {seed}");
+        assert!(report.steps >= 300 && report.restarts >= 1, "seed {seed}: {report:?}");
+        assert!(report.published > 50 && report.messages > 50, "seed {seed}: {report:?}");
+    }
+}
+
+#[test]
+fn equal_seeds_run_equally() {
+    let hashes: Vec<u64> = (20..30).map(|seed| sim::run(seed, None, Detail::Hash).hash).collect();
+    for (seed, hash) in (20..30).zip(&hashes) {
+        assert_eq!(sim::run(seed, None, Detail::Hash).hash, *hash, "seed {seed}");
+        assert_eq!(sim::run(seed, None, Detail::Tail(1)).hash, *hash, "seed {seed} with a trace");
+    }
+    assert_ne!(hashes[0], hashes[1]);
+}
+
+/// Where each fault must be found, among the first 1,000 seeds; the words say how.
+fn finds(fault: Fault, words: &[&str]) {
+    let Some((seed, report)) = sim::first_failure(0..1000, Some(fault), 0) else {
+        panic!("{} went unnoticed in 1,000 seeds", fault.name());
+    };
+    let failure = report.failure.unwrap_or_default();
+    println!("{}: seed {seed}: {failure}", fault.name());
+    assert!(words.iter().any(|w| failure.contains(w)), "{}: {failure}", fault.name());
+}
+
+#[test]
+fn a_missing_duplicate_check_is_found() {
+    finds(Fault::NoDuplicateCheck, &["times"]);
+}
+
+#[test]
+fn an_acknowledgement_before_the_commit_is_found() {
+    finds(
+        Fault::AckBeforeCommit,
+        &["is gone", "was acknowledged", "never given", "times", "changed", "meant", "UNSUBACK"],
+    );
+}
+
+#[test]
+fn an_early_pingresp_is_found() {
+    finds(Fault::EarlyPingresp, &["PINGRESP", "asleep"]);
+}
