@@ -9,6 +9,7 @@
 #[cfg(feature = "endpoint")]
 extern crate alloc;
 
+pub mod client;
 mod codec;
 #[cfg(feature = "endpoint")]
 pub mod endpoint;

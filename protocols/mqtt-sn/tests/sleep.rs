@@ -321,6 +321,10 @@ fn a_buffer_larger_than_the_room_is_delivered_in_one_awakening() {
     assert_eq!(rig.inbox.len(), 201);
     let credits = rig.log.iter().filter(|e| e.contains("window: 1") && e.contains("asleep: true"));
     assert_eq!(credits.count(), 6);
+    rig.lose();
+    rig.deliver("m", "a", Qos::AtMostOnce, "next");
+    rig.expect_nothing();
+    assert_eq!(rig.session("m").queue.len(), 1, "kept by the broker, in its bounds");
 }
 
 #[test]

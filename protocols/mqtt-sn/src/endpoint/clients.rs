@@ -63,6 +63,8 @@ pub(super) struct Client {
     pub(super) draining: bool,
     /// The client slept and woke meanwhile: another one follows.
     pub(super) drain_again: bool,
+    /// Credit was topped up since the client woke.
+    pub(super) credited: bool,
     /// `Event::Drain` of this awakening is answered.
     pub(super) drained: bool,
     /// SUBACKs that wait for a commit; deliveries wait behind them.
@@ -89,6 +91,7 @@ impl Client {
             fresh: false,
             draining: false,
             drain_again: false,
+            credited: false,
             drained: false,
             subacks_held: 0,
             pending: 0,
@@ -208,6 +211,7 @@ impl Clients {
                 client.fresh = false;
                 client.draining = false;
                 client.drain_again = false;
+                client.credited = false;
                 client.drained = false;
                 client.subacks_held = 0;
                 client.pending = 0;

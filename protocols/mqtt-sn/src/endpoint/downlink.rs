@@ -108,7 +108,10 @@ impl Line<'_> {
         let session = self.wire.session;
         let room = ROOM.saturating_sub(self.client.spent);
         self.events.push_back(match self.client.state {
-            State::Awake => Event::Credit { session, window: 1, room, asleep: true },
+            State::Awake => {
+                self.client.credited = true;
+                Event::Credit { session, window: 1, room, asleep: true }
+            }
             State::Active => Event::Credit { session, window: 1, room, asleep: false },
             State::Connecting | State::Asleep => {
                 Event::Credit { session, window: 0, room: 0, asleep: true }

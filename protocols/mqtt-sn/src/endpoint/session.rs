@@ -431,6 +431,7 @@ impl Line<'_> {
         self.client.state = State::Asleep;
         self.client.drained = false;
         self.client.drain_again = false;
+        self.client.credited = false;
         self.client.retry.clear();
         self.client.spent = 0;
         self.touch();
@@ -496,6 +497,10 @@ impl Line<'_> {
         self.client.spent = 0;
         self.client.retry.clear();
         self.touch();
+        if core::mem::take(&mut self.client.credited) {
+            // The top-up may reach the broker after the end of its drain.
+            self.credit();
+        }
         #[cfg(feature = "planted-faults")]
         if self.config.faults.early_pingresp {
             return;
