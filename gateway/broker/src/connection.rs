@@ -32,6 +32,7 @@ impl Broker {
         session.connected = true;
         session.handle = open.handle;
         (session.window, session.room) = (open.window, open.room);
+        session.journaled_window = 0; // the largest of this connection
         session.policy = open.queue;
         session.ends = motegate_timers::Instant::FAR_FUTURE;
         // A session that nobody can name cannot be resumed.

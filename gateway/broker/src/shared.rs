@@ -1,7 +1,9 @@
 //! Groups of shared subscriptions (MQTT 5 §4.8.2): one copy goes to one member.
 //!
 //! A group is a share name and a filter. Members take turns: first those that can take the
-//! message now, then those that are connected, then those that queue it offline.
+//! message now, then those that are connected, then those that queue it offline. When a member's
+//! session ends, what it held goes to another; what a member without a durable session held at a
+//! crash is not in the journal and is lost with it.
 
 use alloc::sync::Arc;
 

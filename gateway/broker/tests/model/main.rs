@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // in tests and their helpers
 
+mod groups;
 mod pair;
 mod restart;
 
@@ -99,5 +100,16 @@ proptest! {
         for stop in 0..=ops.len() {
             restart::compare(&ops[..stop]);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_group_with_a_faithful_member_loses_nothing(
+        steps in prop::collection::vec(groups::step(), 1..60),
+    ) {
+        groups::loses_nothing(&steps);
     }
 }
