@@ -57,8 +57,11 @@ fn a_client_that_lost_its_state_is_not_robbed() {
     w.send(c, &publish(0x34, "0005", "two")); // DUP 0, the same content
     w.expect(c, "50 03 0005 10  50 03 0005 10  50 02 0005");
     assert_eq!(w.published.len(), 2);
+    w.send(c, &publish(0x3c, "0005", "odd")); // DUP 1: a repeat, whatever it holds
+    w.expect(c, "50 02 0005");
+    assert_eq!(w.published.len(), 2);
     assert_eq!(w.endpoint.counters().reused_ids, 1);
-    assert_eq!(w.endpoint.counters().duplicates, 1);
+    assert_eq!(w.endpoint.counters().duplicates, 2);
 }
 
 #[test]
@@ -309,4 +312,42 @@ fn a_pubrel_may_be_pipelined() {
     w.send(c, &(publish_3(0x34, "0001", "x") + "62020001" + &publish_3(0x34, "0001", "y")));
     w.expect(c, "50020001 70020001 50020001");
     assert_eq!(w.published.len(), 2);
+}
+
+/// What an earlier connection left held is not charged to this one, nor given back by it.
+#[test]
+fn the_clients_quota_starts_anew() {
+    let mut w = World::with(Config { receive_maximum: 2, ..Config::default() });
+    let c = w.resume_v5("a");
+    w.send(c, &publish(0x34, "0001", "x"));
+    w.lose(c);
+    let c = w.resume_v5("a");
+    w.send(c, &(publish(0x34, "0003", "x") + &publish(0x34, "0004", "x") + "62020001"));
+    w.expect(c, "50 03 0003 10 50 03 0004 10 70 02 0001");
+    w.send(c, &publish(0x34, "0005", "x"));
+    assert_eq!(w.take(c)[2], 0x93);
+}
+
+/// The exact word of the transport: `Write` once until the outbox was emptied.
+#[test]
+fn write_is_said_once() {
+    use motegate_mqtt::endpoint::Transmit;
+    let mut w = World::new();
+    let c = w.connect_311("a");
+    let turn = w.turn();
+    w.endpoint.handle_bytes(&turn, c, &[0xc0, 0]);
+    w.endpoint.handle_bytes(&turn, c, &[0xc0, 0]);
+    assert_eq!(w.endpoint.poll_transmit(), Some(Transmit::Write(c)));
+    assert_eq!(w.endpoint.poll_transmit(), None);
+    w.endpoint.handle_written(&turn, c, 3);
+    w.endpoint.handle_bytes(&turn, c, &[0xc0, 0]);
+    assert_eq!(w.endpoint.poll_transmit(), None, "three bytes are left");
+    w.endpoint.handle_written(&turn, c, 3);
+    assert_eq!(w.endpoint.outbox(c), []);
+    // A goodbye is left to the transport, and freed when it is written.
+    w.endpoint.handle_bytes(&turn, c, &[0xc0, 0, 0xe0, 0]);
+    assert_eq!(w.endpoint.poll_transmit(), Some(Transmit::Close(c, Reason::ClientDisconnect)));
+    assert_eq!(w.endpoint.outbox(c), [0xd0, 0]);
+    w.endpoint.handle_written(&turn, c, 2);
+    assert_eq!(w.endpoint.outbox(c), []);
 }

@@ -246,6 +246,7 @@ impl Endpoint {
                 if let Some(wire) = c.wire.take() {
                     shared.drop_wire(turn, session, &wire);
                 }
+                c.durable = false; // what still comes before its close leaves no record
             }),
             None => {}
         }
