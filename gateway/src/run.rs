@@ -26,13 +26,13 @@ pub(crate) enum RunError {
 pub(crate) fn serve(
     setup: Setup,
     clock: Clock,
-    greet: impl FnOnce(&Handle, u128) -> String,
+    greet: impl FnOnce(&Handle, u64) -> String,
 ) -> Result<(), RunError> {
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let handle = Gateway::builder().setup(setup).spawn()?;
     let millis = clock.now().as_micros().div_ceil(1000);
-    let text = greet(&handle, u128::from(millis));
+    let text = greet(&handle, millis);
     // Whoever closed our stdout still wants the gateway.
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
     match runtime.block_on(supervise(handle))? {

@@ -3,10 +3,17 @@
 //! The one place where the shell meets the `config` crate: everything else takes a `Setup`.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
-use motegate_core::{Listener, Protocol, Sources};
+use motegate_config::{Config, Durability, Findings, LogFormat, Resolved};
+use motegate_core::Protocol;
 use motegate_mapping::Table;
+
+use crate::log;
+
+/// What `motegate run` and `motegate check` read when they are given no file.
+pub(crate) const DEFAULT_FILE: &str = "motegate.yaml";
 
 /// A listener's place in the world; the core knows the rest of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +22,8 @@ pub struct Bind {
     pub name: Arc<str>,
     /// What is spoken on it.
     pub protocol: Protocol,
-    /// Port 0 lets the system choose.
+    /// Port 0 lets the system choose. `[::]` is every address, IPv4 included; on a machine
+    /// without IPv6 it becomes `0.0.0.0`.
     pub addr: SocketAddr,
 }
 
@@ -38,37 +46,7 @@ impl Setup {
     /// if `expose`.
     #[must_use]
     pub fn dev(expose: bool) -> Self {
-        let mut setup = Setup {
-            core: motegate_core::Config::default(),
-            table: Arc::new(Table::passthrough("mqtt")),
-            binds: Vec::new(),
-            max_connections: 100_000,
-        };
-        let all = |port| SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
-        let sources = if expose { Sources::Any } else { Sources::Private };
-        setup.listen("mqtt-1883", Protocol::Mqtt, all(1883), sources);
-        setup.listen("mqttsn-1885", Protocol::MqttSn, all(1885), sources);
-        setup.listen("coap-5683", Protocol::Coap, all(5683), sources);
-        setup
-    }
-
-    fn listen(&mut self, name: &str, protocol: Protocol, addr: SocketAddr, sources: Sources) {
-        let realm = match protocol {
-            Protocol::Mqtt => "mqtt",
-            Protocol::MqttSn => "mqttsn",
-            Protocol::Coap => "coap",
-        };
-        self.core.listeners.push(Listener {
-            name: name.into(),
-            protocol,
-            anonymous: true,
-            sources,
-            realm: realm.into(),
-            tenant: "".into(),
-            mount: "".into(),
-            client_from: motegate_core::ClientFrom::Address,
-        });
-        self.binds.push(Bind { name: name.into(), protocol, addr });
+        Setup::from(Config::dev(expose))
     }
 
     /// Moves every listener of a protocol to another address.
@@ -79,19 +57,67 @@ impl Setup {
     }
 }
 
+impl From<Resolved> for Setup {
+    fn from(resolved: Resolved) -> Self {
+        let binds = resolved.listeners.into_iter().map(|bind| Bind {
+            name: bind.name,
+            protocol: bind.protocol,
+            addr: bind.addr,
+        });
+        Setup {
+            binds: binds.collect(),
+            core: resolved.core,
+            table: resolved.table,
+            max_connections: resolved.max_connections,
+        }
+    }
+}
+
 /// A configuration that was read and found good.
 #[derive(Debug)]
 pub(crate) struct Configured {
     pub(crate) setup: Setup,
-    pub(crate) log_level: String,
-    pub(crate) log_format: crate::log::Format,
-    /// What is worth a second look.
+    pub(crate) log_level: &'static str,
+    pub(crate) log_format: log::Format,
+    /// What is worth a second look, drawn for a terminal.
     pub(crate) warnings: Vec<String>,
+    /// Whether the file asks for state to be kept, which is not done yet.
+    pub(crate) wants_disk: bool,
     /// One line for `motegate check`.
     pub(crate) summary: String,
 }
 
-/// Reads and checks configuration files.
-pub(crate) fn load(files: &[std::path::PathBuf]) -> Result<Configured, String> {
-    Err(format!("configuration files are not read yet: {files:?}"))
+/// Reads and checks a configuration file.
+pub(crate) fn load(file: &Path) -> Result<Configured, Findings> {
+    let mut resolved = Config::load(file)?;
+    Ok(Configured {
+        summary: resolved.summary(),
+        warnings: std::mem::take(&mut resolved.warnings),
+        wants_disk: resolved.durability != Durability::None,
+        log_level: resolved.log.level.as_str(),
+        log_format: match resolved.log.format {
+            LogFormat::Auto => log::Format::Auto,
+            LogFormat::Logfmt => log::Format::Logfmt,
+            LogFormat::Json => log::Format::Json,
+        },
+        setup: Setup::from(resolved),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_core_and_the_sockets_agree_on_listeners() {
+        let mut setup = Setup::dev(false);
+        let of_core: Vec<_> = setup.core.listeners.iter().map(|l| (&l.name, l.protocol)).collect();
+        let of_binds: Vec<_> = setup.binds.iter().map(|b| (&b.name, b.protocol)).collect();
+        assert_eq!(of_core, of_binds);
+        let moved = "127.0.0.1:4".parse().unwrap();
+        setup.rebind(Protocol::Coap, moved);
+        let elsewhere: Vec<_> = setup.binds.iter().filter(|b| b.addr == moved).collect();
+        assert_eq!(elsewhere.len(), 1);
+        assert_eq!(elsewhere[0].protocol, Protocol::Coap);
+    }
 }

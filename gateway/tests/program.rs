@@ -70,3 +70,28 @@ fn a_file_that_is_not_there_is_exit_3_and_named() {
         assert!(text.contains(name), "{text}");
     }
 }
+
+#[test]
+fn a_configuration_is_judged_with_line_and_remedy() {
+    let folder = std::env::temp_dir().join(format!("motegate-program-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (good, bad) = (folder.join("good.yaml"), folder.join("bad.yaml"));
+    let listener = "listeners:\n  - {protocol: mqtt, bind: \"127.0.0.1:0\", anonymous: true}\n";
+    std::fs::write(&good, format!("version: 1\n{listener}")).unwrap();
+    std::fs::write(&bad, "version: 1\nlistenrs: []\n").unwrap();
+    let (good, bad) = (good.to_str().unwrap(), bad.to_str().unwrap());
+
+    for arguments in [&["check", good][..], &["run", "-c", good, "--check-only"]] {
+        let output = finished(arguments);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(text.starts_with("config ok: ") && text.lines().count() == 1, "{text}");
+    }
+    for arguments in [&["check", bad][..], &["check", good, bad], &["run", "-c", bad]] {
+        let output = finished(arguments);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}");
+        assert!(text.contains("bad.yaml:2") && text.contains("listeners"), "{text}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -60,7 +60,7 @@ impl Dev {
 }
 
 /// What it listens on, and lines to type that work with just these ports.
-fn banner(handle: &Handle, expose: bool, gateway_id: u8, millis: u128) -> String {
+fn banner(handle: &Handle, expose: bool, gateway_id: u8, millis: u64) -> String {
     let who = if expose { "anyone who can reach it" } else { "anyone on this network" };
     let mut text = format!(
         "motegate {}   DEV MODE: nothing is saved, {who} may connect\n",

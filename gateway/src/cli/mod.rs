@@ -83,6 +83,12 @@ fn fail(exit: Exit, error: &impl Display) -> Exit {
     exit
 }
 
+/// Says on stderr what is wrong with a configuration.
+fn refuse(findings: &impl Display) -> Exit {
+    eprintln!("{findings}");
+    Exit::Config
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

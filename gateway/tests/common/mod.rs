@@ -8,37 +8,37 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 /// Longer than anything here takes on a busy machine; only a failing test waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The built program with these arguments, and none of our environment's log settings.
-pub fn motegate(arguments: &[&str]) -> Command {
+pub(crate) fn motegate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_motegate"));
     command.args(arguments).env_remove("MOTEGATE_LOG").stdin(Stdio::null());
     command
 }
 
 /// Runs it to its end.
-pub fn finished(arguments: &[&str]) -> Output {
+pub(crate) fn finished(arguments: &[&str]) -> Output {
     motegate(arguments).output().expect("the program runs")
 }
 
 /// A child whose lines are read as they come.
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
     stdout: Receiver<String>,
     stderr: Receiver<String>,
-    pub banner: Vec<String>,
+    pub(crate) banner: Vec<String>,
 }
 
 impl Program {
     /// `motegate dev` on loopback and free ports, when it has said what to type next.
-    pub fn dev() -> Program {
+    pub(crate) fn dev() -> Program {
         let free = "127.0.0.1:0";
         Program::of(motegate(&["dev", "--mqtt", free, "--mqttsn", free, "--coap", free]))
     }
 
     /// The same with room for so many open files.
-    pub fn dev_with_files(files: u32) -> Program {
+    pub(crate) fn dev_with_files(files: u32) -> Program {
         let program = env!("CARGO_BIN_EXE_motegate");
         let script = format!(
             "ulimit -n {files}; exec {program} dev --mqtt 127.0.0.1:0 --mqttsn 127.0.0.1:0 \
@@ -66,21 +66,21 @@ impl Program {
     }
 
     /// The address that the banner gives for a protocol.
-    pub fn address(&self, protocol: &str) -> SocketAddr {
+    pub(crate) fn address(&self, protocol: &str) -> SocketAddr {
         let words = self.banner.iter().map(|line| line.split_whitespace().collect::<Vec<_>>());
         let line = words.into_iter().find(|words| words.first() == Some(&protocol));
         let address = line.expect("the banner has the protocol")[1];
         address.trim_end_matches("/udp").parse().expect("an address")
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args([&format!("-{name}"), &pid]).status();
         assert!(status.expect("kill runs").success());
     }
 
     /// Waits for the end; gives the exit code and what it said on stderr.
-    pub fn end(mut self) -> (Option<i32>, Vec<String>) {
+    pub(crate) fn end(mut self) -> (Option<i32>, Vec<String>) {
         let mut said = Vec::new();
         // The pipe closes when the program ends.
         while let Ok(line) = self.stderr.recv_timeout(PATIENCE) {
@@ -111,7 +111,7 @@ fn lines(pipe: impl std::io::Read + Send + 'static) -> Receiver<String> {
 }
 
 /// A connected MQTT client, version 3.1.1 (4) or 5.
-pub fn connect(addr: SocketAddr, version: u8, id: &str) -> TcpStream {
+pub(crate) fn connect(addr: SocketAddr, version: u8, id: &str) -> TcpStream {
     let mut stream = TcpStream::connect(addr).expect("it accepts");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout is set");
     stream.set_nodelay(true).expect("no delay");
@@ -128,13 +128,13 @@ pub fn connect(addr: SocketAddr, version: u8, id: &str) -> TcpStream {
 }
 
 /// A length-prefixed string.
-pub fn string(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     out.extend(u16::try_from(text.len()).expect("short").to_be_bytes());
     out.extend(text.as_bytes());
 }
 
 /// A packet with its fixed header.
-pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     let mut out = vec![first];
     let mut rest = body.len();
     loop {
@@ -150,7 +150,7 @@ pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// The next packet: first byte and body; `None` at the end of the stream.
-pub fn read_packet(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+pub(crate) fn read_packet(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
     let mut byte = [0];
     let mut next = |stream: &mut TcpStream| stream.read_exact(&mut byte).ok().map(|()| byte[0]);
     let first = next(stream)?;
