@@ -150,7 +150,7 @@ impl CoapTable {
         query: &[String],
     ) -> Result<CoapMatch, MapError> {
         let (rule, action) = self.find(caller, method, path)?;
-        let options = rule.queries.read(query, caller, &rule.topic)?;
+        let options = rule.queries.read(query, &rule.topic)?;
         let topic = rule.topic(caller, action, path, query)?;
         let retain = options.retain.unwrap_or(match rule.retain {
             Retain::ByMethod => method != CoapMethod::Post,

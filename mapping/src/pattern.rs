@@ -372,6 +372,7 @@ mod tests {
         assert!(takes("/n/{n:~[0-9a-f]{4}}/z", &["n", "0a1f", "z"]));
         assert!(!takes("/n/{n:~[0-9a-f]{4}}", &["n", "0a1fa"]));
         assert!(!takes("/{n:~a|b}", &["xb"]), "the alternation is inside the anchors");
+        assert!(takes("/{n:~a*}", &["aa"]) && !takes("/{n:~a*}", &[""]), "never empty");
         assert!(takes("/{n:~[^/]+}/x", &["n", "x"]));
         assert!(takes("/t/{rest...}", &["t", "a"]) && takes("/t/{rest...}", &["t", "", "b"]));
         assert!(!takes("/t/{rest...}", &["t"]));

@@ -10,7 +10,7 @@ use motegate_message::{Qos, Reason};
 
 use crate::pattern::is_name;
 use crate::template::{Template, is_builtin, query_value};
-use crate::{Caller, CoapRule, MapError, Place, RuleErrorKind};
+use crate::{CoapRule, MapError, Place, RuleErrorKind};
 
 /// What a rule takes in the query.
 #[derive(Debug, Default)]
@@ -77,12 +77,7 @@ impl Queries {
     ///
     /// # Errors
     /// `BadOption`, naming the key.
-    pub(crate) fn read(
-        &self,
-        query: &[String],
-        caller: &Caller<'_>,
-        topic: &Template,
-    ) -> Result<Options, MapError> {
+    pub(crate) fn read(&self, query: &[String], topic: &Template) -> Result<Options, MapError> {
         let mut options = Options::default();
         for (i, item) in query.iter().enumerate() {
             let (key, value) = item.split_once('=').unwrap_or((item, ""));
@@ -97,8 +92,6 @@ impl Queries {
                 Some(Target::User(name)) => options.user.push((name.to_string(), value.to_owned())),
                 Some(Target::Capture) => {}
                 None if self.ignore_others || topic.query_keys().any(|k| k == key) => {}
-                // Where the listener says `client_from: query`, the caller's name comes from it.
-                None if key == "client" && value == caller.client => {}
                 None => return Err(self.unknown(key)),
             }
         }
@@ -106,6 +99,11 @@ impl Queries {
     }
 
     fn unknown(&self, key: &str) -> MapError {
+        if key == "client" {
+            // The listener's own; it takes the key away before it asks.
+            let text = "client=… is read only by a listener that says `client_from: query`";
+            return bad(text.to_owned());
+        }
         let known: Vec<&str> = self.keys.iter().map(|(key, _)| &**key).collect();
         bad(match known.as_slice() {
             [] => format!("unknown query parameter {key}: this path takes none"),

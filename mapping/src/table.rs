@@ -97,7 +97,7 @@ pub struct CoapMatch {
 #[error("{text}")]
 pub struct MapError {
     /// For counters and the wire code: `NoRule`, `MethodNotAllowed`, `BadTopic`, `BadOption`,
-    /// `SnUnknownTopicId`, `SnQosMinusOneOff`.
+    /// `AuthMissing` (the topic needs an identity), `SnUnknownTopicId`, `SnQosMinusOneOff`.
     pub reason: Reason,
     /// What is wrong and what to change.
     pub text: String,

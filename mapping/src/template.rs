@@ -177,8 +177,9 @@ impl Part {
         let caller = values.caller;
         match var {
             Var::Tail(from) => return render_tail(*from, name, filters, values, mode, out),
+            // An IPv4 client of a dual-stack socket is known by its IPv4 address.
             Var::SourceIp if filters.is_empty() => {
-                let _ = write!(out, "{}", caller.source_ip);
+                let _ = write!(out, "{}", caller.source_ip.to_canonical());
                 return Ok(());
             }
             Var::Id(less) if filters.is_empty() => {
@@ -207,7 +208,7 @@ impl Part {
             Var::Tenant => return push_trusted(out, caller.tenant, filters, name),
             Var::Listener => return push_trusted(out, caller.listener, filters, name),
             Var::Gateway => return push_trusted(out, caller.gateway, filters, name),
-            Var::SourceIp => caller.source_ip.to_string().into(),
+            Var::SourceIp => caller.source_ip.to_canonical().to_string().into(),
             Var::Id(less) => values.id.saturating_sub(*less).to_string().into(),
             Var::Tail(_) => return Ok(()),
         };
@@ -418,7 +419,7 @@ mod tests {
             identity: None,
             tenant: "a",
             gateway: "gw",
-            source_ip: std::net::IpAddr::from([10, 0, 0, 7]),
+            source_ip: "::ffff:10.0.0.7".parse().unwrap(),
             mount: "",
         }
     }
