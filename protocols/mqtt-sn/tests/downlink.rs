@@ -5,7 +5,7 @@
 mod rig;
 
 use motegate_message::{DeliveryId, Qos, Reason};
-use motegate_mqtt_sn::endpoint::Config;
+use motegate_mqtt_sn::endpoint::{Config, Event};
 use motegate_mqtt_sn::{Packet, QosBits, ReturnCode, TopicId, TopicRef};
 use rig::*;
 
@@ -348,4 +348,42 @@ fn credit_is_given_back_as_messages_leave() {
     }
     assert_eq!(credits(&rig), 3);
     assert!(rig.log.iter().rfind(|e| e.starts_with("Credit")).unwrap().contains("room: 65536"));
+}
+
+#[test]
+fn a_pubcomp_that_a_connect_overtook_ends_the_repeated_delivery_in_the_queue() {
+    let mut rig = Rig::new();
+    rig.connected(1, "m", false);
+    rig.send(1, subscribe(QosBits::Two, 1, "a"));
+    rig.lose();
+    rig.deliver("m", "a", Qos::ExactlyOnce, "x");
+    rig.send(1, Packet::PubRec { msg_id: 1 });
+    rig.lose();
+    // Sent before CONNECT, received after it, while a REGISTER for another message is in flight.
+    let session = rig.by_name["m"];
+    let first = rig.sessions[&session].in_flight.clone().unwrap();
+    rig.auto_answer = false;
+    rig.send(1, connect("m", false, 60));
+    rig.auto_answer = true;
+    let Some(Event::Connect(connect)) = rig.questions.pop() else { panic!() };
+    let mut before = first.clone();
+    before.qos = Qos::AtMostOnce;
+    before.id = DeliveryId(100);
+    before.message = std::sync::Arc::new(motegate_message::Message {
+        topic: motegate_message::TopicName::new("other").unwrap(),
+        ..(*first.message).clone()
+    });
+    rig.sessions.get_mut(&session).unwrap().queue.push_front(before);
+    let waiting = rig.sessions.get_mut(&session).unwrap().in_flight.take().unwrap();
+    rig.sessions.get_mut(&session).unwrap().queue.push_back(waiting);
+    let turn = rig.turn();
+    rig.on_connect(&turn, *connect);
+    rig.settle();
+    rig.expect(1, CONNACK);
+    rig.expect(1, register(2, 2, "other"));
+    rig.send(1, Packet::PubComp { msg_id: 1 });
+    rig.send(1, regack(2, 2, OK));
+    rig.expect(1, publish(QosBits::Zero, TopicId::Normal(2), 0, "x"));
+    rig.expect_nothing();
+    assert_eq!(rig.acked, [DeliveryId(1)]);
 }

@@ -417,6 +417,10 @@ impl Line<'_> {
             out.current.as_ref().is_some_and(|c| c.item.delivery.id == sending.delivery)
         });
         if current.is_some() || !under_way {
+            if let Some(out) = &mut self.wire.out {
+                // A new connection had it again, behind others.
+                out.queue.retain(|item| item.delivery.id != sending.delivery);
+            }
             self.finish(sending.delivery);
         }
         self.pump();
