@@ -76,11 +76,8 @@ impl Connection {
         }
         let size = u32::try_from(delivery.message.size()).unwrap_or(u32::MAX);
         self.room = self.room.saturating_sub(size);
-        let known = if delivery.again {
-            self.wire.as_ref().and_then(|wire| wire.by_delivery(delivery.id))
-        } else {
-            None
-        };
+        // Also one that the broker does not call a repetition: after a crash it cannot know.
+        let known = self.wire.as_ref().and_then(|wire| wire.by_delivery(delivery.id));
         let mut after = Seq::NONE;
         let stage = match known {
             _ if delivery.qos == Qos::AtMostOnce => Stage::Plain,

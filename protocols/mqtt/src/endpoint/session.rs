@@ -71,6 +71,8 @@ pub(super) struct Wire {
     /// The last id given, 0 before the first, and how many behind it are known to be free.
     last_id: u16,
     free_run: u16,
+    /// The highest delivery begun; they grow, so that only one up to it can be known.
+    newest: Option<DeliveryId>,
     /// The youngest batch with records of ours.
     pub(super) last_record: Seq,
 }
@@ -99,6 +101,9 @@ impl Wire {
 
     /// The state of a delivery that was begun before.
     pub(super) fn by_delivery(&self, delivery: DeliveryId) -> Option<Outgoing> {
+        if self.newest < Some(delivery) {
+            return None;
+        }
         self.out.iter().find(|out| out.delivery == delivery).copied()
     }
 
@@ -113,6 +118,7 @@ impl Wire {
         let id = self.free_id()?;
         let mut entry = Outgoing { delivery, id, flow, sent: false, recorded: false };
         self.note(record_outgoing(&mut entry, journal));
+        self.newest = self.newest.max(Some(delivery));
         self.out.push_back(entry);
         Some(id)
     }
@@ -249,6 +255,7 @@ impl Wire {
         match record {
             Restored::Outgoing { id, flow, delivery } => {
                 let entry = Outgoing { delivery, id, flow, sent: true, recorded: true };
+                self.newest = self.newest.max(Some(delivery));
                 self.out.push_back(entry);
             }
             Restored::Incoming { id, hash } => {

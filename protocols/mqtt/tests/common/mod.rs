@@ -78,6 +78,8 @@ pub(crate) struct World {
     pub(crate) durable: bool,
     /// Commits come by themselves at the end of each turn.
     pub(crate) auto_commit: bool,
+    /// After a crash the broker does not know what had been sent, and calls nothing a repetition.
+    crashed: bool,
     pub(crate) seq: Seq,
     pub(crate) script: Script,
     pub(crate) sessions: BTreeMap<String, Session>,
@@ -110,6 +112,7 @@ impl World {
             now: Instant::from_secs(1000),
             durable: false,
             auto_commit: true,
+            crashed: false,
             seq: Seq(1),
             script: Script::default(),
             sessions: BTreeMap::new(),
@@ -256,6 +259,7 @@ impl World {
 
     /// The process dies; what was committed comes back, the broker with its sessions.
     pub(crate) fn crash(&mut self) {
+        self.crashed = true;
         self.endpoint = Endpoint::new(self.config.clone(), 2);
         self.pending.clear();
         self.received.clear();
@@ -462,7 +466,7 @@ impl World {
         // Outstanding ones first, in their order.
         let again: Vec<Delivery> = self.sessions[&client].open.iter().cloned().collect();
         for mut delivery in again {
-            delivery.again = true;
+            delivery.again = !self.crashed;
             self.endpoint.deliver(&turn, connect.conn, delivery, None);
         }
         self.feed(&client);
