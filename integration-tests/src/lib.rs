@@ -1,10 +1,12 @@
 //! Motegate's integration tests: a real gateway process, real sockets, independent peers.
 //!
-//! [`gateway`] starts the `motegate` binary on free ports and stops it; [`process`] runs any child under a deadline and
-//! waits on its lines, never on time; [`peer`] finds the independent clients and says how to install a missing one;
-//! [`wire`] writes MQTT bytes that no client library can be made to write; [`relay`] records the datagrams that pass;
-//! [`readme`] cuts README.md into its blocks. The tests themselves are under `tests/`.
+//! [`gateway`] starts the `motegate` binary on free ports and stops it; [`process`] runs any child
+//! under a deadline and waits on its lines, never on time; [`peer`] finds the independent clients
+//! and says how to install a missing one; [`wire`] writes MQTT bytes that no client library can be
+//! made to write; [`relay`] records the datagrams that pass; [`readme`] cuts README.md into its
+//! blocks. The tests themselves are under `tests/`.
 
+pub mod fuzz;
 pub mod gateway;
 pub mod peer;
 pub mod process;

@@ -327,7 +327,8 @@ impl Model {
         }
         // A crash may lose a batch whose deliveries at QoS 0 and 1 have left; its publisher was
         // not answered and sends the message again.
-        let again = if p.qos > 0 { self.crashes - p.crashes } else { 0 };
+        let again =
+            if p.qos > 0 || p.origin == Origin::Will { self.crashes - p.crashes } else { 0 };
         let limit = self.executions(&p) + again;
         let receiver = &mut self.receivers[client];
         let udp = receiver.udp;
