@@ -317,12 +317,16 @@ impl Core {
         self.outputs.push_back(output);
     }
 
-    pub(crate) fn notice(&mut self, notice: Notice) {
-        if let NoticeKind::Disconnected(reason)
-        | NoticeKind::Refused(reason)
-        | NoticeKind::Dropped(reason) = notice.kind
-        {
-            self.stats.count(reason);
+    /// Counts, and tells the log unless the same was told a moment ago.
+    pub(crate) fn notice(&mut self, mut notice: Notice) {
+        match notice.kind {
+            NoticeKind::Connected { .. } => {}
+            NoticeKind::Disconnected(reason) => self.stats.count(reason),
+            NoticeKind::Refused(reason) | NoticeKind::Dropped(reason) => {
+                self.stats.count(reason);
+                let Some(untold) = self.stats.tell(self.turn.now, reason) else { return };
+                notice.untold = untold;
+            }
         }
         self.outputs.push_back(Output::Notice(Box::new(notice)));
     }

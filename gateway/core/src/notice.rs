@@ -21,6 +21,9 @@ pub struct Notice {
     pub client: Option<SessionKey>,
     /// What to change, in words, where more than the reason can be said.
     pub text: Option<String>,
+    /// How many refusals or drops for the same reason were not told since the last one that was:
+    /// one a second is enough for a log, the counters have them all.
+    pub untold: u64,
 }
 
 /// What a [`Notice`] is about.
@@ -43,6 +46,14 @@ impl Notice {
     /// A notice that names nothing but what happened.
     #[must_use]
     pub(crate) const fn new(kind: NoticeKind) -> Self {
-        Notice { kind, protocol: None, listener: None, peer: None, client: None, text: None }
+        Notice {
+            kind,
+            protocol: None,
+            listener: None,
+            peer: None,
+            client: None,
+            text: None,
+            untold: 0,
+        }
     }
 }
