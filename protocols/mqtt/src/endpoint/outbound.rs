@@ -199,7 +199,7 @@ impl Connection {
         }
         shared.counters.packets_sent += 1;
         shared.counters.publishes_sent += 1;
-        if choice != Choice::Plain || self.alias_max > 0 && !delivery.again {
+        if choice != Choice::Plain || self.alias_max > 0 && !delivery.again && !dup {
             self.aliases.get_or_insert_default().outbound.commit(name, choice);
         }
         if let Some(out) = id.and_then(|id| self.wire.as_mut()?.outgoing(id)) {
@@ -219,7 +219,8 @@ impl Connection {
     ) -> (usize, Choice) {
         let name = topic.unwrap_or(delivery.message.topic.as_str());
         // What is sent again carries its topic in full.
-        let choice = if self.alias_max == 0 || delivery.again {
+        let repeat = delivery.again || matches!(stage, Stage::Publish(_, true));
+        let choice = if self.alias_max == 0 || repeat {
             Choice::Plain
         } else {
             match &self.aliases {
@@ -229,7 +230,6 @@ impl Connection {
         };
         shared.scratch.clear();
         if self.version.is_v5() {
-            let repeat = matches!(stage, Stage::Publish(_, true));
             write_properties(&mut shared.scratch, turn, delivery, choice, repeat);
         }
         let publish = Publish {
