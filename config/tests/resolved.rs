@@ -218,3 +218,44 @@ fn any_text_is_answered_without_panic() {
     }
     assert!(refused > 100 && taken > 20, "{refused} {taken}");
 }
+
+#[test]
+fn places_count_characters_and_survive_other_line_ends() {
+    let text = "# é😀\r\nlisteners:\r\n  - {name: \"é😀\", protocol: mqtt, anonymous: maybe}\r\n";
+    let findings = Config::parse("f.yaml", text).unwrap_err();
+    let [one] = findings.diagnostics.as_slice() else { panic!("{findings}") };
+    assert_eq!(one.position(text), Some((3, 45)), "{findings}");
+    assert_eq!(&text[one.span.clone().unwrap()], "maybe");
+    assert_eq!(good("\u{feff}log: {level: debug}\r\n").log.level, LogLevel::Debug);
+}
+
+#[test]
+fn ten_thousand_rules_are_no_trouble() {
+    let mut text = String::from("mappings:\n  coap:\n");
+    for i in 0..10_000 {
+        let line =
+            format!("    - {{name: r{i}, path: \"/s/{i}/{{x}}\", topic: \"t/{i}/{{x}}\"}}\n");
+        text.push_str(&line);
+    }
+    let resolved = good(&text);
+    assert_eq!(resolved.rules, 10_000);
+}
+
+#[test]
+fn the_schema_describes_every_key() {
+    let schema = Config::schema();
+    let mut open = vec![("", &schema)];
+    let mut keys = 0;
+    while let Some((name, schema)) = open.pop() {
+        for (key, inner) in schema["properties"].as_object().into_iter().flatten() {
+            let text = inner["description"].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{name}.{key} has no text");
+            keys += 1;
+            open.push((key, inner));
+        }
+        let nested = [&schema["items"], &schema["additionalProperties"]];
+        open.extend(nested.into_iter().filter(|s| s.is_object()).map(|s| (name, s)));
+        open.extend(schema["anyOf"].as_array().into_iter().flatten().map(|s| (name, s)));
+    }
+    assert!(keys > 90, "{keys}");
+}

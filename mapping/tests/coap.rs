@@ -288,6 +288,7 @@ fn the_way_back() {
     let table = table(Rules {
         coap: vec![
             rule("state", "/s/{room}/{kind:temp|hum}", "site/{room}/{kind}"),
+            rule("shadow", "/mqtt/z/{x}", "other/{x}"),
             rule("own", "/me/{x}", "dev/{client}/{x|trim:p-}"),
             rule("lower", "/l/{x}", "low/{x|lower}"),
             rule("joined", "/j/{x}", "j-{x}"),
@@ -306,6 +307,9 @@ fn the_way_back() {
     };
     assert_eq!(back("site/hall/temp"), "s hall temp");
     assert_eq!(back("site/hall/co2"), "mqtt site hall co2", "not a kind: the preset has it");
+    let shadowed = table.coap_path(&CALLER, &TopicName::new("z/1").unwrap());
+    assert_eq!(shadowed, None, "its path in the preset means another topic");
+    assert_eq!(back("other/1"), "mqtt z 1");
     assert_eq!(back("dev/node-7/z"), "me p-z");
     assert_eq!(back("dev/node-8/z"), "mqtt dev node-8 z", "another client's");
     assert_eq!(back("low/x"), "mqtt low x", "not reversible");
