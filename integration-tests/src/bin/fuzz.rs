@@ -1,8 +1,10 @@
 //! `fuzz --inputs 10000000 [--seed N] [--only NAME] [--round N]`: the seeded fuzzer. Ends with 0 when no
 //! target panicked, broke a rule or needed more memory than allowed.
 
+#![allow(clippy::disallowed_methods)] // a tool may look at the clock
+
+use std::cell::Cell;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::time::Instant;
 
 use clap::Parser;
@@ -15,8 +17,10 @@ static MEMORY: PeakAlloc = PeakAlloc;
 /// Most memory that a target may need, in bytes.
 const LIMIT: usize = 256 * 1024 * 1024;
 
-/// What runs now, for the report of a panic.
-static RUNNING: Mutex<(&str, u64, u64)> = Mutex::new(("", 0, 0));
+thread_local! {
+    /// What runs now, for the report of a panic.
+    static RUNNING: Cell<(&'static str, u64, u64)> = const { Cell::new(("", 0, 0)) };
+}
 
 /// Feeds every decoder and endpoint with valid, wounded and random inputs.
 #[derive(Debug, Parser)]
@@ -51,9 +55,7 @@ fn run(target: &Target, arguments: &Arguments, inputs: u64) -> Result<(), String
     };
     let mut done = 0;
     for round in rounds {
-        if let Ok(mut running) = RUNNING.lock() {
-            *running = (target.name, arguments.seed, round);
-        }
+        RUNNING.set((target.name, arguments.seed, round));
         let count = if arguments.round.is_some() { ROUND } else { ROUND.min(inputs - done) };
         target.round(arguments.seed, round, count).map_err(|failure| {
             format!("{}: {failure}\n{}", target.name, again(target.name, arguments.seed, round))
@@ -77,9 +79,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        if let Ok((name, seed, round)) = RUNNING.lock().map(|running| *running) {
-            eprintln!("panic in {name}\n{}", again(name, seed, round));
-        }
+        let (name, seed, round) = RUNNING.get();
+        eprintln!("panic in {name}\n{}", again(name, seed, round));
         hook(info);
     }));
     let chosen: Vec<&Target> = TARGETS

@@ -48,10 +48,10 @@ pub fn mqtt(rng: &mut Rng, which: usize) -> Result<(), String> {
 /// What is wrong with which input.
 pub fn sn(rng: &mut Rng) -> Result<(), String> {
     let bytes = mutate::input(rng, corpus::sn);
-    if let Some(wrapper) = motegate_mqtt_sn::Encapsulation::decode(&bytes) {
-        if wrapper.inner.len() > bytes.len() {
-            return Err("a wrapper larger than its datagram".into());
-        }
+    if let Some(wrapper) = motegate_mqtt_sn::Encapsulation::decode(&bytes)
+        && wrapper.inner.len() > bytes.len()
+    {
+        return Err("a wrapper larger than its datagram".into());
     }
     let Ok(packet) = motegate_mqtt_sn::Packet::decode(&bytes) else { return Ok(()) };
     let mut again = vec![0; packet.encoded_len()];

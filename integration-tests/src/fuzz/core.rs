@@ -19,9 +19,9 @@ fn address(n: u64) -> SocketAddr {
 }
 
 fn config(rng: &mut Rng, run: u64) -> Config {
-    let mut config = gateway::config(rng, None, run % 2 == 0);
+    let mut config = gateway::config(rng, None, run.is_multiple_of(2));
     config.durable = run % 3 != 2;
-    if run % 2 == 0 {
+    if run.is_multiple_of(2) {
         config.broker.max_sessions = 30;
         config.broker.max_subscriptions = 60;
         config.broker.max_subscriptions_per_session = 6;

@@ -58,7 +58,7 @@ fn delivery(rng: &mut Rng, id: u64) -> Delivery {
 
 /// Small limits in every second run, the defaults otherwise.
 fn small(run: u64) -> bool {
-    run % 2 == 0
+    run.is_multiple_of(2)
 }
 
 /// One MQTT endpoint, some connections, `inputs` chunks.
@@ -77,7 +77,7 @@ pub fn mqtt(rng: &mut Rng, run: u64, inputs: u64) -> Result<(), String> {
     }
     let limit = (config.max_outbox_bytes + config.max_packet_size) as usize + 8192;
     let mut endpoint = motegate_mqtt::Endpoint::new(config, run);
-    let mut clock = Clock::new(run % 3 == 0);
+    let mut clock = Clock::new(run.is_multiple_of(3));
     let mut state = MqttState::default();
     let mut generations = [0u32; 6];
     for n in 0..inputs {
@@ -214,7 +214,7 @@ pub fn sn(rng: &mut Rng, run: u64, inputs: u64) -> Result<(), String> {
         config.max_datagram = 200;
     }
     let mut endpoint = motegate_mqtt_sn::endpoint::Endpoint::new(config, run);
-    let mut clock = Clock::new(run % 3 == 0);
+    let mut clock = Clock::new(run.is_multiple_of(3));
     let mut known = Vec::new();
     for n in 0..inputs {
         let turn = clock.turn(rng);
@@ -342,7 +342,7 @@ pub fn coap(rng: &mut Rng, run: u64, inputs: u64, deaf: bool) -> Result<(), Stri
         config.max_payload = 200;
     }
     let mut endpoint = motegate_coap::Endpoint::new(config, run);
-    let mut clock = Clock::new(run % 3 == 0);
+    let mut clock = Clock::new(run.is_multiple_of(3));
     let mut observations = Vec::new();
     let mut waiting = Vec::new();
     for n in 0..inputs {
@@ -407,12 +407,12 @@ fn answer_coap(
     turn: &Turn,
     endpoint: &mut motegate_coap::Endpoint,
     observations: &mut Vec<motegate_coap::endpoint::ObservationId>,
-    waiting: &mut Vec<Box<motegate_coap::endpoint::Request>>,
+    waiting: &mut Vec<motegate_coap::endpoint::Request>,
 ) {
     use motegate_coap::endpoint::{Code, Event, Observe, Response};
     while let Some(event) = endpoint.poll_event() {
         match event {
-            Event::Request(request) => waiting.push(request),
+            Event::Request(request) => waiting.push(*request),
             Event::ObservationEnded { observation, .. } => {
                 observations.retain(|o| *o != observation);
             }

@@ -394,7 +394,7 @@ impl Model {
         let writes =
             || self.publishes.iter().enumerate().filter(|(_, p)| p.retain && p.topic == topic);
         let value = value.filter(|v| !v.is_empty());
-        let last = writes().filter(|(_, p)| p.acked.is_some_and(|at| at < since)).last();
+        let last = writes().rfind(|(_, p)| p.acked.is_some_and(|at| at < since));
         let Some((last, write)) = last else {
             return match value {
                 Some(v) if parse(v).is_none() => Err(format!("{topic} holds nonsense")),

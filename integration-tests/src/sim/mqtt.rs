@@ -241,10 +241,10 @@ impl Client {
         if ctx.now > self.last_sent + 12 * SEC {
             return self.send(ctx, wire::ping());
         }
-        if self.pending.is_none() {
-            if let Some((filter, qos)) = self.missing() {
-                return self.subscribe(ctx, &filter, qos);
-            }
+        if self.pending.is_none()
+            && let Some((filter, qos)) = self.missing()
+        {
+            return self.subscribe(ctx, &filter, qos);
         }
         if self.traits.probe {
             if ctx.probing && !self.probed && self.pending.is_none() {
@@ -311,7 +311,7 @@ impl Client {
         let retain = qos > 0 && ctx.rng.chance(250);
         // One QoS for all that it retains: a QoS 1 repeat after a reconnect may rightly overtake
         // a QoS 2 publish that was executed before.
-        let qos = if retain { 1 + u8::from(self.traits.index % 2 == 0) } else { qos };
+        let qos = if retain { 1 + u8::from(self.traits.index.is_multiple_of(2)) } else { qos };
         let empty = retain && !ctx.healing && ctx.rng.chance(80);
         let topic = if retain {
             retained_topic(self.traits.index)

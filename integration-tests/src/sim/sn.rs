@@ -393,11 +393,11 @@ impl Client {
             Packet::Flow(kind, mid) => self.on_flow(ctx, kind, mid),
             Packet::SubAck { flags, tid, mid, code } => self.on_suback(ctx, flags, tid, mid, code),
             Packet::UnsubAck(mid) => {
-                if let Doing::Unsubscribe { mid: m, filter } = &self.doing {
-                    if *m == mid {
-                        ctx.model.unsubscribed(self.traits.index, filter);
-                        self.finish(ctx);
-                    }
+                if let Doing::Unsubscribe { mid: m, filter } = &self.doing
+                    && *m == mid
+                {
+                    ctx.model.unsubscribed(self.traits.index, filter);
+                    self.finish(ctx);
                 }
             }
             Packet::PingReq(_) => self.answer(ctx, wire::packet(0x17, &[])),
@@ -512,11 +512,11 @@ impl Client {
         if code != 0 {
             return ctx.fail(&self.name, format!("PUBACK {code} for {mid}"));
         }
-        if let Doing::Publish { mid: m, id, qos: 1, .. } = self.doing {
-            if m == mid {
-                ctx.model.acked(id);
-                self.finish(ctx);
-            }
+        if let Doing::Publish { mid: m, id, qos: 1, .. } = self.doing
+            && m == mid
+        {
+            ctx.model.acked(id);
+            self.finish(ctx);
         }
     }
 
