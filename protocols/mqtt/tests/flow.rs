@@ -237,11 +237,21 @@ fn too_many_user_properties() {
 fn topics_too_deep() {
     let mut w = World::with(Config { max_topic_levels: 3, ..Config::default() });
     let c = w.connect_v5("a", "17 00");
-    w.send(c, &packet(0x82, &format!("0001 00 {} 00 {} 00", field("a/b/c/d"), field("a/b/c"))));
-    w.expect(c, "90 05 0001 00 8f 00");
+    w.send(c, &packet(0x82, &format!("0001 00 {} 00", field("a/b/c"))));
+    w.expect(c, "90 04 0001 00 00");
     w.send(c, &packet(0x30, &format!("{} 00", field("a/b/c"))));
     w.send(c, &packet(0x30, &format!("{} 00", field("a/b/c/d"))));
     assert_eq!(w.take(c)[12], 0x90, "behind the echo");
+    // Choice 7: the whole packet is refused, and nothing of it is stored.
+    for first in [0x82, 0xa2] {
+        let c = w.connect_v5("b", "17 00");
+        let options = if first == 0x82 { "00" } else { "" };
+        let deep = format!("{} {options} {} {options}", field("a/b/c"), field("a/b/c/d"));
+        w.send(c, &packet(first, &format!("0001 00 {deep}")));
+        let goodbye = w.take(c);
+        assert_eq!((goodbye[0], goodbye[2]), (0xe0, 0x8f));
+        assert_eq!(w.closed[&c], Reason::BadTopic);
+    }
 }
 
 #[test]

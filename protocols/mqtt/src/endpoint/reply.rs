@@ -34,6 +34,8 @@ pub(super) enum Violation {
     RetainNotSupported,
     #[error("the topic name is too long or too deep")]
     TopicInvalid,
+    #[error("the topic filter is too long or too deep")]
+    FilterInvalid,
     #[error("too many user properties")]
     UserProperties,
     #[error("subscription identifiers are switched off")]
@@ -65,6 +67,7 @@ pub(super) fn reply_for(violation: Violation) -> (ReasonCode, Reason) {
         Violation::QosNotSupported => (C::QosNotSupported, Reason::NotSupported),
         Violation::RetainNotSupported => (C::RetainNotSupported, Reason::NotSupported),
         Violation::TopicInvalid => (C::TopicNameInvalid, Reason::BadTopic),
+        Violation::FilterInvalid => (C::TopicFilterInvalid, Reason::BadTopic),
         Violation::UserProperties => (C::QuotaExceeded, Reason::QuotaExceeded),
         Violation::SubscriptionIdentifiers => {
             (C::SubscriptionIdentifiersNotSupported, Reason::NotSupported)

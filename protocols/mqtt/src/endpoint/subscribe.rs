@@ -17,11 +17,14 @@ use crate::packet::{Subscribe, SubscribeFilter, Unsubscribe};
 use crate::properties::Property;
 use crate::reason::ReasonCode;
 
+/// A filter that the specification and the limits allow.
+fn parse(config: &Config, text: &str) -> Result<SubscriptionFilter, Violation> {
+    let filter = SubscriptionFilter::new(text).map_err(|_| DecodeError::BadTopicFilter)?;
+    if topic_fits(config, text) { Ok(filter) } else { Err(Violation::FilterInvalid) }
+}
+
 /// Why the endpoint refuses a filter itself, if it does.
-fn refused(config: &Config, text: &str, filter: &SubscriptionFilter) -> Option<ReasonCode> {
-    if !topic_fits(config, text) {
-        return Some(ReasonCode::TopicFilterInvalid);
-    }
+fn refused(config: &Config, filter: &SubscriptionFilter) -> Option<ReasonCode> {
     if filter.share.is_some() && !config.shared_subscriptions {
         return Some(ReasonCode::SharedSubscriptionsNotSupported);
     }
@@ -41,9 +44,8 @@ impl Connection {
         config: &Config,
         asked: &SubscribeFilter<'_>,
     ) -> Result<(SubscribeItem, Option<ReasonCode>), Violation> {
-        let filter =
-            SubscriptionFilter::new(asked.filter).map_err(|_| DecodeError::BadTopicFilter)?;
-        let code = refused(config, asked.filter, &filter);
+        let filter = parse(config, asked.filter)?;
+        let code = refused(config, &filter);
         // The bridge bit of mosquitto and others stands for what MQTT 3 cannot say.
         let bridge = self.bridge && filter.share.is_none();
         let item = SubscribeItem {
@@ -106,7 +108,7 @@ impl Connection {
         let filters = unsubscribe
             .filters
             .iter()
-            .map(|text| SubscriptionFilter::new(text).map_err(|_| DecodeError::BadTopicFilter))
+            .map(|text| parse(&shared.config, text))
             .collect::<Result<Vec<_>, _>>()?;
         // Until the answer comes nothing is known to have existed.
         let codes = filters.iter().map(|_| ReasonCode::NoSubscriptionExisted).collect();
