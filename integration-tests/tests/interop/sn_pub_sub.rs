@@ -132,7 +132,7 @@ fn predefined_ids_are_topics_of_the_mapping() {
     sub.wait_for_text("> old/plant/seven q1 r0 old");
     // The same id is nothing to anybody else.
     env.say("publish-id 10 1 0 x");
-    env.wait_for_text("invalid topic");
+    env.wait_for("refusal", |line| line.starts_with("error") && line.contains("invalid topic"));
     // And downlink keeps the type that was subscribed with.
     ask(&mut env, "subscribe-id 2 1", "subscribed");
     mosquitto_pub(&gateway, &["-q", "1", "-t", "dev/env-3/cmd", "-m", "go"]);
