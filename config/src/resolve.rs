@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use motegate_broker::Overflow;
 use motegate_core::Config as Core;
+use motegate_core::settings::Overflow;
 use motegate_mapping::{Place, RuleError, Rules, Table};
 
 use crate::diagnostic::{Code, Diagnostic};
@@ -162,7 +162,7 @@ fn mqtt_sn(r: &mut Reader<'_>, block: Option<&MqttSn>, at: &Place, core: &mut Co
         config.forwarders = word == AllowWord::Allow;
     }
     if let Some(word) = r.get(block.rebind.as_ref(), at, "rebind") {
-        use motegate_mqtt_sn::endpoint::Rebind;
+        use motegate_core::settings::Rebind;
         config.rebind = match word {
             RebindWord::SameHost => Rebind::SameHost,
             RebindWord::Any => Rebind::Any,

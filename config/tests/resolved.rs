@@ -74,7 +74,7 @@ fn every_kind_of_key_arrives() {
     let sn = &core.mqtt_sn;
     assert_eq!((sn.session_expiry, sn.retry_timeout, sn.max_retries), (secs(86_400), secs(15), 3));
     assert_eq!((sn.forwarders, sn.max_clients, sn.max_topics_per_client), (false, 1000, 100));
-    assert_eq!(sn.rebind, motegate_mqtt_sn::endpoint::Rebind::Never);
+    assert_eq!(sn.rebind, motegate_core::settings::Rebind::Never);
     let coap = &core.coap;
     assert_eq!((coap.ack_timeout, coap.ack_random_factor_permille), (secs(3), 1500));
     assert_eq!((coap.max_observers, coap.max_exchanges), (500, 5000));
@@ -82,7 +82,7 @@ fn every_kind_of_key_arrives() {
     assert_eq!(core.broker.max_retained_bytes, 8 << 20);
     let asleep = example("sensors.yaml").core.when_asleep;
     assert_eq!((asleep.max_messages, asleep.max_bytes, asleep.queue_qos0), (20, 16_384, true));
-    assert_eq!(asleep.overflow, motegate_broker::Overflow::LatestPerTopic);
+    assert_eq!(asleep.overflow, motegate_core::settings::Overflow::LatestPerTopic);
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl Machine {
                     continue;
                 }
                 Output::Notice(notice) => {
-                    self.notices.log(self.now, &notice);
+                    self.notices.log(&notice);
                     continue;
                 }
             };

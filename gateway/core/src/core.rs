@@ -324,7 +324,8 @@ impl Core {
             NoticeKind::Disconnected(reason) => self.stats.count(reason),
             NoticeKind::Refused(reason) | NoticeKind::Dropped(reason) => {
                 self.stats.count(reason);
-                let Some(untold) = self.stats.tell(self.turn.now, reason) else { return };
+                let now = self.turn.now;
+                let Some(untold) = self.stats.tell(now, reason, &notice) else { return };
                 notice.untold = untold;
             }
         }

@@ -21,8 +21,8 @@ pub struct Notice {
     pub client: Option<SessionKey>,
     /// What to change, in words, where more than the reason can be said.
     pub text: Option<String>,
-    /// How many refusals or drops for the same reason were not told since the last one that was:
-    /// one a second is enough for a log, the counters have them all.
+    /// How many refusals or drops of the same reason, listener and protocol were not told since
+    /// the last one that was: a flood is one line every ten seconds, the counters have it all.
     pub untold: u64,
 }
 

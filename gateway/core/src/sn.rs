@@ -451,7 +451,7 @@ impl Core {
             identity: None,
             tenant: &settings.tenant,
             gateway: &self.config.gateway_name,
-            source_ip,
+            source_ip: source_ip.to_canonical(),
             mount: &settings.mount,
         }
     }

@@ -2,30 +2,28 @@
 
 use std::time::Duration;
 
-use motegate_message::Reason;
+use motegate_message::{ListenerId, Reason};
 use motegate_timers::Instant;
 
-/// Between two notices for the same reason.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+use crate::{Notice, Protocol};
+
+/// How long repeats of a refusal or drop are only counted.
+const FOLD: Duration = Duration::from_secs(10);
+
+/// What makes a repeat. Bounded by reasons × listeners.
+type Kind = (Reason, Option<ListenerId>, Option<Protocol>);
 
 /// Counters since the start.
 #[derive(Debug, Clone)]
 pub struct Stats {
     dropped: Vec<u64>,
-    told: Vec<Told>,
-}
-
-/// What the log knows of one reason.
-#[derive(Debug, Clone, Copy, Default)]
-struct Told {
-    last: Option<Instant>,
-    untold: u64,
+    /// When each kind was last told, and how many came since.
+    told: Vec<(Kind, Instant, u64)>,
 }
 
 impl Default for Stats {
     fn default() -> Self {
-        let reasons = Reason::ALL.len();
-        Stats { dropped: vec![0; reasons], told: vec![Told::default(); reasons] }
+        Stats { dropped: vec![0; Reason::ALL.len()], told: Vec::new() }
     }
 }
 
@@ -35,16 +33,21 @@ impl Stats {
         self.dropped[reason as usize] += 1;
     }
 
-    /// Whether a refusal or drop is worth a notice: at most one a second for each reason. `Some`
-    /// says how many were passed over since the last.
-    pub(crate) fn tell(&mut self, now: Instant, reason: Reason) -> Option<u64> {
-        let told = &mut self.told[reason as usize];
-        if told.last.is_some_and(|last| now.saturating_since(last) < TELL_EVERY) {
-            told.untold += 1;
+    /// Whether a refusal or drop is worth a line in the log: the first of its kind is, and one
+    /// every ten seconds after that. `Some` says how many were passed over since the last.
+    pub(crate) fn tell(&mut self, now: Instant, reason: Reason, notice: &Notice) -> Option<u64> {
+        let kind = (reason, notice.listener, notice.protocol);
+        let Some((_, last, untold)) = self.told.iter_mut().find(|(known, ..)| *known == kind)
+        else {
+            self.told.push((kind, now, 0));
+            return Some(0);
+        };
+        if now.saturating_since(*last) < FOLD {
+            *untold += 1;
             return None;
         }
-        told.last = Some(now);
-        Some(core::mem::take(&mut told.untold))
+        *last = now;
+        Some(core::mem::take(untold))
     }
 
     /// How often something was refused, closed or dropped for this reason.
@@ -57,20 +60,23 @@ impl Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::NoticeKind;
 
     #[test]
-    fn repeats_are_counted_and_told_once_a_second() {
+    fn repeats_are_counted_and_told_now_and_then() {
         let mut stats = Stats::default();
-        let at = Instant::from_millis;
-        let told: Vec<Option<u64>> = [1_000, 1_001, 1_999, 2_000, 2_500, 4_000]
-            .into_iter()
-            .map(|ms| {
-                stats.count(Reason::NoReceiver);
-                stats.tell(at(ms), Reason::NoReceiver)
-            })
-            .collect();
-        assert_eq!(told, [Some(0), None, None, Some(2), None, Some(1)]);
-        assert_eq!(stats.dropped(Reason::NoReceiver), 6);
-        assert_eq!(stats.tell(at(4_001), Reason::QueueFull), Some(0), "reasons are apart");
+        let reason = Reason::Malformed;
+        let on = |listener| Notice {
+            listener: Some(ListenerId(listener)),
+            ..Notice::new(NoticeKind::Dropped(reason))
+        };
+        let mut tell = |secs, listener| {
+            stats.count(reason);
+            stats.tell(Instant::from_secs(secs), reason, &on(listener))
+        };
+        assert_eq!([tell(100, 0), tell(101, 0), tell(109, 0)], [Some(0), None, None]);
+        assert_eq!(tell(101, 1), Some(0), "listeners are apart");
+        assert_eq!([tell(110, 0), tell(111, 0), tell(150, 0)], [Some(2), None, Some(1)]);
+        assert_eq!(stats.dropped(reason), 7);
     }
 }

@@ -27,7 +27,7 @@ fn sn_receives(gateway: &mut Gateway, at: std::net::SocketAddr) -> (String, Vec<
     let register = gateway.datagrams_to(at);
     assert_eq!(register.len(), 1, "REGISTER comes first: {register:02x?}");
     assert_eq!(register[0][1], 0x0a);
-    let name = String::from_utf8(register[0][6..].to_vec()).unwrap();
+    let name = String::from_utf8(register[0][6..].to_vec()).expect("a topic name");
     let mut regack = register[0][2..6].to_vec();
     regack.push(0);
     let publish = gateway.datagram(SN, at, &sn(0x0b, &regack));
