@@ -331,6 +331,10 @@ impl Client {
 
     fn on_notification(&mut self, ctx: &mut Ctx<'_>, topic: &str, m: &Message) {
         let Some(o) = self.observed.get_mut(topic) else { return };
+        if m.code == 0xa3 {
+            self.observed.remove(topic); // 5.03: the gateway stops
+            return;
+        }
         if m.code != 0x45 {
             let text = format!("notification {}.{:02}", m.code >> 5, m.code & 31);
             return ctx.fail(&self.name, text);

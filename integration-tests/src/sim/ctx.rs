@@ -28,6 +28,8 @@ pub enum Act {
     Fin,
     /// Let it die: what is under way may be lost.
     Break,
+    /// Send from another port from now on, as behind a NAT that forgot.
+    NewPort,
     /// Send a datagram.
     Datagram(Vec<u8>),
 }
@@ -72,7 +74,10 @@ impl Ctx<'_> {
 }
 
 /// Topics without a retained value that every publisher writes to.
-pub const TOPICS: [&str; 5] = ["t/a", "t/b", "t/b/c", "t", "v/x"];
+pub const TOPICS: [&str; 6] = ["t/a", "t/b", "t/b/c", "t", "v/x", "zz"];
+
+/// Topics that MQTT-SN clients may name by a pre-defined id, by id − 1.
+pub const PREDEFINED: [&str; 2] = ["v/x", "t/a"];
 
 /// The one retained topic that a client writes to.
 #[must_use]
@@ -81,4 +86,5 @@ pub fn retained_topic(client: usize) -> String {
 }
 
 /// Filters that subscribers choose from.
-pub const FILTERS: [&str; 9] = ["t/#", "t/+", "t/a", "+/a", "v/x", "r/+", "r/#", "#", "t/b/c"];
+pub const FILTERS: [&str; 10] =
+    ["t/#", "t/+", "t/a", "+/a", "v/x", "r/+", "r/#", "#", "t/b/c", "zz"];

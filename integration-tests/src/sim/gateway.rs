@@ -10,7 +10,7 @@ use motegate_message::{ListenerId, Wall};
 use motegate_timers::Instant;
 
 use super::Fault;
-use super::ctx::Micros;
+use super::ctx::{Micros, PREDEFINED};
 use super::rng::Rng;
 use super::store::Store;
 
@@ -80,11 +80,22 @@ pub fn config(rng: &mut Rng, fault: Option<Fault>, tight: bool) -> Config {
     config
 }
 
+/// The default rules, two pre-defined topic ids, and QoS −1 for the first of them.
+fn table() -> Arc<Table> {
+    let [one, two] = PREDEFINED;
+    let text = format!(
+        "mappings:\n  mqttsn:\n    topic_ids:\n      all: {{1: \"{one}\", 2: \"{two}\"}}\n    \
+         qos_minus_one: {{ids: [1], client: \"anon-{{source_ip}}\", rate: 1000/s}}\n"
+    );
+    let parsed = motegate_config::Config::parse("simulation.yaml", &text);
+    parsed.unwrap_or_else(|findings| panic!("{findings}")).table
+}
+
 impl Gateway {
     /// A gateway that starts for the first time.
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
-        let table = Arc::new(Table::passthrough("mqtt"));
+        let table = table();
         Gateway {
             core: Some(Core::new(config.clone(), table.clone(), seed)),
             config,
@@ -123,6 +134,12 @@ impl Gateway {
             }
             None => false,
         }
+    }
+
+    /// The rules are read again; nothing has changed in them. False while the core is down.
+    pub fn reload(&mut self, now: Micros) -> bool {
+        let table = self.table.clone();
+        self.handle(now, Input::Reload(table))
     }
 
     /// When the core wants to be told of the time.

@@ -7,6 +7,7 @@
 //! which everybody reconnects, a last round of publishes, and a probe that reads every retained value.
 //! Every tenth seed has tight queues: there bounds are checked instead of arrivals.
 
+mod cast;
 pub mod coap;
 pub mod coap_wire;
 pub mod ctx;
@@ -15,13 +16,15 @@ pub mod link;
 pub mod model;
 pub mod mqtt;
 pub mod mqtt_wire;
+mod network;
 pub mod rng;
+mod shell;
 pub mod sleep;
 pub mod sn;
 pub mod sn_wire;
 pub mod store;
 pub mod trace;
-pub mod world;
+mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

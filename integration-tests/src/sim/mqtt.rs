@@ -58,6 +58,7 @@ pub struct Client {
     unacked: BTreeSet<u16>,
     lazy_acks: Vec<Vec<u8>>,
     known: bool,
+    resetting: bool,
     will: Option<MsgId>,
     pending: Option<(u16, String, bool)>,
     wanted: BTreeMap<String, u8>,
@@ -91,6 +92,7 @@ impl Client {
             unacked: BTreeSet::new(),
             lazy_acks: Vec::new(),
             known: false,
+            resetting: false,
             will: None,
             pending: None,
             wanted: if traits.probe {
@@ -129,8 +131,7 @@ impl Client {
 
     /// Whether the client is connected and has subscribed to what it wants.
     #[must_use]
-    pub fn settled(&self, model: &super::model::Model) -> bool {
-        let _ = model;
+    pub fn settled(&self) -> bool {
         self.link == Link::Up && self.pending.is_none() && self.missing().is_none()
     }
 
@@ -204,7 +205,10 @@ impl Client {
             will_payload = payload;
         }
         let will = self.will.map(|id| ("t/a", will_payload.as_slice(), ctx.model.publish(id).qos));
-        if !t.durable {
+        // A durable client starts anew now and then; until that is certain it insists.
+        self.resetting |= t.durable && t.v5 && !ctx.healing && ctx.rng.chance(40);
+        let clean = !t.durable || self.resetting;
+        if clean {
             ctx.model.new_session(t.index);
             self.outbound.clear();
             self.held.clear();
@@ -214,7 +218,7 @@ impl Client {
         let connect = wire::connect(&Connect {
             v5: t.v5,
             id: &self.name,
-            clean: !t.durable,
+            clean,
             keep_alive: 30,
             expiry: if t.durable { 86_400 } else { 0 },
             receive_maximum: self.receive_maximum,
@@ -402,8 +406,9 @@ impl Client {
             }
             Packet::PingResp => {}
             Packet::Disconnect(code) => {
-                // 0x8d after a silence, 0x8e when it opened a second connection itself.
-                if !matches!(code, 0x8d | 0x8e) {
+                // 0x8b: the gateway stops; 0x8d after a silence; 0x8e when it opened a second
+                // connection itself.
+                if !matches!(code, 0x8b | 0x8d | 0x8e) {
                     ctx.fail(&self.name, format!("DISCONNECT {code:#x}"));
                 }
             }
@@ -414,16 +419,20 @@ impl Client {
         if self.link == Link::Up {
             return ctx.fail(&self.name, "a second CONNACK");
         }
+        if matches!((self.traits.v5, code), (true, 0x88) | (false, 3)) {
+            return; // the gateway stops
+        }
         if code != 0 {
             return ctx.fail(&self.name, format!("CONNECT refused: {code:#x}"));
         }
-        if present && !self.traits.durable {
+        if present && (!self.traits.durable || self.resetting) {
             return ctx.fail(&self.name, "Session Present after a clean start");
         }
         if self.known && !present {
             return ctx.fail(&self.name, "an acknowledged session is gone");
         }
         self.known = self.traits.durable;
+        self.resetting = false;
         self.link = Link::Up;
         self.granted_quota = usize::from(quota);
         self.bound = self.queue_bound.map(|_| (ctx.model.tick, 0));

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::ctx::{Act, Ctx, FILTERS, MAX_DELAY, MS, Micros, SEC, TOPICS, retained_topic};
+use super::ctx::{
+    Act, Ctx, FILTERS, MAX_DELAY, MS, Micros, PREDEFINED, SEC, TOPICS, retained_topic,
+};
 use super::model::{Arrival, MsgId, Origin};
 use super::mqtt::{first_wanted, qos_for};
 use super::sn_wire::{self as wire, CLEAN, DUP, PUBCOMP, PUBREC, PUBREL, Packet, RETAIN, WILL};
@@ -24,27 +26,10 @@ enum State {
 enum Doing {
     Nothing,
     Connect,
-    Register {
-        mid: u16,
-        name: String,
-    },
-    Publish {
-        mid: u16,
-        id: MsgId,
-        tid: [u8; 2],
-        qos: u8,
-        retain: bool,
-        payload: Vec<u8>,
-        released: bool,
-    },
-    Subscribe {
-        mid: u16,
-        filter: String,
-    },
-    Unsubscribe {
-        mid: u16,
-        filter: String,
-    },
+    Register { mid: u16, name: String },
+    Publish { mid: u16, id: MsgId, tid: [u8; 2], flags: u8, payload: Vec<u8>, released: bool },
+    Subscribe { mid: u16, filter: String },
+    Unsubscribe { mid: u16, filter: String },
     Ping,
     Drain,
     Sleep,
@@ -163,10 +148,16 @@ impl Client {
         if self.doing != Doing::Nothing {
             return self.retry(ctx);
         }
+        if !ctx.healing && ctx.rng.chance(60) {
+            self.publish_without_session(ctx);
+        }
         match self.state {
             State::Off => self.connect(ctx),
             State::Active if self.reconnect => self.connect(ctx),
             State::Asleep => {
+                if ctx.rng.chance(150) {
+                    ctx.acts.push(Act::NewPort);
+                }
                 self.state = State::Awake;
                 self.begin(ctx, Doing::Drain, wire::ping(&self.name));
             }
@@ -255,16 +246,14 @@ impl Client {
     }
 
     fn act(&mut self, ctx: &mut Ctx<'_>) {
-        if let Some(Doing::Publish { mid, id, tid, qos, retain, payload, released }) =
-            self.unfinished.take()
-        {
-            let packet = if released {
-                wire::flow(PUBREL, mid)
-            } else {
-                let flags = wire::qos_bits(qos) | DUP | if retain { RETAIN } else { 0 };
-                wire::publish(flags, tid, mid, &payload)
+        if let Some(doing) = self.unfinished.take() {
+            let packet = match &doing {
+                Doing::Publish { mid, released: true, .. } => wire::flow(PUBREL, *mid),
+                Doing::Publish { mid, tid, flags, payload, .. } => {
+                    wire::publish(flags | DUP, *tid, *mid, payload)
+                }
+                _ => return,
             };
-            let doing = Doing::Publish { mid, id, tid, qos, retain, payload, released };
             return self.begin(ctx, doing, packet);
         }
         if let Some((filter, qos)) = self.missing() {
@@ -304,6 +293,26 @@ impl Client {
         }
     }
 
+    /// How a PUBLISH names the topic: type bits and two octets; `None` if it must be registered.
+    fn name(&self, ctx: &mut Ctx<'_>, topic: &str) -> Option<(u8, [u8; 2])> {
+        if let Ok(short) = <[u8; 2]>::try_from(topic.as_bytes()) {
+            return Some((2, short));
+        }
+        let predefined = (1u16..).zip(PREDEFINED).find(|(_, name)| *name == topic);
+        if let Some((id, _)) = predefined.filter(|_| ctx.rng.chance(400)) {
+            return Some((1, id.to_be_bytes()));
+        }
+        self.names.get(topic).map(|id| (0, id.to_be_bytes()))
+    }
+
+    /// QoS −1, to the only topic that takes it (MQTT-SN 1.2 §6.8): at any time, no answer.
+    fn publish_without_session(&mut self, ctx: &mut Ctx<'_>) {
+        let flags = (false, false);
+        let (_, payload) = ctx.model.begin(self.traits.index, Origin::Sn, PREDEFINED[0], 0, flags);
+        let packet = wire::publish(wire::qos_bits(3) | 1, [0, 1], 0, &payload);
+        ctx.acts.push(Act::Datagram(packet));
+    }
+
     /// Publishes, or registers the topic first; true when the PUBLISH went out.
     fn publish(&mut self, ctx: &mut Ctx<'_>, qos: u8) -> bool {
         let retain = qos > 0 && ctx.rng.chance(250);
@@ -312,23 +321,22 @@ impl Client {
         } else {
             (*ctx.rng.pick(&TOPICS)).to_string()
         };
-        let Some(tid) = self.names.get(&topic) else {
+        let Some((kind, tid)) = self.name(ctx, &topic) else {
             let mid = self.mid();
             let packet = wire::register(mid, &topic);
             self.begin(ctx, Doing::Register { mid, name: topic }, packet);
             return false;
         };
-        let tid = tid.to_be_bytes();
         let flags = (retain, false);
         let (id, payload) = ctx.model.begin(self.traits.index, Origin::Sn, &topic, qos, flags);
         let mid = if qos > 0 { self.mid() } else { 0 };
-        let bits = wire::qos_bits(qos) | if retain { RETAIN } else { 0 };
-        let packet = wire::publish(bits, tid, mid, &payload);
+        let flags = kind | wire::qos_bits(qos) | if retain { RETAIN } else { 0 };
+        let packet = wire::publish(flags, tid, mid, &payload);
         if qos == 0 {
             self.last_tx = ctx.now;
             ctx.acts.push(Act::Datagram(packet));
         } else {
-            let doing = Doing::Publish { mid, id, tid, qos, retain, payload, released: false };
+            let doing = Doing::Publish { mid, id, tid, flags, payload, released: false };
             self.begin(ctx, doing, packet);
         }
         true
@@ -486,6 +494,10 @@ impl Client {
         }
         let topic = match flags & 3 {
             0 => self.ids.get(&tid).cloned(),
+            1 => {
+                let name = PREDEFINED.get(usize::from(tid).wrapping_sub(1));
+                name.map(|name| (*name).to_string())
+            }
             2 => String::from_utf8(tid.to_be_bytes().to_vec()).ok(),
             _ => None,
         };
@@ -512,7 +524,8 @@ impl Client {
         if code != 0 {
             return ctx.fail(&self.name, format!("PUBACK {code} for {mid}"));
         }
-        if let Doing::Publish { mid: m, id, qos: 1, .. } = self.doing
+        if let Doing::Publish { mid: m, id, flags, .. } = self.doing
+            && wire::qos_of(flags) == 1
             && m == mid
         {
             ctx.model.acked(id);
@@ -527,8 +540,8 @@ impl Client {
             }
             return self.answer(ctx, wire::flow(PUBCOMP, mid));
         }
-        let Doing::Publish { mid: m, id, qos: 2, released, .. } = &mut self.doing else { return };
-        if *m != mid {
+        let Doing::Publish { mid: m, id, flags, released, .. } = &mut self.doing else { return };
+        if *m != mid || wire::qos_of(*flags) != 2 {
             return;
         }
         ctx.model.acked(*id);

@@ -1,33 +1,31 @@
 //! [`World`]: one simulated run: a gateway, its clients, the network between them, one event at a
 //! time in virtual time.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use motegate_core::Input;
+use motegate_message::{ConnectionId, Seq};
 
-use motegate_core::{Input, Output};
-use motegate_message::{ConnectionId, ListenerId, Reason};
-
-use super::ctx::{Act, Ctx, MAX_DELAY, MS, Micros, SEC};
+use super::cast::{self, Client};
+use super::ctx::{Micros, SEC};
 use super::gateway::{self, Gateway};
 use super::link::{Happening, Link, Stream};
 use super::model::Model;
 use super::rng::Rng;
 use super::sleep::Sleepers;
 use super::trace::{Detail, Trace};
-use super::{Fault, Report, coap, mqtt, sn};
+use super::{Fault, Report};
 
-#[derive(Debug)]
-enum Client {
-    Mqtt(mqtt::Client),
-    Sn(sn::Client),
-    Coap(coap::Client),
-}
-
+/// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-enum Phase {
+pub(super) enum Phase {
+    /// Everything goes wrong that can.
     Active,
+    /// Nothing goes wrong any more; everybody comes back.
     Healing,
+    /// Everybody publishes once more.
     LastRound,
+    /// The probe reads the retained values.
     Probing,
+    /// Nothing must happen any more, until then.
     Resting(Micros),
 }
 
@@ -43,51 +41,44 @@ enum Event {
 
 /// One run.
 #[derive(Debug)]
-pub struct World {
-    now: Micros,
-    steps: u64,
-    rng: Rng,
-    trace: Trace,
-    model: Model,
-    gateway: Gateway,
-    link: Link,
-    streams: Vec<Stream>,
-    generations: Vec<u32>,
-    clients: Vec<Client>,
-    sleepers: Sleepers,
-    fault: Option<Fault>,
-    phase: Phase,
-    active_steps: u64,
-    crash_steps: Vec<u64>,
-    down_until: Option<Micros>,
-    heal_deadline: Micros,
-    idle_timeouts: u32,
-    write_now: Vec<ConnectionId>,
-    commit_now: Vec<motegate_message::Seq>,
-    failure: Option<String>,
-    max_outbox: usize,
-}
-
-fn address(client: usize) -> SocketAddr {
-    let n = u8::try_from(client).expect("few clients");
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, n + 1)), 40_000 + u16::from(n))
-}
-
-fn client_of(addr: SocketAddr) -> Option<usize> {
-    usize::from(addr.port()).checked_sub(40_000)
+pub(super) struct World {
+    pub(super) now: Micros,
+    pub(super) steps: u64,
+    pub(super) rng: Rng,
+    pub(super) trace: Trace,
+    pub(super) model: Model,
+    pub(super) gateway: Gateway,
+    pub(super) link: Link,
+    pub(super) streams: Vec<Stream>,
+    pub(super) generations: Vec<u32>,
+    pub(super) clients: Vec<Client>,
+    pub(super) sleepers: Sleepers,
+    pub(super) fault: Option<Fault>,
+    pub(super) phase: Phase,
+    pub(super) active_steps: u64,
+    pub(super) crash_steps: Vec<u64>,
+    pub(super) down_until: Option<Micros>,
+    pub(super) heal_deadline: Micros,
+    pub(super) idle_timeouts: u32,
+    pub(super) write_now: Vec<ConnectionId>,
+    pub(super) commit_now: Vec<Seq>,
+    pub(super) failure: Option<String>,
+    pub(super) max_outbox: usize,
+    /// The UDP port each client sends from now.
+    pub(super) ports: Vec<u16>,
 }
 
 impl World {
     /// The run that `seed` describes.
     #[must_use]
-    pub fn new(seed: u64, fault: Option<Fault>, detail: Detail) -> Self {
+    pub(super) fn new(seed: u64, fault: Option<Fault>, detail: Detail) -> Self {
         let mut rng = Rng::new(seed);
         let tight = fault.is_none() && seed % 10 == 9;
         let config = gateway::config(&mut rng, fault, tight);
         let mut model = Model::default();
         model.lossy_queues = tight;
         let inflight = u32::from(config.mqtt.max_inflight);
-        let clients = cast(&mut rng, &mut model, tight.then_some(6 + inflight + 20));
+        let clients = cast::cast(&mut rng, &mut model, tight.then_some(6 + inflight + 20));
         let active_steps = rng.range(600, 1400);
         let crashes = rng.range(1, 3);
         let mut crash_steps: Vec<u64> =
@@ -98,6 +89,7 @@ impl World {
             steps: 0,
             link: Link::new(&mut rng),
             sleepers: Sleepers::new(clients.len(), if tight { 5 + 12 } else { 1_000 }),
+            ports: (0..clients.len()).map(|_| 40_000).collect(),
             max_outbox: config.mqtt.max_outbox_bytes as usize,
             gateway: Gateway::new(config, seed),
             trace: Trace::new(detail),
@@ -121,7 +113,7 @@ impl World {
 
     /// Runs to the end.
     #[must_use]
-    pub fn run(mut self) -> Report {
+    pub(super) fn run(mut self) -> Report {
         while self.failure.is_none() && !self.is_done() {
             self.step();
         }
@@ -138,7 +130,7 @@ impl World {
         }
     }
 
-    fn fail(&mut self, text: impl Into<String>) {
+    pub(super) fn fail(&mut self, text: impl Into<String>) {
         if self.failure.is_none() {
             self.failure = Some(text.into());
         }
@@ -218,6 +210,9 @@ impl World {
                 self.pump(None);
             }
         }
+        if self.rng.chance(2) && self.gateway.reload(self.now) {
+            self.pump(None);
+        }
         self.streams.retain(|s| !s.is_over());
         self.advance();
     }
@@ -239,11 +234,11 @@ impl World {
                     self.heal();
                 }
             }
-            Phase::Healing if self.all(|c, model| c.settled(model)) => {
+            Phase::Healing if self.all(Client::settled) => {
                 self.trace.line(self.now, || "---- last round".into());
                 self.phase = Phase::LastRound;
             }
-            Phase::LastRound if self.all(|c, _| c.idle()) && self.satisfied().is_ok() => {
+            Phase::LastRound if self.all(Client::idle) && self.satisfied().is_ok() => {
                 self.trace.line(self.now, || "---- probing".into());
                 self.phase = Phase::Probing;
             }
@@ -257,7 +252,7 @@ impl World {
             let phase = self.phase;
             let why = self.satisfied().and_then(|()| self.probe()).err().unwrap_or_default();
             let unfinished = |c: &&Client| {
-                if phase == Phase::Healing { !c.settled(&self.model) } else { !c.idle() }
+                if phase == Phase::Healing { !c.settled() } else { !c.idle() }
             };
             let who: Vec<String> =
                 self.clients.iter().filter(unfinished).map(Client::describe).collect();
@@ -265,8 +260,8 @@ impl World {
         }
     }
 
-    fn all(&self, what: impl Fn(&Client, &Model) -> bool) -> bool {
-        self.clients.iter().all(|c| what(c, &self.model))
+    fn all(&self, what: impl Fn(&Client) -> bool) -> bool {
+        self.clients.iter().all(what)
     }
 
     fn heal(&mut self) {
@@ -314,406 +309,4 @@ impl World {
             self.model.check_read(topic, value, self.model.tick)
         })
     }
-
-    // ---- the gateway --------------------------------------------------------------------------
-
-    fn crash(&mut self) {
-        self.trace.line(self.now, || "---- crash".into());
-        self.gateway.crash(&mut self.rng);
-        self.model.crash();
-        self.sleepers.crash();
-        for stream in &mut self.streams {
-            stream.gateway_open = false;
-            stream.downward_ended = true;
-            stream.downward_at = stream.downward_at.max(self.now + self.rng.below(200 * MS));
-        }
-        let downtime = MAX_DELAY + MS + self.rng.below(5 * SEC);
-        self.down_until = Some(self.now + downtime);
-    }
-
-    fn restart(&mut self) {
-        self.trace.line(self.now, || "---- restart".into());
-        self.down_until = None;
-        let result = self.gateway.restart(&mut self.rng, self.now);
-        if let Err(text) = result {
-            self.fail(text);
-        }
-        self.pump(None);
-    }
-
-    fn commit(&mut self) {
-        let done = self.gateway.store.commit(&mut self.rng, self.now);
-        self.trace.event(self.now, "commit", 0, &done.unwrap_or_default().0.to_be_bytes());
-        if self.fault == Some(Fault::AckBeforeCommit) {
-            return; // was reported when the batch was handed over
-        }
-        if let Some(seq) = done {
-            self.gateway.handle(self.now, Input::Committed(seq));
-            self.pump(None);
-        }
-    }
-
-    /// Does what the core wants done, until it wants nothing more.
-    fn pump(&mut self, answering: Option<usize>) {
-        loop {
-            let Some(output) = self.gateway.core().and_then(|core| core.poll_output()) else {
-                self.datagrams(answering);
-                if let Some(conn) = self.write_now.pop() {
-                    self.write(conn, false);
-                } else if let Some(seq) = self.commit_now.pop() {
-                    self.gateway.handle(self.now, Input::Committed(seq));
-                } else {
-                    return;
-                }
-                continue;
-            };
-            self.output(output);
-        }
-    }
-
-    fn output(&mut self, output: Output) {
-        match output {
-            Output::Write(conn) => {
-                if self.stream_of(conn, "Write").is_some() {
-                    self.write_now.push(conn);
-                }
-            }
-            Output::Close(conn, reason) => {
-                if self.stream_of(conn, "Close").is_none() {
-                    return;
-                }
-                self.trace.event(self.now, "gateway closes", 0, reason.as_str().as_bytes());
-                self.write(conn, true);
-                if let Some(i) = self.stream_of(conn, "Close") {
-                    let stream = &mut self.streams[i];
-                    stream.gateway_open = false;
-                    stream.downward_ended = true;
-                }
-                if self.rng.chance(500) {
-                    let reason = Reason::ConnectionLost;
-                    self.gateway.handle(self.now, Input::Closed { conn, reason });
-                }
-            }
-            Output::PauseReads(conn) => {
-                if let Some(i) = self.stream_of(conn, "PauseReads") {
-                    self.streams[i].paused = true;
-                }
-            }
-            Output::ResumeReads(conn) => {
-                if let Some(i) = self.stream_of(conn, "ResumeReads") {
-                    self.streams[i].paused = false;
-                    self.streams[i].upward_at = self.now;
-                }
-            }
-            Output::Records { seq, batch } => {
-                for record in &batch {
-                    self.trace.event(self.now, "record", batch.len(), &record.key);
-                }
-                let pushed = self.gateway.store.push(&mut self.rng, self.now, seq, batch);
-                if let Err(text) = pushed {
-                    self.fail(text);
-                }
-                if self.fault == Some(Fault::AckBeforeCommit) {
-                    self.commit_now.push(seq);
-                    self.gateway.store.due = self.gateway.store.due.map(|at| at + 500 * MS);
-                }
-            }
-            Output::Notice(notice) => self.trace.line(self.now, || format!("  {notice:?}")),
-        }
-    }
-
-    /// The stream that an output concerns; the gateway must not speak of one that is over.
-    fn stream_of(&mut self, conn: ConnectionId, what: &str) -> Option<usize> {
-        let found = self.streams.iter().position(|s| s.conn == conn && s.gateway_open);
-        if found.is_none() {
-            self.fail(format!("{what} for {conn:?}, which is closed"));
-        }
-        found
-    }
-
-    fn write(&mut self, conn: ConnectionId, all: bool) {
-        let Some(i) = self.streams.iter().position(|s| s.conn == conn && s.gateway_open) else {
-            return;
-        };
-        let stream = &mut self.streams[i];
-        let Some(core) = self.gateway.core() else { return };
-        let outbox = core.outbox(conn);
-        if outbox.len() > self.max_outbox + 64 * 1024 {
-            let text = format!("{} bytes in an outbox", outbox.len());
-            return self.fail(text);
-        }
-        let n = if all || self.rng.chance(800) {
-            outbox.len()
-        } else {
-            self.rng.index(outbox.len() + 1)
-        };
-        if n > 0 {
-            self.trace.event(self.now, "to mqtt", stream.client, &outbox[..n]);
-            if stream.client_open {
-                if stream.downward.is_empty() {
-                    stream.downward_at = self.now + self.rng.range(MS, 30 * MS);
-                }
-                stream.downward.extend_from_slice(&outbox[..n]);
-            }
-            self.gateway.handle(self.now, Input::Written { conn, n });
-        }
-        let left = self.gateway.core().is_some_and(|core| !core.outbox(conn).is_empty());
-        let stream = &mut self.streams[i];
-        stream.unwritten = left;
-        stream.write_at = self.now + self.rng.range(MS, 300 * MS);
-    }
-
-    fn datagrams(&mut self, answering: Option<usize>) {
-        let mut out: Vec<(ListenerId, SocketAddr, Vec<u8>)> = Vec::new();
-        if let Some(core) = self.gateway.core() {
-            for queue in core.datagrams() {
-                out.extend(queue.iter().map(|(l, a, b)| (l, a, b.to_vec())));
-                queue.clear();
-            }
-        }
-        for (listener, addr, bytes) in out {
-            let known = client_of(addr).filter(|c| *c < self.clients.len());
-            let Some(client) = known else {
-                return self.fail(format!("a datagram to {addr}, who never sent one"));
-            };
-            let what = if listener == gateway::SN { "to sn" } else { "to coap" };
-            self.trace.event(self.now, what, client, &bytes);
-            if listener == gateway::SN {
-                let answering = answering == Some(client);
-                let result = self.sleepers.downward(client, &bytes, answering, &self.model);
-                if let Err(text) = result {
-                    self.fail(text);
-                }
-            }
-            self.link.send(&mut self.rng, self.now, (false, client, listener), &bytes);
-        }
-    }
-
-    // ---- the network --------------------------------------------------------------------------
-
-    fn flight(&mut self) {
-        let Some(flight) = self.link.pop() else { return };
-        let client = flight.client;
-        if flight.upward {
-            self.trace.event(self.now, "from udp", client, &flight.bytes);
-            if !self.gateway.is_up() {
-                return;
-            }
-            if flight.listener == gateway::SN {
-                self.sleepers.upward(client, &flight.bytes, &self.model);
-            }
-            let (listener, peer) = (flight.listener, address(client));
-            let input = Input::Datagram { listener, peer, bytes: &flight.bytes };
-            self.gateway.handle(self.now, input);
-            self.pump(Some(client));
-        } else {
-            self.with_client(client, |c, ctx| match c {
-                Client::Mqtt(_) => {}
-                Client::Sn(c) => c.on_datagram(ctx, &flight.bytes),
-                Client::Coap(c) => c.on_datagram(ctx, &flight.bytes),
-            });
-        }
-    }
-
-    fn stream(&mut self, i: usize, what: Happening) {
-        let stream = &mut self.streams[i];
-        let (conn, client) = (stream.conn, stream.client);
-        match what {
-            Happening::GatewayWrites => {
-                self.write(conn, false);
-                self.pump(None);
-            }
-            Happening::GatewayReads if stream.upward.is_empty() || stream.paused => {
-                stream.gateway_open = false;
-                self.trace.event(self.now, "closed", client, &[]);
-                let input = Input::Closed { conn, reason: Reason::ConnectionLost };
-                self.gateway.handle(self.now, input);
-                self.pump(None);
-            }
-            Happening::GatewayReads => {
-                let n = piece(&mut self.rng, stream.upward.len());
-                let chunk: Vec<u8> = stream.upward.drain(..n).collect();
-                stream.upward_at = self.now + self.rng.range(0, 10 * MS);
-                self.trace.event(self.now, "from mqtt", client, &chunk);
-                self.gateway.handle(self.now, Input::Bytes { conn, chunk: &chunk });
-                self.pump(None);
-            }
-            Happening::ClientReads if stream.downward.is_empty() => {
-                stream.client_open = false;
-                stream.upward_ended = true;
-                self.with_client(client, |c, ctx| {
-                    if let Client::Mqtt(c) = c {
-                        c.on_closed(ctx);
-                    }
-                });
-            }
-            Happening::ClientReads => {
-                let n = piece(&mut self.rng, stream.downward.len());
-                let chunk: Vec<u8> = stream.downward.drain(..n).collect();
-                stream.downward_at = self.now + self.rng.range(0, 10 * MS);
-                // A cable is pulled now and then, anywhere in the stream.
-                let cut = self.phase == Phase::Active && self.rng.chance(4);
-                if cut {
-                    stream.break_off(&mut self.rng, self.now);
-                }
-                self.with_client(client, |c, ctx| {
-                    if let Client::Mqtt(c) = c {
-                        c.on_bytes(ctx, &chunk);
-                        if cut {
-                            c.on_closed(ctx);
-                        }
-                    }
-                });
-            }
-        }
-    }
-
-    // ---- the clients --------------------------------------------------------------------------
-
-    fn with_client(&mut self, i: usize, call: impl FnOnce(&mut Client, &mut Ctx<'_>)) {
-        let mut acts = Vec::new();
-        let mut ctx = Ctx {
-            now: self.now,
-            rng: &mut self.rng,
-            model: &mut self.model,
-            trace: &mut self.trace,
-            acts: &mut acts,
-            healing: self.phase != Phase::Active,
-            last_round: self.phase >= Phase::LastRound,
-            probing: self.phase >= Phase::Probing,
-            failure: &mut self.failure,
-        };
-        call(&mut self.clients[i], &mut ctx);
-        for act in acts {
-            self.perform(i, act);
-        }
-    }
-
-    fn perform(&mut self, client: usize, act: Act) {
-        let stream = self.streams.iter().position(|s| s.client == client && s.client_open);
-        match act {
-            Act::Open => self.open(client),
-            Act::Tcp(bytes) => {
-                if let Some(i) = stream {
-                    let stream = &mut self.streams[i];
-                    if stream.upward.is_empty() {
-                        stream.upward_at =
-                            stream.upward_at.max(self.now + self.rng.range(MS, 40 * MS));
-                    }
-                    stream.upward.extend_from_slice(&bytes);
-                }
-            }
-            Act::Fin => {
-                if let Some(i) = stream {
-                    self.streams[i].client_open = false;
-                    self.streams[i].upward_ended = true;
-                }
-            }
-            Act::Break => {
-                if let Some(i) = stream {
-                    self.streams[i].break_off(&mut self.rng, self.now);
-                }
-            }
-            Act::Datagram(bytes) => {
-                let listener = match self.clients[client] {
-                    Client::Coap(_) => gateway::COAP,
-                    _ => gateway::SN,
-                };
-                self.link.send(&mut self.rng, self.now, (true, client, listener), &bytes);
-            }
-        }
-    }
-
-    fn open(&mut self, client: usize) {
-        let taken = |slot: &usize| self.streams.iter().any(|s| s.conn.slot() == *slot);
-        let slot = (0..).find(|slot| !taken(slot)).unwrap_or(0);
-        if self.generations.len() <= slot {
-            self.generations.resize(slot + 1, 0);
-        }
-        self.generations[slot] += 1;
-        let conn = ConnectionId::new(u32::try_from(slot).unwrap_or(0), self.generations[slot]);
-        let mut stream = Stream::new(conn, client);
-        if self.gateway.is_up() {
-            let (listener, peer) = (gateway::MQTT, Some(address(client)));
-            self.trace.event(self.now, "opened", client, &conn.get().to_be_bytes());
-            self.streams.push(stream);
-            self.gateway.handle(self.now, Input::Opened { conn, listener, peer });
-            self.pump(None);
-        } else {
-            // Connection refused.
-            stream.gateway_open = false;
-            stream.downward_ended = true;
-            stream.downward_at = self.now + 10 * MS;
-            self.streams.push(stream);
-        }
-    }
-}
-
-/// How many of `len` bytes one read gives.
-fn piece(rng: &mut Rng, len: usize) -> usize {
-    if rng.chance(500) { len } else { 1 + rng.index(len.min(40)) }
-}
-
-impl Client {
-    fn settled(&self, model: &Model) -> bool {
-        match self {
-            Client::Mqtt(c) => c.settled(model),
-            Client::Sn(c) => c.settled(),
-            Client::Coap(c) => c.settled(),
-        }
-    }
-
-    fn idle(&self) -> bool {
-        match self {
-            Client::Mqtt(c) => c.idle(),
-            Client::Sn(c) => c.idle(),
-            Client::Coap(c) => c.idle(),
-        }
-    }
-
-    fn describe(&self) -> String {
-        match self {
-            Client::Mqtt(c) => c.describe(),
-            Client::Sn(c) => c.describe(),
-            Client::Coap(c) => c.describe(),
-        }
-    }
-}
-
-/// The cast of a run: four MQTT clients (one only probes at the end), three MQTT-SN, two CoAP
-/// requesters, two observers.
-fn cast(rng: &mut Rng, model: &mut Model, queue_bound: Option<u32>) -> Vec<Client> {
-    let mut clients = Vec::new();
-    for (v5, durable, probe) in [
-        (false, true, false),
-        (true, true, false),
-        (rng.chance(500), false, false),
-        (true, false, true),
-    ] {
-        let index = clients.len();
-        let lazy = !probe && rng.chance(300);
-        let wills = rng.chance(500);
-        model.receiver(durable, false);
-        let traits = mqtt::Traits { index, v5, durable, lazy, wills, probe };
-        let mut client = mqtt::Client::new(traits, rng.range(MS, SEC));
-        client.queue_bound = queue_bound.filter(|_| durable);
-        clients.push(Client::Mqtt(client));
-    }
-    for (durable, sleeper) in [(true, true), (true, false), (false, rng.chance(500))] {
-        let index = clients.len();
-        model.receiver(durable, true);
-        let (radio_off, wills) = (rng.chance(500), rng.chance(300));
-        let traits = sn::Traits { index, durable, sleeper, radio_off, wills };
-        clients.push(Client::Sn(sn::Client::new(traits, rng.range(MS, SEC))));
-    }
-    for observer in [false, false, true, true] {
-        let index = clients.len();
-        model.receiver(false, true);
-        let targets =
-            if observer { vec![index % 4, 4 + index % 3, 7, 8] } else { vec![0, 1, 4, 5, 7] };
-        let seed = u16::try_from(rng.below(60_000)).unwrap_or(0);
-        let client = coap::Client::new(index, observer, targets, seed, rng.range(MS, SEC));
-        clients.push(Client::Coap(client));
-    }
-    clients
 }

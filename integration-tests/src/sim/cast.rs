@@ -1,0 +1,88 @@
+//! Who takes part in a run: [`Client`], one scripted client of any protocol, and [`cast`].
+
+use super::ctx::{MS, SEC};
+use super::model::Model;
+use super::rng::Rng;
+use super::{coap, mqtt, sn};
+
+/// A scripted client.
+#[derive(Debug)]
+pub(super) enum Client {
+    /// MQTT 3.1.1 or 5.0.
+    Mqtt(mqtt::Client),
+    /// MQTT-SN 1.2.
+    Sn(sn::Client),
+    /// CoAP.
+    Coap(coap::Client),
+}
+
+impl Client {
+    /// Whether it is connected and has subscribed to what it wants.
+    #[must_use]
+    pub(super) fn settled(&self) -> bool {
+        match self {
+            Client::Mqtt(c) => c.settled(),
+            Client::Sn(c) => c.settled(),
+            Client::Coap(c) => c.settled(),
+        }
+    }
+
+    /// Whether nothing of its own is unfinished.
+    #[must_use]
+    pub(super) fn idle(&self) -> bool {
+        match self {
+            Client::Mqtt(c) => c.idle(),
+            Client::Sn(c) => c.idle(),
+            Client::Coap(c) => c.idle(),
+        }
+    }
+
+    /// For the report of a run that does not come to rest.
+    #[must_use]
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Client::Mqtt(c) => c.describe(),
+            Client::Sn(c) => c.describe(),
+            Client::Coap(c) => c.describe(),
+        }
+    }
+}
+
+/// The cast of a run: four MQTT clients (one only probes at the end), three MQTT-SN, two CoAP
+/// requesters, two observers.
+#[must_use]
+pub(super) fn cast(rng: &mut Rng, model: &mut Model, queue_bound: Option<u32>) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for (v5, durable, probe) in [
+        (false, true, false),
+        (true, true, false),
+        (rng.chance(500), false, false),
+        (true, false, true),
+    ] {
+        let index = clients.len();
+        let lazy = !probe && rng.chance(300);
+        let wills = rng.chance(500);
+        model.receiver(durable, false);
+        let traits = mqtt::Traits { index, v5, durable, lazy, wills, probe };
+        let mut client = mqtt::Client::new(traits, rng.range(MS, SEC));
+        client.queue_bound = queue_bound.filter(|_| durable);
+        clients.push(Client::Mqtt(client));
+    }
+    for (durable, sleeper) in [(true, true), (true, false), (false, rng.chance(500))] {
+        let index = clients.len();
+        model.receiver(durable, true);
+        let (radio_off, wills) = (rng.chance(500), rng.chance(300));
+        let traits = sn::Traits { index, durable, sleeper, radio_off, wills };
+        clients.push(Client::Sn(sn::Client::new(traits, rng.range(MS, SEC))));
+    }
+    for observer in [false, false, true, true] {
+        let index = clients.len();
+        model.receiver(false, true);
+        let targets =
+            if observer { vec![index % 4, 4 + index % 3, 7, 8] } else { vec![0, 1, 4, 5, 7] };
+        let seed = u16::try_from(rng.below(60_000)).unwrap_or(0);
+        let client = coap::Client::new(index, observer, targets, seed, rng.range(MS, SEC));
+        clients.push(Client::Coap(client));
+    }
+    clients
+}
