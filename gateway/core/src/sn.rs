@@ -416,7 +416,8 @@ impl Core {
     }
 
     pub(crate) fn shutdown_sn(&mut self) {
-        let clients: Vec<(ClientRef, SnClient)> = self.sn_clients.drain().collect();
+        let mut clients: Vec<(ClientRef, SnClient)> = self.sn_clients.drain().collect();
+        clients.sort_unstable_by_key(|(client, _)| *client); // the same in every run
         for (client, known) in clients {
             self.sn.close(&self.turn, client, Reason::Shutdown);
             if let Some(session) = known.session {
