@@ -45,6 +45,8 @@ struct Shell {
     written: Seq,
     open: Vec<ConnectionId>,
     sent: usize,
+    /// Nearly every datagram comes from somebody new.
+    flood: bool,
 }
 
 impl Shell {
@@ -98,6 +100,7 @@ pub fn core(rng: &mut Rng, run: u64, inputs: u64) -> Result<(), String> {
         written: Seq::NONE,
         open: Vec::new(),
         sent: 0,
+        flood: run % 5 == 3,
     };
     let mut generation = 0;
     for _ in 0..inputs {
@@ -119,7 +122,7 @@ pub fn core(rng: &mut Rng, run: u64, inputs: u64) -> Result<(), String> {
 }
 
 fn one(rng: &mut Rng, shell: &mut Shell, generation: &mut u32) {
-    let many = if rng.chance(20) { 100_000 } else { 8 };
+    let many = if shell.flood || rng.chance(20) { 1_000_000 } else { 8 };
     let peer = address(rng.below(many));
     match rng.below(100) {
         0..25 => {

@@ -61,6 +61,11 @@ fn small(run: u64) -> bool {
     run.is_multiple_of(2)
 }
 
+/// Every fifth run is a flood: nearly every datagram comes from somebody new.
+fn flood(run: u64) -> bool {
+    run % 5 == 3
+}
+
 /// One MQTT endpoint, some connections, `inputs` chunks.
 ///
 /// # Errors
@@ -248,14 +253,18 @@ pub fn sn(rng: &mut Rng, run: u64, inputs: u64) -> Result<(), String> {
                 endpoint.forget(&turn, session);
             }
             _ => {
-                let many = if rng.chance(100) { 100_000 } else { 8 };
+                let many = if flood(run) || rng.chance(100) { 1_000_000 } else { 8 };
                 let peer = Peer::new(ListenerId(1), address(rng.below(many)));
-                let bytes = mutate::input(rng, corpus::sn);
+                let bytes = if flood(run) && rng.chance(700) {
+                    crate::sim::sn_wire::connect(0, 600, &format!("flood{n}"))
+                } else {
+                    mutate::input(rng, corpus::sn)
+                };
                 came = bytes.len();
                 endpoint.handle_datagram(&turn, peer, &bytes);
             }
         }
-        answer_sn(rng, &turn, &mut endpoint, &mut known);
+        answer_sn(rng, &turn, &mut endpoint, &mut known, if flood(run) { 1 << 20 } else { 64 });
         let sent: usize = endpoint.transmits().iter().map(|(_, _, b)| b.len()).sum();
         endpoint.transmits().clear();
         // A client may be sent what waits for it, in small pieces; strangers only small answers.
@@ -272,6 +281,7 @@ fn answer_sn(
     turn: &Turn,
     endpoint: &mut motegate_mqtt_sn::endpoint::Endpoint,
     known: &mut Vec<(motegate_mqtt_sn::endpoint::ClientRef, SessionId)>,
+    sessions: u64,
 ) {
     use motegate_mqtt_sn::endpoint::{Accept, Event};
     while let Some(event) = endpoint.poll_event() {
@@ -282,7 +292,7 @@ fn answer_sn(
                 endpoint.refuse(turn, connect.client, Reason::QuotaExceeded);
             }
             Event::Connect(connect) => {
-                let number = u32::try_from(rng.below(64)).unwrap_or(0);
+                let number = u32::try_from(rng.below(sessions)).unwrap_or(0);
                 let session = SessionId::new(number, 1);
                 if known.len() > 40 {
                     known.remove(0);
@@ -368,7 +378,7 @@ pub fn coap(rng: &mut Rng, run: u64, inputs: u64, deaf: bool) -> Result<(), Stri
                 );
             }
             _ => {
-                let many = if rng.chance(100) { 100_000 } else { 8 };
+                let many = if flood(run) || rng.chance(100) { 1_000_000 } else { 8 };
                 let peer = Peer::new(ListenerId(2), address(rng.below(many)));
                 let bytes = mutate::input(rng, corpus::coap);
                 endpoint.handle_datagram(&turn, peer, &bytes);
