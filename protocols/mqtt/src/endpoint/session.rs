@@ -5,11 +5,10 @@
 //! Durable sessions journal it: `m` session `o` id → our packet id, its state and delivery;
 //! `m` session `i` id → a received QoS 2 packet id.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::num::NonZeroU16;
 
-use hashbrown::HashMap;
 use motegate_message::journal::{Reader, Writer, owner};
 use motegate_message::{DeliveryId, Record, Seq, SessionId};
 
@@ -67,7 +66,8 @@ pub(super) struct Journal<'a> {
 pub(super) struct Wire {
     /// In the order first sent.
     out: VecDeque<Outgoing>,
-    held: HashMap<u16, Incoming>,
+    /// Ordered, so that a batch's records come in the same order in every run.
+    held: BTreeMap<u16, Incoming>,
     /// The last id given, 0 before the first, and how many behind it are known to be free.
     last_id: u16,
     free_run: u16,
@@ -209,7 +209,7 @@ impl Wire {
             self.note(seq);
         }
         if self.held.is_empty() {
-            self.held = HashMap::new();
+            self.held = BTreeMap::new();
         }
         Some(incoming)
     }
