@@ -74,7 +74,7 @@ impl Broker {
 
     /// Does what is asked; the answers are polled.
     pub fn handle(&mut self, turn: &Turn, request: Request) {
-        self.journal.begin();
+        self.journal.begin(turn);
         match request {
             Request::Open(open) => self.open(turn, open),
             Request::Publish { ticket, message, precondition } => {
@@ -105,6 +105,7 @@ impl Broker {
 
     /// Deadlines up to `turn.now` are due: wills, session and message expiry.
     pub fn handle_timeout(&mut self, turn: &Turn) {
+        self.journal.begin(turn);
         while let Some(id) = self.timers.pop(turn.now) {
             if let Some(session) = self.sessions.get_mut(id)
                 && self.timers.fires(&mut session.timer, id, turn.now)

@@ -43,11 +43,16 @@ impl Broker {
             WillChange::Keep => self.rearm_will(turn, slot),
         }
         self.update_durability(turn, slot);
+        let mut after = self.journal.after(turn);
+        if known.is_some() {
+            // A repeated clean start: the end of the session before both may not be stored yet.
+            after = after.max(self.journal.after_latest());
+        }
         self.effects.push_back(Effect::Opened {
             ticket: open.ticket,
             session: id,
             present: resumed.is_some(),
-            after: self.journal.after(turn),
+            after,
         });
         self.purge_expired(turn, slot);
         self.arm(slot);

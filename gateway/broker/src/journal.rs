@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 use motegate_message::journal::{Writer, owner};
-use motegate_message::{DeliveryId, Message, Qos, Record, SessionId, TopicName, Turn, Will};
+use motegate_message::{DeliveryId, Message, Qos, Record, Seq, SessionId, TopicName, Turn, Will};
 use motegate_timers::Instant;
 
 use crate::Overflow;
@@ -71,6 +71,10 @@ pub(crate) struct Journal {
     generation_mark: u32,
     /// Whether a record was written since [`begin`](Self::begin).
     wrote: bool,
+    /// The batch of the present turn.
+    present: Seq,
+    /// The last batch with a record in it.
+    latest: Seq,
 }
 
 fn key(kind: u8) -> Writer {
@@ -106,21 +110,30 @@ impl Journal {
     }
 
     /// A new request: nothing is written for it yet.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self, turn: &Turn) {
         self.wrote = false;
+        self.present = turn.seq;
     }
 
     /// What a reply must wait for: this turn's batch if the request changed the durable state.
-    pub(crate) fn after(&self, turn: &Turn) -> motegate_message::Seq {
-        if self.wrote { turn.seq } else { motegate_message::Seq::NONE }
+    pub(crate) fn after(&self, turn: &Turn) -> Seq {
+        if self.wrote { turn.seq } else { Seq::NONE }
+    }
+
+    /// What the reply "it is so already" must wait for: the batch that made it so may not be
+    /// stored yet. Nobody keeps which one that was; none is later than the last.
+    pub(crate) fn after_latest(&self) -> Seq {
+        self.latest
     }
 
     fn set(&mut self, key: Writer, value: Writer) {
+        self.latest = self.present;
         self.wrote = true;
         self.records.push_back(Record { key: key.into_vec(), value: Some(value.into_vec()) });
     }
 
     fn delete(&mut self, key: Writer) {
+        self.latest = self.present;
         self.wrote = true;
         self.records.push_back(Record { key: key.into_vec(), value: None });
     }
@@ -139,9 +152,9 @@ impl Journal {
         value.u64(u64::from(self.generation_mark));
         value.u64(self.message_mark);
         // No reply depends on a mark alone.
-        let wrote = self.wrote;
+        let (wrote, latest) = (self.wrote, self.latest);
         self.set(key(kind::MARKS), value);
-        self.wrote = wrote;
+        (self.wrote, self.latest) = (wrote, latest);
     }
 
     /// The session's record; delivery ids are reserved with it.

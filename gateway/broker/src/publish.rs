@@ -79,8 +79,13 @@ impl Broker {
         let accepted =
             |created, matched, after| Effect::Accepted { ticket, created, matched, after };
         self.effects.push_back(accepted(false, 0, motegate_message::Seq::NONE));
+        let clears = turn.durable && message.retain && message.payload.is_empty();
         let (created, matched) = self.route(turn, message);
-        let after = self.journal.after(turn);
+        let mut after = self.journal.after(turn);
+        if clears {
+            // Where nothing is retained: perhaps the clearing before this one is not stored yet.
+            after = after.max(self.journal.after_latest());
+        }
         if let Some(effect) = self.effects.get_mut(answer) {
             *effect = accepted(created, matched, after);
         }

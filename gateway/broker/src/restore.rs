@@ -131,7 +131,7 @@ impl Broker {
 
     /// After the last `restore`: open connections count as closed now.
     pub fn restored(&mut self, turn: &Turn) {
-        self.journal.begin();
+        self.journal.begin(turn);
         let Some(state) = self.restoring.take() else { return };
         let mut state = *state;
         let mut open = Vec::new();

@@ -167,7 +167,12 @@ impl Broker {
             }
             self.pump(turn, slot);
         }
-        let after = self.journal.after(turn);
+        let mut after = self.journal.after(turn);
+        let durable = slot.and_then(|slot| self.sessions.at(slot)).is_some_and(|s| s.durable);
+        if durable && existed.contains(&false) {
+            // Perhaps a repeat: it may not be answered before the first one is stored.
+            after = after.max(self.journal.after_latest());
+        }
         if let Some(effect) = self.effects.get_mut(answer) {
             *effect = unsubscribed(existed, after);
         }

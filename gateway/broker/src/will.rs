@@ -125,7 +125,7 @@ impl Broker {
     /// The gateway stops: wills without delay of open connections are published; delayed ones
     /// keep their deadline in the journal.
     pub fn shutdown(&mut self, turn: &Turn) {
-        self.journal.begin();
+        self.journal.begin(turn);
         let open: Vec<u32> =
             self.sessions.iter().filter(|s| s.connected).map(Session::slot).collect();
         for slot in open {

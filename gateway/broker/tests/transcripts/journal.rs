@@ -21,7 +21,24 @@ fn only_what_is_durable_is_written_and_waited_for() {
     assert_eq!(b.publish("u=4@1"), ["accepted 0"]);
     assert_eq!(b.publish("!u=4"), ["accepted 0 created stored"]);
     assert_eq!(b.unsubscribe(c, "t"), ["unsubscribed [true] stored"]);
-    assert_eq!(b.unsubscribe(c, "t"), ["unsubscribed [false]"]);
+    assert_eq!(b.unsubscribe(a, "u"), ["unsubscribed [false]"], "nothing of it is stored");
+}
+
+#[test]
+fn that_it_is_so_already_is_said_when_what_made_it_so_is_stored() {
+    // mqtt.md 2.3: the copy of a request is answered no sooner than the request.
+    let mut b = Bench::durable();
+    let c = b.listener(open("c"), &[sub("t", 2)]);
+    assert_eq!(b.unsubscribe(c, "t"), ["unsubscribed [true] stored"]);
+    assert_eq!(b.unsubscribe(c, "t"), ["unsubscribed [false] stored"]);
+    b.publish("!u=4");
+    assert_eq!(b.publish("!u="), ["accepted 0 stored"]);
+    assert_eq!(b.publish("!u="), ["accepted 0 stored"]);
+    let (_, said) = b.open(clean("c"));
+    assert_eq!(said, ["c closed taken_over", "ended c", "opened new stored"]);
+    let (_, said) = b.open(clean("c"));
+    assert_eq!(said, ["c closed taken_over", "ended c", "opened new stored"]);
+    assert_eq!(b.publish("t=5@1"), ["accepted 0"], "a message says nothing of the kind");
 }
 
 #[test]
