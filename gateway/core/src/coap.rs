@@ -80,12 +80,7 @@ impl Core {
     }
 
     fn coap_request(&mut self, request: CoapRequest) {
-        let listener = self.listener(request.peer.listener);
-        if !listener.anonymous {
-            let text = format!(
-                "listener {} takes no anonymous clients: add `anonymous: true` to it",
-                listener.name
-            );
+        if let Some(text) = self.closed_to_anonymous(request.peer.listener) {
             let error = MapError { reason: Reason::AuthMissing, text };
             self.coap_refuse(&request, error);
             return;

@@ -175,6 +175,18 @@ impl Core {
         &self.config.listeners[usize::from(id.0)]
     }
 
+    /// What to change where a listener takes nobody without an identity; `None` where it does.
+    pub(crate) fn closed_to_anonymous(&self, id: ListenerId) -> Option<String> {
+        let listener = self.listener(id);
+        (!listener.anonymous).then(|| {
+            format!(
+                "listener `{}` takes no anonymous clients: add `anonymous: true` to it to let \
+                 anyone in",
+                listener.name
+            )
+        })
+    }
+
     fn datagram(&mut self, listener: ListenerId, addr: SocketAddr, bytes: &[u8]) {
         let Some(settings) = self.config.listeners.get(usize::from(listener.0)) else { return };
         let protocol = settings.protocol;

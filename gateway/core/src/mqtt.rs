@@ -75,16 +75,11 @@ impl Core {
         let listener = self.listener(connect.listener);
         let key = SessionKey::new(&listener.realm, &connect.client_id);
         let mount = listener.mount.clone();
-        if !listener.anonymous {
+        if let Some(text) = self.closed_to_anonymous(connect.listener) {
             let reason = match connect.user_name {
                 Some(_) => Reason::AuthFailed,
                 None => Reason::AuthMissing,
             };
-            let text = format!(
-                "listener `{}` takes no anonymous clients: add `anonymous: true` to it to let \
-                 anyone in",
-                listener.name
-            );
             self.notice(Notice {
                 protocol: Some(Protocol::Mqtt),
                 listener: Some(connect.listener),

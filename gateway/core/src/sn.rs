@@ -74,12 +74,12 @@ impl Core {
                 let ticket = self.pending.insert(Pending::SnWill { client, ticket, change });
                 self.ask(Request::GetWill { ticket, session });
             }
-            Event::Disconnected { client, session, reason, drop_will } => {
+            Event::Disconnected { client, session, reason, drop_will, expiry } => {
                 if let Some(known) = self.sn_clients.remove(&client) {
                     self.sn_notice(&known, NoticeKind::Disconnected(reason));
                 }
                 let handle = Target::Sn(client).to_handle();
-                self.ask(Request::Close { session, handle, drop_will, expiry: None });
+                self.ask(Request::Close { session, handle, drop_will, expiry });
             }
             Event::Dropped { peer, reason } => self.notice(Notice {
                 protocol: Some(Protocol::MqttSn),
@@ -94,12 +94,7 @@ impl Core {
         let Connect { client, peer, client_id, clean, expiry, will, resumed: _, asleep } = connect;
         let listener = self.listener(peer.listener);
         let key = SessionKey::new(&listener.realm, &client_id);
-        if !listener.anonymous {
-            let text = format!(
-                "listener `{}` takes no anonymous clients: add `anonymous: true` to it to let \
-                 anyone in",
-                listener.name
-            );
+        if let Some(text) = self.closed_to_anonymous(peer.listener) {
             self.notice(Notice {
                 protocol: Some(Protocol::MqttSn),
                 listener: Some(peer.listener),
