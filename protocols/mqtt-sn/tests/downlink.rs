@@ -368,7 +368,7 @@ fn a_pubcomp_that_a_connect_overtook_ends_the_repeated_delivery_in_the_queue() {
     let Some(Event::Connect(connect)) = rig.questions.pop() else { panic!() };
     let mut before = first.clone();
     before.qos = Qos::AtMostOnce;
-    before.id = DeliveryId(100);
+    before.id = DeliveryId(0);
     before.message = std::sync::Arc::new(motegate_message::Message {
         topic: motegate_message::TopicName::new("other").unwrap(),
         ..(*first.message).clone()
@@ -386,4 +386,21 @@ fn a_pubcomp_that_a_connect_overtook_ends_the_repeated_delivery_in_the_queue() {
     rig.expect(1, publish(QosBits::Zero, TopicId::Normal(2), 0, "x"));
     rig.expect_nothing();
     assert_eq!(rig.acked, [DeliveryId(1)]);
+}
+
+#[test]
+fn what_comes_again_after_a_connect_goes_before_what_is_younger() {
+    // One FIFO a session, QoS 0 does not overtake (mqtt.md 1.6).
+    let mut rig = subscribed(false);
+    rig.send(1, register(0, 2, "a"));
+    rig.lose();
+    rig.deliver("m", "a", Qos::AtLeastOnce, "1");
+    rig.deliver("m", "a", Qos::AtMostOnce, "2");
+    rig.expect(1, publish(QosBits::One, TopicId::Normal(1), 1, "1"));
+    rig.connected_then(1, "m", register(1, 2, "a"));
+    rig.send(1, regack(1, 2, OK));
+    rig.expect(1, again(publish(QosBits::One, TopicId::Normal(1), 3, "1")));
+    rig.expect_nothing();
+    rig.send(1, puback(1, 3, OK));
+    rig.expect(1, publish(QosBits::Zero, TopicId::Normal(1), 0, "2"));
 }

@@ -341,3 +341,93 @@ fn waking_by_connect_is_no_loss() {
         assert_eq!(rig.endpoint.client_count(), 1);
     }
 }
+
+#[test]
+fn row_42_a_sleeper_with_a_clean_session_that_wakes_by_connect_gets_its_buffer() {
+    // §6.14: from asleep to active, not a new start; only CleanSession = 1 discards the buffer.
+    for (port, clean) in [(1, false), (2, false), (1, true)] {
+        let mut rig = Rig::new();
+        rig.connected(1, "m", true);
+        rig.send(1, subscribe(QosBits::One, 1, "a"));
+        rig.send(1, Packet::Register { topic_id: 0, msg_id: 2, name: "b" });
+        rig.lose();
+        rig.asleep(1, 100);
+        rig.deliver("m", "a", Qos::AtLeastOnce, "x");
+        rig.send(port, connect("m", clean, 60));
+        rig.expect(port, CONNACK);
+        if clean {
+            rig.expect_nothing();
+            continue;
+        }
+        rig.expect(port, Packet::Register { topic_id: 1, msg_id: 1, name: "a" });
+        rig.send(port, Packet::RegAck { topic_id: 1, msg_id: 1, code: OK });
+        rig.expect(port, on_a(QosBits::One, 2, "x"));
+        // It is durable now, with everything that it had.
+        rig.restart();
+        rig.expect(port, Packet::Register { topic_id: 1, msg_id: 1, name: "a" });
+        rig.send(port, publish(QosBits::Zero, TopicId::Normal(2), 0, "y"));
+        assert_eq!(rig.published, [("b".into(), "y".into())]);
+    }
+}
+
+#[test]
+fn an_active_client_does_not_keep_a_clean_session_by_connecting_again() {
+    // [MQTT-3.1.2-6], in the words of MQTT-SN 1.2 §6.3.
+    let mut rig = Rig::new();
+    rig.connected(1, "m", true);
+    rig.send(1, subscribe(QosBits::One, 1, "a"));
+    rig.lose();
+    let old = rig.by_name["m"];
+    rig.connected(1, "m", false);
+    assert_ne!(rig.by_name["m"], old);
+}
+
+#[test]
+fn row_40_41_what_lets_the_client_sleep_is_the_last_answer() {
+    // §6.14: nothing to a sleeper. A PUBACK that waits for the store goes first.
+    for clean in [true, false] {
+        let mut rig = Rig::new();
+        rig.connected(1, "m", clean);
+        rig.auto_commit = false;
+        let short = TopicId::Short(*b"ab");
+        rig.send(1, publish(QosBits::One, short, 7, "x"));
+        rig.send(1, Packet::Disconnect { duration: Some(100) });
+        rig.expect_nothing();
+        rig.commit();
+        rig.expect(1, puback(short.raw(), 7, OK));
+        rig.expect(1, GOODBYE);
+        rig.send(1, publish(QosBits::One, short, 8, "y"));
+        rig.send(1, WAKE);
+        rig.expect_nothing();
+        rig.commit();
+        rig.expect(1, puback(short.raw(), 8, OK));
+        rig.expect(1, Packet::PingResp);
+        rig.expect_nothing();
+    }
+}
+
+#[test]
+fn row_41_pingresp_does_not_overtake_an_answer_that_is_stored_with_the_suback() {
+    let mut rig = Rig::new();
+    rig.connected(1, "m", true);
+    rig.asleep(1, 100);
+    rig.auto_commit = false;
+    let short = TopicId::Short(*b"ab");
+    rig.send(1, WAKE);
+    rig.commit();
+    rig.expect(1, Packet::PingResp);
+    rig.deliver("m", "b", Qos::AtMostOnce, "buffered");
+    rig.send(1, WAKE);
+    rig.commit();
+    rig.expect(1, Packet::Register { topic_id: 1, msg_id: 1, name: "b" });
+    rig.send(1, subscribe(QosBits::One, 2, "a"));
+    rig.send(1, publish(QosBits::One, short, 8, "y"));
+    rig.send(1, Packet::RegAck { topic_id: 1, msg_id: 1, code: OK });
+    rig.expect_nothing();
+    rig.commit();
+    rig.expect(1, suback(QosBits::One, 2, 2));
+    rig.expect(1, publish(QosBits::Zero, TopicId::Normal(1), 0, "buffered"));
+    rig.expect(1, puback(short.raw(), 8, OK));
+    rig.expect(1, Packet::PingResp);
+    rig.expect_nothing();
+}

@@ -130,7 +130,8 @@ fn every_packet_in_every_state() {
             for event in &rig.log {
                 let name = event.split(['(', ' ']).next().unwrap();
                 let reason = event.split_once("reason: ").map_or("", |(_, reason)| reason);
-                writeln!(table, "    . {name} {}", reason.trim_end_matches([' ', '}'])).unwrap();
+                let reason = reason.trim_end_matches([' ', '}']).replace(", expiry: None", "");
+                writeln!(table, "    . {name} {reason}").unwrap();
             }
             for (_, bytes) in &rig.inbox {
                 writeln!(table, "    > {:?}", Packet::decode(bytes).unwrap()).unwrap();

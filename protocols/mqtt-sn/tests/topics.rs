@@ -3,8 +3,8 @@
 
 mod rig;
 
-use motegate_message::Reason;
-use motegate_mqtt_sn::endpoint::Config;
+use motegate_message::{Reason, Seq};
+use motegate_mqtt_sn::endpoint::{Config, Event};
 use motegate_mqtt_sn::{Packet, QosBits, ReturnCode, TopicId, TopicRef};
 use rig::*;
 
@@ -161,4 +161,28 @@ fn row_36_unsubscribe_always_has_an_unsuback() {
         rig.send(1, Packet::Unsubscribe { msg_id, topic });
         rig.expect(1, Packet::UnsubAck { msg_id });
     }
+}
+
+#[test]
+fn row_36_the_copy_of_an_unsubscribe_is_not_answered_before_the_unsubscribe() {
+    // What UNSUBACK says must survive a crash; the second finds nothing that it would wait for.
+    let mut rig = Rig::new();
+    rig.connected(1, "m", false);
+    (rig.auto_commit, rig.auto_answer) = (false, false);
+    let unsubscribe = Packet::Unsubscribe { msg_id: 2, topic: TopicRef::Name("a") };
+    rig.send(1, unsubscribe);
+    rig.send(1, unsubscribe);
+    let turn = rig.turn();
+    for (question, after) in
+        std::mem::take(&mut rig.questions).into_iter().zip([turn.seq, Seq::NONE])
+    {
+        let Event::Unsubscribe { ticket, .. } = question else { panic!("{question:?}") };
+        rig.endpoint.unsubscribed(&turn, ticket, after);
+    }
+    rig.settle();
+    rig.expect_nothing();
+    rig.commit();
+    rig.expect(1, Packet::UnsubAck { msg_id: 2 });
+    rig.expect(1, Packet::UnsubAck { msg_id: 2 });
+    rig.expect_nothing();
 }

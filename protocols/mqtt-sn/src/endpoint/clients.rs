@@ -67,6 +67,8 @@ pub(super) struct Client {
     pub(super) credited: bool,
     /// `Event::Drain` of this awakening is answered.
     pub(super) drained: bool,
+    /// Answers that wait for a commit; later ones wait behind them.
+    pub(super) held: u16,
     /// SUBACKs that wait for a commit; deliveries wait behind them.
     pub(super) subacks_held: u8,
     /// Questions to the layer above that are not answered.
@@ -93,9 +95,15 @@ impl Client {
             drain_again: false,
             credited: false,
             drained: false,
+            held: 0,
             subacks_held: 0,
             pending: 0,
         }
+    }
+
+    /// Whether it is supervised by its sleep duration.
+    pub(super) fn sleeps(&self) -> bool {
+        matches!(self.state, State::Asleep | State::Awake)
     }
 }
 
@@ -213,6 +221,7 @@ impl Clients {
                 client.drain_again = false;
                 client.credited = false;
                 client.drained = false;
+                client.held = 0;
                 client.subacks_held = 0;
                 client.pending = 0;
             }

@@ -172,6 +172,9 @@ pub enum Event {
         reason: Reason,
         /// A normal goodbye: the will is not published.
         drop_will: bool,
+        /// Replaces the time that the session outlives the connection: a sleeper with
+        /// CleanSession = 1 wakes by CONNECT with 0, and what waited for it must live on.
+        expiry: Option<Duration>,
     },
     /// A datagram or packet was refused or dropped: for the log and the counters.
     Dropped {

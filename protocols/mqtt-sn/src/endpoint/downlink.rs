@@ -53,7 +53,7 @@ impl Line<'_> {
             if out.queue.len() >= MAX_QUEUED && item.delivery.qos == Qos::AtMostOnce {
                 self.dropped(Reason::QueueFull);
             } else {
-                out.queue.push_back(item);
+                out.enqueue(item);
             }
         }
         self.pump();

@@ -16,7 +16,7 @@ use motegate_message::{
 };
 
 use super::Endpoint;
-use super::clients::{Client, State};
+use super::clients::Client;
 use super::contract::{Connect, Event, WillChange};
 use super::line::Line;
 use super::will::{Dialogue, DialogueStage};
@@ -145,8 +145,7 @@ impl Saved {
             }
             out.option(client.peer.node.as_deref(), |out, node| out.bytes(node));
             out.u16(client.keep_alive);
-            let asleep = matches!(client.state, State::Asleep | State::Awake);
-            out.option(asleep.then_some(client.sleep), |out, secs| out.u16(secs));
+            out.option(client.sleeps().then_some(client.sleep), |out, secs| out.u16(secs));
         })
     }
 
@@ -190,6 +189,24 @@ impl Line<'_> {
         if self.turn.durable && self.wire.durable {
             let value = Saved::encode(self.client);
             self.record(Key::Connection, Some(value));
+        }
+    }
+
+    /// Everything that the session gathered before it was durable.
+    pub(super) fn record_contents(&mut self) {
+        let topics = &self.wire.topics;
+        let mut all: Vec<(Key, Vec<u8>)> = topics
+            .iter()
+            .map(|(id, name)| (Key::Topic(id), topic_value(name, topics.is_refused(id))))
+            .collect();
+        if let Some(exchange) = &self.wire.exchange {
+            let received = exchange.received.iter().filter(|received| received.after.is_some());
+            all.extend(received.map(|r| (Key::Received(r.msg_id), received_value(r.hash))));
+            all.extend(exchange.typed.iter().map(|id| (Key::Typed(*id), typed_value())));
+            all.extend(exchange.sending.map(|s| (Key::Sending(s.delivery), sending_value(s))));
+        }
+        for (key, value) in all {
+            self.record(key, Some(value));
         }
     }
 }
@@ -305,6 +322,7 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::clients::State;
 
     #[test]
     fn keys_round_trip_and_damage_is_seen() {

@@ -43,12 +43,28 @@ impl Line<'_> {
 
     /// Sends when `after` and everything this session wrote is stored.
     pub(super) fn reply(&mut self, after: Seq, packet: Packet<'static>) {
-        let after = after.max(self.wire.written);
-        if after <= self.committed {
+        self.follow(after.max(self.wire.written), packet);
+    }
+
+    /// Sends when `after` is stored, and behind every answer that still waits: the copy of a
+    /// request is not answered before the request, and what lets the client sleep is the last.
+    pub(super) fn follow(&mut self, after: Seq, packet: Packet<'static>) {
+        if self.may_answer(after) {
             self.send(&packet);
         } else {
-            self.gate.push(after, Held::Packet(self.at, packet));
+            self.hold(after, Held::Packet(self.at, packet));
         }
+    }
+
+    /// Whether an answer that depends on the batch `after` overtakes nothing.
+    pub(super) fn may_answer(&self, after: Seq) -> bool {
+        self.client.held == 0 && after <= self.committed
+    }
+
+    /// An answer waits for `after` and for its turn.
+    pub(super) fn hold(&mut self, after: Seq, answer: Held) {
+        self.client.held = self.client.held.saturating_add(1);
+        self.gate.push(after, answer);
     }
 
     pub(super) fn dropped(&mut self, reason: Reason) {

@@ -259,6 +259,11 @@ impl Endpoint {
             let (Held::Packet(at, _) | Held::Opened(at) | Held::SubAck(at, _) | Held::Downlink(at)) =
                 held;
             let Some(slot) = self.clients.slot_of(at) else { continue };
+            if let (Held::Packet(..) | Held::SubAck(..), Some(client)) =
+                (&held, self.clients.get_mut(slot))
+            {
+                client.held = client.held.saturating_sub(1);
+            }
             match held {
                 Held::Packet(_, packet) => self.send_to(slot, &packet),
                 Held::Opened(_) => self.opened(turn, slot),

@@ -128,9 +128,9 @@ impl Endpoint {
         let client_id = dialogue.client_id.clone();
         let clean = dialogue.clean;
         if client.session.is_none() {
-            self.end_sleeper_elsewhere(turn, slot, &client_id);
+            self.end_sleeper_elsewhere(turn, slot, &client_id, clean);
         } else if *client.id == *client_id {
-            self.end_renewed(turn, slot);
+            self.end_renewed(turn, slot, clean);
         } else {
             // Another client at the same address: the one before is gone.
             self.end_session(turn, slot, Reason::ConnectionLost, false);
@@ -154,25 +154,34 @@ impl Endpoint {
 
     /// The same client connects again from where it was: to wake (§6.14), because CONNACK was
     /// lost, or after a restart of its own. It is here, so its will is not due: the connection
-    /// ends without one before the new one begins.
-    fn end_renewed(&mut self, turn: &Turn, slot: Slot) {
-        let client = self.clients.ref_of(slot);
-        let Some(session) = self.clients.get(slot).and_then(|client| client.session) else {
-            return;
-        };
+    /// ends without one before the new one begins. `clean` is the CleanSession of the new one.
+    fn end_renewed(&mut self, turn: &Turn, slot: Slot, clean: bool) {
+        let at = self.clients.ref_of(slot);
+        let Some(client) = self.clients.get(slot) else { return };
+        let Some(session) = client.session else { return };
+        // §6.14: a sleeper that becomes active goes on, also where its session would have ended
+        // with the connection; only a clean start discards what was buffered.
+        let lives_on = client.sleeps() && client.clean && !clean;
+        let expiry = lives_on.then_some(self.config.session_expiry);
         // What waits at QoS 0 stays in the wire state, for `Wire::resume`.
         self.drop_connection_record(turn, session);
         self.leave_wire(session, slot);
         let (reason, drop_will) = (Reason::TakenOver, true);
-        self.events.push_back(Event::Disconnected { client, session, reason, drop_will });
+        self.events.push_back(Event::Disconnected {
+            client: at,
+            session,
+            reason,
+            drop_will,
+            expiry,
+        });
     }
 
     /// A sleeper that wakes by CONNECT, from another address that may continue its session.
-    fn end_sleeper_elsewhere(&mut self, turn: &Turn, slot: Slot, id: &str) {
+    fn end_sleeper_elsewhere(&mut self, turn: &Turn, slot: Slot, id: &str, clean: bool) {
         let Some(peer) = self.clients.get(slot).map(|client| client.peer.clone()) else { return };
         let other = self.clients.find_id(peer.listener, id).filter(|other| *other != slot);
         if let Some(other) = other.filter(|other| self.may_rebind(*other, &peer)) {
-            self.end_renewed(turn, other);
+            self.end_renewed(turn, other, clean);
             self.clients.remove(other);
         }
     }
@@ -195,6 +204,7 @@ impl Endpoint {
                 session,
                 reason,
                 drop_will: true,
+                expiry: None,
             });
             return;
         };
@@ -212,7 +222,7 @@ impl Endpoint {
         if let Some(old) = resumed.filter(|old| *old != session) {
             self.drop_wire(turn, old);
         }
-        self.take_wire(turn, slot, session, accept.present, clean);
+        let begins = self.take_wire(turn, slot, session, accept.present, clean);
         self.clients.index_id(slot);
         if resumed.is_some() {
             self.clients.set_state(slot, if asleep { State::Asleep } else { State::Active });
@@ -227,6 +237,9 @@ impl Endpoint {
         let mut after = accept.after;
         self.with_line(turn, slot, |line| {
             line.record_connection();
+            if begins {
+                line.record_contents();
+            }
             after = after.max(line.wire.written);
         });
         if after <= self.committed {
@@ -236,7 +249,8 @@ impl Endpoint {
         }
     }
 
-    /// The session's wire state belongs to the client in `slot` from now on.
+    /// The session's wire state belongs to the client in `slot` from now on. Whether it begins to
+    /// be journaled.
     fn take_wire(
         &mut self,
         turn: &Turn,
@@ -244,12 +258,13 @@ impl Endpoint {
         session: SessionId,
         present: bool,
         clean: bool,
-    ) {
+    ) -> bool {
         if !present {
             self.drop_wire(turn, session);
         }
         let wire = self.wires.entry(session).or_insert_with(|| Box::new(Wire::new(session)));
         let other = wire.slot.filter(|other| *other != slot);
+        let begins = !clean && !wire.durable;
         wire.durable = !clean;
         wire.resume();
         wire.slot = Some(slot);
@@ -257,6 +272,7 @@ impl Endpoint {
             // The same client id at another address; the layer above knows it as taken over.
             self.close_client(turn, other, Reason::TakenOver);
         }
+        begins
     }
 
     /// CONNACK leaves.
@@ -347,8 +363,7 @@ impl Endpoint {
     /// Whether `peer` may go on where the sleeper in `slot` stopped.
     fn may_rebind(&self, slot: Slot, peer: &Peer) -> bool {
         let Some(client) = self.clients.get(slot) else { return false };
-        let sleeps = matches!(client.state, State::Asleep | State::Awake);
-        sleeps
+        client.sleeps()
             && match self.config.rebind {
                 Rebind::Never => false,
                 Rebind::Any => true,
@@ -376,7 +391,8 @@ impl Endpoint {
             return;
         };
         self.detach(turn, slot, session);
-        self.events.push_back(Event::Disconnected { client, session, reason, drop_will });
+        let expiry = None;
+        self.events.push_back(Event::Disconnected { client, session, reason, drop_will, expiry });
     }
 
     /// The session has no connection from now on, if it had this one.
@@ -505,6 +521,6 @@ impl Line<'_> {
         if self.config.faults.early_pingresp {
             return;
         }
-        self.send(&Packet::PingResp);
+        self.follow(Seq::NONE, Packet::PingResp);
     }
 }

@@ -175,10 +175,10 @@ impl Line<'_> {
             Some(LastSubscribe { msg_id, hash, qos, topic_id, after, at });
         let packet =
             Packet::SubAck { qos: bits(qos), topic_id, msg_id, code: ReturnCode::Accepted };
-        if after <= self.committed {
+        if self.may_answer(after) {
             self.suback(&packet);
         } else {
-            self.gate.push(after, Held::SubAck(self.at, packet));
+            self.hold(after, Held::SubAck(self.at, packet));
         }
     }
 

@@ -142,6 +142,16 @@ pub(super) struct Outbound {
     pub(super) queue: VecDeque<Item>,
 }
 
+impl Outbound {
+    /// Queues a delivery in its place: one that comes again on a new connection goes before the
+    /// younger ones at QoS 0 that are still here.
+    pub(super) fn enqueue(&mut self, item: Item) {
+        let older = |queued: &Item| queued.delivery.id <= item.delivery.id;
+        let place = self.queue.iter().rposition(older).map_or(0, |last| last + 1);
+        self.queue.insert(place, item);
+    }
+}
+
 /// A delivery and the names that its client knows for the topic.
 #[derive(Debug)]
 pub(super) struct Item {

@@ -364,13 +364,14 @@ impl Rig {
                 }
                 self.pump(turn, session);
             }
-            Event::Disconnected { session, client, reason, drop_will } => {
+            Event::Disconnected { session, client, reason, drop_will, expiry } => {
                 self.disconnected.push((reason, drop_will));
                 let s = self.sessions.get_mut(&session);
                 if let Some(s) = s.filter(|s| s.client == Some(client)) {
                     s.client = None;
                     s.window = 0;
                     s.draining = None;
+                    s.clean &= expiry.is_none();
                     if s.clean {
                         self.sessions.remove(&session);
                         self.endpoint.forget(turn, session);
@@ -407,7 +408,7 @@ impl Rig {
         let s = self.sessions.entry(id).or_default();
         s.client = Some(connect.client);
         s.clean = connect.clean;
-        s.window = 0;
+        s.window = u16::from(!connect.asleep);
         s.draining = None;
         if let Some(mut delivery) = s.in_flight.take() {
             delivery.again = true;
