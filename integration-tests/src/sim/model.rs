@@ -346,7 +346,9 @@ impl Model {
         let orderly = p.qos > 0 || p.origin == Origin::Mqtt;
         if first && orderly && p.origin != Origin::Will && (!udp || a.qos > 0) {
             let stood = receiver.subscriptions.iter().any(|s| {
-                matches(&s.filter, a.topic) && s.since.is_some_and(|since| since < p.begun)
+                s.qos >= a.qos
+                    && matches(&s.filter, a.topic)
+                    && s.since.is_some_and(|since| since < p.begun)
             });
             let key = (p.publisher, p.topic, a.qos);
             let last = receiver.order.entry(key).or_insert(id);

@@ -504,7 +504,7 @@ impl Client {
         let Some(topic) = topic else {
             return self.answer(ctx, wire::puback(tid, mid, 2));
         };
-        self.done.retain(|(_, at)| *at + 3 * MAX_DELAY > ctx.now);
+        self.done.retain(|(_, at)| *at + MAX_DELAY > ctx.now);
         let repeated =
             qos == 2 && (self.done.iter().any(|(done, _)| *done == mid) || !self.held.insert(mid));
         if !repeated {
