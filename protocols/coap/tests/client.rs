@@ -63,6 +63,7 @@ impl Device {
                 }
                 Event::TimedOut { request } => format!("{} timed out", request.0),
                 Event::Reset { request } => format!("{} reset", request.0),
+                Event::Pong { request } => format!("{} pong", request.0),
             })
             .collect()
     }
@@ -231,4 +232,23 @@ fn an_error_or_a_missing_observe_ends_an_observation() {
         assert_eq!(device.events(), ["1 answered b\"\"", "1 notified b\"\""]);
         assert_eq!(device.client.open(), 0);
     }
+}
+
+#[test]
+fn a_ping_is_answered_by_its_rejection() {
+    let mut device = Device::new();
+    let ping = device.client.ping(device.now);
+    device.drain();
+    let (id, token) = device.last();
+    // RFC 7252 §4.3: empty, so without a token.
+    assert_eq!((device.shown(), token), (vec!["CON 0.00 #*".to_owned()], vec![]));
+    device.recv(&Msg::rst(id.wrapping_add(1)));
+    assert_eq!(device.events(), [] as [&str; 0]);
+    device.recv(&Msg::rst(id));
+    assert_eq!(device.events(), [format!("{} pong", ping.0)]);
+    assert_eq!(device.client.open(), 0);
+
+    device.client.ping(device.now);
+    assert_eq!(device.advance(SECOND * 93).len(), 5, "sent and repeated four times");
+    assert_eq!(device.events(), ["2 timed out"]);
 }

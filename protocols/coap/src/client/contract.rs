@@ -195,4 +195,9 @@ pub enum Event {
         /// Which.
         request: RequestId,
     },
+    /// The server lives: it rejected a ping, as it must.
+    Pong {
+        /// Which.
+        request: RequestId,
+    },
 }

@@ -17,6 +17,7 @@ use hashbrown::HashMap;
 use motegate_timers::{Backoff, Instant, Timer, TimerQueue};
 
 use crate::Config;
+use crate::endpoint::Method;
 use crate::message::{EMPTY, Head, Kind, Message, Token, decode, write_empty, write_head};
 use crate::random::Random;
 
@@ -37,6 +38,8 @@ struct Pending {
     phase: Phase,
     /// The request at hand ends an observation.
     deregisters: bool,
+    /// An empty CON instead of the request.
+    pings: bool,
     timer: Timer,
     /// Sequence number and time of the newest notification.
     newest: Option<(u32, Instant)>,
@@ -101,6 +104,16 @@ impl Client {
 
     /// Sends a request, as soon as NSTART allows.
     pub fn request(&mut self, now: Instant, request: Request) -> RequestId {
+        self.enqueue(now, request, false)
+    }
+
+    /// Sends an empty CON, which a living server rejects (RFC 7252 §4.3, "CoAP ping");
+    /// [`Event::Pong`] reports it.
+    pub fn ping(&mut self, now: Instant) -> RequestId {
+        self.enqueue(now, Request::new(Method::Get, ""), true)
+    }
+
+    fn enqueue(&mut self, now: Instant, request: Request, pings: bool) -> RequestId {
         self.next_id += 1;
         let id = RequestId(self.next_id);
         self.next_token = self.next_token.wrapping_add(1);
@@ -114,6 +127,7 @@ impl Client {
                 message_id: 0,
                 phase: Phase::Queued,
                 deregisters: false,
+                pings,
                 timer: Timer::default(),
                 newest: None,
             },
@@ -224,11 +238,15 @@ impl Client {
         self.next_message_id = message_id.wrapping_add(1);
         let confirmable = pending.request.confirmable;
         let kind = if confirmable { Kind::Confirmable } else { Kind::NonConfirmable };
-        let head = Head { kind, code: pending.request.code(), message_id };
         let mut bytes = Vec::new();
-        write_head(&mut bytes, head, &token);
-        let observe = if pending.deregisters { Some(1) } else { None };
-        pending.request.encode(&mut bytes, observe.or(pending.request.observe.then_some(0)));
+        if pending.pings {
+            write_empty(&mut bytes, kind, message_id);
+        } else {
+            let head = Head { kind, code: pending.request.code(), message_id };
+            write_head(&mut bytes, head, &token);
+            let observe = if pending.deregisters { Some(1) } else { None };
+            pending.request.encode(&mut bytes, observe.or(pending.request.observe.then_some(0)));
+        }
         pending.message_id = message_id;
         let patience = if confirmable {
             let timeout = self
@@ -268,7 +286,12 @@ impl Client {
     fn reset(&mut self, _now: Instant, message_id: u16) {
         let Some(token) = self.outstanding.get(&message_id).copied() else { return };
         if let Some(pending) = self.remove(token) {
-            self.events.push_back(Event::Reset { request: pending.id });
+            let request = pending.id;
+            self.events.push_back(if pending.pings {
+                Event::Pong { request }
+            } else {
+                Event::Reset { request }
+            });
         }
     }
 
