@@ -145,6 +145,9 @@ impl Client {
         }
         let connected = self.read_conn_ack(ack);
         self.phase = Phase::Open;
+        // MQTT 3.1 does not tell: what is sent again does no harm to a server that forgot, and
+        // new ids would harm one that did not.
+        let untold = self.version == Version::V31 && !self.link.clean && self.had_one;
         self.had_one = true;
         self.was_connected = true;
         self.state_lost = false;
@@ -152,7 +155,10 @@ impl Client {
         self.link.since = Some(now);
         self.link.keep_alive = Duration::from_secs(connected.keep_alive_secs.into());
         self.events.push_back(Event::Connected(Box::new(connected)));
-        self.resume(ack.session_present);
+        self.resume(ack.session_present || untold);
+        if !ack.session_present {
+            self.subscribe_again();
+        }
     }
 
     fn read_conn_ack(&mut self, ack: &ConnAck<'_>) -> Connected {
@@ -218,7 +224,6 @@ impl Client {
         }
         if !session_present {
             self.received.forget();
-            self.subscribe_again();
         }
     }
 

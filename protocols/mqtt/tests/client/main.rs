@@ -5,7 +5,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod chaos;
 mod connect;
+mod cost;
+mod lossy;
 mod peer;
 mod publish;
 mod receive;
