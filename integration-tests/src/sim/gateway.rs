@@ -73,6 +73,10 @@ pub fn config(rng: &mut Rng, fault: Option<Fault>, tight: bool) -> Config {
     if tight {
         config.queue.max_messages = 6;
         config.when_asleep.max_messages = 5;
+    } else {
+        // Never full: what is owed must come.
+        config.when_asleep.max_messages = config.queue.max_messages;
+        config.when_asleep.max_bytes = config.queue.max_bytes;
     }
     config.mqtt_sn.faults.no_duplicate_check = fault == Some(Fault::NoDuplicateCheck);
     config.coap.faults.no_duplicate_check = fault == Some(Fault::NoDuplicateCheck);
