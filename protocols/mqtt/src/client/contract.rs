@@ -180,7 +180,7 @@ pub enum Transmit {
     Open,
     /// Write what the outbox holds (for at most a second or so), close, answer `handle_closed`.
     Close,
-    /// Stop reading: the server does not read the answers.
+    /// Stop reading: the server does not read the answers. A new transport begins unpaused.
     PauseReads,
     /// Go on reading.
     ResumeReads,

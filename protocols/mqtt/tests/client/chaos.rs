@@ -79,7 +79,7 @@ fn server_packet(v5: bool, kind: u8, id: u16, code: u8) -> Vec<u8> {
         12 => packet(0x90, &format!("{id:04x} {p} 01")),
         13 => packet(0xb0, &format!("{id:04x} {p} {p}")),
         14 => "d0 00".into(),
-        _ if v5 => format!("e0 01 8b"),
+        _ if v5 => "e0 01 8b".into(),
         _ => "d0 00".into(),
     })
 }

@@ -1,5 +1,7 @@
 //! What a message costs the client, for a load generator's own share. Prints with `--nocapture`;
-//! built with `--release` on a shared 2-core machine: see the figures at each test.
+//! with `--release`, on two shared cores, best of three, 64-byte payloads in windows of 64:
+//! publish 38 (QoS 0), 114 (QoS 1), 148 ns (QoS 2); receive 55 (QoS 0), 66 ns (QoS 1). 0.13
+//! allocations a publish, for buffers that grow again each window; none in windows below 1 KiB.
 #![allow(clippy::disallowed_methods)]
 
 use std::time::Instant as Clock;

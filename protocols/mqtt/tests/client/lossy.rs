@@ -257,15 +257,15 @@ fn run_all(version: Version, seeds: std::ops::Range<u64>) {
 
 #[test]
 fn mqtt5_over_broken_connections() {
-    run_all(Version::V5, 0..200);
+    run_all(Version::V5, 0..120);
 }
 
 #[test]
 fn mqtt311_over_broken_connections() {
-    run_all(Version::V311, 1000..1100);
+    run_all(Version::V311, 1000..1060);
 }
 
 #[test]
 fn mqtt31_over_broken_connections() {
-    run_all(Version::V31, 2000..2100);
+    run_all(Version::V31, 2000..2060);
 }
