@@ -164,10 +164,11 @@ fn many(arguments: &Arguments, fault: Option<Fault>) -> ExitCode {
         print_failure(*seed, fault, failure);
     }
     let ran = totals.next.load(Ordering::Relaxed).min(arguments.seeds);
+    let failed =
+        if failures.is_empty() { String::new() } else { format!("{} failed, ", failures.len()) };
     println!(
-        "{} seeds passed, {} failed, {} steps (least {}), {} messages, {} restarts, {:.0} seeds/s",
+        "{} seeds passed, {failed}{} steps (at least {} each), {} messages, {} restarts, {:.0} seeds/s",
         totals.passed.load(Ordering::Relaxed),
-        failures.len(),
         totals.steps.load(Ordering::Relaxed),
         totals.least.load(Ordering::Relaxed),
         totals.messages.load(Ordering::Relaxed),
