@@ -255,3 +255,38 @@ fn without_durability_nothing_is_written_and_nothing_waits() {
     rig.send(1, publish(QosBits::Two, AB, 9, "x"));
     rig.expect(1, Packet::PubRec { msg_id: 9 });
 }
+
+#[test]
+fn a_late_answer_from_before_a_restart_answers_nothing() {
+    // Over UDP a PUBACK may be a copy, or late; an id must not mean another message so soon.
+    let mut rig = durable();
+    rig.deliver("m", "a", Qos::AtLeastOnce, "1");
+    rig.expect(1, publish(QosBits::One, TopicId::Normal(1), 1, "1"));
+    rig.send(1, puback_of(1));
+    rig.restart_at(7000);
+    rig.send(1, publish(QosBits::Zero, TopicId::Normal(1), 0, "here"));
+    rig.deliver("m", "a", Qos::AtLeastOnce, "2");
+    rig.expect(1, publish(QosBits::One, TopicId::Normal(1), 7000, "2"));
+    rig.send(1, puback_of(1));
+    assert_eq!(rig.acked, [DeliveryId(1)]);
+    rig.send(1, puback_of(7000));
+    assert_eq!(rig.acked, [DeliveryId(1), DeliveryId(2)]);
+}
+
+fn puback_of(msg_id: u16) -> Packet<'static> {
+    puback(1, msg_id, OK)
+}
+
+#[test]
+fn message_ids_wrap_and_leave_out_the_open_handshake() {
+    let mut rig = durable();
+    rig.deliver("m", "a", Qos::ExactlyOnce, "x");
+    rig.restart_at(0xffff);
+    rig.expect(1, Packet::Register { topic_id: 1, msg_id: 0xffff, name: "a" });
+    // Id 1 is the unfinished delivery's own.
+    rig.send(1, connect("m", false, 60));
+    rig.expect(1, CONNACK);
+    rig.expect(1, Packet::Register { topic_id: 1, msg_id: 2, name: "a" });
+    rig.send(1, Packet::RegAck { topic_id: 1, msg_id: 2, code: OK });
+    rig.expect(1, again(publish(QosBits::Two, TopicId::Normal(1), 1, "x")));
+}

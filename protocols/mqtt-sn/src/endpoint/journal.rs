@@ -259,7 +259,6 @@ impl Endpoint {
                 let (msg_id, released) = (value.u16()?, value.u8()? != 0);
                 let wire = self.restored_wire(session);
                 wire.exchange().sending = Some(Sending { delivery, msg_id, released });
-                wire.next_msg_id = msg_id.checked_add(1).unwrap_or(1);
             }
             Key::Typed(id) => self.restored_wire(session).exchange().typed.push(id),
         }
@@ -274,7 +273,11 @@ impl Endpoint {
 
     /// Opens the sessions that had a connection: they are served where they were.
     pub(super) fn resume_saved(&mut self, turn: &Turn) {
+        // Message ids are not journaled. Those of the last life are not used again at once: a late
+        // answer to one of them would be taken for the answer to another packet.
+        let first = (self.seed ^ turn.wall.as_millis()) % u64::from(u16::MAX) + 1;
         for wire in self.wires.values_mut() {
+            wire.next_msg_id = u16::try_from(first).unwrap_or(1);
             wire.topics.restored();
         }
         let mut all = core::mem::take(&mut self.saved);

@@ -105,6 +105,7 @@ pub struct Endpoint {
     wires: HashMap<SessionId, Box<Wire>>,
     timers: TimerQueue<TimerKey>,
     pending: HashMap<Ticket, Pending>,
+    seed: u64,
     next_ticket: Ticket,
     gate: Gate<Held>,
     committed: Seq,
@@ -118,7 +119,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint that knows nobody. `seed` is where its tickets start; nothing else is random.
+    /// An endpoint that knows nobody. `seed` decides where its tickets start, and the message ids
+    /// of restored sessions; nothing else is random.
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
         Endpoint {
@@ -127,6 +129,7 @@ impl Endpoint {
             wires: HashMap::new(),
             timers: TimerQueue::new(),
             pending: HashMap::new(),
+            seed,
             next_ticket: seed >> 1,
             gate: Gate::default(),
             committed: Seq::NONE,

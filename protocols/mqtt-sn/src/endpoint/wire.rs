@@ -53,10 +53,15 @@ impl Wire {
         self.exchange.get_or_insert_default()
     }
 
-    /// A message id for what the gateway starts; never 0x0000.
+    /// A message id for what the gateway starts; never 0x0000, nor that of the open handshake.
     pub(super) fn take_msg_id(&mut self) -> u16 {
-        let id = self.next_msg_id;
-        self.next_msg_id = if id == u16::MAX { 1 } else { id + 1 };
+        let after = |id: u16| id.checked_add(1).unwrap_or(1);
+        let open = self.exchange.as_ref().and_then(|exchange| exchange.sending);
+        let mut id = self.next_msg_id;
+        if open.is_some_and(|sending| sending.msg_id == id) {
+            id = after(id);
+        }
+        self.next_msg_id = after(id);
         id
     }
 

@@ -474,9 +474,13 @@ impl Rig {
 
     /// `kill -9` and a start from what was stored. Clean sessions and connections are gone.
     pub fn restart(&mut self) {
+        self.restart_at(1);
+    }
+
+    /// The same, with a seed that gives this as the first message id.
+    pub fn restart_at(&mut self, first_msg_id: u16) {
         self.unstored.clear();
         self.inbox.clear();
-        self.endpoint = Endpoint::new(self.config.clone(), 1);
         self.sessions.retain(|_, s| !s.clean);
         for s in self.sessions.values_mut() {
             s.client = None;
@@ -485,6 +489,9 @@ impl Rig {
         }
         self.now += Duration::from_secs(5);
         let turn = self.turn();
+        let wall = turn.wall.as_millis();
+        let seed = wall ^ (wall / 0xffff * 0xffff + u64::from(first_msg_id) - 1);
+        self.endpoint = Endpoint::new(self.config.clone(), seed);
         // Any order will do; the reverse is the worst.
         for (key, value) in self.stored.iter().rev() {
             assert!(self.endpoint.restore(&turn, key, value), "{key:?} {value:?}");
