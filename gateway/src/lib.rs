@@ -8,6 +8,7 @@
 //! Linux only: it receives and sends datagrams in batches (`recvmmsg`, `sendmmsg`).
 
 pub mod cli;
+mod client;
 mod clock;
 mod gateway;
 mod log;

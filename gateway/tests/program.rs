@@ -25,7 +25,7 @@ fn help_is_on_stdout_fits_80_columns_and_ends_well() {
         }
     }
     let text = String::from_utf8(finished(&["--help"]).stdout).unwrap();
-    for word in ["dev", "run", "check", "version", "mosquitto_sub", "Exit codes", "MOTEGATE_LOG"] {
+    for word in ["dev", "run", "check", "version", "motegate sub", "Exit codes", "MOTEGATE_LOG"] {
         assert!(text.contains(word), "{word} is not in\n{text}");
     }
 }

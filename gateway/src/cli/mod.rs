@@ -2,9 +2,23 @@
 //!
 //! Data goes to stdout, talk and logs to stderr.
 
+mod answer;
 mod check;
 mod dev;
+mod discover;
+mod format;
+mod link;
+mod message;
+mod observe;
+mod pages;
+mod payload;
+mod properties;
+mod publish;
+mod reply;
+mod resource;
 mod run;
+mod subscribe;
+mod talk;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -21,9 +35,19 @@ enum Exit {
     Ok = 0,
     /// It failed; stderr says why.
     Failed = 1,
-    // 2 is clap's: usage.
+    /// The command line makes no sense; clap's code, too.
+    Usage = 2,
     /// The configuration is refused.
     Config = 3,
+    /// The other side said no.
+    Refused = 4,
+    /// No such host, nothing listens, no way there, or the connection broke.
+    Unreachable = 5,
+    /// The other side breaks its protocol.
+    Protocol = 6,
+    // 7 is for failed tests of a configuration.
+    /// No answer in time; mosquitto's code.
+    TimedOut = 27,
 }
 
 /// Motegate: MQTT-SN, CoAP and MQTT devices meet on one broker.
@@ -37,16 +61,29 @@ enum Exit {
     max_term_width = 80,
     after_help = "\
 Try it:
-  motegate                                      serve on the usual ports
-  mosquitto_sub -t 'site/#' -v                  in a second terminal
-  mosquitto_pub -t site/door -m open            in a third
+  motegate                                            serve on the usual ports
+  motegate sub -t 'site/#' -v                         in a second terminal
+  motegate put coap://localhost/mqtt/site/door open   in a third
+  motegate pub mqttsn://localhost -t site/door -m closed
+  mosquitto_pub -t site/door -m ajar                  your usual tools work
 
-Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration.
-Logs go to stderr; MOTEGATE_LOG=debug (or any RUST_LOG filter) says more."
+Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration, 4 refused,
+5 unreachable, 6 protocol error, 27 timed out.
+Data goes to stdout, talk and logs to stderr; MOTEGATE_LOG=debug (or any RUST_LOG filter) says more."
 )]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Color on stderr: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t,
+        hide_possible_values = true
+    )]
+    color: talk::Color,
 }
 
 #[derive(Debug, Subcommand)]
@@ -54,6 +91,18 @@ enum Command {
     Dev(dev::Dev),
     Run(run::Run),
     Check(check::Check),
+    Pub(publish::Pub),
+    Sub(subscribe::Sub),
+    Rr(reply::Rr),
+    Get(resource::Get),
+    Put(resource::Put),
+    Post(resource::Post),
+    Delete(resource::Delete),
+    Observe(observe::Observe),
+    Discover(discover::Discover),
+    Ping(discover::Ping),
+    Completions(pages::Completions),
+    Man(pages::Man),
     /// Print the version
     Version,
 }
@@ -69,6 +118,18 @@ pub fn main() -> ExitCode {
         Command::Dev(dev) => dev.run(clock),
         Command::Run(run) => run.run(clock),
         Command::Check(check) => check.run(),
+        Command::Pub(publish) => publish.run(clock),
+        Command::Sub(subscribe) => subscribe.run(clock),
+        Command::Rr(request) => request.run(clock),
+        Command::Get(get) => get.run(clock),
+        Command::Put(put) => put.run(clock),
+        Command::Post(post) => post.run(clock),
+        Command::Delete(delete) => delete.run(clock),
+        Command::Observe(observe) => observe.run(clock),
+        Command::Discover(discover) => discover.run(clock),
+        Command::Ping(ping) => ping.run(clock),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
         Command::Version => {
             println!("motegate {}", env!("CARGO_PKG_VERSION"));
             Exit::Ok

@@ -1,0 +1,183 @@
+//! `motegate observe`: prints a value, and every later one (RFC 7641).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use motegate_coap::client::{Event, RequestId, Response};
+use motegate_coap::endpoint::Method;
+
+use super::Exit;
+use super::answer::{Printer, code_text, failure};
+use super::resource::{Asking, Place};
+use super::talk::{Talk, bounded, drive};
+use crate::client::{CoapClient, Error, Target};
+use crate::clock::Clock;
+
+/// Max-Age where the server says nothing (RFC 7252 §5.10.5).
+const MAX_AGE: Duration = Duration::from_secs(60);
+/// RFC 7641 §3.3.1: a notification may be late by 5 to 15 s.
+const GRACE: Duration = Duration::from_secs(10);
+/// For the goodbye.
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// Print a value over CoAP and every later one
+///
+/// It goes on until -C, -D or a signal ends it, and asks anew when the value has become old and
+/// nothing came.
+#[derive(Debug, Args)]
+#[command(
+    disable_help_flag = true,
+    after_help = "\
+Examples:
+  motegate observe coap://localhost/mqtt/site/door
+  motegate observe coap://localhost/mqtt/site/door -C 3 -o ndjson"
+)]
+pub(super) struct Observe {
+    #[command(flatten)]
+    place: Place,
+    /// Stop after so many values
+    #[arg(short = 'C', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Stop after so many seconds; with -C that is exit code 27
+    #[arg(short = 'D', long, value_name = "SECONDS", value_parser = super::talk::seconds)]
+    duration: Option<Duration>,
+    #[command(flatten)]
+    asking: Asking,
+    /// Print this help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+}
+
+impl Observe {
+    pub(super) fn run(self, clock: Clock) -> Exit {
+        let mut talk = self.place.talk();
+        let result = self.place.target().and_then(|target| {
+            let mut printer = Printer::new(self.place.output, self.asking.newline(), true);
+            let result = drive(self.observe(&target, clock, &mut talk, &mut printer));
+            printer.finish().and(result)
+        });
+        talk.end(result)
+    }
+
+    async fn observe(
+        &self,
+        target: &Target,
+        clock: Clock,
+        talk: &mut Talk,
+        printer: &mut Printer,
+    ) -> Result<(), Error> {
+        let mut client = CoapClient::open(target, clock, self.place.debug).await?;
+        let mut watch =
+            Watch { client: &mut client, id: None, last: None, seen: 0, count: self.count };
+        let what = format!("no answer from {target}");
+        let mut result = bounded(Some(self.asking.wait()), &what, async {
+            let response = watch.begin(&self.asking).await?;
+            talk.step(code_text(response.code));
+            if response.observe.is_none() {
+                talk.step("the server does not notify: this is the value of now");
+            }
+            let no_value = response.payload.is_empty() && response.etag.is_none();
+            if no_value {
+                talk.step("no value yet");
+            }
+            talk.say_steps();
+            if no_value { Ok(()) } else { watch.take(&response, printer) }
+        })
+        .await;
+        if result.is_ok() && watch.wants_more() {
+            result = bounded(self.duration, "no further value", async {
+                watch.follow(&self.asking, printer).await
+            })
+            .await;
+            if let (Err(Error::TimedOut { what }), true) = (&result, self.duration.is_some()) {
+                result = match self.count {
+                    None => Ok(()),
+                    Some(count) => {
+                        Err(Error::timed_out(format!("{what}: {} of {count} values", watch.seen)))
+                    }
+                };
+            }
+        }
+        if let Some(id) = watch.id {
+            let _ = tokio::time::timeout(LEAVE, client.end(id)).await;
+        }
+        result
+    }
+}
+
+/// An observation under way.
+struct Watch<'a> {
+    client: &'a mut CoapClient,
+    id: Option<RequestId>,
+    /// What was printed last, and its format.
+    last: Option<(Bytes, Option<u16>)>,
+    seen: u64,
+    count: Option<u64>,
+}
+
+impl Watch<'_> {
+    /// Registers; the first value.
+    async fn begin(&mut self, asking: &Asking) -> Result<Response, Error> {
+        if let Some(old) = self.id.take() {
+            self.client.forget(old);
+        }
+        let mut request = self.client.to_target(Method::Get).observe();
+        asking.apply(&mut request);
+        let id = self.client.start(request);
+        loop {
+            if let Event::Response { request, response } = self.client.next().await?
+                && request == id
+            {
+                if let Some(error) = failure(&response) {
+                    return Err(error);
+                }
+                self.id = response.observe.map(|_| id);
+                return Ok(response);
+            }
+        }
+    }
+
+    fn take(&mut self, response: &Response, printer: &mut Printer) -> Result<(), Error> {
+        printer.print(response)?;
+        self.last = Some((response.payload.clone(), response.content_format));
+        self.seen += 1;
+        Ok(())
+    }
+
+    fn wants_more(&self) -> bool {
+        self.id.is_some() && self.count.is_none_or(|count| self.seen < count)
+    }
+
+    async fn follow(&mut self, asking: &Asking, printer: &mut Printer) -> Result<(), Error> {
+        let mut max_age = MAX_AGE;
+        while self.wants_more() {
+            let response = match tokio::time::timeout(max_age + GRACE, self.client.next()).await {
+                Ok(Ok(Event::Notification { request, response })) if Some(request) == self.id => {
+                    if let Some(error) = failure(&response) {
+                        self.id = None;
+                        return Err(error);
+                    }
+                    if response.observe.is_none() {
+                        self.id = None; // RFC 7641 §3.2: the last one
+                    }
+                    response
+                }
+                Ok(Ok(_)) => continue,
+                Ok(Err(error)) => return Err(error),
+                Err(_) => {
+                    // RFC 7641 §3.3.1: the value is old, the server may have forgotten us.
+                    let response = self.begin(asking).await?;
+                    if self.last == Some((response.payload.clone(), response.content_format)) {
+                        max_age = response.max_age.unwrap_or(MAX_AGE);
+                        continue;
+                    }
+                    response
+                }
+            };
+            max_age = response.max_age.unwrap_or(MAX_AGE);
+            self.take(&response, printer)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! `motegate completions` and `motegate man`: from the same definitions as the help.
+
+use std::io::{self, Write as _};
+
+use clap::{Args, Command, CommandFactory as _};
+use clap_complete::Shell;
+
+use super::{Cli, Exit, fail};
+
+/// Print completions for a shell
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  motegate completions bash > ~/.local/share/bash-completion/completions/motegate
+  motegate completions zsh > ~/.zfunc/_motegate
+  motegate completions fish > ~/.config/fish/completions/motegate.fish")]
+pub(super) struct Completions {
+    /// bash, zsh, fish, powershell or elvish
+    #[arg(value_enum, hide_possible_values = true)]
+    shell: Shell,
+}
+
+/// Print the man page of motegate, or of one command
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  motegate man | man -l -
+  motegate man pub > motegate-pub.1")]
+pub(super) struct Man {
+    /// Which
+    #[arg(value_name = "COMMAND")]
+    command: Option<String>,
+}
+
+impl Completions {
+    pub(super) fn run(&self) -> Exit {
+        let mut text = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "motegate", &mut text);
+        write(&text)
+    }
+}
+
+impl Man {
+    pub(super) fn run(&self) -> Exit {
+        let mut root = Cli::command().disable_help_subcommand(true);
+        root.build();
+        let command = match &self.command {
+            None => root,
+            Some(name) => match page_of(&root, name) {
+                Some(command) => command,
+                None => return fail(Exit::Usage, &format!("there is no command `{name}`")),
+            },
+        };
+        let mut text = Vec::new();
+        match clap_mangen::Man::new(command).render(&mut text) {
+            Ok(()) => write(&text),
+            Err(error) => fail(Exit::Failed, &error),
+        }
+    }
+}
+
+/// The command under the name that its own page has.
+fn page_of(root: &Command, name: &str) -> Option<Command> {
+    let command = root.find_subcommand(name)?.clone();
+    let whole: &'static str = format!("motegate-{name}").leak(); // once a run
+    Some(command.name(whole).version(env!("CARGO_PKG_VERSION")))
+}
+
+fn write(text: &[u8]) -> Exit {
+    match io::stdout().lock().write_all(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(Exit::Failed, &error),
+        _ => Exit::Ok,
+    }
+}

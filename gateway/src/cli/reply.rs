@@ -1,0 +1,198 @@
+//! `motegate rr`: publishes a request and prints the response.
+
+use std::time::Duration;
+
+use clap::Args;
+use motegate_mqtt::client::{Event, Filter, Message, Publish};
+use motegate_mqtt::{Property, ReasonCode};
+use motegate_mqtt_sn::{TopicId, TopicRef};
+
+use super::Exit;
+use super::link::Link;
+use super::message::{Printer, Printing, Received};
+use super::payload::Payload;
+use super::properties::For;
+use super::publish::{not_published, qos_text};
+use super::subscribe::granted;
+use super::talk::{Talk, bounded, drive};
+use crate::client::{Error, MqttClient, Scheme, SnClient, Target, random};
+use crate::clock::Clock;
+
+/// Patience without -W.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Publish a request and print the response
+///
+/// The options are mosquitto_rr's. With MQTT 5 the request carries the response topic and
+/// correlation data, and only the response that has them is taken; otherwise it is the first
+/// message on the response topic. It waits for 30 s unless -W says more.
+#[derive(Debug, Args)]
+#[command(
+    disable_help_flag = true,
+    after_help = "\
+Examples:
+  motegate rr -t lamp/ask -e lamp/answer -m on?
+  motegate rr mqtt://broker.lan/lamp/ask -m on? -W 5"
+)]
+pub(super) struct Rr {
+    #[command(flatten)]
+    link: Link,
+    /// Topic of the request, if the URL has none
+    #[arg(short, long, value_name = "TOPIC")]
+    topic: Option<String>,
+    /// Topic of the response [default: response/ and the client id]
+    #[arg(short = 'e', long, value_name = "TOPIC")]
+    response_topic: Option<String>,
+    #[command(flatten)]
+    payload: Payload,
+    /// Leave out messages that were retained before
+    #[arg(short = 'R', long = "no-retained")]
+    no_retained: bool,
+    #[command(flatten)]
+    printing: Printing,
+    /// Print this help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+}
+
+/// A request that is ready.
+struct Exchange {
+    target: Target,
+    topic: String,
+    response_topic: String,
+    client_id: String,
+    payload: Vec<u8>,
+}
+
+impl Rr {
+    pub(super) fn run(self, clock: Clock) -> Exit {
+        let mut talk = self.link.talk();
+        let result = self.checked().and_then(|(exchange, mut printer)| {
+            let patience = self.link.wait.unwrap_or(PATIENCE);
+            let what = format!("no response on {}", exchange.response_topic);
+            let talk = &mut talk;
+            let printer = &mut printer;
+            let result = drive(bounded(Some(patience), &what, async {
+                match exchange.target.scheme {
+                    Scheme::MqttSn => self.by_sn(&exchange, clock, talk, printer).await,
+                    _ => self.by_mqtt(&exchange, clock, talk, printer).await,
+                }
+            }));
+            printer.finish().and(result)
+        });
+        talk.end(result)
+    }
+
+    fn checked(&self) -> Result<(Exchange, Printer), Error> {
+        let target = self.link.target()?;
+        let topic = self.topic.clone().or_else(|| target.topic());
+        let topic = topic.ok_or_else(|| Error::usage("to which topic? -t TOPIC"))?;
+        if !self.payload.is_given() {
+            return Err(Error::usage("what to ask? -m TEXT, -f FILE, -s or -n"));
+        }
+        let client_id = self.link.client_id()?;
+        let response_topic = self.response_topic.clone();
+        let response_topic = response_topic.unwrap_or_else(|| format!("response/{client_id}"));
+        self.link.qos()?;
+        let payload = self.payload.read()?;
+        let exchange = Exchange { target, topic, response_topic, client_id, payload };
+        Ok((exchange, Printer::new(&self.printing)?))
+    }
+
+    async fn by_sn(
+        &self,
+        exchange: &Exchange,
+        clock: Clock,
+        talk: &mut Talk,
+        printer: &mut Printer,
+    ) -> Result<(), Error> {
+        let (config, qos) = (self.link.sn_config()?, self.link.sn_qos());
+        let (target, id) = (&exchange.target, &exchange.client_id);
+        let mut client = SnClient::open(target, id, config, clock, self.link.debug).await?;
+        client.connect(self.link.is_clean()).await?;
+        talk.step("CONNECT ok");
+        client.subscribe(TopicRef::Name(&exchange.response_topic), qos).await?;
+        talk.step(format!("SUBSCRIBE {}", exchange.response_topic));
+        let id = client.register(&exchange.topic).await?;
+        client.publish(TopicId::Normal(id), qos, false, &exchange.payload).await?;
+        talk.step(format!("PUBLISH → {}", exchange.topic));
+        talk.say_steps();
+        loop {
+            let message = client.message().await?;
+            if !(message.retain && self.no_retained) {
+                printer.print(&Received::sn(&message))?;
+                return client.disconnect().await;
+            }
+        }
+    }
+
+    async fn by_mqtt(
+        &self,
+        exchange: &Exchange,
+        clock: Clock,
+        talk: &mut Talk,
+        printer: &mut Printer,
+    ) -> Result<(), Error> {
+        let mut config = self.link.mqtt_config(&exchange.target)?;
+        config.client_id.clone_from(&exchange.client_id);
+        let qos = self.link.qos()?;
+        let mut properties = self.link.properties()?.of(For::Publish);
+        let correlation = random().to_be_bytes();
+        if self.link.is_v5() {
+            properties
+                .push(Property::ResponseTopic(&exchange.response_topic))
+                .push(Property::CorrelationData(&correlation));
+        }
+        let mut client = MqttClient::new(&exchange.target, config, clock, self.link.debug)?;
+        let filters = [Filter::new(&exchange.response_topic, qos)];
+        let subscribe = self.link.properties()?.of(For::Subscribe);
+        client
+            .machine
+            .subscribe(&filters, &subscribe, 0)
+            .map_err(|error| Error::usage(format!("SUBSCRIBE: {error}")))?;
+        let publish = Publish {
+            properties: properties.as_properties(),
+            ..Publish::new(&exchange.topic, &exchange.payload, qos)
+        };
+        loop {
+            match client.next().await? {
+                Event::Connected(_) => talk.step("CONNECT ok"),
+                Event::Subscribed { codes, text, again: false, .. } => {
+                    granted(talk, &filters, &codes, text.as_deref())?;
+                    client.machine.publish(&publish, 1).map_err(|error| not_published(&error))?;
+                    talk.step(format!("PUBLISH qos {} → {}", qos_text(qos), exchange.topic));
+                    talk.say_steps();
+                }
+                Event::Published { code: ReasonCode::NoMatchingSubscribers, .. } => {
+                    talk.warn("nobody has subscribed to the request's topic");
+                }
+                Event::PublishFailed { error, .. } => return Err(not_published(&error)),
+                Event::Message(message) => {
+                    let taken = self.is_response(&message, &correlation);
+                    if taken {
+                        printer.print(&Received::mqtt(&message))?;
+                    }
+                    if let Some(handle) = message.ack() {
+                        client.machine.acknowledge(handle, ReasonCode::Success);
+                    }
+                    if taken {
+                        client.leave().await;
+                        return Ok(());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A response without correlation data is taken, too: many devices leave it out.
+    fn is_response(&self, message: &Message, correlation: &[u8]) -> bool {
+        if message.retain() && self.no_retained {
+            return false;
+        }
+        message.properties().iter().all(|property| match property {
+            Property::CorrelationData(data) => data == correlation,
+            _ => true,
+        })
+    }
+}

@@ -1,0 +1,386 @@
+//! `motegate sub`: prints what is published.
+
+use std::time::Duration;
+
+use clap::Args;
+use motegate_message::{Qos, TopicFilter, topic_matches};
+use motegate_mqtt::client::{Event, Filter};
+use motegate_mqtt::{PropertyBuf, ReasonCode};
+use motegate_mqtt_sn::{QosBits, TopicId, TopicRef};
+
+use super::Exit;
+use super::link::Link;
+use super::message::{Printer, Printing, Received};
+use super::properties::For;
+use super::publish::{qos_text, short};
+use super::talk::{Talk, bounded, drive};
+use crate::client::{Error, MqttClient, Reception, Scheme, SnClient, Target};
+use crate::clock::Clock;
+
+/// Waits between attempts to reach a lost MQTT-SN gateway.
+const SN_RECONNECT: Duration = Duration::from_secs(2);
+const SN_ATTEMPTS: u32 = 30;
+
+/// Subscribe to topics and print what is published
+///
+/// The options are mosquitto_sub's. It goes on until -C, -W or a signal ends it.
+#[derive(Debug, Args)]
+#[command(
+    disable_help_flag = true,
+    after_help = "\
+Examples:
+  motegate sub -t 'site/#' -v
+  motegate sub mqtt://broker.lan -t site/door -C 1 -W 10
+  motegate sub mqttsn://localhost -t 'site/+' -o ndjson
+  motegate sub mqttsn://localhost -i me -T 2 --sleep 30"
+)]
+pub(super) struct Sub {
+    #[command(flatten)]
+    link: Link,
+    /// Topic filter; may be repeated
+    #[arg(short, long, value_name = "FILTER")]
+    topic: Vec<String>,
+    /// Unsubscribe from this; may be repeated
+    #[arg(short = 'U', long, value_name = "FILTER")]
+    unsubscribe: Vec<String>,
+    /// Stop after so many messages
+    #[arg(short = 'C', value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Stop when the subscriptions are acknowledged
+    #[arg(short = 'E')]
+    only_subscribe: bool,
+    /// Leave out messages that were retained before
+    #[arg(short = 'R', long = "no-retained")]
+    no_retained: bool,
+    /// Stop at the first message that was not retained
+    #[arg(long, conflicts_with = "no_retained")]
+    retained_only: bool,
+    /// MQTT: leave out topics that match this filter; MQTT-SN: a predefined topic id
+    #[arg(short = 'T', value_name = "FILTER or ID")]
+    filter_out_or_id: Vec<String>,
+    #[command(flatten)]
+    printing: Printing,
+    /// The topics have two characters and are sent as they are
+    #[arg(long, help_heading = "MQTT-SN")]
+    short: bool,
+    /// Sleep, and wake up every so many seconds to fetch messages
+    #[arg(
+        long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..),
+        help_heading = "MQTT-SN"
+    )]
+    sleep: Option<u16>,
+    /// Print this help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+}
+
+impl Sub {
+    pub(super) fn run(self, clock: Clock) -> Exit {
+        let mut talk = self.link.talk();
+        let result = self.checked().and_then(|(target, printer)| {
+            let mut session = Session { sub: &self, printer, seen: 0, talk: &mut talk };
+            let result = drive(async {
+                match target.scheme {
+                    Scheme::MqttSn => session.by_sn(&target, clock).await,
+                    _ => session.by_mqtt(&target, clock).await,
+                }
+            });
+            session.printer.finish().and(result)
+        });
+        talk.end(result)
+    }
+
+    fn checked(&self) -> Result<(Target, Printer), Error> {
+        let target = self.link.target()?;
+        let sn = target.scheme == Scheme::MqttSn;
+        let ids = if sn { self.filter_out_or_id.len() } else { 0 };
+        if self.topics(&target).is_empty() && ids == 0 {
+            return Err(Error::usage("which topics? -t FILTER"));
+        }
+        if !sn {
+            if self.short || self.sleep.is_some() {
+                return Err(Error::usage("--short and --sleep are MQTT-SN's: use a mqttsn:// URL"));
+            }
+            self.link.qos()?;
+        } else if self.link.sn_qos() == QosBits::MinusOne {
+            return Err(Error::usage("nothing can be received at QoS -1"));
+        }
+        Ok((target, Printer::new(&self.printing)?))
+    }
+
+    fn topics(&self, target: &Target) -> Vec<String> {
+        let of_url = target.topic().filter(|_| self.topic.is_empty());
+        self.topic.iter().cloned().chain(of_url).collect()
+    }
+
+    fn filters_out(&self) -> Result<Vec<TopicFilter>, Error> {
+        let filter = |text: &String| {
+            TopicFilter::new(text)
+                .map_err(|_| Error::usage(format!("-T: `{text}` is no topic filter")))
+        };
+        self.filter_out_or_id.iter().map(filter).collect()
+    }
+
+    fn ids(&self) -> Result<Vec<u16>, Error> {
+        let id = |text: &String| {
+            text.parse().ok().filter(|id| (1..=65_534).contains(id)).ok_or_else(|| {
+                Error::usage(format!("-T: `{text}` is no predefined topic id (1 to 65534)"))
+            })
+        };
+        self.filter_out_or_id.iter().map(id).collect()
+    }
+}
+
+/// One run of the command.
+struct Session<'a> {
+    sub: &'a Sub,
+    printer: Printer,
+    seen: u64,
+    talk: &'a mut Talk,
+}
+
+impl Session<'_> {
+    /// Prints it; `true` when that was the last one.
+    fn take(&mut self, message: &Received<'_>) -> Result<bool, Error> {
+        let retained = message.retain != 0;
+        if retained && self.sub.no_retained {
+            return Ok(false);
+        }
+        if !retained && self.sub.retained_only {
+            return Ok(true);
+        }
+        self.printer.print(message)?;
+        self.seen += 1;
+        Ok(self.sub.count == Some(self.seen))
+    }
+
+    fn missing(&self) -> String {
+        match (self.seen, self.sub.count) {
+            (0, _) => "no message".to_owned(),
+            (seen, Some(count)) => format!("{seen} of {count} messages"),
+            (seen, None) => format!("{seen} messages"),
+        }
+    }
+
+    async fn by_mqtt(&mut self, target: &Target, clock: Clock) -> Result<(), Error> {
+        let config = self.sub.link.mqtt_config(target)?;
+        let qos = self.sub.link.qos()?;
+        let filters_out = self.sub.filters_out()?;
+        let mut client = MqttClient::new(target, config, clock, self.sub.link.debug)?;
+        let filters: Vec<_> =
+            self.sub.topics(target).iter().map(|topic| Filter::new(topic, qos)).collect();
+        let properties = self.sub.link.properties()?.of(For::Subscribe);
+        let bad = |error| Error::usage(format!("SUBSCRIBE: {error}"));
+        client.machine.subscribe(&filters, &properties, SUBSCRIBE).map_err(bad)?;
+        if !self.sub.unsubscribe.is_empty() {
+            let gone: Vec<_> = self.sub.unsubscribe.iter().map(String::as_str).collect();
+            client.machine.unsubscribe(&gone, &PropertyBuf::new(), UNSUBSCRIBE).map_err(bad)?;
+        }
+        let patience = self.sub.link.wait;
+        let result =
+            bounded(patience, "", self.messages_of_mqtt(&mut client, &filters, &filters_out)).await;
+        client.leave().await;
+        self.late(result)
+    }
+
+    async fn messages_of_mqtt(
+        &mut self,
+        client: &mut MqttClient,
+        filters: &[Filter],
+        filters_out: &[TopicFilter],
+    ) -> Result<(), Error> {
+        let mut connected = false;
+        loop {
+            match client.next().await? {
+                Event::Connected(how) => {
+                    self.talk.step(if connected { "connected again" } else { "CONNECT ok" });
+                    if how.session_present {
+                        self.talk.step("session resumed");
+                    }
+                    if connected {
+                        self.talk.say_steps();
+                    }
+                    connected = true;
+                }
+                Event::Subscribed { codes, text, again: false, .. } => {
+                    granted(self.talk, filters, &codes, text.as_deref())?;
+                    self.talk.say_steps();
+                    if self.sub.only_subscribe {
+                        return Ok(());
+                    }
+                }
+                Event::RequestFailed { error, .. } => {
+                    let text = format!("SUBSCRIBE failed: {error}");
+                    return Err(Error::Refused { text, hint: "see the broker's log" });
+                }
+                Event::Disconnected { error: Some(error), .. } => {
+                    self.talk.warn(&format!("{error}; connecting again"));
+                }
+                Event::Message(message) => {
+                    let out = filters_out
+                        .iter()
+                        .any(|filter| topic_matches(filter.as_str(), message.topic()));
+                    let last = !out && self.take(&Received::mqtt(&message))?;
+                    // Only what was printed is acknowledged.
+                    if let Some(handle) = message.ack() {
+                        client.machine.acknowledge(handle, ReasonCode::Success);
+                    }
+                    if last {
+                        return Ok(());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn by_sn(&mut self, target: &Target, clock: Clock) -> Result<(), Error> {
+        let link = &self.sub.link;
+        let (id, config) = (link.client_id()?, link.sn_config()?);
+        let mut client = SnClient::open(target, &id, config, clock, link.debug).await?;
+        let patience = link.wait;
+        let result = bounded(patience, "", self.messages_of_sn(&mut client, target)).await;
+        if client.is_connected() {
+            let goodbye = tokio::time::timeout(Duration::from_secs(1), client.disconnect());
+            let _ = goodbye.await;
+        }
+        self.late(result)
+    }
+
+    async fn messages_of_sn(
+        &mut self,
+        client: &mut SnClient,
+        target: &Target,
+    ) -> Result<(), Error> {
+        let mut failures = 0;
+        self.enter(client, target).await?;
+        loop {
+            let error = match self.listen(client).await {
+                Err(error @ (Error::Ended { .. } | Error::TimedOut { .. })) => error,
+                other => return other,
+            };
+            self.talk.warn(&format!("{error}; connecting again"));
+            while let Err(error) = self.enter(client, target).await {
+                failures += 1;
+                if failures == SN_ATTEMPTS {
+                    return Err(error);
+                }
+                tokio::time::sleep(SN_RECONNECT).await;
+            }
+            failures = 0;
+        }
+    }
+
+    /// CONNECT and SUBSCRIBE.
+    async fn enter(&mut self, client: &mut SnClient, target: &Target) -> Result<(), Error> {
+        let qos = self.sub.link.sn_qos();
+        client.connect(self.sub.link.is_clean()).await?;
+        self.talk.step("CONNECT ok");
+        for topic in self.sub.topics(target) {
+            let reference = if self.sub.short {
+                let TopicId::Short(name) = short(&topic)? else { continue };
+                TopicRef::Short(name)
+            } else {
+                TopicRef::Name(&topic)
+            };
+            let granted = client.subscribe(reference, qos).await?;
+            self.talk.step(format!("SUBSCRIBE qos {} {topic}", sn_qos_text(granted)));
+        }
+        for id in self.sub.ids()? {
+            let granted = client.subscribe(TopicRef::Predefined(id), qos).await?;
+            self.talk.step(format!("SUBSCRIBE qos {} id {id}", sn_qos_text(granted)));
+        }
+        for topic in &self.sub.unsubscribe {
+            client.unsubscribe(TopicRef::Name(topic)).await?;
+            self.talk.step(format!("UNSUBSCRIBE {topic}"));
+        }
+        Ok(())
+    }
+
+    async fn listen(&mut self, client: &mut SnClient) -> Result<(), Error> {
+        if self.sub.only_subscribe {
+            self.talk.say_steps();
+            return Ok(());
+        }
+        let Some(secs) = self.sub.sleep else {
+            self.talk.say_steps();
+            loop {
+                let message = client.message().await?;
+                if self.take_sn(&message)? {
+                    return Ok(());
+                }
+            }
+        };
+        // What came before the sleep, then what each waking brings.
+        client.sleep(secs).await?;
+        self.talk.step(format!("asleep, awake every {secs} s"));
+        self.talk.say_steps();
+        loop {
+            while let Some(message) = client.received() {
+                if self.take_sn(&message)? {
+                    return Ok(());
+                }
+            }
+            client.settle(tokio::time::sleep(Duration::from_secs(secs.into()))).await?;
+            client.wake().await?;
+        }
+    }
+
+    fn take_sn(&mut self, message: &Reception) -> Result<bool, Error> {
+        self.take(&Received::sn(message))
+    }
+
+    /// A time-out says how far it came.
+    fn late(&self, result: Result<(), Error>) -> Result<(), Error> {
+        match (result, self.sub.link.wait) {
+            (Err(Error::TimedOut { what }), Some(wait)) if what.starts_with(" within") => {
+                let what = format!("{} within {} s", self.missing(), wait.as_secs_f64());
+                Err(Error::timed_out(what))
+            }
+            (other, _) => other,
+        }
+    }
+}
+
+const SUBSCRIBE: u64 = 0;
+const UNSUBSCRIBE: u64 = 1;
+
+/// Tells what was granted; an error if that is nothing.
+pub(super) fn granted(
+    talk: &mut Talk,
+    filters: &[Filter],
+    codes: &[ReasonCode],
+    text: Option<&str>,
+) -> Result<(), Error> {
+    let mut refused = Vec::new();
+    for (filter, code) in filters.iter().zip(codes) {
+        match Qos::from_bits(code.as_u8()) {
+            Some(qos) => talk.step(format!("SUBSCRIBE qos {} {}", qos_text(qos), filter.filter)),
+            None => refused.push((filter, *code)),
+        }
+    }
+    let words = |(filter, code): &(&Filter, ReasonCode)| {
+        format!("SUBSCRIBE {} refused: {code:?} (0x{:02x})", filter.filter, code.as_u8())
+    };
+    let mut said = refused.iter().map(words).collect::<Vec<_>>().join("; ");
+    if let Some(text) = text {
+        said = format!("{said}: {text}");
+    }
+    if !refused.is_empty() && refused.len() == filters.len() {
+        let hint = "may this user read that? -u NAME -P PASSWORD logs in";
+        return Err(Error::Refused { text: said, hint });
+    }
+    if !refused.is_empty() {
+        talk.warn(&said);
+    }
+    Ok(())
+}
+
+fn sn_qos_text(qos: QosBits) -> &'static str {
+    match qos {
+        QosBits::MinusOne => "-1",
+        QosBits::Zero => "0",
+        QosBits::One => "1",
+        QosBits::Two => "2",
+    }
+}

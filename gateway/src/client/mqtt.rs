@@ -1,0 +1,273 @@
+//! The MQTT client of `motegate_mqtt` on a TCP stream.
+//!
+//! [`MqttClient::next`] does what the machine asks of its driver until there is an event. It may
+//! be dropped at any await: an opening that was under way begins anew.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use motegate_mqtt::ReasonCode;
+use motegate_mqtt::client::{
+    Client, ClientConfig, ClientError, ErrorKind, Event, Goodbye, Transmit,
+};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{Error, Target, random, resolve, until};
+use crate::clock::Clock;
+
+/// Patience with one address.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the last packets of a connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes read at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// One client towards one server.
+pub(crate) struct MqttClient {
+    pub(crate) machine: Client,
+    target: Target,
+    clock: Clock,
+    stream: Option<TcpStream>,
+    opening: bool,
+    paused: bool,
+    /// Why the last opening failed.
+    fault: Option<Error>,
+    chunk: Vec<u8>,
+    /// Shows every packet on stderr.
+    debug: bool,
+}
+
+impl MqttClient {
+    /// A client that wants a connection; nothing is sent before [`next`](Self::next).
+    pub(crate) fn new(
+        target: &Target,
+        config: ClientConfig,
+        clock: Clock,
+        debug: bool,
+    ) -> Result<Self, Error> {
+        let mut machine =
+            Client::new(config, random()).map_err(|error| Error::usage(error.to_string()))?;
+        machine.connect(clock.now());
+        Ok(MqttClient {
+            machine,
+            target: target.clone(),
+            clock,
+            stream: None,
+            opening: false,
+            paused: false,
+            fault: None,
+            chunk: vec![0; CHUNK],
+            debug,
+        })
+    }
+
+    /// The next event. The end of the connection is an error, unless it was asked for or the
+    /// machine tries again.
+    pub(crate) async fn next(&mut self) -> Result<Event, Error> {
+        loop {
+            self.obey().await;
+            match self.machine.poll_event() {
+                Some(Event::Disconnected { error: Some(error), retry_at: None }) => {
+                    return Err(self.ended(&error));
+                }
+                Some(event) => return Ok(event),
+                None => self.turn().await,
+            }
+        }
+    }
+
+    /// Sends what is sent and says goodbye; waits a little for both.
+    pub(crate) async fn leave(&mut self) {
+        self.machine.disconnect(self.clock.now(), &Goodbye::default());
+        let gone = async {
+            loop {
+                match self.next().await {
+                    Ok(Event::Disconnected { .. }) | Err(_) => return,
+                    Ok(_) => {}
+                }
+            }
+        };
+        let _ = timeout(CLOSE_TIMEOUT * 2, gone).await;
+    }
+
+    /// What the machine wants of its driver.
+    async fn obey(&mut self) {
+        loop {
+            if self.opening {
+                match open(&self.target).await {
+                    Ok(stream) => {
+                        self.stream = Some(stream);
+                        self.machine.handle_opened(self.clock.now());
+                    }
+                    Err(fault) => {
+                        self.fault = Some(fault);
+                        self.machine.handle_closed(self.clock.now());
+                    }
+                }
+                self.opening = false;
+            }
+            match self.machine.poll_transmit() {
+                Some(Transmit::Open) => (self.opening, self.paused) = (true, false),
+                Some(Transmit::Close) => {
+                    let _ = timeout(CLOSE_TIMEOUT, self.flush()).await;
+                    self.stream = None;
+                    self.opening = false;
+                    self.machine.handle_closed(self.clock.now());
+                }
+                Some(Transmit::PauseReads) => self.paused = true,
+                Some(Transmit::ResumeReads) => self.paused = false,
+                None => return,
+            }
+        }
+    }
+
+    async fn flush(&mut self) {
+        while !self.machine.outbox().is_empty() {
+            let Some(stream) = &self.stream else { return };
+            if stream.writable().await.is_err() || self.write().is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the stream or the deadline, once.
+    async fn turn(&mut self) {
+        let deadline = until(self.clock, self.machine.poll_timeout());
+        let Some(stream) = &self.stream else {
+            deadline.await;
+            return self.machine.handle_timeout(self.clock.now());
+        };
+        let interest = match (self.paused, self.machine.outbox().is_empty()) {
+            (false, true) => Interest::READABLE,
+            (false, false) => Interest::READABLE | Interest::WRITABLE,
+            (true, _) => Interest::WRITABLE,
+        };
+        let ready = tokio::select! {
+            ready = stream.ready(interest) => ready,
+            () = deadline => return self.machine.handle_timeout(self.clock.now()),
+        };
+        let result = ready.and_then(|ready| {
+            if ready.is_readable() && !self.paused {
+                self.read()?;
+            }
+            if ready.is_writable() { self.write() } else { Ok(()) }
+        });
+        if result.is_err() {
+            self.stream = None;
+            self.machine.handle_closed(self.clock.now());
+        }
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        let Some(stream) = &self.stream else { return Ok(()) };
+        match stream.try_read(&mut self.chunk) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(len) => {
+                let chunk = self.chunk.get(..len).unwrap_or_default();
+                show(self.debug, "<-", chunk);
+                self.machine.handle_bytes(self.clock.now(), chunk);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let Some(stream) = &self.stream else { return Ok(()) };
+        let bytes = self.machine.outbox();
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        match stream.try_write(bytes) {
+            Ok(len) => {
+                show(self.debug, "->", bytes.get(..len).unwrap_or_default());
+                self.machine.handle_written(self.clock.now(), len);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn ended(&mut self, error: &ClientError) -> Error {
+        if *error == ClientError::Unreachable
+            && let Some(fault) = self.fault.take()
+        {
+            return fault;
+        }
+        let hint = match error {
+            ClientError::Refused(refusal) => match refusal.code {
+                ReasonCode::UnsupportedProtocolVersion => "-V 311 speaks MQTT 3.1.1",
+                ReasonCode::NotAuthorized | ReasonCode::BadUserNameOrPassword => {
+                    "give user name and password: -u NAME -P PASSWORD"
+                }
+                _ => error.hint(),
+            },
+            _ => error.hint(),
+        };
+        let text = error.to_string();
+        match error.kind() {
+            ErrorKind::Refused => Error::Refused { text, hint },
+            ErrorKind::Unreachable => Error::Ended { text, hint },
+            ErrorKind::TimedOut => Error::timed_out(format!("{text} from {}", self.target)),
+            ErrorKind::Protocol => Error::Protocol(text),
+        }
+    }
+}
+
+/// The first address that accepts.
+async fn open(target: &Target) -> Result<TcpStream, Error> {
+    let (mut closed, mut fault) = (Vec::new(), None);
+    for address in resolve(target).await? {
+        let place = format!("{address}/tcp");
+        match timeout(OPEN_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                closed.push(address);
+            }
+            Ok(Err(source)) => fault = Some(Error::Unreachable { place, source }),
+            Err(_) => fault = Some(Error::timed_out(format!("no connection to {place}"))),
+        }
+    }
+    match fault {
+        Some(fault) => Err(fault),
+        None if closed.is_empty() => Err(Error::NoSuchHost { host: target.host.clone() }),
+        None => Err(Error::NothingListens {
+            place: closed.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" and "),
+            hint: "is the broker up? `motegate dev` starts one; -h HOST and -p PORT name another",
+        }),
+    }
+}
+
+/// Packet types of the first bytes; chunks are cut anywhere, so this is for the eye only.
+fn show(debug: bool, direction: &str, bytes: &[u8]) {
+    const TYPES: [&str; 16] = [
+        "0?",
+        "CONNECT",
+        "CONNACK",
+        "PUBLISH",
+        "PUBACK",
+        "PUBREC",
+        "PUBREL",
+        "PUBCOMP",
+        "SUBSCRIBE",
+        "SUBACK",
+        "UNSUBSCRIBE",
+        "UNSUBACK",
+        "PINGREQ",
+        "PINGRESP",
+        "DISCONNECT",
+        "AUTH",
+    ];
+    if debug && let Some(first) = bytes.first() {
+        let name = TYPES.get(usize::from(first >> 4)).unwrap_or(&"?");
+        eprintln!("{direction} {name}…, {} bytes", bytes.len());
+    }
+}

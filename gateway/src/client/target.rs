@@ -1,0 +1,217 @@
+//! [`Target`]: whom a client talks to, from a URL or from `-h` and `-p`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::Error;
+
+/// The protocol of a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// MQTT over TCP.
+    Mqtt,
+    /// MQTT-SN over UDP.
+    MqttSn,
+    /// CoAP over UDP.
+    Coap,
+}
+
+impl Scheme {
+    /// The port that `motegate` listens on by default.
+    pub(crate) const fn port(self) -> u16 {
+        match self {
+            Scheme::Mqtt => 1883,
+            Scheme::MqttSn => 1885,
+            Scheme::Coap => 5683,
+        }
+    }
+
+    /// As in a URL.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Mqtt => "mqtt",
+            Scheme::MqttSn => "mqttsn",
+            Scheme::Coap => "coap",
+        }
+    }
+}
+
+/// A parsed URL: `scheme://[user[:password]@]host[:port][/path][?query]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) scheme: Scheme,
+    /// A name or an address, without brackets.
+    pub(crate) host: String,
+    /// The scheme's own unless given.
+    pub(crate) port: u16,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
+    /// Segments of the path, percent-decoded.
+    pub(crate) path: Vec<String>,
+    /// Arguments of the query, percent-decoded.
+    pub(crate) query: Vec<String>,
+}
+
+impl Target {
+    /// A host without path.
+    pub(crate) fn new(scheme: Scheme, host: &str, port: Option<u16>) -> Self {
+        Target {
+            scheme,
+            host: host.to_owned(),
+            port: port.unwrap_or(scheme.port()),
+            username: None,
+            password: None,
+            path: Vec::new(),
+            query: Vec::new(),
+        }
+    }
+
+    /// Takes path and query from `/a/b?c=d`.
+    pub(crate) fn set_path(&mut self, text: &str) -> Result<(), Error> {
+        let text = text.split_once('#').map_or(text, |(before, _)| before);
+        let (path, query) = text.split_once('?').unwrap_or((text, ""));
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let decoded = |part: &str, by: char| -> Result<Vec<String>, Error> {
+            if part.is_empty() { Ok(Vec::new()) } else { part.split(by).map(decode).collect() }
+        };
+        self.path = decoded(path, '/')?; // RFC 7252 §6.4
+        self.query = decoded(query, '&')?;
+        Ok(())
+    }
+
+    /// The path as an MQTT topic, if there is one.
+    pub(crate) fn topic(&self) -> Option<String> {
+        (!self.path.is_empty()).then(|| self.path.join("/"))
+    }
+}
+
+impl FromStr for Target {
+    type Err = Error;
+
+    fn from_str(url: &str) -> Result<Self, Error> {
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err(Error::usage(format!(
+                "`{url}` is no URL: it begins with mqtt://, mqttsn:// or coap://"
+            )));
+        };
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "mqtt" => Scheme::Mqtt,
+            "mqttsn" => Scheme::MqttSn,
+            "coap" => Scheme::Coap,
+            "mqtts" | "ws" | "wss" | "mqttsns" | "coaps" | "coap+tcp" => {
+                return Err(Error::usage(format!("this version does not speak {scheme}:// yet")));
+            }
+            _ => {
+                return Err(Error::usage(format!(
+                    "`{scheme}` is no protocol of ours: mqtt, mqttsn or coap"
+                )));
+            }
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let (login, place) = match authority.rsplit_once('@') {
+            Some((login, place)) => (Some(login), place),
+            None => (None, authority),
+        };
+        let (host, port) = host_and_port(place)
+            .ok_or_else(|| Error::usage(format!("`{place}` is no HOST or HOST:PORT")))?;
+        let mut target = Target::new(scheme, &decode(host)?, port);
+        if let Some(login) = login {
+            let (name, password) =
+                login.split_once(':').map_or((login, None), |(n, p)| (n, Some(p)));
+            target.username = Some(decode(name)?);
+            target.password = password.map(decode).transpose()?;
+        }
+        target.set_path(path)?;
+        Ok(target)
+    }
+}
+
+impl fmt::Display for Target {
+    /// Without login, path and query.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "{}://{open}{}{close}", self.scheme.as_str(), self.host)?;
+        if self.port == self.scheme.port() { Ok(()) } else { write!(f, ":{}", self.port) }
+    }
+}
+
+fn host_and_port(place: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match place.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']')?;
+            (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
+        }
+        None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
+    };
+    let port = match port {
+        None | Some("") => None,
+        Some(port) => Some(port.parse().ok().filter(|port| *port != 0)?),
+    };
+    (!host.is_empty()).then_some((host, port))
+}
+
+/// Percent-decoding (RFC 3986 §2.1).
+fn decode(text: &str) -> Result<String, Error> {
+    let wrong = || Error::usage(format!("`{text}` is not well percent-encoded UTF-8"));
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16);
+            let (high, low) = (digit().ok_or_else(wrong)?, digit().ok_or_else(wrong)?);
+            bytes.push(u8::try_from(high << 4 | low).map_err(|_| wrong())?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(url: &str) -> Target {
+        url.parse().unwrap()
+    }
+
+    #[test]
+    fn urls_are_taken_apart() {
+        assert_eq!(target("mqtt://h"), Target::new(Scheme::Mqtt, "h", None));
+        assert_eq!(target("MQTTSN://h:9"), Target::new(Scheme::MqttSn, "h", Some(9)));
+        let full = target("mqtt://u%40x:p:q@[::1]:1884/site/a%2Fb?x=1&y#frag");
+        assert_eq!((full.host.as_str(), full.port), ("::1", 1884));
+        assert_eq!(full.username.as_deref(), Some("u@x"));
+        assert_eq!(full.password.as_deref(), Some("p:q"));
+        assert_eq!(full.path, ["site", "a/b"]);
+        assert_eq!(full.query, ["x=1", "y"]);
+        assert_eq!(full.topic().as_deref(), Some("site/a/b"));
+        assert_eq!(full.to_string(), "mqtt://[::1]:1884");
+        assert_eq!(target("coap://h?a").query, ["a"]);
+        assert_eq!(target("coap://h/").path, [] as [&str; 0]);
+        assert_eq!(target("coap://h/a/").path, ["a", ""]);
+        assert_eq!(target("coap://h/").topic(), None);
+    }
+
+    #[test]
+    fn what_is_no_url_is_said() {
+        for (url, word) in [
+            ("h", "no URL"),
+            ("http://h", "no protocol"),
+            ("coaps://h", "yet"),
+            ("mqtt://", "HOST"),
+            ("mqtt://h:x", "HOST"),
+            ("mqtt://h:0", "HOST"),
+            ("mqtt://h:65536", "HOST"),
+            ("mqtt://[::1", "HOST"),
+            ("mqtt://[::1]x", "HOST"),
+            ("coap://h/%zz", "percent"),
+            ("coap://h/%c3", "percent"),
+            ("coap://h/%c", "percent"),
+        ] {
+            let error = url.parse::<Target>().unwrap_err();
+            assert!(error.to_string().contains(word), "{url}: {error}");
+        }
+    }
+}
