@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::clock::Clock;
 use crate::gateway::{Gateway, Handle, StartError};
 use crate::setup::Setup;
-use crate::shutdown::{Ended, supervise};
+use crate::shutdown::{Ended, Signals, supervise};
 
 /// Why a gateway did not run to a good end.
 #[derive(Debug, thiserror::Error)]
@@ -30,12 +30,16 @@ pub(crate) fn serve(
 ) -> Result<(), RunError> {
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let signals = {
+        let _within = runtime.enter();
+        Signals::catch()?
+    };
     let handle = Gateway::builder().setup(setup).spawn()?;
     let millis = clock.now().as_micros().div_ceil(1000);
     let text = greet(&handle, millis);
     // Whoever closed our stdout still wants the gateway.
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
-    match runtime.block_on(supervise(handle))? {
+    match runtime.block_on(supervise(handle, signals)) {
         Ended::Stopped => {
             tracing::info!("stopped");
             Ok(())

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::gateway::{Handle, STOP_TIMEOUT};
 
@@ -17,22 +17,38 @@ pub(crate) enum Ended {
     Died,
 }
 
-/// Waits for signals until the gateway has ended; must be called within a runtime.
-pub(crate) async fn supervise(mut handle: Handle) -> io::Result<Ended> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+/// The signals that end a gateway, caught from here on.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Must be called within a runtime, and before anybody is told that the gateway is ready: a
+    /// signal that comes first would end the process without a word to its clients.
+    pub(crate) fn catch() -> io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+/// Waits for signals until the gateway has ended.
+pub(crate) async fn supervise(mut handle: Handle, mut signals: Signals) -> Ended {
     let mut asked = None;
     loop {
         let name = tokio::select! {
             () = handle.ended() => {
-                return Ok(if asked.is_some() { Ended::Stopped } else { Ended::Died });
+                return if asked.is_some() { Ended::Stopped } else { Ended::Died };
             }
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+            _ = signals.terminate.recv() => "SIGTERM",
+            _ = signals.interrupt.recv() => "SIGINT",
         };
         if asked.is_some() {
             tracing::warn!(signal = name, "second signal: ending at once");
-            return Ok(Ended::Forced);
+            return Ended::Forced;
         }
         tracing::info!(signal = name, "stopping");
         asked = Some(name);

@@ -76,6 +76,9 @@ class Client:
             if packet.get_message_id() in self.held:
                 return False
             self.held.add(packet.get_message_id())
+            # The handshake first: the library does not expect a PUBREL while it waits for another answer.
+            while packet.get_message_id() in self.held:
+                self.handle(*self.receive())
         retain = 1 if flags & C.FLAG_RETAIN else 0
         self.say(f"message {topic} q{qos} r{retain} {packet.get_data().decode()}")
         return True
