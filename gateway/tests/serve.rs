@@ -128,11 +128,11 @@ const SIZE: usize = 60_000;
 fn unread(program: &Program) -> (TcpStream, TcpStream) {
     let mut reader = connect(program.address("mqtt"), 4, "reader");
     // With the kernel's own sizes, what is in flight might fit.
-    socket2::SockRef::from(&reader).set_recv_buffer_size(16 * 1024).unwrap();
+    socket2::SockRef::from(&reader).set_recv_buffer_size(16 * 1024).expect("a buffer");
     let mut subscribe = vec![0, 1];
     string(&mut subscribe, "bulk");
     subscribe.push(1);
-    reader.write_all(&packet(0x82, &subscribe)).unwrap();
+    reader.write_all(&packet(0x82, &subscribe)).expect("sent");
     assert_eq!(read_packet(&mut reader), Some((0x90, vec![0, 1, 1])));
 
     let mut writer = connect(program.address("mqtt"), 4, "writer");
@@ -141,7 +141,7 @@ fn unread(program: &Program) -> (TcpStream, TcpStream) {
         string(&mut publish, "bulk");
         publish.extend(id.to_be_bytes());
         publish.extend(id.to_be_bytes().repeat(SIZE / 2));
-        writer.write_all(&packet(0x32, &publish)).unwrap();
+        writer.write_all(&packet(0x32, &publish)).expect("sent");
     }
     for id in 1..=MESSAGES {
         assert_eq!(read_packet(&mut writer), Some((0x40, id.to_be_bytes().to_vec())));
