@@ -4,8 +4,10 @@
 //! The word behind `sh` says how: `serve` starts the gateway (and stops the one before), `listen`
 //! stays in the background, `tests` is the command that runs this test, anything else runs to its
 //! end. A `text` block is the output of the block before; `text heard` is what each listener
-//! prints. A `yaml FILE` block is
-//! a part of that file.
+//! prints. A `yaml FILE` block is a part of that file.
+//!
+//! The lines use the usual ports, so they run in a network namespace of their own where the system
+//! lets us make one: whatever else listens on this machine does not matter there.
 
 use std::process::Command;
 use std::time::Duration;
@@ -21,6 +23,7 @@ const BUILD: Duration = Duration::from_secs(1_200);
 fn every_block_does_what_it_says() {
     let readme = read("README.md");
     let blocks = blocks(&readme);
+    let place = Place::new();
     let mut server: Option<Process> = None;
     let mut listeners: Vec<Process> = Vec::new();
     let mut output: Vec<String> = Vec::new();
@@ -34,11 +37,11 @@ fn every_block_does_what_it_says() {
                     old.signal("TERM");
                     old.finish();
                 }
-                server = Some(serve(block));
+                server = Some(serve(&place, block));
             }
-            "sh listen" => listeners.push(listen(block)),
+            "sh listen" => listeners.push(listen(&place, block)),
             "sh tests" => assert_eq!(block.text, "./integration-tests/run\n"),
-            "sh" => output = shell(&block.text).patient(BUILD).succeed(),
+            "sh" => output = place.shell(&block.text).patient(BUILD).succeed(),
             "text" => assert_eq!(output, lines(block), "README.md:{}", block.line),
             "text heard" => {
                 for listener in &mut listeners {
@@ -72,8 +75,8 @@ fn there_are_two_commands_to_set_up() {
 }
 
 /// The gateway of a block, ready; it has nothing but the block's own lines.
-fn serve(block: &Block) -> Process {
-    let mut server = shell(&format!("exec {}", block.text)).patient(BUILD);
+fn serve(place: &Place, block: &Block) -> Process {
+    let mut server = place.shell(&format!("exec {}", block.text)).patient(BUILD);
     server.wait_for("ready line", |line| {
         line.starts_with("ready in ") || line.contains(r#""message":"ready""#)
     });
@@ -81,18 +84,54 @@ fn serve(block: &Block) -> Process {
 }
 
 /// A listener that has printed the value which is there already, and so is subscribed.
-fn listen(block: &Block) -> Process {
-    let mut listener = shell(&format!("exec {}", block.text));
+fn listen(place: &Place, block: &Block) -> Process {
+    let mut listener = place.shell(&format!("exec {}", block.text));
     listener.wait_for("first value", |line| !line.trim().is_empty());
     listener.rewind();
     listener
 }
 
-fn shell(script: &str) -> Process {
-    let mut command = Command::new("stdbuf");
-    command.args(["-oL", "-eL", "bash", "-euo", "pipefail", "-c", script]);
-    command.current_dir(repository()).env("PYTHONUNBUFFERED", "1");
-    Process::start(command)
+/// Where the lines run.
+struct Place {
+    /// Holds a network namespace with nothing but loopback; its end is the namespace's.
+    holder: Option<Process>,
+}
+
+impl Place {
+    fn new() -> Place {
+        let script = "ip link set lo up && echo up && exec cat";
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--net", "bash", "-c", script]);
+        let allowed = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--net", "true"])
+            .output()
+            .is_ok_and(|output| output.status.success());
+        let holder = allowed.then(|| {
+            let mut holder = Process::start(command);
+            holder.wait_for_text("up");
+            holder
+        });
+        Place { holder }
+    }
+
+    fn shell(&self, script: &str) -> Process {
+        let lines = ["stdbuf", "-oL", "-eL", "bash", "-euo", "pipefail", "-c", script];
+        let mut command = match &self.holder {
+            Some(holder) => {
+                let mut inside = Command::new("nsenter");
+                inside.args(["--preserve-credentials", "--user", "--net", "--target"]);
+                inside.arg(holder.id().to_string()).args(lines);
+                inside
+            }
+            None => {
+                let mut here = Command::new(lines[0]);
+                here.args(&lines[1..]);
+                here
+            }
+        };
+        command.current_dir(repository()).env("PYTHONUNBUFFERED", "1");
+        Process::start(command)
+    }
 }
 
 fn lines(block: &Block) -> Vec<String> {
