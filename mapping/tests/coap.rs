@@ -67,7 +67,7 @@ fn passthrough_methods() {
 #[test]
 fn hidden_slashes_wildcards_and_dollars() {
     let table = Table::passthrough("mqtt");
-    for bad in ["a/b", "+", "#", "x#", "\0"] {
+    for bad in ["a/b", "+", "#", "x#", "\0", "a\u{1}", "\u{85}"] {
         let path = strings(["mqtt", bad]);
         let refused = table.coap(&CALLER, CoapMethod::Get, &path, &[]).unwrap_err();
         assert_eq!(refused.reason, Reason::BadTopic, "{bad:?}: {refused}");

@@ -23,5 +23,6 @@ pub use message::{Message, Properties, Qos};
 pub use reason::Reason;
 pub use session::{SessionId, SessionKey};
 pub use topic::{
-    MAX_TOPIC_LEN, SubscriptionFilter, TopicError, TopicFilter, TopicName, matches as topic_matches,
+    MAX_TOPIC_LEN, SubscriptionFilter, TopicError, TopicFilter, TopicName, has_disallowed,
+    matches as topic_matches,
 };

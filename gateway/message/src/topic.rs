@@ -1,8 +1,9 @@
 //! Topic names and filters, parsed once into types that cannot be wrong (MQTT 5 §4.7).
 //!
-//! Any UTF-8 without U+0000 up to 65,535 bytes is a name if it holds no wildcard; levels may be
-//! empty; nothing is normalised, comparison is by bytes (MQTT-4.7.3-4). Control characters are
-//! the MQTT codec's affair, length and level limits the configuration's.
+//! Any UTF-8 without control characters up to 65,535 bytes is a name if it holds no wildcard;
+//! levels may be empty; nothing is normalised, comparison is by bytes (MQTT-4.7.3-4). Whatever the
+//! protocol it came by, a name must be one that every MQTT client takes: a receiver may close on
+//! the characters that MQTT 5 §1.5.4 calls disallowed. Tighter limits are the configuration's.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -19,6 +20,9 @@ pub enum TopicError {
     /// MQTT-4.7.3-2.
     #[error("a topic cannot contain U+0000")]
     Null,
+    /// MQTT 5 §1.5.4: U+0001 to U+001F, U+007F to U+009F, and code points that are no characters.
+    #[error("a topic cannot contain control characters (U+0001..1F, U+007F..9F) or non-characters")]
+    Disallowed,
     /// MQTT-4.7.3-3.
     #[error("a topic is at most 65,535 bytes long")]
     TooLong,
@@ -54,7 +58,21 @@ fn check_text(text: &str) -> Result<(), TopicError> {
     if text.as_bytes().contains(&0) {
         return Err(TopicError::Null);
     }
-    Ok(())
+    if has_disallowed(text) { Err(TopicError::Disallowed) } else { Ok(()) }
+}
+
+/// Whether a text holds control characters or code points that are no characters: a receiver may
+/// close on them (MQTT 5 §1.5.4), and we do.
+#[must_use]
+pub fn has_disallowed(text: &str) -> bool {
+    // Printable ASCII is all that most strings hold.
+    if text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        return false;
+    }
+    text.chars().any(|c| {
+        let code = u32::from(c);
+        c.is_control() || (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe
+    })
 }
 
 impl TopicName {
@@ -239,6 +257,10 @@ mod tests {
         }
         assert_eq!(TopicName::new(""), Err(TopicError::Empty));
         assert_eq!(TopicName::new("a\0b"), Err(TopicError::Null));
+        for bad in ["\u{1}", "a\n", "\u{7f}", "\u{9f}x", "\u{fdd0}", "\u{ffff}", "\u{1fffe}"] {
+            assert_eq!(TopicName::new(bad), Err(TopicError::Disallowed), "{bad:?}");
+            assert_eq!(TopicFilter::new(bad), Err(TopicError::Disallowed), "{bad:?}");
+        }
         assert_eq!(TopicName::new("a/+"), Err(TopicError::WildcardInName));
         assert_eq!(TopicName::new("a#"), Err(TopicError::WildcardInName));
         assert!(TopicName::new(&"/".repeat(MAX_TOPIC_LEN)).is_ok());

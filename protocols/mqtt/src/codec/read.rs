@@ -92,16 +92,10 @@ pub(crate) fn var_int(bytes: &[u8], shortest: bool) -> Result<Option<(u32, usize
 /// refuse those, MQTT 5 §1.5.4; we do).
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, DecodeError> {
     let text = core::str::from_utf8(bytes).map_err(|_| DecodeError::BadUtf8)?;
-    // Printable ASCII is all that most strings hold.
-    if bytes.iter().all(|b| (0x20..0x7f).contains(b)) || !text.chars().any(is_forbidden) {
-        return Ok(text);
+    if motegate_message::has_disallowed(text) {
+        return Err(DecodeError::ForbiddenCharacter);
     }
-    Err(DecodeError::ForbiddenCharacter)
-}
-
-fn is_forbidden(c: char) -> bool {
-    let code = u32::from(c);
-    matches!(code, 0..=0x1f | 0x7f..=0x9f | 0xfdd0..=0xfdef) || code & 0xfffe == 0xfffe
+    Ok(text)
 }
 
 #[cfg(test)]
