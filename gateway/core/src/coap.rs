@@ -24,7 +24,7 @@ use crate::discovery::is_discovery;
 use crate::mqtt::unreachable_answer;
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::{CoapPublish, CoapRead, Pending};
-use crate::topics::is_reserved;
+use crate::topics::{check_bounds, is_reserved};
 use crate::{ClientFrom, Core, Protocol};
 
 /// Content-Formats (RFC 7252 §12.3) of values that came without one.
@@ -123,6 +123,7 @@ impl Core {
         } else {
             self.table.coap(&caller, method, &request.path, &request.query)?
         };
+        check_bounds(&self.config.mqtt, mapped.topic.as_str())?;
         Ok((key, mapped))
     }
 

@@ -52,7 +52,7 @@ impl Core {
                 let mut unknown = Vec::new();
                 let mut mounted = Vec::with_capacity(filters.len());
                 for (place, filter) in filters.into_iter().enumerate() {
-                    match mount_filter(&mount, filter) {
+                    match mount_filter(&self.config.mqtt, &mount, filter) {
                         Ok(filter) => mounted.push(filter),
                         Err(_) => unknown.push(place),
                     }
@@ -90,7 +90,9 @@ impl Core {
             self.mqtt.refuse(&self.turn, conn, reason);
             return;
         }
-        let will = match connect.will.map(|will| mount_will(will, &mount, &key)).transpose() {
+        let config = &self.config.mqtt;
+        let will = connect.will.map(|will| mount_will(config, will, &mount, &key)).transpose();
+        let will = match will {
             Ok(will) => will,
             Err(reason) => {
                 self.mqtt.refuse(&self.turn, conn, reason);
@@ -139,7 +141,7 @@ impl Core {
         let topic = if mount.is_empty() {
             Ok(message.topic.clone())
         } else {
-            mount_name(mount, message.topic.clone())
+            mount_name(&self.config.mqtt, mount, message.topic.clone())
         };
         let topic = topic.and_then(|t| if is_reserved(&t) { Err(Reason::AclDeny) } else { Ok(t) });
         match topic {
@@ -183,7 +185,7 @@ impl Core {
         let mut refused = Vec::new();
         let mut filters = Vec::with_capacity(items.len());
         for (place, item) in items.into_iter().enumerate() {
-            match mount_filter(&mount, item.filter) {
+            match mount_filter(&self.config.mqtt, &mount, item.filter) {
                 Ok(filter) => filters.push(Subscribe {
                     filter,
                     qos: item.qos,
@@ -351,8 +353,13 @@ impl Core {
 }
 
 /// A will as it will be published: final topic, known publisher.
-pub(crate) fn mount_will(mut will: Will, mount: &str, key: &SessionKey) -> Result<Will, Reason> {
-    will.message.topic = mount_name(mount, will.message.topic)?;
+pub(crate) fn mount_will(
+    config: &motegate_mqtt::Config,
+    mut will: Will,
+    mount: &str,
+    key: &SessionKey,
+) -> Result<Will, Reason> {
+    will.message.topic = mount_name(config, mount, will.message.topic)?;
     if is_reserved(&will.message.topic) {
         return Err(Reason::AclDeny);
     }

@@ -7,7 +7,7 @@ use motegate_broker::{
 use motegate_mapping::{Caller, MapError, SnMatch, SnTopic};
 use motegate_message::{
     Delivery, ListenerId, Message, Peer, Qos, Reason, SessionId, SessionKey, SubscriptionFilter,
-    Will,
+    TopicName, Will,
 };
 use motegate_mqtt_sn::endpoint::{
     Accept, ClientRef, Connect, Event, Filter, Names, Topic, WillChange as SnWillChange, WillUpdate,
@@ -17,7 +17,7 @@ use crate::access::Target;
 use crate::mqtt::unreachable_answer;
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::Pending;
-use crate::topics::is_reserved;
+use crate::topics::{check_bounds, is_reserved};
 use crate::{Core, Protocol};
 
 /// Bytes that a client's link takes now: UDP has no window, so it is topped up at every credit.
@@ -60,7 +60,7 @@ impl Core {
             Event::Register { client, ticket, name } => {
                 let result = self
                     .sn_map(client, SnTopic::Name(name.as_str()))
-                    .map(|_| ())
+                    .and_then(|mapped| check_bounds(&self.config.mqtt, mapped.topic.as_str()))
                     .map_err(|error| self.sn_refused(client, error));
                 self.sn.registered(&self.turn, ticket, result);
             }
@@ -146,7 +146,7 @@ impl Core {
     /// Gives a will its final topic and its publisher.
     fn sn_map_will(&self, client: ClientRef, will: &mut Will, topic: &str) -> Result<(), MapError> {
         let mapped = self.sn_map(client, SnTopic::Name(topic))?;
-        will.message.topic = concrete(&mapped)?;
+        will.message.topic = self.sn_concrete(&mapped)?;
         will.message.publisher = self.sn_clients.get(&client).map(|known| known.key.clone());
         Ok(())
     }
@@ -159,6 +159,22 @@ impl Core {
             });
         };
         self.table.sn(&self.sn_caller(&known.key, &known.peer), topic)
+    }
+
+    /// A mapped topic that is published to: within bounds, no wildcard, and not the broker's own.
+    fn sn_concrete(&self, mapped: &SnMatch) -> Result<TopicName, MapError> {
+        check_bounds(&self.config.mqtt, mapped.topic.as_str())?;
+        let topic = mapped.topic.as_name().ok_or_else(|| MapError {
+            reason: Reason::BadTopic,
+            text: format!("`{}` has a wildcard: publish to one topic", mapped.topic),
+        })?;
+        if is_reserved(&topic) {
+            return Err(MapError {
+                reason: Reason::AclDeny,
+                text: format!("`{topic}` is the gateway's own to publish"),
+            });
+        }
+        Ok(topic)
     }
 
     fn sn_caller<'a>(&'a self, key: &'a SessionKey, peer: &Peer) -> Caller<'a> {
@@ -198,7 +214,7 @@ impl Core {
         let mapped = match (client, publish.qos) {
             (Some(client), Some(_)) => {
                 self.sn_map(client, sn_topic(&publish.topic)).and_then(|m| {
-                    let topic = concrete(&m)?;
+                    let topic = self.sn_concrete(&m)?;
                     let key = self.sn_clients.get(&client).map(|known| known.key.clone());
                     Ok((key, topic, m))
                 })
@@ -239,13 +255,13 @@ impl Core {
         client: Option<ClientRef>,
         peer: &Peer,
         topic: &Topic,
-    ) -> Result<(Option<SessionKey>, motegate_message::TopicName, SnMatch), MapError> {
+    ) -> Result<(Option<SessionKey>, TopicName, SnMatch), MapError> {
         let known = client.and_then(|client| self.sn_clients.get(&client));
         let name = known.map_or("", |known| known.key.client_id());
         let caller = self.caller(peer.listener, name, peer.addr.ip());
         let (acts_as, mapped) = self.table.sn_qos_minus_one(&caller, sn_topic(topic))?;
         let key = SessionKey::new(&self.listener(peer.listener).realm, &acts_as);
-        let topic = concrete(&mapped)?;
+        let topic = self.sn_concrete(&mapped)?;
         Ok((Some(key), topic, mapped))
     }
 
@@ -257,7 +273,11 @@ impl Core {
         filter: &Filter,
         qos: Qos,
     ) {
-        match self.sn_map(client, sn_filter(filter)) {
+        let mapped = self.sn_map(client, sn_filter(filter)).and_then(|mapped| {
+            check_bounds(&self.config.mqtt, mapped.topic.as_str())?;
+            Ok(mapped)
+        });
+        match mapped {
             Ok(mapped) => {
                 let ticket = self.pending.insert(Pending::SnSubscribe { ticket });
                 let filter = SubscriptionFilter { share: None, filter: mapped.topic };
@@ -469,22 +489,7 @@ fn sn_filter(filter: &Filter) -> SnTopic<'_> {
     }
 }
 
-/// A mapped topic that is published to: no wildcard, and not one of the broker's own.
-fn concrete(mapped: &SnMatch) -> Result<motegate_message::TopicName, MapError> {
-    let topic = mapped.topic.as_name().ok_or_else(|| MapError {
-        reason: Reason::BadTopic,
-        text: format!("`{}` has a wildcard: publish to one topic", mapped.topic),
-    })?;
-    if is_reserved(&topic) {
-        return Err(MapError {
-            reason: Reason::AclDeny,
-            text: format!("`{topic}` is the gateway's own to publish"),
-        });
-    }
-    Ok(topic)
-}
-
-fn empty_will(topic: motegate_message::TopicName) -> Will {
+fn empty_will(topic: TopicName) -> Will {
     Will {
         message: Message::new(topic, Bytes::new()),
         expiry: None,

@@ -1,17 +1,42 @@
-//! Mount points: the prefix that stands before every topic of a listener (mapping.md §2.6).
+//! Final topics: the mount point's prefix before every topic of a listener (mapping.md §2.6), and
+//! the bounds that hold for all protocols alike.
 
+use motegate_mapping::MapError;
 use motegate_message::{Reason, SubscriptionFilter, TopicFilter, TopicName};
 
-/// The final topic of a name that a client of this listener uses.
-pub(crate) fn mount_name(mount: &str, name: TopicName) -> Result<TopicName, Reason> {
+/// Whether a final topic or filter is within `max_topic_levels` and `max_topic_length`: what goes
+/// beyond, no MQTT client could name.
+pub(crate) fn check_bounds(config: &motegate_mqtt::Config, topic: &str) -> Result<(), MapError> {
+    let (levels, length) = (config.max_topic_levels, config.max_topic_length);
+    let bad = |text| Err(MapError { reason: Reason::BadTopic, text });
+    if topic.len() > length {
+        return bad(format!("a topic has at most {length} bytes here (max_topic_length)"));
+    }
+    // The count stops at the bound; an ordinary topic is shorter than that.
+    if topic.len() >= levels && topic.split('/').nth(levels).is_some() {
+        return bad(format!("a topic has at most {levels} levels here (max_topic_levels)"));
+    }
+    Ok(())
+}
+
+/// The final topic of a name that an MQTT client of this listener uses. Without a mount it is the
+/// name, whose bounds the endpoint has judged.
+pub(crate) fn mount_name(
+    config: &motegate_mqtt::Config,
+    mount: &str,
+    name: TopicName,
+) -> Result<TopicName, Reason> {
     if mount.is_empty() {
         return Ok(name);
     }
-    TopicName::new(&[mount, name.as_str()].concat()).map_err(|_| Reason::BadTopic)
+    let mounted = [mount, name.as_str()].concat();
+    check_bounds(config, &mounted).map_err(|error| error.reason)?;
+    TopicName::new(&mounted).map_err(|_| Reason::BadTopic)
 }
 
-/// The final filter of one that a client of this listener uses.
+/// The final filter of one that an MQTT client of this listener uses.
 pub(crate) fn mount_filter(
+    config: &motegate_mqtt::Config,
     mount: &str,
     filter: SubscriptionFilter,
 ) -> Result<SubscriptionFilter, Reason> {
@@ -19,6 +44,7 @@ pub(crate) fn mount_filter(
         return Ok(filter);
     }
     let text = [mount, filter.filter.as_str()].concat();
+    check_bounds(config, &text).map_err(|error| error.reason)?;
     let mounted = TopicFilter::new(&text).map_err(|_| Reason::BadTopic)?;
     Ok(SubscriptionFilter { share: filter.share, filter: mounted })
 }
@@ -39,14 +65,36 @@ mod tests {
 
     #[test]
     fn mounts_go_before_names_and_filters() {
+        let config = motegate_mqtt::Config::default();
         let name = TopicName::new("up").unwrap();
-        assert_eq!(mount_name("", name.clone()).unwrap(), name);
-        assert_eq!(mount_name("plant/", name).unwrap().as_str(), "plant/up");
+        assert_eq!(mount_name(&config, "", name.clone()).unwrap(), name);
+        assert_eq!(mount_name(&config, "plant/", name).unwrap().as_str(), "plant/up");
         let shared = SubscriptionFilter::new("$share/g/+/up").unwrap();
-        let mounted = mount_filter("plant/", shared).unwrap();
+        let mounted = mount_filter(&config, "plant/", shared).unwrap();
         assert_eq!((mounted.share.as_deref(), mounted.filter.as_str()), (Some("g"), "plant/+/up"));
         let long = TopicName::new(&"x".repeat(65_535)).unwrap();
-        assert_eq!(mount_name("plant/", long), Err(Reason::BadTopic));
+        assert_eq!(mount_name(&config, "plant/", long), Err(Reason::BadTopic));
+    }
+
+    #[test]
+    fn bounds_are_exact() {
+        let config = motegate_mqtt::Config {
+            max_topic_levels: 3,
+            max_topic_length: 8,
+            ..motegate_mqtt::Config::default()
+        };
+        for fits in ["a", "a/b/c", "//", "12345678"] {
+            assert_eq!(check_bounds(&config, fits), Ok(()), "{fits}");
+        }
+        for (beyond, limit) in [("///", "levels"), ("a/b/c/", "levels"), ("123456789", "length")] {
+            let error = check_bounds(&config, beyond).unwrap_err();
+            assert_eq!(error.reason, Reason::BadTopic, "{beyond}");
+            assert!(error.text.contains(&format!("max_topic_{limit}")), "{}", error.text);
+        }
+        let name = TopicName::new("a/b/c").unwrap();
+        assert_eq!(mount_name(&config, "m/", name), Err(Reason::BadTopic));
+        let filter = SubscriptionFilter::new("a/b/#").unwrap();
+        assert_eq!(mount_filter(&config, "m/", filter), Err(Reason::BadTopic));
     }
 
     #[test]

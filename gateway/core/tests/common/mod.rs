@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use motegate_core::{Config, Core, Input, Listener, Output, Protocol, Sources};
+use motegate_core::{Config, Core, Input, Listener, Notice, Output, Protocol, Sources};
 use motegate_mapping::Table;
 use motegate_message::{ConnectionId, ListenerId, Reason, Record, Seq, Wall};
 use motegate_timers::Instant;
@@ -22,6 +22,8 @@ pub struct Gateway {
     pub streams: BTreeMap<ConnectionId, Vec<u8>>,
     pub closed: BTreeMap<ConnectionId, Reason>,
     pub datagrams: Vec<(SocketAddr, Vec<u8>)>,
+    /// What was worth a line in the log, and was not yet looked at.
+    pub notices: Vec<Notice>,
     /// Batches that the store has not reported yet.
     pub uncommitted: Vec<(Seq, Vec<Record>)>,
     pub store: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -66,6 +68,7 @@ impl Gateway {
             streams: BTreeMap::new(),
             closed: BTreeMap::new(),
             datagrams: Vec::new(),
+            notices: Vec::new(),
             uncommitted: Vec::new(),
             store: BTreeMap::new(),
             commit_at_once: true,
@@ -108,7 +111,8 @@ impl Gateway {
                         self.commit();
                     }
                 }
-                Output::PauseReads(_) | Output::ResumeReads(_) | Output::Notice(_) => {}
+                Output::Notice(notice) => self.notices.push(*notice),
+                Output::PauseReads(_) | Output::ResumeReads(_) => {}
             }
         }
     }
