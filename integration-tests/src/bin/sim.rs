@@ -166,11 +166,12 @@ fn many(arguments: &Arguments, fault: Option<Fault>) -> ExitCode {
     let ran = totals.next.load(Ordering::Relaxed).min(arguments.seeds);
     let failed =
         if failures.is_empty() { String::new() } else { format!("{} failed, ", failures.len()) };
+    let passed = totals.passed.load(Ordering::Relaxed);
+    // Of the seeds that ran to their end; none did where all failed.
+    let least = if passed == 0 { 0 } else { totals.least.load(Ordering::Relaxed) };
     println!(
-        "{} seeds passed, {failed}{} steps (at least {} each), {} messages, {} restarts, {:.0} seeds/s",
-        totals.passed.load(Ordering::Relaxed),
+        "{passed} seeds passed, {failed}{} steps (at least {least} each), {} messages, {} restarts, {:.0} seeds/s",
         totals.steps.load(Ordering::Relaxed),
-        totals.least.load(Ordering::Relaxed),
         totals.messages.load(Ordering::Relaxed),
         totals.restarts.load(Ordering::Relaxed),
         ran as f64 / seconds
