@@ -131,7 +131,7 @@ impl Core {
             Input::Opened { conn, listener, peer } => self.opened(conn, listener, peer),
             Input::Bytes { conn, chunk } => self.mqtt.handle_bytes(&self.turn, conn, chunk),
             Input::Written { conn, n } => self.mqtt.handle_written(&self.turn, conn, n),
-            Input::Closed { conn, reason } => self.mqtt.handle_closed(&self.turn, conn, reason),
+            Input::Closed { conn, reason } => self.mqtt_lost(conn, reason),
             Input::Committed(seq) => self.committed(seq),
             Input::Reload(table) => self.table = table,
             Input::Shutdown => self.shutdown(),
@@ -209,7 +209,7 @@ impl Core {
             self.outputs.push_back(Output::Close(conn, Reason::SourceDenied));
             return;
         }
-        self.mqtt.handle_opened(&self.turn, conn, listener, peer);
+        self.mqtt_opened(conn, listener, peer);
     }
 
     fn refuse_source(&mut self, protocol: Protocol, listener: ListenerId, addr: SocketAddr) {

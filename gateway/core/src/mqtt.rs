@@ -1,5 +1,7 @@
 //! MQTT's events to requests, effects to its endpoint.
 
+use std::net::SocketAddr;
+
 use motegate_broker::{Effect, Open, Request, RetainHandling, Subscribe, SubscribeOutcome};
 use motegate_message::{
     ConnectionId, Delivery, ListenerId, Message, Qos, Reason, SessionId, SessionKey, Will,
@@ -12,12 +14,18 @@ use crate::pending::Pending;
 use crate::topics::{is_reserved, mount_filter, mount_name};
 use crate::{Core, Output, Protocol};
 
-/// What the core knows of a connection that has (or waits for) a session.
+/// Slots are the transport's and dense; the endpoint closes one beyond this.
+const MAX_SLOT: usize = 1 << 24;
+
+/// What the core knows of a connection, from its beginning until it was refused, closed or lost.
 #[derive(Debug)]
 pub(crate) struct MqttClient {
     conn: ConnectionId,
+    /// Once the broker has opened it.
     session: Option<SessionId>,
-    key: SessionKey,
+    /// Once a CONNECT has come.
+    key: Option<SessionKey>,
+    peer: Option<SocketAddr>,
     listener: ListenerId,
     /// Not read because its endpoint says so, or because the store is behind.
     paused_by_endpoint: bool,
@@ -27,6 +35,42 @@ pub(crate) struct MqttClient {
 impl Core {
     fn mqtt_client(&mut self, conn: ConnectionId) -> Option<&mut MqttClient> {
         self.mqtt_clients.get_mut(conn.slot())?.as_mut().filter(|client| client.conn == conn)
+    }
+
+    pub(crate) fn mqtt_opened(
+        &mut self,
+        conn: ConnectionId,
+        listener: ListenerId,
+        peer: Option<SocketAddr>,
+    ) {
+        let client = MqttClient {
+            conn,
+            session: None,
+            key: None,
+            peer,
+            listener,
+            paused_by_endpoint: false,
+            paused_by_store: false,
+        };
+        if conn.slot() >= MAX_SLOT {
+            let refused = NoticeKind::Refused(Reason::QuotaExceeded);
+            self.mqtt_notice(Some(&client), refused, None);
+        } else {
+            if self.mqtt_clients.len() <= conn.slot() {
+                self.mqtt_clients.resize_with(conn.slot() + 1, || None);
+            }
+            self.mqtt_clients[conn.slot()] = Some(client);
+        }
+        self.mqtt.handle_opened(&self.turn, conn, listener, peer);
+    }
+
+    /// The transport ended. Who had a session is told of by its endpoint; a connection that never
+    /// said CONNECT is worth no line.
+    pub(crate) fn mqtt_lost(&mut self, conn: ConnectionId, reason: Reason) {
+        self.mqtt.handle_closed(&self.turn, conn, reason);
+        if self.mqtt_client(conn).is_some_and(|client| client.key.is_none()) {
+            self.drop_mqtt_client(conn);
+        }
     }
 
     fn drop_mqtt_client(&mut self, conn: ConnectionId) -> Option<MqttClient> {
@@ -63,7 +107,7 @@ impl Core {
             }
             Event::Disconnected { conn, session, reason, drop_will, expiry } => {
                 let client = self.drop_mqtt_client(conn);
-                self.mqtt_notice(client, NoticeKind::Disconnected(reason));
+                self.mqtt_notice(client.as_ref(), NoticeKind::Disconnected(reason), None);
                 let handle = Target::Mqtt(conn).to_handle();
                 self.ask(Request::Close { session, handle, drop_will, expiry });
             }
@@ -75,19 +119,14 @@ impl Core {
         let listener = self.listener(connect.listener);
         let key = SessionKey::new(&listener.realm, &connect.client_id);
         let mount = listener.mount.clone();
+        let Some(client) = self.mqtt_client(conn) else { return };
+        client.key = Some(key.clone());
         if let Some(text) = self.closed_to_anonymous(connect.listener) {
             let reason = match connect.user_name {
                 Some(_) => Reason::AuthFailed,
                 None => Reason::AuthMissing,
             };
-            self.notice(Notice {
-                protocol: Some(Protocol::Mqtt),
-                listener: Some(connect.listener),
-                client: Some(key),
-                text: Some(text),
-                ..Notice::new(NoticeKind::Refused(reason))
-            });
-            self.mqtt.refuse(&self.turn, conn, reason);
+            self.mqtt_refuse(conn, reason, Some(text));
             return;
         }
         let config = &self.config.mqtt;
@@ -95,21 +134,10 @@ impl Core {
         let will = match will {
             Ok(will) => will,
             Err(reason) => {
-                self.mqtt.refuse(&self.turn, conn, reason);
+                self.mqtt_refuse(conn, reason, Some("the will's topic is not accepted".into()));
                 return;
             }
         };
-        if self.mqtt_clients.len() <= conn.slot() {
-            self.mqtt_clients.resize_with(conn.slot() + 1, || None);
-        }
-        self.mqtt_clients[conn.slot()] = Some(MqttClient {
-            conn,
-            session: None,
-            key: key.clone(),
-            listener: connect.listener,
-            paused_by_endpoint: false,
-            paused_by_store: false,
-        });
         let ticket = self.pending.insert(Pending::MqttConnect { conn });
         self.ask(Request::Open(Open {
             ticket,
@@ -124,10 +152,17 @@ impl Core {
         }));
     }
 
+    /// Answers a CONNECT with a refusal, told once: its close that follows finds no client.
+    fn mqtt_refuse(&mut self, conn: ConnectionId, reason: Reason, text: Option<String>) {
+        let client = self.drop_mqtt_client(conn);
+        self.mqtt_notice(client.as_ref(), NoticeKind::Refused(reason), text);
+        self.mqtt.refuse(&self.turn, conn, reason);
+    }
+
     fn mqtt_publish(&mut self, conn: ConnectionId, ticket: u64, mut message: Message) {
         let over = self.backpressure.is_over();
         let Some(client) = self.mqtt_client(conn) else { return };
-        message.publisher = Some(client.key.clone());
+        message.publisher = client.key.clone();
         let listener = client.listener;
         if over && !client.paused_by_store {
             client.paused_by_store = true;
@@ -158,12 +193,9 @@ impl Core {
     }
 
     fn mqtt_refused(&mut self, conn: ConnectionId, reason: Reason) {
-        let client = self.mqtt_client(conn).map(|client| client.key.clone());
-        self.notice(Notice {
-            protocol: Some(Protocol::Mqtt),
-            client,
-            ..Notice::new(NoticeKind::Refused(reason))
-        });
+        let kind = NoticeKind::Refused(reason);
+        let notice = self.mqtt_client(conn).map(|client| client.notice(kind));
+        self.notice(notice.unwrap_or_else(|| Notice::new(kind)));
     }
 
     fn mqtt_mount(&mut self, conn: ConnectionId) -> std::sync::Arc<str> {
@@ -221,21 +253,12 @@ impl Core {
                 }
                 self.mqtt.accept(&self.turn, conn, Accept { session, present, after });
                 let kind = NoticeKind::Connected { present };
-                if let Some((listener, key)) =
-                    self.mqtt_client(conn).map(|c| (c.listener, c.key.clone()))
-                {
-                    self.notice(Notice {
-                        protocol: Some(Protocol::Mqtt),
-                        listener: Some(listener),
-                        client: Some(key),
-                        ..Notice::new(kind)
-                    });
+                if let Some(notice) = self.mqtt_client(conn).map(|client| client.notice(kind)) {
+                    self.notice(notice);
                 }
             }
             (Pending::MqttConnect { conn }, Effect::OpenRefused { reason, .. }) => {
-                let client = self.drop_mqtt_client(conn);
-                self.mqtt_notice(client, NoticeKind::Refused(reason));
-                self.mqtt.refuse(&self.turn, conn, reason);
+                self.mqtt_refuse(conn, reason, None);
             }
             (
                 Pending::MqttSubscribe { conn, ticket, refused },
@@ -290,7 +313,7 @@ impl Core {
 
     pub(crate) fn mqtt_closed(&mut self, conn: ConnectionId, reason: Reason) {
         let client = self.drop_mqtt_client(conn);
-        self.mqtt_notice(client, NoticeKind::Disconnected(reason));
+        self.mqtt_notice(client.as_ref(), NoticeKind::Disconnected(reason), None);
         self.mqtt.close(&self.turn, conn, reason);
     }
 
@@ -300,22 +323,17 @@ impl Core {
         for client in clients {
             let conn = client.conn;
             self.mqtt.close(&self.turn, conn, Reason::Shutdown);
-            if let Some(session) = client.session {
-                let handle = Target::Mqtt(conn).to_handle();
-                self.ask(Request::Close { session, handle, drop_will: false, expiry: None });
-            }
-            self.mqtt_notice(Some(client), NoticeKind::Disconnected(Reason::Shutdown));
+            // Who has not said CONNECT has nothing to be told, and is no line in the log.
+            let Some(session) = client.session else { continue };
+            let handle = Target::Mqtt(conn).to_handle();
+            self.ask(Request::Close { session, handle, drop_will: false, expiry: None });
+            self.mqtt_notice(Some(&client), NoticeKind::Disconnected(Reason::Shutdown), None);
         }
     }
 
-    fn mqtt_notice(&mut self, client: Option<MqttClient>, kind: NoticeKind) {
+    fn mqtt_notice(&mut self, client: Option<&MqttClient>, kind: NoticeKind, text: Option<String>) {
         if let Some(client) = client {
-            self.notice(Notice {
-                protocol: Some(Protocol::Mqtt),
-                listener: Some(client.listener),
-                client: Some(client.key),
-                ..Notice::new(kind)
-            });
+            self.notice(Notice { text, ..client.notice(kind) });
         }
     }
 
@@ -323,7 +341,13 @@ impl Core {
     pub(crate) fn mqtt_transmit(&mut self, transmit: Transmit) {
         match transmit {
             Transmit::Write(conn) => self.output(Output::Write(conn)),
-            Transmit::Close(conn, reason) => self.output(Output::Close(conn, reason)),
+            Transmit::Close(conn, reason) => {
+                // Whoever had a session, or was refused by the core, is gone from the table: this
+                // one was refused by its endpoint before it had one.
+                let client = self.drop_mqtt_client(conn);
+                self.mqtt_notice(client.as_ref(), NoticeKind::Refused(reason), None);
+                self.output(Output::Close(conn, reason));
+            }
             Transmit::PauseReads(conn) => {
                 if let Some(client) = self.mqtt_client(conn) {
                     client.paused_by_endpoint = true;
@@ -352,6 +376,18 @@ impl Core {
     }
 }
 
+impl MqttClient {
+    fn notice(&self, kind: NoticeKind) -> Notice {
+        Notice {
+            protocol: Some(Protocol::Mqtt),
+            listener: Some(self.listener),
+            peer: self.peer,
+            client: self.key.clone(),
+            ..Notice::new(kind)
+        }
+    }
+}
+
 /// A will as it will be published: final topic, known publisher.
 pub(crate) fn mount_will(
     config: &motegate_mqtt::Config,
@@ -370,4 +406,15 @@ pub(crate) fn mount_will(
 /// The broker answers a request with the effects that its documentation names and no others.
 pub(crate) fn unreachable_answer(pending: &Pending, effect: &Effect) {
     debug_assert!(false, "{effect:?} does not answer {pending:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every idle connection has one.
+    #[test]
+    fn a_client_is_small() {
+        assert!(size_of::<Option<MqttClient>>() <= 88, "{}", size_of::<Option<MqttClient>>());
+    }
 }
