@@ -160,6 +160,7 @@ impl Core {
             observation: None,
             accept: request.accept,
             etags: request.etags,
+            precondition: precondition(&request.if_match, request.if_none_match),
             content_when_empty: mapped.content_when_empty,
         };
         let observation = (mapped.action == Action::Subscribe)
@@ -313,6 +314,14 @@ impl Core {
 
     /// Answers a GET, with or without Observe.
     fn coap_value(&mut self, read: CoapRead, message: Option<&Message>) {
+        // RFC 7252 §5.10.8: the method, whichever it is, is not performed.
+        if !read.precondition.as_ref().is_none_or(|condition| fulfils(message, condition)) {
+            if let Some(observation) = read.observation {
+                self.end_observation(observation);
+            }
+            self.coap_failed(read.exchange, Reason::PreconditionFailed);
+            return;
+        }
         let mut response = match message {
             Some(message) => self.representation(message, read.accept, &read.etags),
             None if read.observation.is_some() && read.content_when_empty => {
@@ -398,6 +407,15 @@ impl Core {
         self.end_observation(observation);
     }
 
+    /// Every observer gets a last 5.03 (RFC 7641 §4.2), so that it registers again later.
+    pub(crate) fn shutdown_coap(&mut self) {
+        let mut observations: Vec<ObservationId> = self.observations.keys().copied().collect();
+        observations.sort_unstable(); // the same in every run
+        for observation in observations {
+            self.finish_observation(observation, Code::SERVICE_UNAVAILABLE);
+        }
+    }
+
     pub(crate) fn coap_closed(&mut self, observation: ObservationId) {
         self.observations.remove(&observation);
         self.coap.end_observation(&self.turn, observation, Code::SERVICE_UNAVAILABLE);
@@ -460,12 +478,25 @@ fn properties(content_format: Option<u16>, user: Vec<(String, String)>) -> Optio
     Some(Box::new(Properties { content_format, user, ..Properties::default() }))
 }
 
-fn precondition(if_match: &[Vec<u8>], if_none_match: bool) -> Option<Precondition> {
-    if if_none_match {
-        return Some(Precondition::Absent);
+/// Whether the value is as a read's If-Match or If-None-Match wants it; the broker judges those of
+/// a publish, by the same hash.
+fn fulfils(message: Option<&Message>, condition: &Precondition) -> bool {
+    match (condition, message) {
+        (Precondition::Absent, message) => message.is_none(),
+        (Precondition::Match(etags), Some(message)) => {
+            etags.is_empty() || etags.contains(&etag(message))
+        }
+        (Precondition::Match(_), None) => false,
     }
-    if if_match.is_empty() {
-        return None;
+}
+
+fn precondition(if_match: &[Vec<u8>], if_none_match: bool) -> Option<Precondition> {
+    match (if_none_match, if_match) {
+        (true, []) => return Some(Precondition::Absent),
+        // It must exist and must not: nothing has this hash.
+        (true, _) => return Some(Precondition::Match(vec![0])),
+        (false, []) => return None,
+        (false, _) => {}
     }
     if if_match.iter().any(Vec::is_empty) {
         return Some(Precondition::Match(Vec::new())); // an empty If-Match means "exists"
@@ -474,7 +505,7 @@ fn precondition(if_match: &[Vec<u8>], if_none_match: bool) -> Option<Preconditio
     let ours = |etag: &Vec<u8>| Some(u64::from_be_bytes(etag[..].try_into().ok()?));
     let mut etags: Vec<u64> = if_match.iter().filter_map(ours).collect();
     if etags.is_empty() {
-        etags.push(0); // the hash of no value: an empty list would mean "exists"
+        etags.push(0); // nothing has this hash: an empty list would mean "exists"
     }
     Some(Precondition::Match(etags))
 }

@@ -259,6 +259,7 @@ impl Core {
         self.pump();
         self.shutdown_mqtt();
         self.shutdown_sn();
+        self.shutdown_coap();
     }
 
     /// Carries events down and effects up until every machine is quiet.

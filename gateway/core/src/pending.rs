@@ -3,7 +3,7 @@
 //! The broker answers within the same turn today and may answer from another worker later; the
 //! table costs one slot an open question and no allocation once it has grown.
 
-use motegate_broker::Ticket;
+use motegate_broker::{Precondition, Ticket};
 use motegate_coap::endpoint::{ExchangeId, ObservationId};
 use motegate_message::{ConnectionId, Reason, SessionKey, TopicFilter, TopicName};
 use motegate_mqtt_sn::endpoint::{ClientRef, WillUpdate};
@@ -50,6 +50,7 @@ pub(crate) struct CoapRead {
     pub(crate) observation: Option<ObservationId>,
     pub(crate) accept: Option<u16>,
     pub(crate) etags: Vec<Vec<u8>>,
+    pub(crate) precondition: Option<Precondition>,
     pub(crate) content_when_empty: bool,
 }
 

@@ -40,9 +40,8 @@ fn what_the_endpoint_refuses_is_told_once() {
 
 #[test]
 fn a_client_id_that_is_too_long_is_told_once() {
-    let mut packet = b"\x10\x00\x00\x04MQTT\x04\x02\x00\x3c\x00\x20".to_vec();
+    let mut packet = b"\x10\x2c\x00\x04MQTT\x04\x02\x00\x3c\x00\x20".to_vec();
     packet.extend_from_slice(&[b'x'; 32]);
-    packet[1] = packet.len() as u8 - 2;
     let mut config = config();
     config.mqtt.max_client_id_length = 23;
     assert_eq!(told(config, &packet), [NoticeKind::Refused(Reason::BadClientId)]);

@@ -1,0 +1,124 @@
+//! What a CoAP client reads and observes: conditions, formats, and the end of an observation.
+#![allow(clippy::cast_possible_truncation)] // option lengths and numbers are small
+
+mod common;
+
+use common::{COAP, Gateway, coap, config, peer};
+use motegate_core::Input;
+
+const GET: u8 = 1;
+const PUT: u8 = 3;
+const CONTENT: u8 = 0x45;
+const NOT_FOUND: u8 = 0x84;
+const PRECONDITION_FAILED: u8 = 0x8c;
+const UNAVAILABLE: u8 = 0xa3;
+
+/// Number and value.
+type Options<'a> = &'a [(u16, &'a [u8])];
+
+/// A confirmable request with options in ascending order of their numbers.
+fn request(code: u8, mid: u16, token: &[u8], options: Options<'_>, payload: &[u8]) -> Vec<u8> {
+    let mut packet = coap(0, code, mid, token, None, &[], b"");
+    let mut last = 0;
+    for (number, value) in options {
+        assert!(value.len() < 13);
+        let delta = number - last;
+        last = *number;
+        let (nibble, extended) =
+            if delta < 13 { (delta as u8, None) } else { (13, Some(delta - 13)) };
+        packet.push(nibble << 4 | value.len() as u8);
+        packet.extend(extended.map(|delta| delta as u8));
+        packet.extend_from_slice(value);
+    }
+    if !payload.is_empty() {
+        packet.push(0xff);
+        packet.extend_from_slice(payload);
+    }
+    packet
+}
+
+/// The options of a packet: number and value.
+fn options(packet: &[u8]) -> Vec<(u16, Vec<u8>)> {
+    let mut rest = &packet[4 + usize::from(packet[0] & 0xf)..];
+    let mut found = Vec::new();
+    let mut number = 0;
+    while let Some((head, tail)) = rest.split_first().filter(|(head, _)| **head != 0xff) {
+        let (delta, tail) = match head >> 4 {
+            13 => (u16::from(tail[0]) + 13, &tail[1..]),
+            short => (u16::from(short), tail),
+        };
+        let (value, tail) = tail.split_at(usize::from(head & 0xf));
+        number += delta;
+        found.push((number, value.to_vec()));
+        rest = tail;
+    }
+    found
+}
+
+fn option(packet: &[u8], number: u16) -> Option<Vec<u8>> {
+    options(packet).into_iter().find(|(found, _)| *found == number).map(|(_, value)| value)
+}
+
+const IF_MATCH: u16 = 1;
+const ETAG: u16 = 4;
+const IF_NONE_MATCH: u16 = 5;
+const OBSERVE: u16 = 6;
+const PATH: u16 = 11;
+const V: [(u16, &[u8]); 2] = [(PATH, b"mqtt"), (PATH, b"v")];
+
+/// Sends one request from one peer; message ids count up.
+fn ask(gateway: &mut Gateway, mid: u16, code: u8, before: Options<'_>, body: &[u8]) -> Vec<u8> {
+    let options = [before, &V[..]].concat();
+    let answers = gateway.datagram(COAP, peer(4_000), &request(code, mid, b"t", &options, body));
+    assert_eq!(answers.len(), 1, "one answer: {answers:02x?}");
+    answers[0].clone()
+}
+
+#[test]
+fn conditions_hold_for_reading_too() {
+    let mut gateway = Gateway::new(config());
+    let other: &[u8] = b"12345678";
+    // Nothing is there yet.
+    assert_eq!(ask(&mut gateway, 1, GET, &[(IF_MATCH, b"")], b"")[1], PRECONDITION_FAILED);
+    assert_eq!(ask(&mut gateway, 2, GET, &[(IF_NONE_MATCH, b"")], b"")[1], NOT_FOUND);
+    ask(&mut gateway, 3, PUT, &[], b"21.5");
+    let value = ask(&mut gateway, 4, GET, &[], b"");
+    let etag = option(&value, ETAG).expect("an ETag");
+    let cases: [(Options<'_>, u8); 6] = [
+        (&[(IF_MATCH, &etag)], CONTENT),
+        (&[(IF_MATCH, other), (IF_MATCH, &etag)], CONTENT),
+        (&[(IF_MATCH, b"")], CONTENT),
+        (&[(IF_MATCH, other)], PRECONDITION_FAILED),
+        (&[(IF_NONE_MATCH, b"")], PRECONDITION_FAILED),
+        (&[(IF_MATCH, &etag), (IF_NONE_MATCH, b"")], PRECONDITION_FAILED),
+    ];
+    for (mid, (condition, code)) in (5..).zip(cases) {
+        let answer = ask(&mut gateway, mid, GET, condition, b"");
+        assert_eq!(answer[1], code, "{condition:02x?}");
+    }
+    // Registering an observer is reading, too.
+    let register = [(IF_MATCH, other), (OBSERVE, &b""[..])];
+    let answer = ask(&mut gateway, 20, GET, &register, b"");
+    assert_eq!((answer[1], option(&answer, OBSERVE)), (PRECONDITION_FAILED, None));
+    ask(&mut gateway, 21, PUT, &[], b"22");
+    assert_eq!(gateway.datagrams_to(peer(4_000)), Vec::<Vec<u8>>::new(), "nobody observes");
+}
+
+#[test]
+fn a_shutdown_tells_every_observer() {
+    let mut gateway = Gateway::new(config());
+    for (port, token) in [(3_000, b"a"), (3_001, b"b")] {
+        let register = coap(0, GET, 1, token, Some(0), &["mqtt", "v"], b"");
+        assert_eq!(gateway.datagram(COAP, peer(port), &register)[0][1], CONTENT);
+    }
+    gateway.input(Input::Shutdown);
+    for (port, token) in [(3_000, b"a"), (3_001, b"b")] {
+        let last = gateway.datagrams_to(peer(port));
+        assert_eq!(last.len(), 1, "{last:02x?}");
+        assert_eq!((last[0][1], &last[0][4..5]), (UNAVAILABLE, &token[..]), "{last:02x?}");
+        assert_eq!(option(&last[0], OBSERVE), None, "the last one");
+    }
+    // The sessions are gone: what comes now reaches nobody.
+    ask(&mut gateway, 2, PUT, &[], b"late");
+    assert!(gateway.datagrams_to(peer(3_000)).is_empty());
+}
