@@ -19,8 +19,6 @@ use crate::clock::Clock;
 const LINK_FORMAT: u16 = 40;
 
 /// List the resources of a CoAP server (/.well-known/core)
-///
-/// One line a resource: its path, then its attributes. A query filters, as in ?rt=temperature.
 #[derive(Debug, Args)]
 #[command(
     disable_help_flag = true,
@@ -35,7 +33,7 @@ pub(super) struct Discover {
     #[command(flatten)]
     asking: Asking,
     /// Print this help
-    #[arg(long, action = clap::ArgAction::Help)]
+    #[arg(long, action = clap::ArgAction::HelpShort)]
     help: Option<bool>,
 }
 
@@ -66,10 +64,7 @@ impl Discover {
     }
 }
 
-/// Ask whether a CoAP server lives
-///
-/// Sends empty messages, which every server must reject (RFC 7252 §4.3), and prints how long that
-/// took.
+/// Ask whether a CoAP server lives, and how long the answer takes
 #[derive(Debug, Args)]
 #[command(
     disable_help_flag = true,
@@ -94,7 +89,7 @@ pub(super) struct Ping {
     #[arg(short = 'W', long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     wait: Duration,
     /// Print this help
-    #[arg(long, action = clap::ArgAction::Help)]
+    #[arg(long, action = clap::ArgAction::HelpShort)]
     help: Option<bool>,
 }
 

@@ -92,10 +92,7 @@ pub(super) struct Link {
         help_heading = "Client"
     )]
     protocol_version: Version,
-    /// MQTT 5 property: COMMAND IDENTIFIER VALUE, as mosquitto has it
-    ///
-    /// COMMAND is connect, publish, subscribe or will. A user-property has a name and a value:
-    /// -D publish user-property unit Cel
+    /// MQTT 5 property
     #[arg(
         short = 'D', long = "property", value_names = ["COMMAND", "IDENTIFIER", "VALUE"],
         num_args = 3..=4, help_heading = "Client"
@@ -161,7 +158,7 @@ impl Link {
     fn check_for_sn(&self, target: &Target) -> Result<(), Error> {
         let login = self.username.is_some() || self.password.is_some() || target.username.is_some();
         for (given, what) in [
-            (login, "a login"),
+            (login, "login (-u, -P)"),
             (self.session_expiry.is_some(), "session expiry (-x)"),
             (!self.property.is_empty(), "properties (-D)"),
         ] {

@@ -34,11 +34,7 @@ pub(super) struct Printing {
     /// No end of line behind a payload
     #[arg(short = 'N', long = "no-newline", help_heading = "Output")]
     no_newline: bool,
-    /// Print by this format of mosquitto's: %t topic, %p payload, %q QoS, %r retain, %l length
-    ///
-    /// Also %x payload in hex, %j JSON, %I time, %U seconds since 1970, %i topic id, and for
-    /// MQTT 5 %C content type, %R response topic, %D correlation data, %E expiry, %F payload
-    /// format, %S subscription ids, %P user properties; %% and \n \t \\ \0.
+    /// Print so, with fields such as %t and %p (see below)
     #[arg(short = 'F', long, value_name = "FORMAT", help_heading = "Output")]
     format: Option<String>,
     /// text, json (an array) or ndjson (one object a line)

@@ -21,14 +21,14 @@ const GRACE: Duration = Duration::from_secs(10);
 /// For the goodbye.
 const LEAVE: Duration = Duration::from_secs(1);
 
-/// Print a value over CoAP and every later one
-///
-/// It goes on until -C, -D or a signal ends it, and asks anew when the value has become old and
-/// nothing came.
+/// Print a value over CoAP, and every later one
 #[derive(Debug, Args)]
 #[command(
     disable_help_flag = true,
     after_help = "\
+It goes on until -C, -D or a signal ends it. When the value has become old and
+nothing came, it asks anew.
+
 Examples:
   motegate observe coap://localhost/mqtt/site/door
   motegate observe coap://localhost/mqtt/site/door -C 3 -o ndjson"
@@ -45,7 +45,7 @@ pub(super) struct Observe {
     #[command(flatten)]
     asking: Asking,
     /// Print this help
-    #[arg(long, action = clap::ArgAction::Help)]
+    #[arg(long, action = clap::ArgAction::HelpShort)]
     help: Option<bool>,
 }
 
@@ -90,7 +90,7 @@ impl Observe {
                 watch.follow(&self.asking, printer).await
             })
             .await;
-            if let (Err(Error::TimedOut { what }), true) = (&result, self.duration.is_some()) {
+            if let (Err(Error::TimedOut { what, .. }), true) = (&result, self.duration.is_some()) {
                 result = match self.count {
                     None => Ok(()),
                     Some(count) => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use motegate_message::Qos;
+use motegate_message::{Qos, TopicName};
 use motegate_mqtt::ReasonCode;
 use motegate_mqtt::client::{Event, Publish, PublishError};
 use motegate_mqtt_sn::{QosBits, TopicId};
@@ -20,14 +20,15 @@ use crate::clock::Clock;
 /// How long a closed port may take to be noticed where nobody answers (QoS -1).
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Publish messages to an MQTT broker or an MQTT-SN gateway
-///
-/// The options are mosquitto_pub's. It ends when the messages are through: written at QoS 0,
-/// acknowledged at QoS 1 and 2.
+/// Publish to an MQTT broker or an MQTT-SN gateway, with mosquitto_pub's options
 #[derive(Debug, Args)]
 #[command(
     disable_help_flag = true,
     after_help = "\
+It ends when all is through: written at QoS 0, acknowledged at QoS 1 and 2.
+-D takes COMMAND IDENTIFIER VALUE: connect, publish or will, and a property's
+name as mosquitto has it; a user-property has a name and a value.
+
 Examples:
   motegate pub -t site/door -m open
   motegate pub mqtt://user:secret@broker.lan -q 1 -r -t site/door -f door.json
@@ -35,8 +36,6 @@ Examples:
   motegate pub mqttsn://localhost --qos -1 -T 10 -m 21.5"
 )]
 pub(super) struct Pub {
-    #[command(flatten)]
-    link: Link,
     /// Topic, if the URL has none
     #[arg(short, long, value_name = "TOPIC")]
     topic: Option<String>,
@@ -57,6 +56,8 @@ pub(super) struct Pub {
     /// Wait so long between them
     #[arg(long, value_name = "SECONDS", value_parser = super::talk::seconds)]
     repeat_delay: Option<Duration>,
+    #[command(flatten)]
+    link: Link,
     /// Publish to a predefined topic id
     #[arg(
         short = 'T', long = "topic-id", value_name = "ID", conflicts_with = "topic",
@@ -73,7 +74,7 @@ pub(super) struct Pub {
     )]
     sleep: Option<u16>,
     /// Print this help
-    #[arg(long, action = clap::ArgAction::Help)]
+    #[arg(long, action = clap::ArgAction::HelpShort)]
     help: Option<bool>,
 }
 
@@ -107,6 +108,10 @@ impl Pub {
             }
             self.link.qos()?;
         }
+        if self.topic_id.is_none() {
+            self.topic(&target)?;
+        }
+        self.link.client_id()?;
         let source = if self.lines {
             Source::Lines(stdin_lines())
         } else {
@@ -117,8 +122,7 @@ impl Pub {
     }
 
     fn topic(&self, target: &Target) -> Result<String, Error> {
-        let topic = self.topic.clone().or_else(|| target.topic());
-        topic.ok_or_else(|| Error::usage("to which topic? -t TOPIC"))
+        topic(self.topic.as_ref(), target)
     }
 
     async fn by_sn(
@@ -293,6 +297,16 @@ impl Messages {
             }
             Source::Lines(lines) => lines.recv().await,
         }
+    }
+}
+
+/// A topic to publish to: of the option, or of the URL.
+pub(super) fn topic(option: Option<&String>, target: &Target) -> Result<String, Error> {
+    let topic = option.cloned().or_else(|| target.topic());
+    let topic = topic.ok_or_else(|| Error::usage("to which topic? -t TOPIC"))?;
+    match TopicName::new(&topic) {
+        Ok(_) => Ok(topic),
+        Err(error) => Err(Error::usage(format!("`{topic}` is no topic to publish to: {error}"))),
     }
 }
 

@@ -12,7 +12,7 @@ use super::link::Link;
 use super::message::{Printer, Printing, Received};
 use super::payload::Payload;
 use super::properties::For;
-use super::publish::{not_published, qos_text};
+use super::publish::{not_published, qos_text, topic};
 use super::subscribe::granted;
 use super::talk::{Talk, bounded, drive};
 use crate::client::{Error, MqttClient, Scheme, SnClient, Target, random};
@@ -21,22 +21,20 @@ use crate::clock::Clock;
 /// Patience without -W.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Publish a request and print the response
-///
-/// The options are mosquitto_rr's. With MQTT 5 the request carries the response topic and
-/// correlation data, and only the response that has them is taken; otherwise it is the first
-/// message on the response topic. It waits for 30 s unless -W says more.
+/// Publish a request and print the response, with mosquitto_rr's options
 #[derive(Debug, Args)]
 #[command(
     disable_help_flag = true,
     after_help = "\
+With MQTT 5 the request carries the response topic and correlation data; a
+response with other correlation data is not taken. It waits 30 s, or -W.
+For -D and -F see `motegate pub --help` and `motegate sub --help`.
+
 Examples:
   motegate rr -t lamp/ask -e lamp/answer -m on?
   motegate rr mqtt://broker.lan/lamp/ask -m on? -W 5"
 )]
 pub(super) struct Rr {
-    #[command(flatten)]
-    link: Link,
     /// Topic of the request, if the URL has none
     #[arg(short, long, value_name = "TOPIC")]
     topic: Option<String>,
@@ -49,9 +47,11 @@ pub(super) struct Rr {
     #[arg(short = 'R', long = "no-retained")]
     no_retained: bool,
     #[command(flatten)]
+    link: Link,
+    #[command(flatten)]
     printing: Printing,
     /// Print this help
-    #[arg(long, action = clap::ArgAction::Help)]
+    #[arg(long, action = clap::ArgAction::HelpShort)]
     help: Option<bool>,
 }
 
@@ -85,8 +85,7 @@ impl Rr {
 
     fn checked(&self) -> Result<(Exchange, Printer), Error> {
         let target = self.link.target()?;
-        let topic = self.topic.clone().or_else(|| target.topic());
-        let topic = topic.ok_or_else(|| Error::usage("to which topic? -t TOPIC"))?;
+        let topic = topic(self.topic.as_ref(), &target)?;
         if !self.payload.is_given() {
             return Err(Error::usage("what to ask? -m TEXT, -f FILE, -s or -n"));
         }

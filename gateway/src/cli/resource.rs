@@ -144,7 +144,7 @@ pub(super) struct Get {
     #[command(flatten)]
     asking: Asking,
     /// Print this help
-    #[arg(long, action = clap::ArgAction::Help)]
+    #[arg(long, action = clap::ArgAction::HelpShort)]
     help: Option<bool>,
 }
 
@@ -165,7 +165,7 @@ pub(super) struct Put {
     #[command(flatten)]
     asking: Asking,
     /// Print this help
-    #[arg(long, action = clap::ArgAction::Help)]
+    #[arg(long, action = clap::ArgAction::HelpShort)]
     help: Option<bool>,
 }
 
@@ -185,7 +185,7 @@ pub(super) struct Post {
     #[command(flatten)]
     asking: Asking,
     /// Print this help
-    #[arg(long, action = clap::ArgAction::Help)]
+    #[arg(long, action = clap::ArgAction::HelpShort)]
     help: Option<bool>,
 }
 
@@ -203,7 +203,7 @@ pub(super) struct Delete {
     #[command(flatten)]
     asking: Asking,
     /// Print this help
-    #[arg(long, action = clap::ArgAction::Help)]
+    #[arg(long, action = clap::ArgAction::HelpShort)]
     help: Option<bool>,
 }
 

@@ -21,13 +21,18 @@ use crate::clock::Clock;
 const SN_RECONNECT: Duration = Duration::from_secs(2);
 const SN_ATTEMPTS: u32 = 30;
 
-/// Subscribe to topics and print what is published
-///
-/// The options are mosquitto_sub's. It goes on until -C, -W or a signal ends it.
+/// Subscribe and print what is published, with mosquitto_sub's options
 #[derive(Debug, Args)]
 #[command(
     disable_help_flag = true,
     after_help = "\
+It goes on until -C, -W or a signal ends it, and connects again if need be.
+-F FORMAT has mosquitto's fields: %t topic, %p payload, %x payload in hex,
+%q QoS, %r retain, %l length, %j JSON, %I time, %U seconds since 1970; for
+MQTT-SN %i topic id; for MQTT 5 %C content type, %R response topic, %E expiry,
+%D correlation data, %F payload format, %S subscription ids, %P user
+properties; %% is %, and \\n \\t \\0 are what they are elsewhere.
+
 Examples:
   motegate sub -t 'site/#' -v
   motegate sub mqtt://broker.lan -t site/door -C 1 -W 10
@@ -35,8 +40,6 @@ Examples:
   motegate sub mqttsn://localhost -i me -T 2 --sleep 30"
 )]
 pub(super) struct Sub {
-    #[command(flatten)]
-    link: Link,
     /// Topic filter; may be repeated
     #[arg(short, long, value_name = "FILTER")]
     topic: Vec<String>,
@@ -56,8 +59,10 @@ pub(super) struct Sub {
     #[arg(long, conflicts_with = "no_retained")]
     retained_only: bool,
     /// MQTT: leave out topics that match this filter; MQTT-SN: a predefined topic id
-    #[arg(short = 'T', value_name = "FILTER or ID")]
+    #[arg(short = 'T', value_name = "FILTER|ID")]
     filter_out_or_id: Vec<String>,
+    #[command(flatten)]
+    link: Link,
     #[command(flatten)]
     printing: Printing,
     /// The topics have two characters and are sent as they are
@@ -70,7 +75,7 @@ pub(super) struct Sub {
     )]
     sleep: Option<u16>,
     /// Print this help
-    #[arg(long, action = clap::ArgAction::Help)]
+    #[arg(long, action = clap::ArgAction::HelpShort)]
     help: Option<bool>,
 }
 
@@ -102,9 +107,14 @@ impl Sub {
                 return Err(Error::usage("--short and --sleep are MQTT-SN's: use a mqttsn:// URL"));
             }
             self.link.qos()?;
-        } else if self.link.sn_qos() == QosBits::MinusOne {
-            return Err(Error::usage("nothing can be received at QoS -1"));
+            self.filters_out()?;
+        } else {
+            self.ids()?;
+            if self.link.sn_qos() == QosBits::MinusOne {
+                return Err(Error::usage("nothing can be received at QoS -1"));
+            }
         }
+        self.link.client_id()?;
         Ok((target, Printer::new(&self.printing)?))
     }
 
@@ -178,7 +188,8 @@ impl Session<'_> {
         }
         let patience = self.sub.link.wait;
         let result =
-            bounded(patience, "", self.messages_of_mqtt(&mut client, &filters, &filters_out)).await;
+            bounded(patience, LATE, self.messages_of_mqtt(&mut client, &filters, &filters_out))
+                .await;
         client.leave().await;
         self.late(result)
     }
@@ -239,7 +250,7 @@ impl Session<'_> {
         let (id, config) = (link.client_id()?, link.sn_config()?);
         let mut client = SnClient::open(target, &id, config, clock, link.debug).await?;
         let patience = link.wait;
-        let result = bounded(patience, "", self.messages_of_sn(&mut client, target)).await;
+        let result = bounded(patience, LATE, self.messages_of_sn(&mut client, target)).await;
         if client.is_connected() {
             let goodbye = tokio::time::timeout(Duration::from_secs(1), client.disconnect());
             let _ = goodbye.await;
@@ -333,15 +344,18 @@ impl Session<'_> {
     /// A time-out says how far it came.
     fn late(&self, result: Result<(), Error>) -> Result<(), Error> {
         match (result, self.sub.link.wait) {
-            (Err(Error::TimedOut { what }), Some(wait)) if what.starts_with(" within") => {
+            (Err(Error::TimedOut { what, .. }), Some(wait)) if what.starts_with(LATE) => {
                 let what = format!("{} within {} s", self.missing(), wait.as_secs_f64());
-                Err(Error::timed_out(what))
+                let hint = "is the topic right? `motegate sub -t '#' -v` shows all that comes";
+                Err(Error::TimedOut { what, hint })
             }
             (other, _) => other,
         }
     }
 }
 
+/// Marks the time-out of -W among those of the connection.
+const LATE: &str = "messages";
 const SUBSCRIBE: u64 = 0;
 const UNSUBSCRIBE: u64 = 1;
 

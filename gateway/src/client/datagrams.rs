@@ -15,7 +15,7 @@ use motegate_timers::Instant;
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 
-use super::{Error, Target, resolve};
+use super::{Error, Scheme, Target, resolve};
 use crate::clock::Clock;
 
 /// What the largest datagram needs.
@@ -43,28 +43,30 @@ pub(crate) struct Datagrams {
 impl Datagrams {
     /// Looks the host up and opens sockets; nothing is sent.
     pub(crate) async fn open(target: &Target, clock: Clock) -> Result<Self, Error> {
+        let addresses = resolve(target).await?;
+        if addresses.is_empty() {
+            return Err(Error::NoSuchHost { host: target.host.clone() });
+        }
+        Self::over(&addresses, target.scheme, clock).await
+    }
+
+    async fn over(addresses: &[SocketAddr], scheme: Scheme, clock: Clock) -> Result<Self, Error> {
         let mut paths = Vec::new();
         let mut fault = None;
-        for address in resolve(target).await? {
+        for &address in addresses {
             match connect(address).await {
                 Ok(socket) => paths.push((address, socket)),
                 Err(source) => fault = Some(unreachable(address, source)),
             }
         }
-        match (paths.is_empty(), fault) {
-            (true, Some(fault)) => return Err(fault),
-            (true, None) => return Err(Error::NoSuchHost { host: target.host.clone() }),
-            _ => {}
+        if let (true, Some(fault)) = (paths.is_empty(), fault) {
+            return Err(fault);
         }
-        let hint = match target.scheme {
-            super::Scheme::Coap => {
-                "is the gateway up? `motegate dev` starts one; -p or HOST:PORT \
-                                    names another port"
+        let hint = match scheme {
+            Scheme::MqttSn => {
+                "`motegate dev` starts a gateway; others use port 1884, 10000 or 2442"
             }
-            _ => {
-                "is the gateway up? `motegate dev` starts one, MQTT-SN on 1885; others use 1884, \
-                  10000 or 2442 (-p PORT)"
-            }
+            _ => "`motegate dev` starts a gateway; -p PORT or HOST:PORT names another port",
         };
         Ok(Datagrams {
             clock,
@@ -199,4 +201,98 @@ fn place(addresses: &[SocketAddr]) -> String {
     let mut texts: Vec<_> = addresses.iter().map(|address| format!("{address}/udp")).collect();
     texts.dedup();
     texts.join(" and ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(test: impl Future<Output = ()>) {
+        let builder = &mut tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap().block_on(test);
+    }
+
+    async fn server() -> (UdpSocket, SocketAddr) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    }
+
+    async fn closed() -> SocketAddr {
+        server().await.1
+    }
+
+    async fn echo(socket: &UdpSocket) {
+        let mut buffer = [0; 16];
+        let (len, from) = socket.recv_from(&mut buffer).await.unwrap();
+        socket.send_to(&buffer[..len], from).await.unwrap();
+    }
+
+    #[test]
+    fn a_closed_port_moves_on_to_the_next_address() {
+        run(async {
+            let (open, address) = server().await;
+            let addresses = [closed().await, closed().await, address];
+            let clock = Clock::start();
+            let mut wire = Datagrams::over(&addresses, Scheme::Coap, clock).await.unwrap();
+            wire.send(b"one").await.unwrap();
+            let (answer, ()) = tokio::join!(wire.receive(), echo(&open));
+            assert_eq!(answer.unwrap(), b"one");
+            assert_eq!(wire.peer(), Some(address));
+        });
+    }
+
+    #[test]
+    fn a_silent_address_is_passed_over_by_a_repetition() {
+        run(async {
+            let ((silent, first), (open, second)) = (server().await, server().await);
+            let clock = Clock::start();
+            let mut wire = Datagrams::over(&[first, second], Scheme::MqttSn, clock).await.unwrap();
+            wire.send(b"one").await.unwrap();
+            tokio::time::sleep(REPETITION + Duration::from_millis(50)).await;
+            wire.send(b"two").await.unwrap();
+            echo(&open).await;
+            assert_eq!(wire.receive().await.unwrap(), b"two");
+            // The first one's answer comes too late: the second is the peer now.
+            echo(&silent).await;
+            wire.send(b"three").await.unwrap();
+            echo(&open).await;
+            assert_eq!(wire.receive().await.unwrap(), b"three");
+        });
+    }
+
+    #[test]
+    fn all_ports_closed_is_said_with_their_addresses() {
+        run(async {
+            let addresses = [closed().await, closed().await];
+            let clock = Clock::start();
+            let mut wire = Datagrams::over(&addresses, Scheme::Coap, clock).await.unwrap();
+            let result = match wire.send(b"one").await {
+                Ok(()) => wire.receive().await.map(drop),
+                error => error,
+            };
+            let text = result.unwrap_err().to_string();
+            assert!(addresses.iter().all(|one| text.contains(&format!("{one}/udp"))), "{text}");
+        });
+    }
+
+    #[test]
+    fn a_peer_that_was_heard_may_be_away() {
+        run(async {
+            let (open, address) = server().await;
+            let clock = Clock::start();
+            let mut wire = Datagrams::over(&[address], Scheme::Coap, clock).await.unwrap();
+            wire.send(b"one").await.unwrap();
+            echo(&open).await;
+            wire.receive().await.unwrap();
+            drop(open);
+            for _ in 0..3 {
+                wire.send(b"lost").await.unwrap();
+            }
+            let back = UdpSocket::bind(address).await.unwrap();
+            wire.send(b"here").await.unwrap();
+            echo(&back).await;
+            assert_eq!(wire.receive().await.unwrap(), b"here");
+        });
+    }
 }

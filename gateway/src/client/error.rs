@@ -39,6 +39,8 @@ pub(crate) enum Error {
     TimedOut {
         /// What was waited for.
         what: String,
+        /// What helps.
+        hint: &'static str,
     },
     /// The peer said no.
     #[error("{text}")]
@@ -83,7 +85,8 @@ impl Error {
 
     /// Nothing came in time.
     pub(crate) fn timed_out(what: impl Into<String>) -> Self {
-        Error::TimedOut { what: what.into() }
+        let hint = "check host, port and firewall; -W SECONDS waits longer, -d shows packets";
+        Error::TimedOut { what: what.into(), hint }
     }
 
     /// The file or stream `what` failed.
@@ -97,11 +100,8 @@ impl Error {
             Error::NoSuchHost { .. } => {
                 Some("check the spelling, or give the address itself: -h 192.168.1.10")
             }
-            Error::NothingListens { hint, .. } => Some(hint),
+            Error::NothingListens { hint, .. } | Error::TimedOut { hint, .. } => Some(hint),
             Error::Unreachable { .. } => Some("check the network and the address"),
-            Error::TimedOut { .. } => {
-                Some("check host, port and firewall; -W SECONDS waits for longer, -d shows packets")
-            }
             Error::Refused { hint, .. } | Error::Ended { hint, .. } if !hint.is_empty() => {
                 Some(hint)
             }

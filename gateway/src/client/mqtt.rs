@@ -33,6 +33,8 @@ pub(crate) struct MqttClient {
     stream: Option<TcpStream>,
     opening: bool,
     paused: bool,
+    /// The machine wants no connection any more.
+    over: bool,
     /// Why the last opening failed.
     fault: Option<Error>,
     chunk: Vec<u8>,
@@ -58,6 +60,7 @@ impl MqttClient {
             stream: None,
             opening: false,
             paused: false,
+            over: false,
             fault: None,
             chunk: vec![0; CHUNK],
             debug,
@@ -71,6 +74,7 @@ impl MqttClient {
             self.obey().await;
             match self.machine.poll_event() {
                 Some(Event::Disconnected { error: Some(error), retry_at: None }) => {
+                    self.over = true;
                     return Err(self.ended(&error));
                 }
                 Some(event) => return Ok(event),
@@ -81,6 +85,9 @@ impl MqttClient {
 
     /// Sends what is sent and says goodbye; waits a little for both.
     pub(crate) async fn leave(&mut self) {
+        if self.over {
+            return;
+        }
         self.machine.disconnect(self.clock.now(), &Goodbye::default());
         let gone = async {
             loop {

@@ -295,6 +295,10 @@ fn refused(what: &str, code: ReturnCode) -> Error {
             "invalid topic id".to_owned(),
             "the gateway knows no such id: predefine it in its configuration, or give -t NAME",
         ),
+        ReturnCode::NotSupported if what == "CONNECT" => (
+            "not supported (or not allowed)".to_owned(),
+            "does the listener take clients without identity (`anonymous`)? see its log",
+        ),
         ReturnCode::NotSupported => (
             "not supported (or not allowed)".to_owned(),
             "may this client do that? see the gateway's log; is the topic name valid?",

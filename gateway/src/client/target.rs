@@ -46,7 +46,7 @@ pub(crate) struct Target {
     pub(crate) port: u16,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
-    /// Segments of the path, percent-decoded.
+    /// Segments of the path, percent-decoded; of MQTT one, the topic.
     pub(crate) path: Vec<String>,
     /// Arguments of the query, percent-decoded.
     pub(crate) query: Vec<String>,
@@ -122,7 +122,11 @@ impl FromStr for Target {
             target.username = Some(decode(name)?);
             target.password = password.map(decode).transpose()?;
         }
-        target.set_path(path)?;
+        match (scheme, path.strip_prefix('/')) {
+            (Scheme::Coap, _) => target.set_path(path)?,
+            (_, None | Some("")) => {}
+            (_, Some(topic)) => target.path = vec![decode(topic)?], // with # and ? as they are
+        }
         Ok(target)
     }
 }
@@ -176,18 +180,22 @@ mod tests {
         url.parse().unwrap()
     }
 
+    fn strings(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|&text| text.to_owned()).collect()
+    }
+
     #[test]
     fn urls_are_taken_apart() {
         assert_eq!(target("mqtt://h"), Target::new(Scheme::Mqtt, "h", None));
         assert_eq!(target("MQTTSN://h:9"), Target::new(Scheme::MqttSn, "h", Some(9)));
-        let full = target("mqtt://u%40x:p:q@[::1]:1884/site/a%2Fb?x=1&y#frag");
+        let full = target("mqtt://u%40x:p:q@[::1]:1884/site/+/%23#?");
         assert_eq!((full.host.as_str(), full.port), ("::1", 1884));
         assert_eq!(full.username.as_deref(), Some("u@x"));
         assert_eq!(full.password.as_deref(), Some("p:q"));
-        assert_eq!(full.path, ["site", "a/b"]);
-        assert_eq!(full.query, ["x=1", "y"]);
-        assert_eq!(full.topic().as_deref(), Some("site/a/b"));
+        assert_eq!(full.topic().as_deref(), Some("site/+/##?"));
         assert_eq!(full.to_string(), "mqtt://[::1]:1884");
+        let full = target("coap://h/site/a%2Fb?x=1&y#frag");
+        assert_eq!((full.path, full.query), (strings(&["site", "a/b"]), strings(&["x=1", "y"])));
         assert_eq!(target("coap://h?a").query, ["a"]);
         assert_eq!(target("coap://h/").path, [] as [&str; 0]);
         assert_eq!(target("coap://h/a/").path, ["a", ""]);

@@ -1,6 +1,8 @@
 //! The binary as a child process, and a few MQTT packets.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod client;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
@@ -98,7 +100,7 @@ impl Drop for Program {
     }
 }
 
-fn lines(pipe: impl std::io::Read + Send + 'static) -> Receiver<String> {
+pub(crate) fn lines(pipe: impl std::io::Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {

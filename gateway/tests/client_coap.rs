@@ -1,0 +1,173 @@
+//! `get put post delete observe discover ping`: success against a gateway, and the usual failures.
+
+mod common;
+
+use common::Program;
+use common::client::{
+    Configured, Running, closed_udp, said, said_with_stdin, said_words, silent_udp,
+};
+use serde_json::Value;
+
+/// `coap://127.0.0.1:PORT`.
+fn url(addr: std::net::SocketAddr) -> String {
+    format!("coap://{addr}")
+}
+
+#[test]
+fn a_value_is_put_got_posted_over_and_deleted() {
+    let gateway = Program::dev();
+    let door = format!("{}/mqtt/site/door", url(gateway.address("coap")));
+    let put = said(&format!("put {door} open"));
+    assert_eq!(put.err, "2.01 Created\n");
+    assert_eq!(put.good(), "");
+    assert_eq!(said(&format!("put {door} -m ajar")).err, "2.04 Changed\n");
+    let got = said(&format!("get {door}"));
+    assert_eq!(got.err, "2.05 Content\n");
+    assert_eq!(got.good(), "ajar\n");
+    assert_eq!(said(&format!("post {door} -m now")).err, "2.04 Changed\n");
+    assert_eq!(said(&format!("get {door} --no-newline -q")).good(), "ajar");
+    let deleted = said(&format!("delete {door}"));
+    assert_eq!(deleted.err, "2.02 Deleted\n");
+    deleted.good();
+    said(&format!("get {door}")).bad(4, &["4.04 Not Found", "try:"]);
+}
+
+#[test]
+fn payloads_come_from_everywhere_and_keep_their_format() {
+    let gateway = Program::dev();
+    let addr = gateway.address("coap");
+    let value = format!("{}/mqtt/v", url(addr));
+    said_with_stdin(&format!("put {value} -s -t json"), "{\"a\":1}").good();
+    let got = said(&format!("get {value} -o json")).good();
+    let got: Value = serde_json::from_str(&got).unwrap();
+    assert_eq!((&got["code"], &got["content_format"]), (&"2.05".into(), &50.into()));
+    assert_eq!(got["payload"], "{\"a\":1}");
+    assert_eq!(got["etag"].as_str().unwrap().len(), 16);
+    said(&format!("get {value} -A cbor")).bad(4, &["4.06 Not Acceptable"]);
+    said_with_stdin(&format!("put {value} -f -"), "from a file").good();
+    // By host and path, and a NON request.
+    let got = said(&format!("get -N -h localhost -p {} /mqtt/v -o ndjson", addr.port())).good();
+    let got: Value = serde_json::from_str(&got).unwrap();
+    assert_eq!(got["payload"], "from a file");
+    said_words(&["put", &value, "two words", "--quiet"]).good();
+    let debug = said(&format!("get {value} -d"));
+    assert!(debug.err.contains("-> CON GET #") && debug.err.contains("<- ACK 2.05 #"));
+    assert_eq!(debug.good(), "two words\n");
+}
+
+#[test]
+fn an_observer_sees_every_value_until_it_has_enough() {
+    let gateway = Program::dev();
+    let door = format!("{}/mqtt/site/door", url(gateway.address("coap")));
+    let text = Running::until("no value yet", &format!("observe {door} -C 2"));
+    let json = Running::until("no value yet", &format!("observe {door} -o json"));
+    let lines = Running::until("no value yet", &format!("observe {door} -o ndjson -C 1"));
+    said(&format!("put {door} open")).good();
+    assert_eq!(lines.end().0, Some(0));
+    said(&format!("put {door} closed")).good();
+    assert_eq!(text.end(), (Some(0), "open\nclosed\n".to_owned()));
+    // A signal is a good end, and the array is closed.
+    said(&format!("get {door}")).good();
+    json.signal("INT");
+    let (code, out) = json.end();
+    let values: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &values[1]["payload"]), (Some(0), &"closed".into()));
+    // The value of now comes first; then -D ends it.
+    let now = said(&format!("observe {door} -D 0.2"));
+    assert!(now.err.starts_with("2.05 Content\n"), "{}", now.err);
+    assert_eq!(now.good(), "closed\n");
+    let late = said(&format!("observe {door} -D 0.2 -C 2"));
+    assert_eq!((late.code, late.out.as_str()), (Some(27), "closed\n"));
+    assert!(late.err.contains("1 of 2 values"), "{}", late.err);
+}
+
+#[test]
+fn discover_and_ping() {
+    let gateway = Program::dev();
+    let addr = gateway.address("coap");
+    said(&format!("put {}/mqtt/site/door open", url(addr))).good();
+    let found = said(&format!("discover {} -o json", url(addr))).good();
+    let found: Value = serde_json::from_str(&found).unwrap();
+    assert_eq!(found[0]["href"], "/mqtt/site/door");
+    let rules = Configured::start(
+        "discover",
+        "version: 1\nlisteners:\n  - {protocol: coap, bind: \"127.0.0.1:0\", anonymous: true}\n\
+         mappings:\n  coap:\n    - {name: lamp, path: /lamp, topic: site/lamp, methods: {GET: read, PUT: publish, \
+         OBSERVE: subscribe}}\n",
+    );
+    let listed = url(rules.address("coap"));
+    said(&format!("put {listed}/lamp on")).good();
+    let found = said(&format!("discover {listed}"));
+    assert_eq!(found.err, "2.05 Content\n");
+    assert!(found.good().starts_with("/lamp"));
+    let found = said(&format!("discover {listed} -o ndjson")).good();
+    let found: Value = serde_json::from_str(&found).unwrap();
+    assert_eq!(found["href"], "/lamp");
+    assert!(found["attributes"].as_array().unwrap().iter().any(|pair| pair[0] == "obs"), "{found}");
+    said(&format!("discover {listed}/?rt=nothing")).good();
+
+    let pong = said(&format!("ping {}", url(addr))).good();
+    assert!(pong.starts_with(&format!("coap://{addr} lives: ")) && pong.ends_with(" ms\n"));
+    let pongs = said(&format!("ping {} -C 3 -i 0.01 -o ndjson", url(addr))).good();
+    let pongs: Vec<Value> = pongs.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seqs: Vec<_> = pongs.iter().map(|pong| pong["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, [1, 2, 3]);
+    assert!(pongs.iter().all(|pong| pong["millis"].as_f64().unwrap() > 0.0));
+}
+
+const COMMANDS: [&str; 7] = ["get", "put", "post", "delete", "observe", "discover", "ping"];
+
+#[test]
+fn nobody_is_there() {
+    for command in COMMANDS {
+        let addr = closed_udp();
+        let place = format!("nothing listens on {addr}/udp");
+        said(&format!("{command} coap://{addr}/a")).bad(5, &[&place, "try: `motegate dev`"]);
+    }
+    said("get coap://no-such-host.invalid/a").bad(5, &["no host `no-such-host.invalid`", "try:"]);
+}
+
+#[test]
+fn nobody_answers() {
+    let (_silent, addr) = silent_udp();
+    for command in COMMANDS {
+        let words = ["timed out", "within 0.3 s", "try:"];
+        said(&format!("{command} coap://{addr}/a -W 0.3")).bad(27, &words);
+    }
+}
+
+#[test]
+fn the_gateway_refuses() {
+    let gateway = Configured::closed("coap");
+    let addr = gateway.address("coap");
+    for command in COMMANDS.into_iter().filter(|command| *command != "ping") {
+        let words = ["4.01 Unauthorized", "try:"];
+        said(&format!("{command} coap://{addr}/mqtt/a")).bad(4, &words);
+    }
+    said(&format!("ping coap://{addr}")).good();
+}
+
+#[test]
+fn the_command_line_is_wrong() {
+    for (line, word) in [
+        ("get", "URL"),
+        ("get localhost/a", "no coap:// URL"),
+        ("get mqtt://localhost/a", "motegate pub"),
+        ("get coaps://localhost/a", "yet"),
+        ("get coap://me@localhost/a", "user name"),
+        ("get coap://localhost/a -h other", "leave out -h"),
+        ("get coap://localhost/a -p 0", "--port"),
+        ("get coap://localhost/a -W 0", "above 0"),
+        ("get coap://localhost/a -A yaml", "link"),
+        ("get coap://224.0.1.187/a", "multicast"),
+        ("put coap://localhost/a x -m y", "cannot be used"),
+        ("put coap://localhost/a -t nothing x", "cbor"),
+        ("observe coap://localhost/a -C 0", "--count"),
+        ("ping coap://localhost -C none", "--count"),
+    ] {
+        let said = said(line);
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{line}: {}", said.err);
+        assert!(said.err.contains(word), "{line}: {}", said.err);
+    }
+    said("put coap://127.0.0.1:1/a -f /no/such/file").bad(1, &["/no/such/file"]);
+}

@@ -1,0 +1,78 @@
+//! Help, completions and man pages of the client commands, from one set of definitions.
+
+mod common;
+
+use common::client::said;
+use common::motegate;
+
+const COMMANDS: [&str; 10] =
+    ["pub", "sub", "rr", "get", "put", "post", "delete", "observe", "discover", "ping"];
+
+#[test]
+fn every_command_has_a_help_of_80_columns_with_examples() {
+    for command in COMMANDS {
+        for line in [format!("{command} --help"), format!("help {command}")] {
+            let text = said(&line).good();
+            assert!(text.contains(&format!("Usage: motegate {command}")), "{text}");
+            // `-h` is the host, as mosquitto has it.
+            assert!(text.contains("-h, --host <HOST>"), "{text}");
+            let example = text.lines().filter(|l| l.starts_with(&format!("  motegate {command}")));
+            assert!(example.count() > 0, "{text}");
+            for line in text.lines() {
+                assert!(line.chars().count() <= 80, "{command}: {line}");
+            }
+        }
+        assert!(said("--help").good().contains(&format!("\n  {command} ")), "{command}");
+    }
+}
+
+#[test]
+fn help_names_what_is_not_mosquittos() {
+    for (command, words) in [
+        ("pub", &["--topic-id", "--short", "--sleep", "-1 for MQTT-SN"][..]),
+        ("sub", &["-T <FILTER|ID>", "%t topic", "ndjson"]),
+        ("rr", &["--response-topic", "correlation"]),
+        ("observe", &["--count", "--duration"]),
+    ] {
+        let text = said(&format!("{command} --help")).good();
+        for word in words {
+            assert!(text.contains(word), "`{word}` is not in\n{text}");
+        }
+    }
+}
+
+#[test]
+fn completions_know_commands_and_options() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let text = said(&format!("completions {shell}")).good();
+        for word in ["observe", "completions", "will-topic"] {
+            assert!(text.contains(word), "{shell}: {word}");
+        }
+    }
+    said("completions csh").bad(2, &["csh"]);
+}
+
+#[test]
+fn man_pages_are_roff() {
+    let text = said("man").good();
+    assert!(text.contains(".TH motegate 1") && text.contains("SUBCOMMANDS"), "{text}");
+    for command in COMMANDS {
+        let text = said(&format!("man {command}")).good();
+        assert!(text.contains(&format!(".TH motegate-{command} 1")), "{text}");
+        assert!(text.contains(&format!("motegate {command}")), "{text}");
+    }
+    said("man nothing").bad(2, &["nothing"]);
+}
+
+#[test]
+fn color_is_for_those_who_want_it() {
+    let failing = |color: &str| {
+        let line = format!("--color {color} get coap://127.0.0.1:1/a");
+        let mut command = motegate(&line.split(' ').collect::<Vec<_>>());
+        String::from_utf8(command.env_remove("NO_COLOR").output().unwrap().stderr).unwrap()
+    };
+    assert!(failing("always").starts_with("\x1b[1;31mmotegate:\x1b[0m nothing listens"));
+    for plain in ["never", "auto"] {
+        assert!(failing(plain).starts_with("motegate: nothing listens"), "a pipe is no terminal");
+    }
+}

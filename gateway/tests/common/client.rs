@@ -1,0 +1,186 @@
+//! The client commands as child processes, and peers that are none.
+
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::Receiver;
+
+use super::{PATIENCE, lines, motegate};
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs a command line (split at spaces) to its end.
+pub(crate) fn said(line: &str) -> Said {
+    said_words(&line.split(' ').collect::<Vec<_>>())
+}
+
+/// The same with arguments that hold spaces.
+pub(crate) fn said_words(arguments: &[&str]) -> Said {
+    let output = motegate(arguments).output().expect("the program runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// The same with something on stdin.
+pub(crate) fn said_with_stdin(line: &str, stdin: &str) -> Said {
+    let mut command = motegate(&line.split(' ').collect::<Vec<_>>());
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut pipe = child.stdin.take().expect("piped");
+    std::io::Write::write_all(&mut pipe, stdin.as_bytes()).expect("it reads");
+    drop(pipe);
+    let output = child.wait_with_output().expect("it ends");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+impl Said {
+    /// The end was good; stdout.
+    #[track_caller]
+    pub(crate) fn good(self) -> String {
+        assert_eq!(self.code, Some(0), "{}", self.err);
+        self.out
+    }
+
+    /// It failed with this code, nothing on stdout, and these words on stderr.
+    #[track_caller]
+    pub(crate) fn bad(self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
+        assert_eq!(self.out, "");
+        for word in words {
+            assert!(self.err.contains(word), "`{word}` is not in\n{}", self.err);
+        }
+    }
+}
+
+/// A command that goes on in the background.
+pub(crate) struct Running {
+    child: Child,
+    talk: Receiver<String>,
+}
+
+impl Running {
+    /// Started, and it has said a line with this word.
+    pub(crate) fn until(word: &str, line: &str) -> Running {
+        let mut command = motegate(&line.split(' ').collect::<Vec<_>>());
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let running = Running { talk: lines(child.stderr.take().expect("piped")), child };
+        running.says(word);
+        running
+    }
+
+    /// Waits for a line with this word on stderr.
+    #[track_caller]
+    pub(crate) fn says(&self, word: &str) {
+        loop {
+            let line = self.talk.recv_timeout(PATIENCE).expect("it says so");
+            if line.contains(word) {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let kill = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(kill.expect("kill runs").success());
+    }
+
+    /// Its exit code and stdout, at its end.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let mut out = String::new();
+        let mut pipe = self.child.stdout.take().expect("piped");
+        pipe.read_to_string(&mut out).expect("text");
+        (self.child.wait().expect("it ends").code(), out)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A gateway by a configuration.
+pub(crate) struct Configured {
+    child: Child,
+    listeners: Vec<(String, SocketAddr)>,
+}
+
+impl Configured {
+    /// One that takes nobody.
+    pub(crate) fn closed(name: &str) -> Configured {
+        let listener = |protocol| format!("  - {{protocol: {protocol}, bind: \"127.0.0.1:0\"}}\n");
+        let listeners = ["mqtt", "mqttsn", "coap"].map(listener).concat();
+        Configured::start(name, &format!("version: 1\nlisteners:\n{listeners}"))
+    }
+
+    pub(crate) fn start(name: &str, text: &str) -> Configured {
+        let file = format!("motegate-client-{name}-{}.yaml", std::process::id());
+        let file = std::env::temp_dir().join(file);
+        std::fs::write(&file, text).expect("it writes");
+        let mut command = motegate(&["run", "-c", file.to_str().expect("text")]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut gateway = Configured { child: child.expect("it starts"), listeners: Vec::new() };
+        let log = lines(gateway.child.stderr.take().expect("piped"));
+        loop {
+            let line = log.recv_timeout(PATIENCE).expect("it says that it is ready");
+            let Ok(entry) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
+            if let (Some(proto), Some(addr)) = (entry["proto"].as_str(), entry["addr"].as_str()) {
+                gateway.listeners.push((proto.to_owned(), addr.parse().expect("an address")));
+            }
+            if entry["message"] == "ready" {
+                let _ = std::fs::remove_file(&file);
+                return gateway;
+            }
+        }
+    }
+
+    pub(crate) fn address(&self, protocol: &str) -> SocketAddr {
+        let found = self.listeners.iter().find(|(name, _)| name == protocol);
+        found.expect("it listens for this protocol").1
+    }
+}
+
+impl Drop for Configured {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A UDP port where somebody is who says nothing.
+pub(crate) fn silent_udp() -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let addr = socket.local_addr().expect("it has one");
+    (socket, addr)
+}
+
+/// A TCP port that accepts and says nothing.
+pub(crate) fn silent_tcp() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = listener.local_addr().expect("it has one");
+    (listener, addr)
+}
+
+/// A port where nobody is.
+pub(crate) fn closed_udp() -> SocketAddr {
+    silent_udp().1
+}
+
+/// A port where nobody is.
+pub(crate) fn closed_tcp() -> SocketAddr {
+    silent_tcp().1
+}
