@@ -32,7 +32,8 @@ pub(crate) struct Reception {
 enum Step {
     Nothing,
     Done(Done),
-    Refused(ReturnCode),
+    /// Perhaps about an earlier request: a PUBLISH at QoS 0 (MQTT-SN 1.2 §6.6).
+    Refused(Done, ReturnCode),
     Lost,
 }
 
@@ -155,10 +156,7 @@ impl SnClient {
                 return Ok(message);
             }
             if let Step::Lost = self.step().await? {
-                return Err(Error::Ended {
-                    text: "the gateway is gone, or has forgotten us".to_owned(),
-                    hint: "is it still up? did another client use our id (-i)?",
-                });
+                return Err(gone());
             }
         }
     }
@@ -169,9 +167,11 @@ impl SnClient {
         loop {
             tokio::select! {
                 done = &mut pause => return Ok(done),
-                step = self.step() => {
-                    step?;
-                }
+                step = self.step() => match step? {
+                    Step::Lost => return Err(gone()),
+                    Step::Refused(_, code) => return Err(refused("PUBLISH", code)),
+                    Step::Nothing | Step::Done(_) => {}
+                },
             }
         }
     }
@@ -200,7 +200,8 @@ impl SnClient {
         loop {
             match self.step().await? {
                 Step::Done(done) => return Ok(done),
-                Step::Refused(code) => return Err(refused(what, code)),
+                Step::Refused(Done::Publish, code) => return Err(refused("PUBLISH", code)),
+                Step::Refused(_, code) => return Err(refused(what, code)),
                 Step::Lost => return Err(self.silent(what)),
                 Step::Nothing => {}
             }
@@ -232,7 +233,7 @@ impl SnClient {
         let step = match self.machine.handle_datagram(self.clock.now(), &bytes) {
             None | Some(ClientEvent::GatewayFound { .. }) => Step::Nothing,
             Some(ClientEvent::Done(done)) => Step::Done(done),
-            Some(ClientEvent::Refused { code, .. }) => Step::Refused(code),
+            Some(ClientEvent::Refused { request, code }) => Step::Refused(request, code),
             Some(ClientEvent::Lost) => Step::Lost,
             Some(ClientEvent::Registered { topic_id, name }) => {
                 self.names.insert(topic_id, name.to_owned());
@@ -271,6 +272,13 @@ impl SnClient {
                 Err(error) => eprintln!("{direction} {} bytes: {error}", bytes.len()),
             }
         }
+    }
+}
+
+fn gone() -> Error {
+    Error::Ended {
+        text: "the gateway is gone, or has forgotten us".to_owned(),
+        hint: "is it still up? did another client use our id (-i)?",
     }
 }
 
