@@ -25,7 +25,7 @@ use crate::mqtt::unreachable_answer;
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::{CoapPublish, CoapRead, Pending};
 use crate::topics::{check_bounds, is_reserved};
-use crate::{ClientFrom, Core, Protocol};
+use crate::{ClientFrom, Core, Protocol, content_types};
 
 /// Content-Formats (RFC 7252 §12.3) of values that came without one.
 const TEXT_PLAIN: u16 = 0;
@@ -475,7 +475,8 @@ fn properties(content_format: Option<u16>, user: Vec<(String, String)>) -> Optio
         return None;
     }
     let user = user.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-    Some(Box::new(Properties { content_format, user, ..Properties::default() }))
+    let content_type = content_format.and_then(content_types::content_type).map(Into::into);
+    Some(Box::new(Properties { content_format, content_type, user, ..Properties::default() }))
 }
 
 /// Whether the value is as a read's If-Match or If-None-Match wants it; the broker judges those of

@@ -9,6 +9,7 @@ mod access;
 mod backpressure;
 mod coap;
 mod config;
+mod content_types;
 mod contract;
 mod core;
 mod discovery;

@@ -12,7 +12,7 @@ use crate::access::Target;
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::Pending;
 use crate::topics::{is_reserved, mount_filter, mount_name};
-use crate::{Core, Output, Protocol};
+use crate::{Core, Output, Protocol, content_types};
 
 /// Slots are the transport's and dense; the endpoint closes one beyond this.
 const MAX_SLOT: usize = 1 << 24;
@@ -182,6 +182,7 @@ impl Core {
         match topic {
             Ok(topic) => {
                 message.topic = topic;
+                content_types::number(message.properties.as_mut());
                 let ticket = self.pending.insert(Pending::MqttPublish { conn, ticket });
                 self.ask(Request::Publish { ticket, message, precondition: None });
             }
@@ -399,6 +400,7 @@ pub(crate) fn mount_will(
     if is_reserved(&will.message.topic) {
         return Err(Reason::AclDeny);
     }
+    content_types::number(will.message.properties.as_mut());
     will.message.publisher = Some(key.clone());
     Ok(will)
 }

@@ -5,6 +5,7 @@ mod common;
 
 use common::{COAP, Gateway, coap, config, peer};
 use motegate_core::Input;
+use motegate_message::ConnectionId;
 
 const GET: u8 = 1;
 const PUT: u8 = 3;
@@ -64,6 +65,8 @@ const ETAG: u16 = 4;
 const IF_NONE_MATCH: u16 = 5;
 const OBSERVE: u16 = 6;
 const PATH: u16 = 11;
+const FORMAT: u16 = 12;
+const ACCEPT: u16 = 17;
 const V: [(u16, &[u8]); 2] = [(PATH, b"mqtt"), (PATH, b"v")];
 
 /// Sends one request from one peer; message ids count up.
@@ -121,4 +124,119 @@ fn a_shutdown_tells_every_observer() {
     // The sessions are gone: what comes now reaches nobody.
     ask(&mut gateway, 2, PUT, &[], b"late");
     assert!(gateway.datagrams_to(peer(3_000)).is_empty());
+}
+
+/// An MQTT 5 client, subscribed to `v` where that is asked for.
+fn mqtt5(gateway: &mut Gateway, subscribed: bool) -> ConnectionId {
+    let conn = gateway.open();
+    gateway.send(conn, b"\x10\x0f\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x02me");
+    assert_eq!(gateway.received(conn)[..1], [0x20]);
+    if subscribed {
+        gateway.send(conn, b"\x82\x07\x00\x09\x00\x00\x01v\x00");
+        assert_eq!(gateway.received(conn), [0x90, 4, 0, 9, 0, 0]);
+    }
+    conn
+}
+
+/// PUBLISH of `{}` to `v`, retained, QoS 0, with this Content Type.
+fn publish5(content_type: &str, retain: bool) -> Vec<u8> {
+    let property = match content_type.len() as u8 {
+        0 => vec![0],
+        length => [&[length + 3, 3, 0, length], content_type.as_bytes()].concat(),
+    };
+    let body = [b"\x00\x01v", &property[..], b"{}"].concat();
+    [&[0x30 | u8::from(retain), body.len() as u8], &body[..]].concat()
+}
+
+#[test]
+fn a_content_format_reaches_mqtt_as_its_content_type() {
+    let mut gateway = Gateway::new(config());
+    let panel = mqtt5(&mut gateway, true);
+    let cases: [(&[u8], &str); 6] = [
+        (&[], "text/plain;charset=utf-8"),
+        (&[50], "application/json"),
+        (&[60], "application/cbor"),
+        (&[112], "application/senml+cbor"),
+        (&[0x2d, 0x16], "application/vnd.oma.lwm2m+tlv"),
+        (&[0xff, 0], ""), // for experiments, RFC 7252 §12.3
+    ];
+    for (mid, (format, text)) in (1..).zip(cases) {
+        let options = [&V[..], &[(FORMAT, format)]].concat();
+        let put = coap_put(mid, &options);
+        gateway.datagram(COAP, peer(4_000), &put);
+        assert_eq!(gateway.received(panel), publish5(text, false), "{format:02x?}");
+    }
+    ask(&mut gateway, 100, PUT, &[], b"{}");
+    assert_eq!(gateway.received(panel), publish5("", false), "nothing said, nothing told");
+}
+
+/// NON, so that it is forwarded at QoS 0.
+fn coap_put(mid: u16, options: Options<'_>) -> Vec<u8> {
+    let mut put = request(PUT, mid, b"t", options, b"{}");
+    put[0] |= 1 << 4;
+    put
+}
+
+#[test]
+fn a_content_type_of_mqtt_reaches_coap_as_its_number() {
+    let mut gateway = Gateway::new(config());
+    let phone = mqtt5(&mut gateway, false);
+    let cases: [(&str, &[u8]); 5] = [
+        ("application/json", &[50]),
+        ("Application/CBOR;x=y", &[60]),
+        ("application/octet-stream", &[42]),
+        ("text/plain; charset=utf-8", &[]),
+        ("application/x-unknown", &[]), // what the payload looks like
+    ];
+    let tab = peer(3_000);
+    let register = coap(0, GET, 1, b"o", Some(0), &["mqtt", "v"], b"");
+    assert_eq!(gateway.datagram(COAP, tab, &register)[0][1], CONTENT);
+    for (mid, (text, format)) in (1..).zip(cases) {
+        gateway.send(phone, &publish5(text, true));
+        let told = gateway.datagrams_to(tab);
+        assert_eq!(option(&told[0], FORMAT).as_deref(), Some(format), "notified: {text}");
+        if told[0][0] >> 4 == 4 {
+            gateway.datagram(COAP, tab, &[0x60, 0, told[0][2], told[0][3]]);
+        }
+        let value = ask(&mut gateway, mid, GET, &[], b"");
+        assert_eq!(option(&value, FORMAT).as_deref(), Some(format), "read: {text}");
+    }
+}
+
+#[test]
+fn accept_and_conditions_agree_with_what_mqtt_said() {
+    let mut gateway = Gateway::new(config());
+    let phone = mqtt5(&mut gateway, false);
+    gateway.send(phone, &publish5("application/json", true));
+    let accept = |gateway: &mut Gateway, mid, format: &[u8]| {
+        let options = [&V[..], &[(ACCEPT, format)]].concat();
+        gateway.datagram(COAP, peer(4_000), &request(GET, mid, b"t", &options, b""))[0].clone()
+    };
+    let value = accept(&mut gateway, 1, &[50]);
+    assert_eq!(value[1], CONTENT);
+    assert_eq!(accept(&mut gateway, 2, &[60])[1], 0x86, "4.06");
+    // The ETag that a GET gives is the one that a PUT is judged by, and it covers the format.
+    let etag = option(&value, ETAG).expect("an ETag");
+    gateway.send(phone, &publish5("application/cbor", true));
+    assert_eq!(ask(&mut gateway, 3, PUT, &[(IF_MATCH, &etag)], b"2")[1], PRECONDITION_FAILED);
+    gateway.send(phone, &publish5("application/json", true));
+    assert_eq!(ask(&mut gateway, 4, GET, &[(ETAG, &etag)], b"")[1], 0x43, "2.03");
+    assert_eq!(ask(&mut gateway, 5, PUT, &[(IF_MATCH, &etag)], b"2")[1], 0x44, "2.04");
+}
+
+#[test]
+fn a_will_has_its_content_format_too() {
+    let mut gateway = Gateway::new(config());
+    let conn = gateway.open();
+    let text = b"application/json";
+    let mut connect = b"\x10\x00\x00\x04MQTT\x05\x26\x00\x3c\x00\x00\x01w".to_vec();
+    connect.extend_from_slice(&[text.len() as u8 + 3, 3, 0, text.len() as u8]);
+    connect.extend_from_slice(text);
+    connect.extend_from_slice(b"\x00\x01v\x00\x02{}");
+    connect[1] = connect.len() as u8 - 2;
+    gateway.send(conn, &connect);
+    assert_eq!(gateway.received(conn)[..1], [0x20]);
+    gateway.input(Input::Closed { conn, reason: motegate_message::Reason::ConnectionLost });
+    let value = ask(&mut gateway, 1, GET, &[], b"");
+    assert_eq!(option(&value, FORMAT), Some(vec![50]));
 }
