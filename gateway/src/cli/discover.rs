@@ -186,7 +186,7 @@ fn links(text: &str) -> Vec<Link> {
     split(text, ',').into_iter().filter_map(link).collect()
 }
 
-/// Parts between separators that stand neither in quotes nor in a <target>.
+/// Parts between separators that stand neither in quotes nor in a target.
 fn split(text: &str, separator: char) -> Vec<&str> {
     let (mut parts, mut start) = (Vec::new(), 0);
     let (mut quoted, mut target, mut escaped) = (false, false, false);

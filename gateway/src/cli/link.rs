@@ -21,8 +21,11 @@ const RECONNECTS: u32 = 100;
 /// Options of every broker command; the letters are mosquitto's.
 #[derive(Debug, Args)]
 pub(super) struct Link {
-    /// mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC] or mqttsn://HOST[:PORT]; instead of -h and -p
-    #[arg(value_name = "URL")]
+    #[arg(
+        value_name = "URL",
+        help = "mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC] or mqttsn://HOST[:PORT]; instead of \
+                -h and -p"
+    )]
     url: Option<String>,
     /// The same as URL
     #[arg(short = 'L', long = "url", value_name = "URL", conflicts_with = "url")]

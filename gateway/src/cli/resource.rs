@@ -17,8 +17,7 @@ use crate::clock::Clock;
 /// Options of every CoAP command.
 #[derive(Debug, Args)]
 pub(super) struct Place {
-    /// coap://HOST[:PORT]/PATH[?QUERY], or /PATH with -h and -p
-    #[arg(value_name = "URL")]
+    #[arg(value_name = "URL", help = "coap://HOST[:PORT]/PATH[?QUERY], or /PATH with -h and -p")]
     url: String,
     /// Host, where URL is a path [default: localhost]
     #[arg(short = 'h', long, value_name = "HOST")]
