@@ -7,7 +7,7 @@ use motegate_message::{Qos, Reason, TopicFilter, TopicName};
 
 use crate::coap::CoapTable;
 use crate::sn::SnTable;
-use crate::{QosMinusOne, RuleError, Rules};
+use crate::{Preset, QosMinusOne, RuleError, Rules};
 
 /// Who asks, and through which listener.
 #[derive(Debug, Clone, Copy)]
@@ -141,6 +141,8 @@ pub struct SnNames {
 pub struct Table {
     coap: CoapTable,
     sn: SnTable,
+    /// Of the passthrough preset, where it holds.
+    prefix: Option<String>,
 }
 
 impl Table {
@@ -153,6 +155,7 @@ impl Table {
         let table = Table {
             coap: CoapTable::new(&rules, &mut errors),
             sn: SnTable::new(&rules, &mut errors),
+            prefix: rules.presets.contains(&Preset::Passthrough).then_some(rules.prefix),
         };
         if errors.is_empty() { Ok(table) } else { Err(errors) }
     }
@@ -163,6 +166,13 @@ impl Table {
     pub fn passthrough(prefix: &str) -> Table {
         let rules = Rules { prefix: prefix.to_owned(), ..Rules::default() };
         Table::new(rules).expect("the passthrough rule alone has no mistakes")
+    }
+
+    /// Under which CoAP path every topic is reached as it is, for discovery: segments with slashes
+    /// between them, possibly none. `None` without the passthrough preset.
+    #[must_use]
+    pub fn prefix(&self) -> Option<&str> {
+        self.prefix.as_deref()
     }
 
     /// Maps a CoAP request; `path` and `query` are the options as they are. An Observe that no

@@ -1,5 +1,5 @@
-//! `.well-known/core` (RFC 6690): the retained topics that the asking client may read, as the CoAP
-//! paths that read them.
+//! `.well-known/core` (RFC 6690): the root that every topic lies under, then the retained topics
+//! that the asking client may read, as the CoAP paths that read them (mapping.md §2.15).
 
 use std::sync::Arc;
 
@@ -58,15 +58,19 @@ impl Core {
     ) {
         let caller = self.caller(asked.peer.listener, asked.key.client_id(), asked.peer.addr.ip());
         let filter = Filter::new(&asked.query);
-        let links: Vec<Link> = topics
-            .iter()
-            .filter_map(|message| {
-                let path = self.table.coap_path(&caller, &message.topic)?;
-                let format = content_format(message);
-                let size = u32::try_from(message.payload.len()).unwrap_or(u32::MAX);
-                let link = Link::to(&path).content_formats(&[format]).size(size).observable();
-                Some(link.resource_type("core.ps.data"))
-            })
+        let retained = topics.iter().filter_map(|message| {
+            let path = self.table.coap_path(&caller, &message.topic)?;
+            let format = content_format(message);
+            let size = u32::try_from(message.payload.len()).unwrap_or(u32::MAX);
+            let link = Link::to(&path).content_formats(&[format]).size(size).observable();
+            Some(link.resource_type("core.ps.data"))
+        });
+        let links: Vec<Link> = self
+            .table
+            .prefix()
+            .map(root)
+            .into_iter()
+            .chain(retained)
             .filter(|link| filter.matches(link))
             .take(MAX_LINKS)
             .collect();
@@ -78,4 +82,11 @@ impl Core {
         };
         self.coap.respond(&self.turn, exchange, response, Seq::NONE);
     }
+}
+
+/// The broker itself, as draft-ietf-core-coap-pubsub names it: how a client of a fresh gateway finds
+/// where to publish.
+fn root(prefix: &str) -> Link {
+    let path: Vec<&str> = prefix.split('/').filter(|segment| !segment.is_empty()).collect();
+    Link::to(&path).resource_type("core.ps")
 }

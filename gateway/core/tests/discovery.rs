@@ -1,0 +1,55 @@
+//! What `.well-known/core` tells a CoAP client (RFC 6690).
+#![allow(clippy::cast_possible_truncation)] // queries are short
+
+mod common;
+
+use common::{COAP, Gateway, coap, config, peer};
+use motegate_mapping::{Rules, Table};
+
+/// The document that a GET with this query (under 13 bytes) gives.
+fn document(gateway: &mut Gateway, query: &str) -> String {
+    let mut get = coap(1, 1, 1, b"", None, &[".well-known", "core"], b"");
+    if !query.is_empty() {
+        get.push(4 << 4 | query.len() as u8); // Uri-Query 15 behind Uri-Path 11
+        get.extend_from_slice(query.as_bytes());
+    }
+    let answers = gateway.datagram(COAP, peer(4_000), &get);
+    assert_eq!((answers.len(), answers[0][1]), (1, 0x45), "2.05");
+    let text = answers[0]
+        .iter()
+        .position(|byte| *byte == 0xff)
+        .map_or(&[][..], |marker| answers[0].get(marker + 1..).unwrap_or_default());
+    String::from_utf8(text.to_vec()).expect("text")
+}
+
+const ROOT: &str = "</mqtt>;rt=\"core.ps\"";
+
+#[test]
+fn a_fresh_gateway_tells_its_root() {
+    let mut gateway = Gateway::new(config());
+    assert_eq!(document(&mut gateway, ""), ROOT);
+    assert_eq!(document(&mut gateway, "rt=core.ps"), ROOT);
+    assert_eq!(document(&mut gateway, "rt=other"), "");
+}
+
+#[test]
+fn retained_topics_come_behind_the_root() {
+    let mut gateway = Gateway::new(config());
+    let put = coap(0, 3, 7, b"", None, &["mqtt", "site", "door"], b"open");
+    gateway.datagram(COAP, peer(4_000), &put);
+    let door = "</mqtt/site/door>;ct=0;sz=4;obs;rt=\"core.ps.data\"";
+    assert_eq!(document(&mut gateway, ""), format!("{ROOT},{door}"));
+    assert_eq!(document(&mut gateway, "rt=core.ps"), ROOT, "a value is no broker");
+    assert_eq!(document(&mut gateway, "ct=0"), door);
+}
+
+#[test]
+fn the_root_is_where_the_prefix_says() {
+    for (prefix, href) in [("", "/"), ("a/b", "/a/b"), ("a b", "/a%20b")] {
+        let mut gateway = Gateway::with_table(config(), Table::passthrough(prefix));
+        assert_eq!(document(&mut gateway, ""), format!("<{href}>;rt=\"core.ps\""));
+    }
+    let rules = Rules { presets: Vec::new(), ..Rules::default() };
+    let table = Table::new(rules).expect("no rules are no mistake");
+    assert_eq!(document(&mut Gateway::with_table(config(), table), ""), "", "no passthrough");
+}
