@@ -306,6 +306,8 @@ impl Client {
                 ctx.model.check_read(&r.topic, None, r.since)
             }
             (GET, 0x45) => self.on_registered(ctx, &r, m),
+            // Its answer was lost, and the gateway stops: the last notification is the first heard.
+            (GET, 0xa3) if self.registering.is_some() && m.kind != ACK => Ok(()),
             (code, answer) => {
                 Err(format!("{}.{:02} to method {code} of {}", answer >> 5, answer & 31, r.topic))
             }
