@@ -13,6 +13,8 @@ pub struct Counters {
     pub evicted: u64,
     /// Confirmable messages sent again.
     pub retransmissions: u64,
+    /// Separate responses that left as a NON because too many waited for the peer.
+    pub unconfirmed_responses: u64,
     /// Empty confirmable messages.
     pub pings: u64,
 }

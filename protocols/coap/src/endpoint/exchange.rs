@@ -267,9 +267,13 @@ impl Endpoint {
         let mut request = parsed.request;
         request.exchange = ExchangeId(key.to_u64());
         let Some(exchange) = self.exchanges.get(key) else { return };
+        let token = exchange.token;
+        if request.observe.is_some() {
+            self.withdraw_final(now, peer, &token);
+        }
         if request.observe == Some(Observe::Deregister) {
             // RFC 7641 §3.6: a GET with Observe 1 and the same token.
-            if let Some(observation) = self.observations.find(peer, &exchange.token) {
+            if let Some(observation) = self.observations.find(peer, &token) {
                 self.lose_observation(now, observation, Reason::ClientDisconnect);
             }
         }
@@ -366,7 +370,7 @@ impl Endpoint {
             self.acknowledge(&exchange);
             Progress::Acknowledged
         } else if exchange.acknowledged {
-            let separate = Separate { token: exchange.token, body, observation };
+            let separate = Separate { token: exchange.token, body, observation, is_final: false };
             if let Some(observation) = observation.and_then(|key| self.observations.get_mut(key)) {
                 observation.phase = Phase::Busy;
             }

@@ -326,7 +326,7 @@ impl Endpoint {
         if gone.phase == Phase::Registering {
             self.pump(now, gone.peer);
         } else {
-            let separate = Separate { token: gone.token, body, observation: None };
+            let separate = Separate { token: gone.token, body, observation: None, is_final: true };
             self.enqueue(now, gone.peer, Waiting::Response(Box::new(separate)));
         }
         self.peers.release(gone.peer.slot, now);

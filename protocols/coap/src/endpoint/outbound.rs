@@ -1,6 +1,8 @@
 //! Confirmable messages that this endpoint sends: separate responses and notifications, each
 //! repeated with back-off until it is acknowledged or reset (RFC 7252 §4.2), NSTART of them
-//! outstanding for a peer (§4.7), the others waiting in order.
+//! outstanding for a peer (§4.7), the others waiting in order, and not without end: past
+//! [`MAX_WAITING`] the oldest final notification is dropped, or else the oldest separate response
+//! leaves as a NON.
 //!
 //! A waiting notification is only the name of its observation: what is sent is the newest value
 //! at that time. A repetition carries the newest value too, under a new message id (RFC 7641
@@ -20,6 +22,11 @@ use super::{Endpoint, send};
 use crate::message::{Kind, Token};
 use crate::slab::Key;
 
+/// Separate responses and final notifications that wait for a peer, at most; a peer that may have
+/// more observations may have as many finals waiting. Notifications of live observations are not
+/// counted: there is one an observation, and `max_observers_per_peer` bounds those.
+const MAX_WAITING: usize = 64;
+
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     outstanding: Vec<Outbound>,
@@ -32,13 +39,25 @@ pub(super) enum Waiting {
     Notification(Key),
 }
 
-/// A response that comes on its own (RFC 7252 §5.2.2).
+impl Waiting {
+    const fn is_counted(&self) -> bool {
+        matches!(self, Waiting::Response(_))
+    }
+
+    fn is_final(&self) -> bool {
+        matches!(self, Waiting::Response(separate) if separate.is_final)
+    }
+}
+
+/// A response that comes on its own (RFC 7252 §5.2.2), or the end of an observation.
 #[derive(Debug)]
 pub(super) struct Separate {
     pub(super) token: Token,
     pub(super) body: Body,
     /// The observation that it begins.
     pub(super) observation: Option<Key>,
+    /// The last notification of an observation that is over already.
+    pub(super) is_final: bool,
 }
 
 #[derive(Debug)]
@@ -51,6 +70,7 @@ struct Outbound {
     /// Observe sequence number.
     sequence: Option<u32>,
     observation: Option<Key>,
+    is_final: bool,
     delivery: Option<DeliveryId>,
 }
 
@@ -59,6 +79,44 @@ impl Endpoint {
         let Some(state) = self.peers.get_mut(peer) else { return };
         state.outbox.get_or_insert_default().waiting.push_back(waiting);
         self.pump(now, peer);
+        self.bound_waiting(now, peer);
+    }
+
+    /// Keeps what waits for a peer that acknowledges nothing within [`MAX_WAITING`]. Called for
+    /// every new entry, so one too many is all there can be.
+    fn bound_waiting(&mut self, now: Instant, peer: Key) {
+        let max = MAX_WAITING.max(self.config.max_observers_per_peer);
+        let Some(outbox) = self.peers.get_mut(peer).and_then(|s| s.outbox.as_mut()) else { return };
+        let waiting = &mut outbox.waiting;
+        if waiting.len() <= max || waiting.iter().filter(|w| w.is_counted()).count() <= max {
+            return;
+        }
+        if let Some(at) = waiting.iter().position(Waiting::is_final) {
+            // Its observation is gone either way: the client finds out when Max-Age has passed
+            // and it registers again (RFC 7641 §3.3.1).
+            waiting.remove(at);
+            return self.dropped_key(peer, Reason::QueueFull);
+        }
+        let Some(at) = waiting.iter().position(Waiting::is_counted) else { return };
+        if let Some(Waiting::Response(separate)) = waiting.remove(at) {
+            self.send_unconfirmed(now, peer, *separate);
+        }
+    }
+
+    /// RFC 7252 §5.2.2: a separate response is confirmable when its loss matters; with that many
+    /// of them unacknowledged it leaves once, so that the request is answered all the same.
+    fn send_unconfirmed(&mut self, now: Instant, peer: Key, separate: Separate) {
+        self.counters.unconfirmed_responses += 1;
+        let Separate { token, body, observation, .. } = separate;
+        // Without Observe if the observation has ended since.
+        let begins = observation.filter(|key| self.observations.get(*key).is_some());
+        self.send_non(peer, begins, Some(token), &body);
+        if let Some(key) = begins {
+            if let Some(observation) = self.observations.get_mut(key) {
+                observation.phase = Phase::Idle;
+            }
+            self.flush_pending(now, key);
+        }
     }
 
     /// Sends what waits as far as NSTART allows, and forgets an empty outbox.
@@ -69,10 +127,7 @@ impl Endpoint {
                 break;
             }
             match outbox.waiting.pop_front() {
-                Some(Waiting::Response(separate)) => {
-                    let Separate { token, body, observation } = *separate;
-                    self.launch(now, peer, token, body, observation, None);
-                }
+                Some(Waiting::Response(separate)) => self.launch(now, peer, *separate, None),
                 Some(Waiting::Notification(key)) => self.launch_notification(now, peer, key),
                 None => break,
             }
@@ -85,18 +140,19 @@ impl Endpoint {
         let Some(notification) = observation.pending.take() else { return };
         observation.sent_confirmable(now);
         let (token, delivery) = (observation.token, notification.delivery);
-        self.launch(now, peer, token, Body::from(*notification), Some(key), Some(delivery));
+        let body = Body::from(*notification);
+        let separate = Separate { token, body, observation: Some(key), is_final: false };
+        self.launch(now, peer, separate, Some(delivery));
     }
 
     fn launch(
         &mut self,
         now: Instant,
         peer: Key,
-        token: Token,
-        body: Body,
-        observation: Option<Key>,
+        separate: Separate,
         delivery: Option<DeliveryId>,
     ) {
+        let Separate { token, body, observation, is_final } = separate;
         let observed = observation.and_then(|key| self.observations.get_mut(key));
         let sequence = observed.map(|observation| observation.next_sequence());
         let config = &self.config;
@@ -121,6 +177,7 @@ impl Endpoint {
             body,
             sequence,
             observation,
+            is_final,
             delivery,
         });
     }
@@ -241,17 +298,78 @@ impl Endpoint {
         }
     }
 
-    /// Stops repeating what belongs to an observation that is over.
+    /// Stops repeating what belongs to an observation that is over, and gives its place up.
     pub(super) fn withdraw(&mut self, peer: Key, observation: Key) {
         if let Some(outbox) = self.peers.get_mut(peer).and_then(|s| s.outbox.as_mut()) {
             outbox.outstanding.retain(|outbound| outbound.observation != Some(observation));
+            outbox
+                .waiting
+                .retain(|w| !matches!(w, Waiting::Notification(key) if *key == observation));
         }
+    }
+
+    /// The client registers or deregisters with `token`: the end of an earlier observation is no
+    /// news any more, and would be taken for the end of the new one (RFC 7641 §3.2, §4.1).
+    pub(super) fn withdraw_final(&mut self, now: Instant, peer: Key, token: &Token) {
+        let Some(outbox) = self.peers.get_mut(peer).and_then(|s| s.outbox.as_mut()) else { return };
+        outbox.outstanding.retain(|outbound| !outbound.is_final || outbound.token != *token);
+        outbox.waiting.retain(
+            |w| !matches!(w, Waiting::Response(end) if end.is_final && end.token == *token),
+        );
+        self.pump(now, peer);
     }
 
     pub(super) fn notified(&mut self, observation: Key, delivery: Option<DeliveryId>) {
         if let Some(delivery) = delivery {
             let observation = ObservationId(observation.to_u64());
             self.events.push_back(Event::Notified { observation, delivery });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+    use crate::endpoint::contract::{Code, Notification, Response};
+    use core::net::SocketAddr;
+    use motegate_message::{ListenerId, Peer, Seq, Turn, Wall};
+
+    /// An observation that ends while its notification waits leaves no place behind.
+    #[test]
+    fn ended_observations_do_not_wait() {
+        let turn = Turn::new(Instant::from_secs(1), Wall::from_millis(1));
+        let peer = Peer::new(ListenerId(0), SocketAddr::from(([127, 0, 0, 1], 9)));
+        let mut endpoint = Endpoint::new(Config::default(), 1);
+        let mut observe = |id: u16, token: u8| {
+            let [high, low] = id.to_be_bytes();
+            // GET with an empty Observe and Uri-Path "x".
+            let get = [0x41, 1, high, low, token, 0x60, 0x51, b'x'];
+            endpoint.handle_datagram(&turn, peer.clone(), &get);
+            let Some(Event::Request(request)) = core::iter::from_fn(|| endpoint.poll_event())
+                .find(|event| matches!(event, Event::Request(_)))
+            else {
+                panic!("no request")
+            };
+            let observation = endpoint.observe(&turn, request.exchange).unwrap();
+            let response = Response { observe: Some(observation), ..Response::new(Code::CONTENT) };
+            endpoint.respond(&turn, request.exchange, response, Seq::NONE);
+            let notification = Notification {
+                delivery: DeliveryId(0),
+                code: Code::CONTENT,
+                payload: bytes::Bytes::new(),
+                content_format: None,
+                etag: None,
+                max_age: None,
+                confirmable: true,
+            };
+            endpoint.notify(&turn, observation, notification);
+            let key = endpoint.peers.find(&peer).unwrap();
+            endpoint.peers.get(key).unwrap().outbox.as_ref().unwrap().waiting.len()
+        };
+        assert_eq!(observe(0, b'a'), 0);
+        for round in 1..1_000 {
+            assert_eq!(observe(round, b'b'), 1);
         }
     }
 }
