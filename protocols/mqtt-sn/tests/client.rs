@@ -60,7 +60,10 @@ fn a_whole_life_over_good_and_bad_links() {
         let mut client =
             Small::new("m", ClientConfig { will: Some(will), ..ClientConfig::default() }).unwrap();
         client.search(rig.now, 1).unwrap();
-        assert_eq!(run(&mut rig, &mut client, lose), ["GatewayFound { gateway_id: 1 }"]);
+        assert_eq!(
+            run(&mut rig, &mut client, lose),
+            ["GatewayFound { gateway_id: 1, address: [] }"]
+        );
         client.connect(rig.now, true).unwrap();
         assert_eq!(run(&mut rig, &mut client, lose), ["Done(Connect)"], "{lose}");
         client.register(rig.now, "a/b").unwrap();

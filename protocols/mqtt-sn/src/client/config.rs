@@ -6,20 +6,20 @@ use heapless::{String, Vec};
 
 use crate::QosBits;
 
-/// Settings of a client.
+/// Settings of a client. `WILL` bounds its will, see [`WillFields`]; without one, 0 saves the room.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientConfig {
+pub struct ClientConfig<const WILL: usize = 64> {
     /// Keep-alive in seconds; 0 is none.
     pub keep_alive_secs: u16,
-    /// T_RETRY.
+    /// T_RETRY, 10 to 15 s (§7.2): how long an answer may take before the request is repeated.
     pub retry_timeout: Duration,
-    /// N_RETRY.
+    /// N_RETRY, 3 to 5 (§7.2): repeats before the connection counts as lost.
     pub max_retries: u8,
-    /// The will that CONNECT sets.
-    pub will: Option<WillFields>,
+    /// The will that CONNECT sets (§6.2).
+    pub will: Option<WillFields<WILL>>,
 }
 
-impl Default for ClientConfig {
+impl<const WILL: usize> Default for ClientConfig<WILL> {
     fn default() -> Self {
         ClientConfig {
             keep_alive_secs: 60,
@@ -32,13 +32,13 @@ impl Default for ClientConfig {
 
 /// A will, of bounded size.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WillFields {
+pub struct WillFields<const WILL: usize = 64> {
     /// QoS 0 to 2.
     pub qos: QosBits,
     /// RETAIN.
     pub retain: bool,
-    /// At most 64 bytes.
-    pub topic: String<64>,
-    /// At most 64 bytes.
-    pub message: Vec<u8, 64>,
+    /// At most `WILL` bytes.
+    pub topic: String<WILL>,
+    /// At most `WILL` bytes.
+    pub message: Vec<u8, WILL>,
 }

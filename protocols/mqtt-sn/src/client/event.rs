@@ -11,10 +11,18 @@ pub enum ClientEvent<'a> {
     GatewayFound {
         /// Its GwId.
         gateway_id: u8,
+        /// Where it is, when another client answered for it (§5.4.3); empty: where the datagram
+        /// came from.
+        address: &'a [u8],
     },
     /// The outstanding request is done.
     Done(Done),
-    /// The gateway refused the outstanding request.
+    /// The gateway refused the outstanding request. After [`ReturnCode::Congestion`] it is asked
+    /// again T_WAIT later: five minutes or more (§7.2). A refused CONNECT leaves the client
+    /// disconnected.
+    ///
+    /// With [`Done::Publish`] it may also be about an earlier PUBLISH of QoS 0 or −1, whose topic
+    /// id the gateway does not know (§6.6); an outstanding request then stays outstanding.
     Refused {
         /// Which.
         request: Done,
@@ -37,7 +45,8 @@ pub enum ClientEvent<'a> {
         /// The payload.
         data: &'a [u8],
     },
-    /// The gateway does not answer, or does not know this client: connect again.
+    /// The gateway does not answer, or does not know this client: connect again. After
+    /// [`Client::search`](super::Client::search): nobody answered, nothing else has changed.
     Lost,
 }
 
@@ -77,7 +86,7 @@ pub enum Done {
 /// Why a request was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ClientError {
-    /// Another one is outstanding, or too much waits to be sent.
+    /// Another one is outstanding, or what was published before was not fetched yet.
     #[error("a request is outstanding")]
     Busy,
     /// It needs a connection.
@@ -89,4 +98,7 @@ pub enum ClientError {
     /// It does not fit the buffers.
     #[error("too long for the client's buffers")]
     TooLong,
+    /// QoS −1 is for PUBLISH alone.
+    #[error("no subscription has QoS -1")]
+    Qos,
 }
