@@ -378,9 +378,10 @@ fn advice(kind: &RuleErrorKind) -> (Code, String) {
             "PUT and POST publish (or clear), GET reads, OBSERVE subscribes, DELETE clears",
         ),
         Kind::NoMethods => (Code::Method, "name a method, or leave `methods` out to take all"),
-        Kind::BadQueryTarget { .. } => {
-            (Code::Query, "write qos, retain, expiry, user_property.NAME or the name of a capture")
-        }
+        Kind::BadQueryTarget { .. } => (
+            Code::Query,
+            "write qos, retain, expiry, user_property.NAME or a {capture} that the topic reads",
+        ),
         Kind::WildcardTopic => {
             (Code::NotInThisVersion, "name one topic; put what varies into a {capture}")
         }

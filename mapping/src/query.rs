@@ -38,6 +38,11 @@ pub(crate) struct Options {
     pub(crate) user: Vec<(String, String)>,
 }
 
+/// Whether a topic's template reads this capture, or the query key that gives it.
+fn reads(topic: &str, name: &str, key: &str) -> bool {
+    topic.contains(&["{", name].concat()) || topic.contains(&["{query.", key].concat())
+}
+
 impl Queries {
     /// `qos`, `retain`, `expiry`.
     pub(crate) fn passthrough() -> Queries {
@@ -61,7 +66,12 @@ impl Queries {
                 ("retain", _) => Target::Retain,
                 ("expiry", _) => Target::Expiry,
                 (_, Some(name)) if !name.is_empty() => Target::User(name.into()),
-                (name, None) if is_name(name) && !is_builtin(name) => Target::Capture,
+                // A target that the topic does not read is a slip: the value would be lost.
+                (name, None)
+                    if is_name(name) && !is_builtin(name) && reads(&rule.topic, name, key) =>
+                {
+                    Target::Capture
+                }
                 _ => {
                     let kind = RuleErrorKind::BadQueryTarget { target: target.clone() };
                     report(place.at("query").at(key.as_str()), kind);

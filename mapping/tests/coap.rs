@@ -335,6 +335,11 @@ fn every_mistake_is_reported_with_its_place() {
                 ..rule("three", "/d", "t")
             },
             CoapRule { methods: Some(vec![]), ..rule("four", "/e", "t") },
+            // A forgotten dot: nothing reads it, so the value would be lost.
+            CoapRule {
+                query: vec![("u".into(), "user_propertyunit".into())],
+                ..rule("five", "/f", "t")
+            },
         ],
         ..Rules::default()
     })
@@ -351,6 +356,7 @@ fn every_mistake_is_reported_with_its_place() {
             "mappings.coap[3].query.k",
             "mappings.coap[3].client",
             "mappings.coap[4].methods",
+            "mappings.coap[5].query.u",
         ]
     );
     assert!(matches!(errors[3].kind, RuleErrorKind::WildcardTopic));
