@@ -271,7 +271,7 @@ pub(crate) struct CoapRule {
     /// DELETE clear.
     pub(crate) methods: Option<BTreeMap<String, Typed<Action>>>,
     /// Query keys that are taken, and their targets: `qos`, `retain`, `expiry`,
-    /// `user_property.NAME` or the name of a capture.
+    /// `user_property.NAME` or a `{capture}` that the topic reads.
     pub(crate) query: Option<BTreeMap<String, Typed<String>>>,
     /// Other query keys: `refuse` or `ignore`. Default refuse.
     pub(crate) query_extra: Option<Typed<ExtraWord>>,
