@@ -88,7 +88,10 @@ fn discover_and_ping() {
     said(&format!("put {}/mqtt/site/door open", url(addr))).good();
     let found = said(&format!("discover {} -o json", url(addr))).good();
     let found: Value = serde_json::from_str(&found).unwrap();
-    assert_eq!(found[0]["href"], "/mqtt/site/door");
+    assert_eq!(found[0]["href"], "/mqtt");
+    let root = found[0]["attributes"].as_array().unwrap();
+    assert!(root.iter().any(|pair| pair[0] == "rt" && pair[1] == "core.ps"), "{root:?}");
+    assert_eq!(found[1]["href"], "/mqtt/site/door");
     let rules = Configured::start(
         "discover",
         "version: 1\nlisteners:\n  - {protocol: coap, bind: \"127.0.0.1:0\", anonymous: true}\n\
@@ -99,9 +102,11 @@ fn discover_and_ping() {
     said(&format!("put {listed}/lamp on")).good();
     let found = said(&format!("discover {listed}"));
     assert_eq!(found.err, "2.05 Content\n");
-    assert!(found.good().starts_with("/lamp"));
+    let lines = found.good();
+    let starts: Vec<&str> = lines.lines().filter_map(|l| l.split_whitespace().next()).collect();
+    assert_eq!(starts, ["/mqtt", "/lamp"]);
     let found = said(&format!("discover {listed} -o ndjson")).good();
-    let found: Value = serde_json::from_str(&found).unwrap();
+    let found: Value = serde_json::from_str(found.lines().last().unwrap()).unwrap();
     assert_eq!(found["href"], "/lamp");
     assert!(found["attributes"].as_array().unwrap().iter().any(|pair| pair[0] == "obs"), "{found}");
     said(&format!("discover {listed}/?rt=nothing")).good();
