@@ -7,9 +7,11 @@
 //!
 //! Linux only: it receives and sends datagrams in batches (`recvmmsg`, `sendmmsg`).
 
+mod bench;
 pub mod cli;
 mod client;
 mod clock;
+mod demo;
 mod gateway;
 mod log;
 mod machine;

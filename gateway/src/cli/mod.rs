@@ -3,7 +3,9 @@
 //! Data goes to stdout, talk and logs to stderr.
 
 mod answer;
+mod bench;
 mod check;
+mod demo;
 mod dev;
 mod discover;
 mod format;
@@ -101,6 +103,8 @@ enum Command {
     Observe(observe::Observe),
     Discover(discover::Discover),
     Ping(discover::Ping),
+    Bench(bench::Bench),
+    Demo(demo::Demo),
     Completions(pages::Completions),
     Man(pages::Man),
     /// Print the version
@@ -128,6 +132,8 @@ pub fn main() -> ExitCode {
         Command::Observe(observe) => observe.run(clock),
         Command::Discover(discover) => discover.run(clock),
         Command::Ping(ping) => ping.run(clock),
+        Command::Bench(bench) => bench.run(clock),
+        Command::Demo(demo) => demo.run(clock),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
         Command::Version => {

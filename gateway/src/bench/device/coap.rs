@@ -1,0 +1,178 @@
+//! A CoAP client on a datagram socket: publishing is PUT, subscribing is Observe, connecting a ping.
+
+use std::collections::HashMap;
+
+use motegate_coap::Config;
+use motegate_coap::client::{Client, Event, Request, RequestId, Response};
+use motegate_coap::endpoint::Method;
+use motegate_timers::Instant;
+
+use super::{Around, Fact, Role};
+use crate::bench::plan::Plan;
+use crate::bench::stamp::Stamp;
+use crate::client::{Error, Target};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Coap {
+    machine: Client,
+    path: String,
+    query: Vec<String>,
+    subscribes: bool,
+    publishes: bool,
+    confirmable: bool,
+    /// Publishes without an answer, and when they were due.
+    open: HashMap<RequestId, Instant>,
+    /// The ping or the observation that makes it ready.
+    first: Option<RequestId>,
+    /// The request that ends it.
+    last: Option<RequestId>,
+}
+
+impl Coap {
+    pub(super) fn new(plan: &Plan, target: &Target, role: &Role, seed: u64) -> Self {
+        // NSTART is the window: a bench asks for more than a device may (RFC 7252 §4.7).
+        let nstart = u8::try_from(plan.window).unwrap_or(u8::MAX);
+        let config = Config { nstart, ..Config::default() };
+        let (path, publishes, subscribes) = match role {
+            Role::Connect => (String::new(), false, false),
+            Role::Publish { topic, .. } => (topic.clone(), true, false),
+            Role::Subscribe { topic, .. } => (topic.clone(), false, true),
+        };
+        Coap {
+            machine: Client::new(config, seed),
+            path,
+            query: target.query.clone(),
+            subscribes,
+            publishes,
+            confirmable: plan.qos > 0,
+            open: HashMap::new(),
+            first: None,
+            last: None,
+        }
+    }
+
+    pub(super) fn open(&mut self, around: &mut Around<'_>) {
+        self.first = Some(if self.subscribes {
+            let observe = self.request(Method::Get).observe();
+            self.machine.request(around.now, observe)
+        } else {
+            self.machine.ping(around.now)
+        });
+        self.work(around);
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        payload: &[u8],
+        since: Instant,
+        around: &mut Around<'_>,
+    ) -> bool {
+        let mut request = self.request(Method::Put).payload(payload.to_vec());
+        request.confirmable = self.confirmable;
+        let id = self.machine.request(around.now, request);
+        self.open.insert(id, since);
+        self.work(around);
+        true
+    }
+
+    /// A publisher clears the value that it leaves, a subscriber ends its observation.
+    pub(super) fn close(&mut self, around: &mut Around<'_>) {
+        if self.publishes {
+            let request = self.request(Method::Delete);
+            self.last = Some(self.machine.request(around.now, request));
+        } else if self.subscribes
+            && let Some(id) = self.first
+        {
+            self.machine.deregister(around.now, id);
+            self.last = Some(id);
+        }
+        if self.last.is_none() || self.machine.open() == 0 {
+            around.facts.push(Fact::Left);
+        }
+        self.work(around);
+    }
+
+    pub(super) fn datagram(&mut self, bytes: &[u8], around: &mut Around<'_>) {
+        self.machine.handle_datagram(around.now, bytes);
+        self.work(around);
+    }
+
+    pub(super) fn timeout(&mut self, around: &mut Around<'_>) {
+        self.machine.handle_timeout(around.now);
+        self.work(around);
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.machine.poll_timeout()
+    }
+
+    fn request(&self, method: Method) -> Request {
+        let mut request = Request::new(method, &self.path);
+        request.query.clone_from(&self.query);
+        request
+    }
+
+    fn work(&mut self, around: &mut Around<'_>) {
+        while let Some(event) = self.machine.poll_event() {
+            if let Some(fact) = self.fact(event, around.run) {
+                around.facts.push(fact);
+            }
+        }
+        let Some(wire) = &mut around.wire else { return };
+        while let Some(datagram) = self.machine.poll_transmit() {
+            wire.push(&[], &datagram);
+        }
+    }
+
+    fn fact(&mut self, event: Event, run: u32) -> Option<Fact> {
+        match event {
+            Event::Notification { response, .. } => {
+                Stamp::read(run, &response.payload).map(Fact::Delivered)
+            }
+            Event::Response { request, response } => self.answered(request, &response),
+            Event::Pong { request } if Some(request) == self.first => Some(Fact::Ready),
+            Event::Pong { .. } => None,
+            Event::TimedOut { request } => self.failed(request, || Error::TimedOut {
+                what: "no answer from the CoAP server".to_owned(),
+                hint: "is it overloaded? try fewer --clients, a smaller --window or --rate",
+            }),
+            Event::Reset { request } => self.failed(request, || Error::Refused {
+                text: "refused: the server answered with a reset".to_owned(),
+                hint: "is it a CoAP server, and does it take this kind of request?",
+            }),
+        }
+    }
+
+    fn answered(&mut self, request: RequestId, response: &Response) -> Option<Fact> {
+        if Some(request) == self.last {
+            return Some(Fact::Left);
+        }
+        let ok = response.code.class() == 2;
+        if let Some(since) = self.open.remove(&request) {
+            return Some(Fact::Through { since, ok });
+        }
+        if Some(request) != self.first {
+            return None;
+        }
+        Some(if ok && response.observe.is_some() {
+            Fact::Ready
+        } else {
+            let (class, detail) = (response.code.class(), response.code.detail());
+            Fact::Gone(Error::Refused {
+                text: format!("observing /{} was answered by {class}.{detail:02}", self.path),
+                hint: "is there such a resource, and can it be observed?",
+            })
+        })
+    }
+
+    fn failed(&mut self, request: RequestId, error: impl FnOnce() -> Error) -> Option<Fact> {
+        if Some(request) == self.last {
+            return Some(Fact::Left);
+        }
+        match self.open.remove(&request) {
+            Some(since) => Some(Fact::Through { since, ok: false }),
+            None => Some(Fact::Gone(error())),
+        }
+    }
+}

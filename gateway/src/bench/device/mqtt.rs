@@ -1,0 +1,291 @@
+//! An MQTT client on a stream that the event loop polls.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+use motegate_message::Qos;
+use motegate_mqtt::PropertyBuf;
+use motegate_mqtt::client::{
+    Client, ClientConfig, ClientError, ErrorKind, Event, Filter, Goodbye, Password, Publish,
+    Transmit,
+};
+use motegate_timers::Instant;
+
+use super::{Around, Fact, Role};
+use crate::bench::plan::Plan;
+use crate::bench::stamp::Stamp;
+use crate::client::{Error, Target};
+
+/// Bytes that wait to be written, from which on a publisher waits.
+const FULL: usize = 64 * 1024;
+/// Tokens of requests; those of publishes are times.
+const SUBSCRIBE: u64 = 1;
+const BARRIER: u64 = 2;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Mqtt {
+    machine: Client,
+    address: SocketAddr,
+    token: Token,
+    /// What it publishes or subscribes to.
+    topic: String,
+    subscribes: bool,
+    qos: Qos,
+    stream: Option<TcpStream>,
+    opened: bool,
+    paused: bool,
+    fault: Option<io::Error>,
+}
+
+impl Mqtt {
+    pub(super) fn new(
+        plan: &Plan,
+        target: &Target,
+        address: SocketAddr,
+        role: &Role,
+        id: &str,
+        token: Token,
+        seed: u64,
+    ) -> Result<Self, Error> {
+        let window = u16::try_from(plan.window).unwrap_or(u16::MAX).max(1);
+        let config = ClientConfig {
+            version: plan.version,
+            user_name: target.username.clone(),
+            password: target.password.clone().map(|password| Password(password.into_bytes())),
+            max_inflight: window,
+            receive_maximum: u16::MAX,
+            topic_alias_maximum: 0,
+            reconnect: None,
+            ..ClientConfig::new(id)
+        };
+        let machine = Client::new(config, seed).map_err(|error| Error::usage(error.to_string()))?;
+        let (topic, subscribes) = match role {
+            Role::Connect => (String::new(), false),
+            Role::Publish { topic, .. } => (topic.clone(), false),
+            Role::Subscribe { topic, .. } => (topic.clone(), true),
+        };
+        Ok(Mqtt {
+            machine,
+            address,
+            token,
+            topic,
+            subscribes,
+            qos: Qos::from_bits(plan.qos).unwrap_or(Qos::AtMostOnce),
+            stream: None,
+            opened: false,
+            paused: false,
+            fault: None,
+        })
+    }
+
+    pub(super) fn open(&mut self, around: &mut Around<'_>) {
+        self.machine.connect(around.now);
+        self.obey(around);
+    }
+
+    pub(super) fn publish(&mut self, payload: &[u8], since: Instant) -> bool {
+        if self.machine.outbox().len() >= FULL {
+            return false;
+        }
+        let publish = Publish::new(&self.topic, payload, self.qos);
+        self.machine.publish(&publish, since.as_micros()).is_ok()
+    }
+
+    /// An UNSUBSCRIBE is answered behind everything that was published before.
+    pub(super) fn settle(&mut self, around: &mut Around<'_>) {
+        let asked = self.machine.unsubscribe(&["none"], &PropertyBuf::new(), BARRIER);
+        if asked.is_err() {
+            around.facts.push(Fact::Settled);
+        }
+        self.flush(around);
+    }
+
+    pub(super) fn close(&mut self, around: &mut Around<'_>) {
+        self.machine.disconnect(around.now, &Goodbye::default());
+        self.obey(around);
+    }
+
+    pub(super) fn ready(&mut self, readable: bool, writable: bool, around: &mut Around<'_>) {
+        if !self.opened && writable {
+            self.check_opened(around);
+        }
+        if self.opened && readable && !self.paused {
+            self.read(around);
+        }
+        self.flush(around);
+    }
+
+    pub(super) fn timeout(&mut self, around: &mut Around<'_>) {
+        self.machine.handle_timeout(around.now);
+        self.flush(around);
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.machine.poll_timeout()
+    }
+
+    /// Writes, and does and tells what follows from it.
+    pub(super) fn flush(&mut self, around: &mut Around<'_>) {
+        self.tell(around);
+        if self.opened && !self.machine.outbox().is_empty() {
+            self.write(around);
+            self.tell(around);
+        }
+        self.obey(around);
+    }
+
+    /// What the machine wants of its driver.
+    fn obey(&mut self, around: &mut Around<'_>) {
+        while let Some(transmit) = self.machine.poll_transmit() {
+            match transmit {
+                Transmit::Open => self.connect(around),
+                Transmit::Close => {
+                    // A last packet that the kernel does not take is not waited for.
+                    self.write(around);
+                    self.drop_stream(around);
+                    self.machine.handle_closed(around.now);
+                }
+                Transmit::PauseReads => self.paused = true,
+                Transmit::ResumeReads => {
+                    self.paused = false;
+                    self.read(around);
+                }
+            }
+        }
+        self.tell(around);
+    }
+
+    fn connect(&mut self, around: &mut Around<'_>) {
+        (self.opened, self.paused, self.fault) = (false, false, None);
+        let opened = TcpStream::connect(self.address).and_then(|mut stream| {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            around.registry.register(&mut stream, self.token, interest)?;
+            Ok(stream)
+        });
+        match opened {
+            Ok(stream) => self.stream = Some(stream),
+            Err(error) => self.lose(Some(error), around),
+        }
+    }
+
+    fn check_opened(&mut self, around: &mut Around<'_>) {
+        let Some(stream) = &self.stream else { return };
+        match stream.take_error() {
+            Ok(None) if stream.peer_addr().is_ok() => {
+                let _ = stream.set_nodelay(true);
+                self.opened = true;
+                self.machine.handle_opened(around.now);
+            }
+            Ok(None) => {}
+            Ok(Some(error)) | Err(error) => self.lose(Some(error), around),
+        }
+    }
+
+    fn read(&mut self, around: &mut Around<'_>) {
+        while let Some(stream) = &mut self.stream {
+            match stream.read(around.chunk) {
+                Ok(0) => return self.lose(None, around),
+                Ok(len) => {
+                    let chunk = around.chunk.get(..len).unwrap_or_default();
+                    self.machine.handle_bytes(around.now, chunk);
+                    self.tell(around);
+                    // A short read empties a stream: epoll tells of the next bytes (epoll(7)).
+                    if len < around.chunk.len() || self.paused {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.lose(Some(error), around),
+            }
+        }
+    }
+
+    fn write(&mut self, around: &mut Around<'_>) {
+        while let Some(stream) = &mut self.stream
+            && !self.machine.outbox().is_empty()
+        {
+            let bytes = self.machine.outbox();
+            match stream.write(bytes) {
+                Ok(len) => self.machine.handle_written(around.now, len),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.lose(Some(error), around),
+            }
+        }
+    }
+
+    fn lose(&mut self, error: Option<io::Error>, around: &mut Around<'_>) {
+        self.fault = error;
+        self.drop_stream(around);
+        self.machine.handle_closed(around.now);
+        self.tell(around);
+    }
+
+    fn drop_stream(&mut self, around: &Around<'_>) {
+        if let Some(mut stream) = self.stream.take() {
+            let _ = around.registry.deregister(&mut stream);
+        }
+        self.opened = false;
+    }
+
+    fn tell(&mut self, around: &mut Around<'_>) {
+        while let Some(event) = self.machine.poll_event() {
+            let fact = match event {
+                Event::Message(message) => match Stamp::read(around.run, message.payload()) {
+                    Some(stamp) => Fact::Delivered(stamp),
+                    None => continue,
+                },
+                Event::Published { token, .. } => {
+                    Fact::Through { since: Instant::from_micros(token), ok: true }
+                }
+                Event::PublishFailed { token, .. } => {
+                    Fact::Through { since: Instant::from_micros(token), ok: false }
+                }
+                Event::Connected(_) if self.subscribes => {
+                    let filters = [Filter::new(&self.topic, self.qos)];
+                    let asked = self.machine.subscribe(&filters, &PropertyBuf::new(), SUBSCRIBE);
+                    match asked {
+                        Ok(()) => continue,
+                        Err(error) => Fact::Gone(Error::Protocol(error.to_string())),
+                    }
+                }
+                Event::Connected(_) => Fact::Ready,
+                Event::Subscribed { codes, .. } => match codes.first() {
+                    Some(code) if code.is_error() => Fact::Gone(Error::Refused {
+                        text: format!("SUBSCRIBE to {} refused: {code:?}", self.topic),
+                        hint: "may this client do that? see the server's log",
+                    }),
+                    _ => Fact::Ready,
+                },
+                Event::Unsubscribed { .. } | Event::RequestFailed { token: BARRIER, .. } => {
+                    Fact::Settled
+                }
+                Event::Disconnected { error: None, .. } => Fact::Left,
+                Event::Disconnected { error: Some(error), .. } => Fact::Gone(self.ended(&error)),
+                Event::RequestFailed { .. } | Event::QueueFree => continue,
+            };
+            around.facts.push(fact);
+        }
+    }
+
+    fn ended(&mut self, error: &ClientError) -> Error {
+        let place = format!("{}/tcp", self.address);
+        let (text, hint) = (error.to_string(), error.hint());
+        match (error.kind(), self.fault.take()) {
+            (ErrorKind::Unreachable, Some(fault)) if *error == ClientError::Unreachable => {
+                match fault.kind() {
+                    io::ErrorKind::ConnectionRefused => Error::NothingListens { place, hint },
+                    _ => Error::Unreachable { place, source: fault },
+                }
+            }
+            (ErrorKind::Unreachable, _) => Error::Ended { text, hint },
+            (ErrorKind::Refused, _) => Error::Refused { text, hint },
+            (ErrorKind::TimedOut, _) => Error::TimedOut { what: text, hint },
+            (ErrorKind::Protocol, _) => Error::Protocol(text),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! `motegate bench` against a gateway of its own, and its failures.
+
+mod common;
+
+use common::Program;
+use common::client::said;
+use serde_json::Value;
+
+fn url(gateway: &Program, scheme: &str) -> String {
+    let protocol = match scheme {
+        "mqttsn" => "mqtt-sn",
+        other => other,
+    };
+    format!("{scheme}://{}", gateway.address(protocol))
+}
+
+/// Runs it, and gives its figures.
+#[track_caller]
+fn figures(line: &str) -> Value {
+    let text = said(&format!("bench {line} -o json")).good();
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn the_helps_fit_and_end_with_examples() {
+    let text = said("bench --help").good();
+    for word in ["conn", "pub", "sub", "rtt", "Examples:"] {
+        assert!(text.contains(word), "{word} is not in\n{text}");
+    }
+    for what in ["conn", "pub", "sub", "rtt"] {
+        let text = said(&format!("bench {what} --help")).good();
+        for word in ["--rate", "--count", "--for", "--clients", "--window", "--payload", "--qos"] {
+            assert!(text.contains(word), "{word} is not in\n{text}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+}
+
+#[test]
+fn every_protocol_delivers_everything_in_both_directions() {
+    let gateway = Program::dev();
+    for (scheme, qos) in [("mqtt", 0), ("mqtt", 1), ("mqtt", 2), ("mqttsn", 1), ("mqttsn", 2)] {
+        let line = format!("rtt {} -q {qos} -c 3 -n 300 -w 8", url(&gateway, scheme));
+        let report = figures(&line);
+        assert_eq!(report["delivered"], 300, "{line}: {report}");
+        assert_eq!(report["acknowledged"], 300, "{line}: {report}");
+        for none in ["lost", "duplicates", "refused", "broken", "replaced"] {
+            assert_eq!(report[none], 0, "{line}: {none}: {report}");
+        }
+        let latency = &report["latency"];
+        let micros = |name: &str| latency[name].as_u64().expect("a number");
+        assert_eq!(latency["until"], "delivery");
+        assert!(micros("p50_us") > 0 && micros("p50_us") <= micros("p99_us"), "{report}");
+        assert!(micros("p99_us") <= micros("max_us"), "{report}");
+        assert!(report["bench_cpu"]["seconds"].as_f64().expect("seconds") > 0.0, "{report}");
+    }
+}
+
+#[test]
+fn what_an_observer_misses_was_replaced_and_not_lost() {
+    let gateway = Program::dev();
+    let report = figures(&format!("sub {} -q 1 -c 4 -n 40", url(&gateway, "coap")));
+    let of = |name: &str| report[name].as_u64().expect("a number");
+    assert_eq!(of("sent"), 40);
+    assert_eq!(of("acknowledged"), 40);
+    assert_eq!(of("delivered") + of("replaced") + of("lost"), 160, "{report}");
+    assert_eq!((of("lost"), of("duplicates")), (0, 0), "{report}");
+}
+
+#[test]
+fn one_protocol_publishes_and_another_receives() {
+    let gateway = Program::dev();
+    let (sn, mqtt) = (url(&gateway, "mqttsn"), url(&gateway, "mqtt"));
+    let text = said(&format!("bench rtt {sn} --to {mqtt} -q 1 -n 100 --rate 1000")).good();
+    assert!(text.starts_with(&format!("rtt {sn} → {mqtt} · 1 pair · QoS 1")), "{text}");
+    for words in ["delivered  100,", "lost 0 · duplicates 0", "latency    p50 ", "µs CPU a message"]
+    {
+        assert!(text.contains(words), "{words} is not in\n{text}");
+    }
+}
+
+#[test]
+fn fan_out_reaches_everybody_and_fan_in_comes_together() {
+    let gateway = Program::dev();
+    for (scheme, publishers, clients) in [("mqtt", 1, 20), ("mqtt", 20, 1), ("mqttsn", 1, 5)] {
+        let url = url(&gateway, scheme);
+        let line = format!("sub {url} -q 1 --publishers {publishers} -c {clients} -n 40");
+        let report = figures(&line);
+        assert_eq!(report["sent"], 40, "{line}: {report}");
+        assert_eq!(report["delivered"], 40 * clients, "{line}: {report}");
+    }
+}
+
+#[test]
+fn publishing_to_nobody_waits_for_the_acknowledgement() {
+    let gateway = Program::dev();
+    for scheme in ["mqtt", "mqttsn", "coap"] {
+        let report = figures(&format!("pub {} -q 1 -c 2 -n 100", url(&gateway, scheme)));
+        assert_eq!(report["acknowledged"], 100, "{scheme}: {report}");
+        assert_eq!(report["latency"]["until"], "acknowledgement", "{scheme}: {report}");
+        // Nobody answers at QoS 0: no figure is better than a wrong one.
+        let report = figures(&format!("pub {} -q 0 -n 100", url(&gateway, scheme)));
+        assert_eq!(report["latency"].is_null(), scheme != "coap", "{scheme}: {report}");
+        assert_eq!(report["sent"], 100);
+    }
+}
+
+#[test]
+fn many_clients_connect_at_once_and_over_again() {
+    let gateway = Program::dev();
+    for scheme in ["mqtt", "mqttsn", "coap"] {
+        let url = url(&gateway, scheme);
+        for (options, connections) in [("-c 60", 60), ("-c 3 -n 30", 30)] {
+            let report = figures(&format!("conn {url} {options}"));
+            assert_eq!(report["acknowledged"], connections, "{scheme} {options}: {report}");
+            assert_eq!(report["latency"]["until"], "connection");
+        }
+    }
+}
+
+#[test]
+fn sn_clients_share_a_socket_behind_a_forwarder() {
+    let gateway = Program::dev();
+    let report = figures(&format!("rtt {} --forwarder -q 1 -c 50 -n 500", url(&gateway, "mqttsn")));
+    assert_eq!((&report["delivered"], &report["lost"]), (&500.into(), &0.into()), "{report}");
+}
+
+#[test]
+fn a_rate_and_a_time_are_kept() {
+    let gateway = Program::dev();
+    let report = figures(&format!("rtt {} --rate 200 --for 1", url(&gateway, "mqtt")));
+    let sent = report["sent"].as_u64().expect("a number");
+    assert!((195..=201).contains(&sent), "{report}");
+    let pid = std::process::id();
+    let line = format!("pub {} -q 1 --for 0.2 --pid {pid}", url(&gateway, "mqtt"));
+    let report = figures(&line);
+    assert_eq!(report["process"]["pid"], pid);
+    assert!(report["process"]["resident_bytes"].as_u64().expect("bytes") > 100_000, "{report}");
+}
+
+#[test]
+fn failures_say_what_is_wrong() {
+    let gateway = Program::dev();
+    let mqtt = url(&gateway, "mqtt");
+    for scheme in ["mqtt", "mqttsn", "coap"] {
+        said(&format!("bench rtt {scheme}://127.0.0.1:1")).bad(5, &["nothing listens", "try:"]);
+    }
+    said("bench conn mqtt://no-such-host.invalid").bad(5, &["no host `no-such-host.invalid`"]);
+    for (line, word) in [
+        ("rtt localhost".to_owned(), "no URL"),
+        (format!("rtt {mqtt} --payload 8"), "at least 20 bytes"),
+        (format!("rtt {mqtt} --qos 3"), "--qos"),
+        (format!("rtt {mqtt} --rate 0"), "--rate"),
+        (format!("pub {mqtt} --to {mqtt}"), "--to"),
+        (format!("conn {mqtt} --pid 4294967295"), "no process"),
+        (format!("rtt {mqtt} --forwarder"), "mqttsn://"),
+        (format!("conn {mqtt} -c 1000000"), "open files"),
+        (format!("pub {} --qos 2", url(&gateway, "coap")), "CON"),
+    ] {
+        said(&format!("bench {line}")).bad(2, &[word]);
+    }
+}
+
+/// A socket that listens and never answers.
+#[test]
+fn silence_is_exit_27() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("bound").port();
+    said(&format!("bench pub coap://127.0.0.1:{port}")).bad(27, &["timed out", "try:"]);
+}
+
+/// What is killed in the middle ends the run, with a report and its fault.
+#[test]
+fn a_gateway_that_dies_ends_the_run() {
+    let gateway = Program::dev();
+    let (mqtt, sn) = (url(&gateway, "mqtt"), url(&gateway, "mqttsn"));
+    let runs: Vec<_> = [mqtt, sn]
+        .into_iter()
+        .map(|url| {
+            std::thread::spawn(move || said(&format!("bench rtt {url} --rate 100 --for 30")))
+        })
+        .collect();
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    drop(gateway); // kills it
+    for run in runs {
+        let said = run.join().expect("it ends");
+        assert_eq!(said.code, Some(1), "{}{}", said.out, said.err);
+        assert!(said.out.starts_with("rtt "), "{}{}", said.out, said.err);
+        assert!(said.err.contains("connections ended"), "{}", said.err);
+    }
+}
