@@ -278,6 +278,9 @@ fn mount(
             c => (format!("a mount cannot hold {c:?}"), "it is the beginning of topic names"),
         };
         reader.report(&place, Code::Mount, text, fix);
+    } else if motegate_message::has_disallowed(&mount) {
+        let fix = "it is the beginning of topic names: use printable characters";
+        reader.report(&place, Code::Mount, "a mount cannot hold control characters", fix);
     } else if mount.len() > 1024 {
         reader.report(&place, Code::Mount, "a mount is at most 1,024 bytes long", "shorten it");
     } else if text.contains("{tenant}") && tenant.is_empty() {

@@ -17,6 +17,7 @@ use motegate_coap::endpoint::{
 use motegate_mapping::{Action, CoapMatch, CoapMethod, MapError};
 use motegate_message::{
     Delivery, Message, Properties, Qos, Reason, Seq, SessionId, SessionKey, SubscriptionFilter,
+    TopicFilter, TopicName,
 };
 
 use crate::access::Target;
@@ -127,7 +128,7 @@ impl Core {
         Ok((key, mapped))
     }
 
-    fn coap_refuse(&mut self, request: &CoapRequest, error: MapError) {
+    pub(crate) fn coap_refuse(&mut self, request: &CoapRequest, error: MapError) {
         self.notice(Notice {
             protocol: Some(Protocol::Coap),
             listener: Some(request.peer.listener),
@@ -166,11 +167,7 @@ impl Core {
         let observation = (mapped.action == Action::Subscribe)
             .then(|| self.coap.observe(&self.turn, request.exchange))
             .flatten();
-        let Some(observation) = observation else {
-            let ticket = self.pending.insert(Pending::CoapRead(read));
-            self.ask(Request::Read { ticket, topic });
-            return;
-        };
+        let Some(observation) = observation else { return self.ask_value(topic, read) };
         let read = CoapRead { observation: Some(observation), ..read };
         self.observations.insert(
             observation,
@@ -180,7 +177,7 @@ impl Core {
                 content_when_empty: mapped.content_when_empty,
             },
         );
-        let ticket = self.pending.insert(Pending::CoapOpen { filter: mapped.topic.clone(), read });
+        let ticket = self.pending.insert(Pending::CoapOpen { topic, read });
         self.ask(Request::Open(Open {
             ticket,
             key: None,
@@ -248,23 +245,18 @@ impl Core {
             (Pending::CoapRead(read), Effect::Value { message, .. }) => {
                 self.coap_value(read, message.as_deref());
             }
-            (Pending::CoapOpen { filter, read }, Effect::Opened { session, .. }) => {
-                self.coap_opened(session, filter, read);
+            (Pending::CoapOpen { topic, read }, Effect::Opened { session, .. }) => {
+                self.coap_opened(session, topic, read);
             }
-            (Pending::CoapOpen { read, .. }, Effect::OpenRefused { .. }) => {
-                // RFC 7641 §4.1: a server that cannot add an observer answers without Observe.
-                self.coap_failed(read.exchange, Reason::QuotaExceeded);
+            (Pending::CoapOpen { topic, read }, Effect::OpenRefused { .. }) => {
+                self.coap_unobserved(topic, read);
             }
             (Pending::CoapSubscribe { topic, read }, Effect::Subscribed { outcomes, .. }) => {
-                let read = match (outcomes.first(), read.observation) {
-                    (Some(SubscribeOutcome::Granted(_)), _) | (_, None) => read,
-                    (_, Some(observation)) => {
-                        self.end_observation(observation);
-                        CoapRead { observation: None, ..read }
-                    }
-                };
-                let ticket = self.pending.insert(Pending::CoapRead(read));
-                self.ask(Request::Read { ticket, topic });
+                if matches!(outcomes.first(), Some(SubscribeOutcome::Granted(_))) {
+                    self.ask_value(topic, read);
+                } else {
+                    self.coap_unobserved(topic, read);
+                }
             }
             (Pending::CoapDiscover { exchange, asked }, Effect::Topics { topics, .. }) => {
                 self.discovered(exchange, &asked, &topics);
@@ -285,16 +277,25 @@ impl Core {
         self.coap.respond(&self.turn, exchange, response, Seq::NONE);
     }
 
+    fn ask_value(&mut self, topic: TopicName, read: CoapRead) {
+        let ticket = self.pending.insert(Pending::CoapRead(read));
+        self.ask(Request::Read { ticket, topic });
+    }
+
+    /// RFC 7641 §4.1: a server that cannot add an observer answers without Observe.
+    fn coap_unobserved(&mut self, topic: TopicName, read: CoapRead) {
+        if let Some(observation) = read.observation {
+            self.end_observation(observation);
+        }
+        self.ask_value(topic, CoapRead { observation: None, ..read });
+    }
+
     /// The session of an observation is open: subscribe, then read what there is.
-    fn coap_opened(
-        &mut self,
-        session: SessionId,
-        filter: motegate_message::TopicFilter,
-        read: CoapRead,
-    ) {
+    fn coap_opened(&mut self, session: SessionId, topic: TopicName, read: CoapRead) {
         let known = read.observation.and_then(|id| self.observations.get_mut(&id));
-        let (Some(known), Some(topic)) = (known, filter.as_name()) else { return };
+        let Some(known) = known else { return };
         known.session = Some(session);
+        let filter = TopicFilter::from(topic.clone());
         let ticket = self.pending.insert(Pending::CoapSubscribe { topic, read });
         self.ask(Request::Subscribe {
             ticket,

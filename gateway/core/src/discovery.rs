@@ -6,7 +6,8 @@ use std::sync::Arc;
 use motegate_broker::Request;
 use motegate_coap::endpoint::{Code, ExchangeId, Method, Request as CoapRequest, Response};
 use motegate_coap::link_format::{self, CONTENT_FORMAT, Filter, Link};
-use motegate_message::{Message, Seq, TopicFilter};
+use motegate_mapping::MapError;
+use motegate_message::{Message, Reason, Seq, TopicFilter};
 
 use crate::Core;
 use crate::coap::content_format;
@@ -38,7 +39,15 @@ impl Core {
             return;
         }
         let mount = &self.listener(request.peer.listener).mount;
-        let Ok(filter) = TopicFilter::new(&format!("{mount}#")) else { return };
+        // A mount may end within a level; the mapping takes only what is behind it.
+        let levels = mount.rfind('/').map_or("", |slash| &mount[..=slash]);
+        let filter = match TopicFilter::new(&format!("{levels}#")) {
+            Ok(filter) => filter,
+            Err(error) => {
+                let (reason, text) = (Reason::BadTopic, format!("the listener's mount: {error}"));
+                return self.coap_refuse(request, MapError { reason, text });
+            }
+        };
         let asked = Discover {
             peer: request.peer.clone(),
             key: self.coap_client(request),

@@ -5,7 +5,7 @@
 
 use motegate_broker::{Precondition, Ticket};
 use motegate_coap::endpoint::{ExchangeId, ObservationId};
-use motegate_message::{ConnectionId, Reason, SessionKey, TopicFilter, TopicName};
+use motegate_message::{ConnectionId, Reason, SessionKey, TopicName};
 use motegate_mqtt_sn::endpoint::{ClientRef, WillUpdate};
 
 /// A question to the broker.
@@ -32,7 +32,7 @@ pub(crate) enum Pending {
     /// A CoAP GET.
     CoapRead(CoapRead),
     /// An observation's session is being opened; then its filter is subscribed.
-    CoapOpen { filter: TopicFilter, read: CoapRead },
+    CoapOpen { topic: TopicName, read: CoapRead },
     /// The filter is being subscribed; then the present value is read.
     CoapSubscribe { topic: TopicName, read: CoapRead },
     /// A CoAP PUT, POST or DELETE.

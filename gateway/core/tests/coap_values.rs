@@ -240,3 +240,20 @@ fn a_will_has_its_content_format_too() {
     let value = ask(&mut gateway, 1, GET, &[], b"");
     assert_eq!(option(&value, FORMAT), Some(vec![50]));
 }
+
+/// RFC 7641 §4.1: a server that cannot add an observer answers without Observe.
+#[test]
+fn an_observer_too_many_gets_the_value_alone() {
+    let mut config = config();
+    config.broker.max_sessions = 0;
+    let mut gateway = Gateway::new(config);
+    let path = ["mqtt", "site", "door"];
+    gateway.datagram(COAP, peer(4_000), &coap(0, 3, 1, b"", None, &path, b"open"));
+    let answers = gateway.datagram(COAP, peer(4_000), &coap(0, 1, 2, b"o", Some(0), &path, b""));
+    assert_eq!((answers.len(), &answers[0][..2]), (1, &[0x61, 0x45][..]), "2.05");
+    let options = &answers[0][5..];
+    assert_eq!(options[0] >> 4, 4, "ETag is the first option: no Observe before it");
+    assert!(answers[0].ends_with(b"\xffopen"));
+    gateway.datagram(COAP, peer(4_001), &coap(0, 3, 3, b"", None, &path, b"shut"));
+    assert!(gateway.datagrams_to(peer(4_000)).is_empty(), "and no notification later");
+}

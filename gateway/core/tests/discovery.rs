@@ -53,3 +53,14 @@ fn the_root_is_where_the_prefix_says() {
     let table = Table::new(rules).expect("no rules are no mistake");
     assert_eq!(document(&mut Gateway::with_table(config(), table), ""), "", "no passthrough");
 }
+
+#[test]
+fn a_mount_that_ends_within_a_level_is_answered_too() {
+    let mut config = config();
+    config.listeners[2].mount = "a/plant-".into();
+    let mut gateway = Gateway::new(config);
+    let put = coap(0, 3, 7, b"", None, &["mqtt", "door"], b"open");
+    gateway.datagram(COAP, peer(4_000), &put);
+    let door = "</mqtt/door>;ct=0;sz=4;obs;rt=\"core.ps.data\"";
+    assert_eq!(document(&mut gateway, ""), format!("{ROOT},{door}"));
+}
