@@ -2,8 +2,11 @@
 
 mod common;
 
-use common::Program;
+use std::collections::BTreeSet;
+use std::io::Write as _;
+
 use common::client::said;
+use common::{Program, connect, packet, read_packet, string};
 use serde_json::Value;
 
 fn url(gateway: &Program, scheme: &str) -> String {
@@ -173,14 +176,26 @@ fn silence_is_exit_27() {
 #[test]
 fn a_gateway_that_dies_ends_the_run() {
     let gateway = Program::dev();
-    let (mqtt, sn) = (url(&gateway, "mqtt"), url(&gateway, "mqttsn"));
-    let runs: Vec<_> = [mqtt, sn]
+    let mut watcher = connect(gateway.address("mqtt"), 4, "watcher");
+    let mut subscribe = vec![0, 1];
+    string(&mut subscribe, "#");
+    subscribe.push(0);
+    watcher.write_all(&packet(0x82, &subscribe)).expect("it reads");
+    assert_eq!(read_packet(&mut watcher), Some((0x90, vec![0, 1, 0])));
+
+    let mut silent = BTreeSet::from(["mqtt", "mqttsn"]);
+    let runs: Vec<_> = ["mqtt", "mqttsn"]
         .into_iter()
-        .map(|url| {
+        .map(|scheme| {
+            let url = format!("{}/{scheme}", url(&gateway, scheme));
             std::thread::spawn(move || said(&format!("bench rtt {url} --rate 100 --for 30")))
         })
         .collect();
-    std::thread::sleep(std::time::Duration::from_millis(700));
+    while !silent.is_empty() {
+        let (_, body) = read_packet(&mut watcher).expect("a message of each");
+        let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
+        silent.remove(std::str::from_utf8(&body[2..][..length]).expect("a topic"));
+    }
     drop(gateway); // kills it
     for run in runs {
         let said = run.join().expect("it ends");

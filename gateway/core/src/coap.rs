@@ -63,12 +63,10 @@ impl Core {
                 }
             }
             Event::ObservationEnded { observation, .. } => self.end_observation(observation),
-            Event::Dropped { peer, reason } => self.notice(Notice {
-                protocol: Some(Protocol::Coap),
-                listener: Some(peer.listener),
-                peer: Some(peer.addr),
-                ..Notice::new(NoticeKind::Dropped(reason))
-            }),
+            Event::Dropped { peer, reason } => {
+                let kind = NoticeKind::Dropped(reason);
+                self.notice(Notice::of_peer(kind, Protocol::Coap, &peer));
+            }
         }
     }
 
@@ -129,12 +127,10 @@ impl Core {
     }
 
     pub(crate) fn coap_refuse(&mut self, request: &CoapRequest, error: MapError) {
+        let kind = NoticeKind::Refused(error.reason);
         self.notice(Notice {
-            protocol: Some(Protocol::Coap),
-            listener: Some(request.peer.listener),
-            peer: Some(request.peer.addr),
             text: Some(error.text.clone()),
-            ..Notice::new(NoticeKind::Refused(error.reason))
+            ..Notice::of_peer(kind, Protocol::Coap, &request.peer)
         });
         let response = Response::error(reply_for(error.reason), error.text);
         self.coap.respond(&self.turn, request.exchange, response, Seq::NONE);

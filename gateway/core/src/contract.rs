@@ -15,7 +15,7 @@ pub enum Input<'a> {
     Datagram {
         /// Which.
         listener: ListenerId,
-        /// From whom.
+        /// From whom; an IPv4 peer of a dual-stack socket is IPv4.
         peer: SocketAddr,
         /// Whole; never longer than the socket's buffer.
         bytes: &'a [u8],
@@ -26,7 +26,7 @@ pub enum Input<'a> {
         conn: ConnectionId,
         /// Where.
         listener: ListenerId,
-        /// From whom.
+        /// From whom; an IPv4 peer of a dual-stack socket is IPv4.
         peer: Option<SocketAddr>,
     },
     /// Bytes came, cut anywhere.

@@ -351,7 +351,7 @@ impl Core {
                 self.deliver(session, handle, delivery);
             }
             Effect::Drained { handle, .. } => self.drained(handle),
-            Effect::Closed { session, handle, reason } => self.closed(session, handle, reason),
+            Effect::Closed { handle, reason, .. } => self.closed(handle, reason),
             Effect::Ended { session, key } => {
                 // A session without a name has no wire state that outlives its connection.
                 if key.is_some() {
@@ -381,7 +381,7 @@ impl Core {
         }
     }
 
-    fn closed(&mut self, _session: SessionId, handle: Handle, reason: Reason) {
+    fn closed(&mut self, handle: Handle, reason: Reason) {
         match Target::from_handle(handle) {
             Target::Mqtt(conn) => self.mqtt_closed(conn, reason),
             Target::Sn(client) => self.sn_closed(client, reason),

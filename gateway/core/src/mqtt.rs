@@ -173,12 +173,8 @@ impl Core {
             }
         }
         let mount = &self.listener(listener).mount;
-        let topic = if mount.is_empty() {
-            Ok(message.topic.clone())
-        } else {
-            mount_name(&self.config.mqtt, mount, message.topic.clone())
-        };
-        let topic = topic.and_then(|t| if is_reserved(&t) { Err(Reason::AclDeny) } else { Ok(t) });
+        let topic = mount_name(&self.config.mqtt, mount, message.topic.clone())
+            .and_then(|topic| if is_reserved(&topic) { Err(Reason::AclDeny) } else { Ok(topic) });
         match topic {
             Ok(topic) => {
                 message.topic = topic;

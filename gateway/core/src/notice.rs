@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use motegate_message::{ListenerId, Reason, SessionKey};
+use motegate_message::{ListenerId, Peer, Reason, SessionKey};
 
 use crate::Protocol;
 
@@ -54,6 +54,17 @@ impl Notice {
             client: None,
             text: None,
             untold: 0,
+        }
+    }
+
+    /// A notice about what a datagram's sender did, or what was done to it.
+    #[must_use]
+    pub(crate) fn of_peer(kind: NoticeKind, protocol: Protocol, peer: &Peer) -> Self {
+        Notice {
+            protocol: Some(protocol),
+            listener: Some(peer.listener),
+            peer: Some(peer.addr),
+            ..Notice::new(kind)
         }
     }
 }

@@ -76,17 +76,14 @@ impl Core {
             }
             Event::Disconnected { client, session, reason, drop_will, expiry } => {
                 if let Some(known) = self.sn_clients.remove(&client) {
-                    self.sn_notice(&known, NoticeKind::Disconnected(reason));
+                    self.notice(known.notice(NoticeKind::Disconnected(reason)));
                 }
                 let handle = Target::Sn(client).to_handle();
                 self.ask(Request::Close { session, handle, drop_will, expiry });
             }
-            Event::Dropped { peer, reason } => self.notice(Notice {
-                protocol: Some(Protocol::MqttSn),
-                listener: Some(peer.listener),
-                peer: Some(peer.addr),
-                ..Notice::new(NoticeKind::Dropped(reason))
-            }),
+            Event::Dropped { peer, reason } => {
+                self.notice(of_peer(NoticeKind::Dropped(reason), &peer))
+            }
         }
     }
 
@@ -96,12 +93,9 @@ impl Core {
         let key = SessionKey::new(&listener.realm, &client_id);
         if let Some(text) = self.closed_to_anonymous(peer.listener) {
             self.notice(Notice {
-                protocol: Some(Protocol::MqttSn),
-                listener: Some(peer.listener),
-                peer: Some(peer.addr),
                 client: Some(key),
                 text: Some(text),
-                ..Notice::new(NoticeKind::Refused(Reason::AuthMissing))
+                ..of_peer(NoticeKind::Refused(Reason::AuthMissing), &peer)
             });
             self.sn.refuse(&self.turn, client, Reason::AuthMissing);
             return;
@@ -183,16 +177,12 @@ impl Core {
 
     /// Counts and logs a refused topic; the reason goes to the client.
     fn sn_refused(&mut self, client: ClientRef, error: MapError) -> Reason {
-        let known = self.sn_clients.get(&client);
-        let notice = Notice {
-            protocol: Some(Protocol::MqttSn),
-            listener: known.map(|known| known.peer.listener),
-            peer: known.map(|known| known.peer.addr),
-            client: known.map(|known| known.key.clone()),
-            text: Some(error.text),
-            ..Notice::new(NoticeKind::Refused(error.reason))
+        let kind = NoticeKind::Refused(error.reason);
+        let notice = match self.sn_clients.get(&client) {
+            Some(known) => known.notice(kind),
+            None => Notice { protocol: Some(Protocol::MqttSn), ..Notice::new(kind) },
         };
-        self.notice(notice);
+        self.notice(Notice { text: Some(error.text), ..notice });
         error.reason
     }
 
@@ -202,12 +192,7 @@ impl Core {
             return;
         }
         if publish.qos.is_none() && !self.minus_one_admits(&peer) {
-            self.notice(Notice {
-                protocol: Some(Protocol::MqttSn),
-                listener: Some(peer.listener),
-                peer: Some(peer.addr),
-                ..Notice::new(NoticeKind::Dropped(Reason::RateLimited))
-            });
+            self.notice(of_peer(NoticeKind::Dropped(Reason::RateLimited), &peer));
             self.sn.published(&self.turn, ticket, Err(Reason::RateLimited));
             return;
         }
@@ -224,13 +209,8 @@ impl Core {
         let (publisher, topic, mapped) = match mapped {
             Ok(mapped) => mapped,
             Err(error) => {
-                self.notice(Notice {
-                    protocol: Some(Protocol::MqttSn),
-                    listener: Some(peer.listener),
-                    peer: Some(peer.addr),
-                    text: Some(error.text),
-                    ..Notice::new(NoticeKind::Refused(error.reason))
-                });
+                let kind = NoticeKind::Refused(error.reason);
+                self.notice(Notice { text: Some(error.text), ..of_peer(kind, &peer) });
                 self.sn.published(&self.turn, ticket, Err(error.reason));
                 return;
             }
@@ -339,7 +319,7 @@ impl Core {
             }
             (Pending::SnConnect { client }, Effect::OpenRefused { reason, .. }) => {
                 if let Some(known) = self.sn_clients.remove(&client) {
-                    self.sn_notice(&known, NoticeKind::Refused(reason));
+                    self.notice(known.notice(NoticeKind::Refused(reason)));
                 }
                 self.sn.refuse(&self.turn, client, reason);
             }
@@ -364,13 +344,7 @@ impl Core {
     fn sn_opened(&mut self, client: ClientRef, accept: Accept) {
         let Some(known) = self.sn_clients.get_mut(&client) else { return };
         known.session = Some(accept.session);
-        let notice = Notice {
-            protocol: Some(Protocol::MqttSn),
-            listener: Some(known.peer.listener),
-            peer: Some(known.peer.addr),
-            client: Some(known.key.clone()),
-            ..Notice::new(NoticeKind::Connected { present: accept.present })
-        };
+        let notice = known.notice(NoticeKind::Connected { present: accept.present });
         self.notice(notice);
         self.sn.accept(&self.turn, client, accept);
     }
@@ -425,7 +399,7 @@ impl Core {
 
     pub(crate) fn sn_closed(&mut self, client: ClientRef, reason: Reason) {
         if let Some(known) = self.sn_clients.remove(&client) {
-            self.sn_notice(&known, NoticeKind::Disconnected(reason));
+            self.notice(known.notice(NoticeKind::Disconnected(reason)));
         }
         self.sn.close(&self.turn, client, reason);
     }
@@ -439,18 +413,8 @@ impl Core {
                 let handle = Target::Sn(client).to_handle();
                 self.ask(Request::Close { session, handle, drop_will: false, expiry: None });
             }
-            self.sn_notice(&known, NoticeKind::Disconnected(Reason::Shutdown));
+            self.notice(known.notice(NoticeKind::Disconnected(Reason::Shutdown)));
         }
-    }
-
-    fn sn_notice(&mut self, known: &SnClient, kind: NoticeKind) {
-        self.notice(Notice {
-            protocol: Some(Protocol::MqttSn),
-            listener: Some(known.peer.listener),
-            peer: Some(known.peer.addr),
-            client: Some(known.key.clone()),
-            ..Notice::new(kind)
-        });
     }
 
     /// Who asks, as the mapping sees it.
@@ -467,10 +431,20 @@ impl Core {
             identity: None,
             tenant: &settings.tenant,
             gateway: &self.config.gateway_name,
-            source_ip: source_ip.to_canonical(),
+            source_ip,
             mount: &settings.mount,
         }
     }
+}
+
+impl SnClient {
+    fn notice(&self, kind: NoticeKind) -> Notice {
+        Notice { client: Some(self.key.clone()), ..of_peer(kind, &self.peer) }
+    }
+}
+
+fn of_peer(kind: NoticeKind, peer: &Peer) -> Notice {
+    Notice::of_peer(kind, Protocol::MqttSn, peer)
 }
 
 fn sn_topic(topic: &Topic) -> SnTopic<'_> {

@@ -128,6 +128,32 @@ pub(super) struct Body {
     content_format: Option<u16>,
 }
 
+/// What a request without a payload takes.
+#[derive(Debug, Args)]
+struct Read {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    asking: Asking,
+    /// Print this help
+    #[arg(long, action = clap::ArgAction::HelpShort)]
+    help: Option<bool>,
+}
+
+/// What a request with a payload takes.
+#[derive(Debug, Args)]
+struct Write {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    body: Body,
+    #[command(flatten)]
+    asking: Asking,
+    /// Print this help
+    #[arg(long, action = clap::ArgAction::HelpShort)]
+    help: Option<bool>,
+}
+
 /// Read a value over CoAP
 #[derive(Debug, Args)]
 #[command(
@@ -139,12 +165,7 @@ Examples:
 )]
 pub(super) struct Get {
     #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    asking: Asking,
-    /// Print this help
-    #[arg(long, action = clap::ArgAction::HelpShort)]
-    help: Option<bool>,
+    read: Read,
 }
 
 /// Write a value over CoAP (the gateway keeps and publishes it)
@@ -158,14 +179,7 @@ Examples:
 )]
 pub(super) struct Put {
     #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    body: Body,
-    #[command(flatten)]
-    asking: Asking,
-    /// Print this help
-    #[arg(long, action = clap::ArgAction::HelpShort)]
-    help: Option<bool>,
+    write: Write,
 }
 
 /// Send a payload over CoAP (the gateway publishes it and keeps nothing)
@@ -178,14 +192,7 @@ Example:
 )]
 pub(super) struct Post {
     #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    body: Body,
-    #[command(flatten)]
-    asking: Asking,
-    /// Print this help
-    #[arg(long, action = clap::ArgAction::HelpShort)]
-    help: Option<bool>,
+    write: Write,
 }
 
 /// Delete a value over CoAP
@@ -198,35 +205,42 @@ Example:
 )]
 pub(super) struct Delete {
     #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    asking: Asking,
-    /// Print this help
-    #[arg(long, action = clap::ArgAction::HelpShort)]
-    help: Option<bool>,
+    read: Read,
+}
+
+impl Read {
+    fn run(&self, method: Method, clock: Clock) -> Exit {
+        exchange(method, &self.place, &self.asking, None, clock)
+    }
+}
+
+impl Write {
+    fn run(&self, method: Method, clock: Clock) -> Exit {
+        exchange(method, &self.place, &self.asking, Some(&self.body), clock)
+    }
 }
 
 impl Get {
     pub(super) fn run(self, clock: Clock) -> Exit {
-        exchange(Method::Get, &self.place, &self.asking, None, clock)
+        self.read.run(Method::Get, clock)
     }
 }
 
 impl Put {
     pub(super) fn run(self, clock: Clock) -> Exit {
-        exchange(Method::Put, &self.place, &self.asking, Some(&self.body), clock)
+        self.write.run(Method::Put, clock)
     }
 }
 
 impl Post {
     pub(super) fn run(self, clock: Clock) -> Exit {
-        exchange(Method::Post, &self.place, &self.asking, Some(&self.body), clock)
+        self.write.run(Method::Post, clock)
     }
 }
 
 impl Delete {
     pub(super) fn run(self, clock: Clock) -> Exit {
-        exchange(Method::Delete, &self.place, &self.asking, None, clock)
+        self.read.run(Method::Delete, clock)
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod tcp;
 pub(crate) mod udp;
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use tokio::io::Interest;
@@ -24,6 +25,14 @@ use tokio::io::unix::AsyncFd;
 )]
 fn watch<T: AsRawFd>(inner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(inner, interest)
+}
+
+/// An IPv4 peer of a dual-stack socket is an IPv4 peer.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, addr.port())),
+        IpAddr::V6(_) => addr,
+    }
 }
 
 /// What the shell itself had to drop or refuse, since the start.

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::machine::{Machine, Order};
 use crate::net::connections::{Connections, Flags};
-use crate::net::{Counters, watch};
+use crate::net::{Counters, canonical, watch};
 
 /// A connection's share of a turn: one read of this many bytes.
 const READ_BUFFER: usize = 64 * 1024;
@@ -502,13 +502,5 @@ fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
-    }
-}
-
-/// An IPv4 peer of a dual-stack listener is an IPv4 peer.
-fn canonical(addr: SocketAddr) -> SocketAddr {
-    match addr.ip().to_canonical() {
-        IpAddr::V4(ip) => SocketAddr::from((ip, addr.port())),
-        IpAddr::V6(_) => addr,
     }
 }

@@ -9,7 +9,7 @@
 use std::array;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::task::{Context, Poll};
 
@@ -23,7 +23,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::machine::Machine;
-use crate::net::{Counters, watch};
+use crate::net::{Counters, canonical, watch};
 
 /// Datagrams a system call, and a socket's share of a turn.
 const BATCH: usize = 64;
@@ -247,7 +247,7 @@ impl Batch {
     fn fill(&mut self, fd: RawFd, v6: bool, counters: &mut Counters) -> io::Result<usize> {
         let (buffer, meta) = (&mut *self.buffer, &mut self.meta);
         let received = if v6 {
-            let canonical = |addr: SockaddrIn6| canonical(SocketAddrV6::from(addr));
+            let canonical = |addr: SockaddrIn6| canonical(SocketAddrV6::from(addr).into());
             receive_batch(fd, &mut self.v6, buffer, meta, counters, canonical)
         } else {
             let plain = |addr: SockaddrIn| SocketAddr::V4(SocketAddrV4::from(addr));
@@ -344,14 +344,6 @@ fn send_batch<S: SockaddrLike + Copy>(
         datagrams.iter().take(count).map(|(_, bytes)| [IoSlice::new(bytes)]).collect();
     let sent = sendmmsg(fd, headers, &iovs, &addrs, [], MsgFlags::MSG_DONTWAIT)?;
     Ok(sent.count())
-}
-
-/// An IPv4 peer of a dual-stack socket is an IPv4 peer.
-fn canonical(addr: SocketAddrV6) -> SocketAddr {
-    match addr.ip().to_canonical() {
-        IpAddr::V4(ip) => SocketAddr::from((ip, addr.port())),
-        IpAddr::V6(_) => SocketAddr::V6(addr),
-    }
 }
 
 /// The reverse of `canonical`.
