@@ -35,10 +35,22 @@ impl Gateway {
     /// # Panics
     /// As [`dev`](Gateway::dev).
     pub fn dev_of(binary: &Path) -> Gateway {
+        Gateway::dev_at(binary, "127.0.0.1:0")
+    }
+
+    /// The same at an address that may be all addresses of this machine.
+    ///
+    /// # Panics
+    /// As [`dev`](Gateway::dev).
+    pub fn dev_everywhere() -> Gateway {
+        Gateway::dev_at(&binary(), "[::]:0")
+    }
+
+    fn dev_at(binary: &Path, address: &str) -> Gateway {
         let mut command = Command::new(binary);
         command.arg("dev");
         for protocol in ["--mqtt", "--mqttsn", "--coap"] {
-            command.args([protocol, "127.0.0.1:0"]);
+            command.args([protocol, address]);
         }
         let mut process = Process::start(command);
         let (mut mqtt, mut mqtt_sn, mut coap) = (None, None, None);

@@ -248,6 +248,29 @@ fn a_reset_ends_an_observation() {
     }
 }
 
+/// On all addresses: each device hears the address that it spoke to, also what comes unasked, and
+/// the one it speaks to now if that has changed.
+#[test]
+fn answers_leave_from_the_address_that_was_asked() {
+    let gateway = Gateway::dev_everywhere();
+    let at = |address: SocketAddr, host| SocketAddr::from(([127, 0, 0, host], address.port()));
+    for host in 1..5 {
+        Peer::of(at(gateway.coap, host)).ask(&[0x40, 0, 0, host], &[0x70, 0, 0, host]);
+    }
+    let watcher = Peer::of(at(gateway.mqtt_sn, 2));
+    watcher.ask(&sn_connect("watcher"), &[3, 0x05, 0]);
+    watcher.send(&[7, 0x12, 0x02, 0, 1, b't', b't']);
+    watcher.receive();
+    let other = Peer::of(at(gateway.mqtt_sn, 3));
+    other.ask(&sn_connect("other"), &[3, 0x05, 0]);
+    other.send(&[8, 0x0C, 0x02, b't', b't', 0, 0, b'x']);
+    assert_eq!(watcher.receive(), [8, 0x0C, 0x02, b't', b't', 0, 0, b'x']);
+    watcher.0.connect(at(gateway.mqtt_sn, 4)).expect("loopback has every address");
+    watcher.ask(&[2, 0x16], &[2, 0x17]);
+    other.send(&[8, 0x0C, 0x02, b't', b't', 0, 0, b'y']);
+    assert_eq!(watcher.receive(), [8, 0x0C, 0x02, b't', b't', 0, 0, b'y']);
+}
+
 /// A client that is gone (its port answers with ICMP) does no harm to the others.
 #[test]
 fn a_port_that_is_closed() {

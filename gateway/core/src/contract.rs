@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use motegate_mapping::Table;
-use motegate_message::{ConnectionId, ListenerId, Reason, Record, Seq};
+use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Record, Seq};
 
 use crate::Notice;
 
@@ -15,6 +15,8 @@ pub enum Input<'a> {
     Datagram {
         /// Which.
         listener: ListenerId,
+        /// To which address of this machine; the answer leaves from there.
+        local: LocalId,
         /// From whom; an IPv4 peer of a dual-stack socket is IPv4.
         peer: SocketAddr,
         /// Whole; never longer than the socket's buffer.

@@ -14,8 +14,8 @@ use motegate_broker::{Broker, Effect, Handle, Request};
 use motegate_coap::endpoint::ObservationId;
 use motegate_mapping::Table;
 use motegate_message::{
-    ConnectionId, DatagramQueue, Delivery, ListenerId, Peer, Reason, Record, Seq, SessionId, Turn,
-    Wall, journal,
+    ConnectionId, DatagramQueue, Delivery, ListenerId, Peer, Reason, Record, Route, Seq, SessionId,
+    Turn, Wall, journal,
 };
 use motegate_mqtt_sn::endpoint::ClientRef;
 use motegate_timers::{Instant, earliest};
@@ -127,7 +127,9 @@ impl Core {
             None => wall,
         };
         match input {
-            Input::Datagram { listener, peer, bytes } => self.datagram(listener, peer, bytes),
+            Input::Datagram { listener, local, peer, bytes } => {
+                self.datagram(Route { listener, local, addr: peer }, bytes);
+            }
             Input::Opened { conn, listener, peer } => self.opened(conn, listener, peer),
             Input::Bytes { conn, chunk } => self.mqtt.handle_bytes(&self.turn, conn, chunk),
             Input::Written { conn, n } => self.mqtt.handle_written(&self.turn, conn, n),
@@ -187,14 +189,15 @@ impl Core {
         })
     }
 
-    fn datagram(&mut self, listener: ListenerId, addr: SocketAddr, bytes: &[u8]) {
+    fn datagram(&mut self, from: Route, bytes: &[u8]) {
+        let Route { listener, local, addr } = from;
         let Some(settings) = self.config.listeners.get(usize::from(listener.0)) else { return };
         let protocol = settings.protocol;
         if !admits(settings.sources, addr) {
             self.refuse_source(protocol, listener, addr);
             return;
         }
-        let peer = Peer::new(listener, addr);
+        let peer = Peer { local, ..Peer::new(listener, addr) };
         match protocol {
             Protocol::MqttSn => self.sn.handle_datagram(&self.turn, peer, bytes),
             Protocol::Coap => self.coap.handle_datagram(&self.turn, peer, bytes),

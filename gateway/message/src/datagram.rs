@@ -1,4 +1,4 @@
-//! Where a datagram came from ([`Peer`]), on which listener ([`ListenerId`]), and the datagrams
+//! Where a datagram came from ([`Peer`]), which way its answer goes ([`Route`]), and the datagrams
 //! that wait to leave ([`DatagramQueue`]).
 
 use alloc::sync::Arc;
@@ -41,6 +41,27 @@ impl ConnectionId {
     }
 }
 
+/// One of the addresses of this machine that a datagram listener answers at, by a number of the
+/// shell's. A device that asked one address hears no answer from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct LocalId(pub u16);
+
+impl LocalId {
+    /// The one that the system picks: asked by multicast, or from a journal.
+    pub const ANY: LocalId = LocalId(0);
+}
+
+/// Which way a datagram goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Route {
+    /// By which socket.
+    pub listener: ListenerId,
+    /// From which address of this machine.
+    pub local: LocalId,
+    /// To whom.
+    pub addr: SocketAddr,
+}
+
 /// Wireless node id inside MQTT-SN forwarder encapsulation (MQTT-SN 1.2 §5.5); may be empty.
 pub type NodeId = Arc<[u8]>;
 
@@ -49,6 +70,8 @@ pub type NodeId = Arc<[u8]>;
 pub struct Peer {
     /// On which listener it is known; answers leave by the same socket.
     pub listener: ListenerId,
+    /// The address of this machine that it speaks to.
+    pub local: LocalId,
     /// Source address of its datagrams.
     pub addr: SocketAddr,
     /// The node behind a forwarder; `None` when it speaks for itself.
@@ -56,10 +79,16 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer that speaks for itself.
+    /// A peer that speaks for itself, answered from whichever address the system picks.
     #[must_use]
     pub const fn new(listener: ListenerId, addr: SocketAddr) -> Self {
-        Peer { listener, addr, node: None }
+        Peer { listener, local: LocalId::ANY, addr, node: None }
+    }
+
+    /// The way to it, or to the forwarder before it.
+    #[must_use]
+    pub const fn route(&self) -> Route {
+        Route { listener: self.listener, local: self.local, addr: self.addr }
     }
 }
 
@@ -81,28 +110,23 @@ impl fmt::Debug for Peer {
 #[derive(Debug, Default)]
 pub struct DatagramQueue {
     arena: Vec<u8>,
-    ends: Vec<(ListenerId, SocketAddr, usize)>,
+    ends: Vec<(Route, usize)>,
 }
 
 impl DatagramQueue {
-    /// Appends a datagram to `addr`; `encode` writes its bytes at the end of the buffer it is
-    /// given and must not touch what is there.
-    pub fn push(
-        &mut self,
-        listener: ListenerId,
-        addr: SocketAddr,
-        encode: impl FnOnce(&mut Vec<u8>),
-    ) {
+    /// Appends a datagram; `encode` writes its bytes at the end of the buffer it is given and must
+    /// not touch what is there.
+    pub fn push(&mut self, route: Route, encode: impl FnOnce(&mut Vec<u8>)) {
         encode(&mut self.arena);
-        self.ends.push((listener, addr, self.arena.len()));
+        self.ends.push((route, self.arena.len()));
     }
 
     /// The waiting datagrams, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = (ListenerId, SocketAddr, &[u8])> {
-        self.ends.iter().scan(0, |start, (listener, addr, end)| {
+    pub fn iter(&self) -> impl Iterator<Item = (Route, &[u8])> {
+        self.ends.iter().scan(0, |start, (route, end)| {
             let bytes = self.arena.get(*start..*end)?;
             *start = *end;
-            Some((*listener, *addr, bytes))
+            Some((*route, bytes))
         })
     }
 
@@ -134,12 +158,15 @@ mod tests {
 
     #[test]
     fn datagrams_keep_their_bounds() {
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 1885));
+        let to = |listener| {
+            let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 1885));
+            Peer::new(ListenerId(listener), addr).route()
+        };
         let mut queue = DatagramQueue::default();
-        queue.push(ListenerId(0), addr, |out| out.extend_from_slice(b"one"));
-        queue.push(ListenerId(1), addr, |_| {});
-        queue.push(ListenerId(2), addr, |out| out.extend_from_slice(b"three"));
-        let seen: Vec<_> = queue.iter().map(|(l, _, b)| (l.0, b.to_vec())).collect();
+        queue.push(to(0), |out| out.extend_from_slice(b"one"));
+        queue.push(to(1), |_| {});
+        queue.push(to(2), |out| out.extend_from_slice(b"three"));
+        let seen: Vec<_> = queue.iter().map(|(to, b)| (to.listener.0, b.to_vec())).collect();
         assert_eq!(seen, [(0, b"one".to_vec()), (1, b"".to_vec()), (2, b"three".to_vec())]);
         queue.clear();
         assert!(queue.is_empty());

@@ -16,7 +16,7 @@ mod reason;
 mod session;
 mod topic;
 
-pub use datagram::{ConnectionId, DatagramQueue, ListenerId, NodeId, Peer};
+pub use datagram::{ConnectionId, DatagramQueue, ListenerId, LocalId, NodeId, Peer, Route};
 pub use delivery::{Delivery, DeliveryId, Will};
 pub use journal::{Gate, Record, Seq, Turn, Wall};
 pub use message::{Message, Properties, Qos};

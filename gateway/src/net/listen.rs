@@ -29,6 +29,7 @@ pub(crate) fn udp(addr: SocketAddr) -> io::Result<std::net::UdpSocket> {
         let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
         dual_stack(&socket, addr)?;
         buffers(&socket);
+        tell_destination(&socket, addr)?;
         socket.bind(&addr.into())?;
         socket.set_nonblocking(true)?;
         Ok(socket.into())
@@ -74,6 +75,15 @@ fn no_ipv6(error: &io::Error) -> bool {
 
 fn dual_stack(socket: &Socket, addr: SocketAddr) -> io::Result<()> {
     if addr.is_ipv6() { socket.set_only_v6(false) } else { Ok(()) }
+}
+
+/// Every datagram comes with the address that it was sent to, so that the answer leaves from there.
+fn tell_destination(socket: &Socket, addr: SocketAddr) -> io::Result<()> {
+    let set = match addr {
+        SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4PacketInfo, &true),
+        SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true),
+    };
+    Ok(set?)
 }
 
 /// Best effort: first past the system's limit (needs CAP_NET_ADMIN), then up to it.

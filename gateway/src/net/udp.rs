@@ -4,33 +4,29 @@
 //! bounded backlog of that socket and leaves, in order, when it becomes writable. A datagram that
 //! cannot be sent (no route, forbidden, an earlier one was refused) is counted and forgotten, as
 //! the network might have done. Addresses of IPv4 peers are IPv4 inside the program, also where
-//! the socket is a dual-stack one.
+//! the socket is a dual-stack one. An answer leaves from the address that was asked.
 
-use std::array;
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsRawFd, RawFd};
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::task::{Context, Poll};
 
 use motegate_core::Input;
-use motegate_message::{DatagramQueue, ListenerId};
+use motegate_message::{DatagramQueue, ListenerId, LocalId, Route};
 use nix::errno::Errno;
-use nix::sys::socket::{
-    MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, recvmmsg, sendmmsg,
-};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::machine::Machine;
-use crate::net::{Counters, canonical, watch};
+use crate::net::batch::{BATCH, Batch, Received, Sender};
+use crate::net::{Counters, watch};
 
-/// Datagrams a system call, and a socket's share of a turn.
-const BATCH: usize = 64;
-/// Room for the longest datagram there is. Only pages that were written to cost memory.
-const SLOT: usize = 64 * 1024;
 /// What waits for a socket to become writable.
 const MAX_BACKLOG: usize = 4 * BATCH;
+/// Addresses of this machine that a socket tells apart; answers from more leave by the one that
+/// the system picks.
+const MAX_LOCALS: usize = 1024;
 
 /// All datagram sockets of a worker.
 #[derive(Debug)]
@@ -47,7 +43,32 @@ struct Socket {
     writable: Option<AsyncFd<UdpSocket>>,
     listener: ListenerId,
     v6: bool,
-    backlog: VecDeque<(SocketAddr, Box<[u8]>)>,
+    backlog: VecDeque<(LocalId, SocketAddr, Box<[u8]>)>,
+    locals: Locals,
+}
+
+/// Numbers for the addresses of this machine that datagrams came to.
+#[derive(Debug, Default)]
+struct Locals(Vec<IpAddr>);
+
+impl Locals {
+    fn id(&mut self, ip: Option<IpAddr>) -> LocalId {
+        let Some(ip) = ip else { return LocalId::ANY };
+        let index = self.0.iter().position(|known| *known == ip).unwrap_or_else(|| {
+            if self.0.len() < MAX_LOCALS {
+                self.0.push(ip);
+            }
+            self.0.len() - 1
+        });
+        match self.0.get(index) {
+            Some(known) if *known == ip => LocalId(u16::try_from(index + 1).unwrap_or(0)),
+            _ => LocalId::ANY,
+        }
+    }
+
+    fn get(&self, id: LocalId) -> Option<IpAddr> {
+        self.0.get(usize::from(id.0).checked_sub(1)?).copied()
+    }
 }
 
 impl Udp {
@@ -92,8 +113,9 @@ impl Udp {
             let received = socket.receive(&mut self.batch, counters);
             more |= received == BATCH;
             let listener = socket.listener;
-            for (peer, bytes) in self.batch.iter() {
-                machine.feed(Input::Datagram { listener, peer, bytes });
+            for Received { peer, local, bytes } in self.batch.iter() {
+                let local = socket.locals.id(local);
+                machine.feed(Input::Datagram { listener, local, peer, bytes });
             }
             if received > 0 {
                 self.flush(machine, counters);
@@ -114,16 +136,16 @@ impl Udp {
 
     fn send(&mut self, queue: &DatagramQueue, counters: &mut Counters) {
         let mut datagrams = queue.iter().peekable();
-        while let Some((listener, ..)) = datagrams.peek() {
-            let listener = *listener;
+        while let Some((Route { listener, local, .. }, _)) = datagrams.peek().copied() {
             let mut run: heapless::Vec<(SocketAddr, &[u8]), BATCH> = heapless::Vec::new();
+            let alike = |to: &Route| to.listener == listener && to.local == local;
             while run.len() < BATCH
-                && let Some((_, addr, bytes)) = datagrams.next_if(|(l, ..)| *l == listener)
+                && let Some((to, bytes)) = datagrams.next_if(|(to, _)| alike(to))
             {
-                let _ = run.push((addr, bytes));
+                let _ = run.push((to.addr, bytes));
             }
             match self.sockets.iter_mut().find(|socket| socket.listener == listener) {
-                Some(socket) => socket.send(&run, &mut self.sender, counters),
+                Some(socket) => socket.send(local, &run, &mut self.sender, counters),
                 None => counters.send_errors += run.len() as u64,
             }
         }
@@ -134,14 +156,21 @@ impl Socket {
     fn new(listener: ListenerId, socket: UdpSocket) -> io::Result<Self> {
         let v6 = socket.local_addr()?.is_ipv6();
         let fd = watch(socket, Interest::READABLE)?;
-        Ok(Socket { fd, writable: None, listener, v6, backlog: VecDeque::new() })
+        Ok(Socket {
+            fd,
+            writable: None,
+            listener,
+            v6,
+            backlog: VecDeque::new(),
+            locals: Locals::default(),
+        })
     }
 
     /// Fills the batch; says how many datagrams the kernel gave.
     fn receive(&mut self, batch: &mut Batch, counters: &mut Counters) -> usize {
         let v6 = self.v6;
         let mut received = 0;
-        batch.meta.clear();
+        batch.clear();
         // Fewer than asked for means that the queue was empty just then: telling the runtime
         // "would block" saves the call that would only find that out again.
         let fd = self.fd.as_raw_fd();
@@ -154,17 +183,21 @@ impl Socket {
 
     fn send(
         &mut self,
+        local: LocalId,
         datagrams: &[(SocketAddr, &[u8])],
         sender: &mut Sender,
         counters: &mut Counters,
     ) {
         let mut rest = datagrams;
+        let mut from = self.locals.get(local);
         // Order is kept: nothing passes what waits already.
         while self.backlog.is_empty() && !rest.is_empty() {
-            match sender.send(self.fd.as_raw_fd(), self.v6, rest) {
+            match sender.send(self.fd.as_raw_fd(), self.v6, from, rest) {
                 Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
                 Err(Errno::EAGAIN) => break,
                 Err(Errno::EINTR) => {}
+                // An address that this machine has no more, or that was a broadcast's.
+                Err(_) if from.take().is_some() => {}
                 Err(error) => {
                     tracing::debug!(peer = ?rest.first().map(|d| d.0), %error, "datagram not sent");
                     counters.send_errors += 1;
@@ -176,7 +209,7 @@ impl Socket {
             if self.backlog.len() >= MAX_BACKLOG {
                 counters.send_dropped += 1;
             } else {
-                self.backlog.push_back((*addr, (*bytes).into()));
+                self.backlog.push_back((local, *addr, (*bytes).into()));
             }
         }
         if !self.backlog.is_empty() && self.writable.is_none() {
@@ -188,10 +221,11 @@ impl Socket {
 
     fn send_backlog(&mut self, sender: &mut Sender, counters: &mut Counters) {
         while !self.backlog.is_empty() {
-            let waiting = self.backlog.iter().take(BATCH);
+            let Some(local) = self.backlog.front().map(|(local, ..)| *local) else { break };
+            let waiting = self.backlog.iter().take(BATCH).take_while(|(from, ..)| *from == local);
             let run: heapless::Vec<(SocketAddr, &[u8]), BATCH> =
-                waiting.map(|(addr, bytes)| (*addr, &**bytes)).collect();
-            let result = sender.send(self.fd.as_raw_fd(), self.v6, &run);
+                waiting.map(|(_, addr, bytes)| (*addr, &**bytes)).collect();
+            let result = sender.send(self.fd.as_raw_fd(), self.v6, self.locals.get(local), &run);
             drop(run);
             let done = match result {
                 Ok(sent) => sent,
@@ -213,144 +247,6 @@ impl Socket {
         }
         self.backlog = VecDeque::new();
         self.writable = None;
-    }
-}
-
-/// One batch of received datagrams; a worker has one for all its sockets.
-///
-/// The kernel leaves an address's length in the header, and the next call takes it for the room
-/// there is: so each family has its own headers.
-struct Batch {
-    buffer: Box<[u8]>,
-    v4: MultiHeaders<SockaddrIn>,
-    v6: MultiHeaders<SockaddrIn6>,
-    /// Slot, sender, length.
-    meta: heapless::Vec<(usize, SocketAddr, usize), BATCH>,
-}
-
-impl std::fmt::Debug for Batch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batch").field("received", &self.meta.len()).finish_non_exhaustive()
-    }
-}
-
-impl Batch {
-    fn new() -> Self {
-        Batch {
-            buffer: vec![0; BATCH * SLOT].into_boxed_slice(),
-            v4: MultiHeaders::preallocate(BATCH, None),
-            v6: MultiHeaders::preallocate(BATCH, None),
-            meta: heapless::Vec::new(),
-        }
-    }
-
-    fn fill(&mut self, fd: RawFd, v6: bool, counters: &mut Counters) -> io::Result<usize> {
-        let (buffer, meta) = (&mut *self.buffer, &mut self.meta);
-        let received = if v6 {
-            let canonical = |addr: SockaddrIn6| canonical(SocketAddrV6::from(addr).into());
-            receive_batch(fd, &mut self.v6, buffer, meta, counters, canonical)
-        } else {
-            let plain = |addr: SockaddrIn| SocketAddr::V4(SocketAddrV4::from(addr));
-            receive_batch(fd, &mut self.v4, buffer, meta, counters, plain)
-        };
-        Ok(received?)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
-        self.meta.iter().filter_map(|(slot, addr, len)| {
-            let start = slot * SLOT;
-            Some((*addr, self.buffer.get(start..start + len)?))
-        })
-    }
-}
-
-fn receive_batch<S: SockaddrLike + Copy>(
-    fd: RawFd,
-    headers: &mut MultiHeaders<S>,
-    buffer: &mut [u8],
-    meta: &mut heapless::Vec<(usize, SocketAddr, usize), BATCH>,
-    counters: &mut Counters,
-    peer: impl Fn(S) -> SocketAddr,
-) -> nix::Result<usize> {
-    let mut slots = buffer.chunks_exact_mut(SLOT);
-    let mut iovs: [[IoSliceMut<'_>; 1]; BATCH] =
-        array::from_fn(|_| [IoSliceMut::new(slots.next().unwrap_or_default())]);
-    let mut received = 0;
-    for message in recvmmsg(fd, headers, iovs.iter_mut(), MsgFlags::MSG_DONTWAIT, None)? {
-        let slot = received;
-        received += 1;
-        if message.flags.contains(MsgFlags::MSG_TRUNC) {
-            counters.truncated += 1;
-        } else if let Some(addr) = message.address {
-            let _ = meta.push((slot, peer(addr), message.bytes));
-        }
-    }
-    Ok(received)
-}
-
-/// Headers for sending; a worker has one set for all its sockets.
-struct Sender {
-    v4: MultiHeaders<SockaddrIn>,
-    v6: MultiHeaders<SockaddrIn6>,
-}
-
-impl std::fmt::Debug for Sender {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sender").finish_non_exhaustive()
-    }
-}
-
-impl Sender {
-    fn new() -> Self {
-        Sender {
-            v4: MultiHeaders::preallocate(BATCH, None),
-            v6: MultiHeaders::preallocate(BATCH, None),
-        }
-    }
-
-    /// Sends some, at least one; an error concerns the first.
-    fn send(
-        &mut self,
-        fd: RawFd,
-        v6: bool,
-        datagrams: &[(SocketAddr, &[u8])],
-    ) -> nix::Result<usize> {
-        if v6 {
-            let to = |addr| Some(SockaddrIn6::from(mapped(addr)));
-            send_batch(fd, &mut self.v6, datagrams, to)
-        } else {
-            send_batch(fd, &mut self.v4, datagrams, |addr| match addr {
-                SocketAddr::V4(addr) => Some(SockaddrIn::from(addr)),
-                SocketAddr::V6(_) => None,
-            })
-        }
-    }
-}
-
-fn send_batch<S: SockaddrLike + Copy>(
-    fd: RawFd,
-    headers: &mut MultiHeaders<S>,
-    datagrams: &[(SocketAddr, &[u8])],
-    to: impl Fn(SocketAddr) -> Option<S>,
-) -> nix::Result<usize> {
-    let addrs: heapless::Vec<Option<S>, BATCH> =
-        datagrams.iter().take(BATCH).map(|(addr, _)| to(*addr)).collect();
-    if addrs.first().is_none_or(Option::is_none) {
-        return Err(Errno::EAFNOSUPPORT);
-    }
-    // A datagram without a destination would go nowhere; it is met as the first one later.
-    let count = addrs.iter().take_while(|addr| addr.is_some()).count();
-    let iovs: heapless::Vec<[IoSlice<'_>; 1], BATCH> =
-        datagrams.iter().take(count).map(|(_, bytes)| [IoSlice::new(bytes)]).collect();
-    let sent = sendmmsg(fd, headers, &iovs, &addrs, [], MsgFlags::MSG_DONTWAIT)?;
-    Ok(sent.count())
-}
-
-/// The reverse of `canonical`.
-fn mapped(addr: SocketAddr) -> SocketAddrV6 {
-    match addr {
-        SocketAddr::V4(addr) => SocketAddrV6::new(addr.ip().to_ipv6_mapped(), addr.port(), 0, 0),
-        SocketAddr::V6(addr) => addr,
     }
 }
 
@@ -380,11 +276,11 @@ mod tests {
         let mut batch = Batch::new();
         let mut counters = Counters::default();
         assert_eq!(receive(&mut server, &mut batch).await, BATCH);
-        let lens: Vec<_> = batch.iter().map(|(_, bytes)| bytes.len()).collect();
+        let lens: Vec<_> = batch.iter().map(|d| d.bytes.len()).collect();
         assert_eq!(lens, (0..BATCH).collect::<Vec<_>>());
-        assert!(batch.iter().all(|(peer, _)| peer == client.local_addr().unwrap()));
-        let echo: Vec<_> = batch.iter().collect();
-        server.send(&echo, &mut Sender::new(), &mut counters);
+        assert!(batch.iter().all(|d| d.peer == client.local_addr().unwrap()));
+        let echo: Vec<_> = batch.iter().map(|d| (d.peer, d.bytes)).collect();
+        server.send(LocalId::ANY, &echo, &mut Sender::new(), &mut counters);
         assert_eq!(receive(&mut server, &mut batch).await, 6);
         let mut buf = [0; 100];
         for len in 0..BATCH {
@@ -402,17 +298,19 @@ mod tests {
         let v4 = UdpSocket::bind("127.0.0.1:0").unwrap();
         v4.send_to(b"four", ("127.0.0.1", port)).unwrap();
         assert_eq!(receive(&mut server, &mut batch).await, 1);
-        let (peer, bytes) = batch.iter().next().unwrap();
+        let Received { peer, local, bytes } = batch.iter().next().unwrap();
         assert_eq!((peer, bytes), (v4.local_addr().unwrap(), &b"four"[..]));
-        server.send(&[(peer, b"back")], &mut Sender::new(), &mut Counters::default());
+        assert_eq!(local, Some(Ipv4Addr::LOCALHOST.into()));
+        server.send(LocalId::ANY, &[(peer, b"back")], &mut Sender::new(), &mut Counters::default());
         let mut buf = [0; 8];
         assert_eq!(v4.recv(&mut buf).unwrap(), 4);
         if server.v6 {
             let v6 = UdpSocket::bind("[::1]:0").unwrap();
             v6.send_to(b"a longer one", ("::1", port)).unwrap();
             assert_eq!(receive(&mut server, &mut batch).await, 1);
-            let (peer, bytes) = batch.iter().next().unwrap();
+            let Received { peer, local, bytes } = batch.iter().next().unwrap();
             assert_eq!((peer, bytes), (v6.local_addr().unwrap(), &b"a longer one"[..]));
+            assert_eq!(local, Some(Ipv6Addr::LOCALHOST.into()));
         }
     }
 
@@ -424,14 +322,14 @@ mod tests {
         client.send(&[7; 65_507]).unwrap();
         let mut batch = Batch::new();
         assert_eq!(receive(&mut server, &mut batch).await, 1);
-        assert_eq!(batch.iter().next().unwrap().1.len(), 65_507);
+        assert_eq!(batch.iter().next().unwrap().bytes.len(), 65_507);
         let good = client.local_addr().unwrap();
         let nowhere = SocketAddr::from((Ipv6Addr::LOCALHOST, 9));
         let too_long = [0; 66_000];
         let mut counters = Counters::default();
         let run: [(SocketAddr, &[u8]); 4] =
             [(good, b"a"), (nowhere, b"b"), (good, &too_long), (good, b"c")];
-        server.send(&run, &mut Sender::new(), &mut counters);
+        server.send(LocalId::ANY, &run, &mut Sender::new(), &mut counters);
         assert_eq!(counters.send_errors, 2);
         let mut buf = [0; 8];
         for expected in [b"a", b"c"] {
@@ -445,10 +343,10 @@ mod tests {
         let mut server = socket(listen::udp((Ipv4Addr::LOCALHOST, 0).into()).unwrap());
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = client.local_addr().unwrap();
-        server.backlog.push_back((to, Box::from(&b"first"[..])));
+        server.backlog.push_back((LocalId::ANY, to, Box::from(&b"first"[..])));
         let mut counters = Counters::default();
         let run: Vec<(SocketAddr, &[u8])> = vec![(to, b"later"); MAX_BACKLOG];
-        server.send(&run, &mut Sender::new(), &mut counters);
+        server.send(LocalId::ANY, &run, &mut Sender::new(), &mut counters);
         assert_eq!((server.backlog.len(), counters.send_dropped), (MAX_BACKLOG, 1));
         let _ = server.writable.as_ref().unwrap().writable().await.unwrap();
         server.send_backlog(&mut Sender::new(), &mut counters);
@@ -458,5 +356,55 @@ mod tests {
         assert_eq!(&buf[..5], b"first");
         assert_eq!(client.recv(&mut buf).unwrap(), 5);
         assert_eq!(&buf[..5], b"later");
+    }
+
+    #[tokio::test]
+    async fn an_answer_leaves_from_the_address_that_was_asked() {
+        for any in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
+            let Ok(fd) = listen::udp((any, 0).into()) else { continue };
+            let port = fd.local_addr().unwrap().port();
+            let mut server = socket(fd);
+            let mut batch = Batch::new();
+            for asked in ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.2"] {
+                let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+                client.connect((asked, port)).unwrap(); // hears nothing from another address
+                client.send(b"question").unwrap();
+                assert_eq!(receive(&mut server, &mut batch).await, 1);
+                let Received { peer, local, .. } = batch.iter().next().unwrap();
+                let local = server.locals.id(local);
+                assert_ne!(local, LocalId::ANY);
+                let mut counters = Counters::default();
+                server.send(local, &[(peer, b"answer")], &mut Sender::new(), &mut counters);
+                assert_eq!(counters, Counters::default());
+                let mut buf = [0; 16];
+                assert_eq!(client.recv(&mut buf).unwrap(), 6, "{any}, asked {asked}");
+            }
+            assert_eq!(server.locals.0.len(), 3);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_gone_is_no_reason_to_be_silent() {
+        let mut server = socket(listen::udp((Ipv4Addr::UNSPECIFIED, 0).into()).unwrap());
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = client.local_addr().unwrap();
+        let gone = server.locals.id(Some(Ipv4Addr::new(192, 0, 2, 1).into()));
+        let mut counters = Counters::default();
+        server.send(gone, &[(to, b"answer")], &mut Sender::new(), &mut counters);
+        assert_eq!(client.recv(&mut [0; 16]).unwrap(), 6);
+        assert_eq!(counters, Counters::default());
+    }
+
+    #[test]
+    fn a_socket_tells_only_so_many_addresses_apart() {
+        let mut locals = Locals::default();
+        let ip = |n: usize| Some(IpAddr::V4(Ipv4Addr::from(u32::try_from(n).unwrap())));
+        assert_eq!(locals.id(None), LocalId::ANY);
+        for n in 0..MAX_LOCALS {
+            let id = locals.id(ip(n));
+            assert_eq!((locals.id(ip(n)), locals.get(id)), (id, ip(n)));
+        }
+        assert_eq!(locals.id(ip(MAX_LOCALS)), LocalId::ANY);
+        assert_eq!(locals.get(LocalId::ANY), None);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use motegate_core::{Config, Core, Input, Output};
 use motegate_mapping::Table;
-use motegate_message::{ConnectionId, ListenerId, Reason, Seq, Wall};
+use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Seq, Wall};
 use motegate_timers::Instant;
 
 use super::{corpus, mutate};
@@ -71,7 +71,7 @@ impl Shell {
             }
         }
         for queue in self.core.datagrams() {
-            self.sent += queue.iter().map(|(_, _, b)| b.len()).sum::<usize>();
+            self.sent += queue.iter().map(|(_, b)| b.len()).sum::<usize>();
             queue.clear();
         }
         for conn in writes {
@@ -121,17 +121,21 @@ pub fn core(rng: &mut Rng, run: u64, inputs: u64) -> Result<(), String> {
     Ok(())
 }
 
+fn datagram(listener: ListenerId, peer: SocketAddr, bytes: &[u8]) -> Input<'_> {
+    Input::Datagram { listener, local: LocalId::ANY, peer, bytes }
+}
+
 fn one(rng: &mut Rng, shell: &mut Shell, generation: &mut u32) {
     let many = if shell.flood || rng.chance(20) { 1_000_000 } else { 8 };
     let peer = address(rng.below(many));
     match rng.below(100) {
         0..25 => {
             let bytes = mutate::input(rng, corpus::sn);
-            shell.handle(rng, Input::Datagram { listener: gateway::SN, peer, bytes: &bytes });
+            shell.handle(rng, datagram(gateway::SN, peer, &bytes));
         }
         25..50 => {
             let bytes = mutate::input(rng, corpus::coap);
-            shell.handle(rng, Input::Datagram { listener: gateway::COAP, peer, bytes: &bytes });
+            shell.handle(rng, datagram(gateway::COAP, peer, &bytes));
         }
         50..55 if shell.committed < shell.written => {
             shell.committed =

@@ -265,7 +265,7 @@ pub fn sn(rng: &mut Rng, run: u64, inputs: u64) -> Result<(), String> {
             }
         }
         answer_sn(rng, &turn, &mut endpoint, &mut known, if flood(run) { 1 << 20 } else { 64 });
-        let sent: usize = endpoint.transmits().iter().map(|(_, _, b)| b.len()).sum();
+        let sent: usize = endpoint.transmits().iter().map(|(_, b)| b.len()).sum();
         endpoint.transmits().clear();
         // A client may be sent what waits for it, in small pieces; strangers only small answers.
         if plain && sent > came + 4 * 1500 {
@@ -391,7 +391,7 @@ pub fn coap(rng: &mut Rng, run: u64, inputs: u64, deaf: bool) -> Result<(), Stri
             answer_coap(rng, &turn, &mut endpoint, &mut observations, &mut waiting);
         }
         let count = endpoint.transmits().len();
-        let sent: usize = endpoint.transmits().iter().map(|(_, _, b)| b.len()).sum();
+        let sent: usize = endpoint.transmits().iter().map(|(_, b)| b.len()).sum();
         endpoint.transmits().clear();
         if let Some(came) = datagram.filter(|came| sent > came + 6 * 1500) {
             return Err(format!("{sent} bytes in {count} datagrams sent for {came}"));

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use motegate_core::Input;
-use motegate_message::{ConnectionId, Reason};
+use motegate_message::{ConnectionId, LocalId, Reason};
 
 use super::cast::Client;
 use super::ctx::{Act, Ctx, MS};
@@ -41,7 +41,8 @@ impl World {
                 self.sleepers.upward(client, &flight.bytes, &self.model);
             }
             let (listener, peer) = (flight.listener, self.address(client));
-            let input = Input::Datagram { listener, peer, bytes: &flight.bytes };
+            let input =
+                Input::Datagram { listener, local: LocalId::ANY, peer, bytes: &flight.bytes };
             self.gateway.handle(self.now, input);
             self.pump(Some(client));
         } else {

@@ -175,7 +175,7 @@ impl World {
         let mut out: Vec<(ListenerId, SocketAddr, Vec<u8>)> = Vec::new();
         if let Some(core) = self.gateway.core() {
             for queue in core.datagrams() {
-                out.extend(queue.iter().map(|(l, a, b)| (l, a, b.to_vec())));
+                out.extend(queue.iter().map(|(to, b)| (to.listener, to.addr, b.to_vec())));
                 queue.clear();
             }
         }

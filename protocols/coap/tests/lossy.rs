@@ -102,7 +102,7 @@ impl World {
             .server
             .transmits()
             .iter()
-            .map(|(_, addr, bytes)| (usize::from(addr.port()), bytes.to_vec()))
+            .map(|(to, bytes)| (usize::from(to.addr.port()), bytes.to_vec()))
             .collect();
         self.server.transmits().clear();
         for (client, bytes) in out {

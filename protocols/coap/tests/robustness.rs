@@ -81,10 +81,10 @@ impl Fuzzed {
             }
         }
         let mut count = 0;
-        for (_, addr, bytes) in self.endpoint.transmits().iter() {
+        for (to, bytes) in self.endpoint.transmits().iter() {
             let packet = Packet::from_bytes(bytes).expect("what is sent is well-formed");
             assert_eq!(packet.to_bytes_unlimited().unwrap(), bytes);
-            self.sent.push((addr.port(), packet.header.message_id));
+            self.sent.push((to.addr.port(), packet.header.message_id));
             count += 1;
         }
         self.endpoint.transmits().clear();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use motegate_core::{Config, Core, Input, Listener, Notice, Output, Protocol, Sources};
 use motegate_mapping::Table;
-use motegate_message::{ConnectionId, ListenerId, Reason, Record, Seq, Wall};
+use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Record, Seq, Wall};
 use motegate_timers::Instant;
 
 pub const MQTT: ListenerId = ListenerId(0);
@@ -88,7 +88,7 @@ impl Gateway {
     fn drain(&mut self) {
         loop {
             for queue in self.core.datagrams() {
-                self.datagrams.extend(queue.iter().map(|(_, to, bytes)| (to, bytes.to_vec())));
+                self.datagrams.extend(queue.iter().map(|(to, bytes)| (to.addr, bytes.to_vec())));
                 queue.clear();
             }
             let Some(output) = self.core.poll_output() else { break };
@@ -205,7 +205,7 @@ impl Gateway {
         bytes: &[u8],
     ) -> Vec<Vec<u8>> {
         self.datagrams.clear();
-        self.input(Input::Datagram { listener, peer, bytes });
+        self.input(Input::Datagram { listener, local: LocalId::ANY, peer, bytes });
         self.datagrams_to(peer)
     }
 

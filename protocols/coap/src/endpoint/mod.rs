@@ -70,7 +70,7 @@ pub struct Endpoint {
 
 /// Puts a message to `peer` in the queue.
 fn send(out: &mut DatagramQueue, peer: &Peer, encode: impl FnOnce(&mut Vec<u8>)) {
-    out.push(peer.listener, peer.addr, encode);
+    out.push(peer.route(), encode);
 }
 
 impl Endpoint {

@@ -149,7 +149,7 @@ impl Server {
     }
 
     pub fn drain(&mut self) {
-        self.sent = self.endpoint.transmits().iter().map(|(_, a, b)| (a, b.to_vec())).collect();
+        self.sent = self.endpoint.transmits().iter().map(|(to, b)| (to.addr, b.to_vec())).collect();
         self.endpoint.transmits().clear();
         while let Some(event) = self.endpoint.poll_event() {
             match event {

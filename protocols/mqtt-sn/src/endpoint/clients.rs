@@ -274,7 +274,7 @@ impl Clients {
 
     fn unindex_peer(&mut self, slot: Slot) {
         let Some(client) = self.get(slot) else { return };
-        let Peer { listener, addr, node } = &client.peer;
+        let Peer { listener, addr, node, .. } = &client.peer;
         let hash = self.hasher.hash_one((listener, addr, node.as_deref()));
         if let Ok(entry) = self.by_peer.find_entry(hash, |other| *other == slot) {
             entry.remove();

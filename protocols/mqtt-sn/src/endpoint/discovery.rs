@@ -6,7 +6,7 @@ use core::hash::BuildHasher;
 use core::time::Duration;
 
 use hashbrown::DefaultHashBuilder;
-use motegate_message::{Reason, Turn};
+use motegate_message::{Peer, Reason, Turn};
 use motegate_timers::Instant;
 
 use super::Endpoint;
@@ -19,9 +19,8 @@ impl Endpoint {
     /// It has 3 octets as the question has, so nothing is amplified.
     pub(super) fn on_search(&mut self, source: Source<'_>, radius: u8) {
         let info = Packet::GwInfo { gateway_id: self.config.gateway_id, address: &[] };
-        let to = (source.listener, source.addr);
         // §6.1: with the radius of the request; a forwarder has two bits for it.
-        forwarder::send_to(&mut self.out, to, source.node, radius.min(3), &info);
+        forwarder::send_to(&mut self.out, source.route, source.node, radius.min(3), &info);
     }
 
     /// ADVERTISE to every configured group, every T_ADV (§6.1); none are configured by default.
@@ -32,18 +31,18 @@ impl Endpoint {
         let every = self.config.advertise_every.max(Duration::from_secs(1));
         let duration = u16::try_from(every.as_secs()).unwrap_or(u16::MAX);
         let packet = Packet::Advertise { gateway_id: self.config.gateway_id, duration };
-        for to in &self.config.advertise_to {
-            forwarder::send_to(&mut self.out, *to, None, 0, &packet);
+        for (listener, addr) in &self.config.advertise_to {
+            let to = Peer::new(*listener, *addr).route();
+            forwarder::send_to(&mut self.out, to, None, 0, &packet);
         }
         self.next_advertise = Some(now + Duration::from_secs(u64::from(duration)));
     }
 
     /// A packet that only a connected client may send.
     pub(super) fn on_stranger(&mut self, turn: &Turn, source: Source<'_>) {
-        let reason = if self.strangers.admits(turn.now, &(source.addr, source.node)) {
-            let to = (source.listener, source.addr);
+        let reason = if self.strangers.admits(turn.now, &(source.route.addr, source.node)) {
             let packet = Packet::Disconnect { duration: None };
-            forwarder::send_to(&mut self.out, to, source.node, 0, &packet);
+            forwarder::send_to(&mut self.out, source.route, source.node, 0, &packet);
             Reason::SnNotConnected
         } else {
             Reason::RateLimited

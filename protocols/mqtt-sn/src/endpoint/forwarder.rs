@@ -1,9 +1,7 @@
 //! Datagrams in and out through forwarders (MQTT-SN 1.2 §5.5): who sent one ([`Source`]), and the
 //! wrapper around what is sent to a node behind one.
 
-use core::net::SocketAddr;
-
-use motegate_message::{DatagramQueue, ListenerId, Peer};
+use motegate_message::{DatagramQueue, Peer, Route};
 
 use super::clients::Slot;
 use crate::{Encapsulation, Packet};
@@ -11,8 +9,8 @@ use crate::{Encapsulation, Packet};
 /// Where a packet came from, before anything is allocated for it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a> {
-    pub(super) listener: ListenerId,
-    pub(super) addr: SocketAddr,
+    /// The way back.
+    pub(super) route: Route,
     /// The node behind a forwarder; its id may be empty.
     pub(super) node: Option<&'a [u8]>,
     /// The client known at this address.
@@ -21,25 +19,26 @@ pub(super) struct Source<'a> {
 
 impl Source<'_> {
     pub(super) fn to_peer(self) -> Peer {
-        Peer { listener: self.listener, addr: self.addr, node: self.node.map(Into::into) }
+        let Route { listener, local, addr } = self.route;
+        Peer { listener, local, addr, node: self.node.map(Into::into) }
     }
 }
 
 /// Puts `packet` into the queue, in a wrapper if `peer` is behind a forwarder. `radius` is for the
 /// forwarder's broadcast (0 otherwise).
 pub(super) fn send(out: &mut DatagramQueue, peer: &Peer, radius: u8, packet: &Packet<'_>) {
-    send_to(out, (peer.listener, peer.addr), peer.node.as_deref(), radius, packet);
+    send_to(out, peer.route(), peer.node.as_deref(), radius, packet);
 }
 
 /// As [`send`], to a peer that nobody owns.
 pub(super) fn send_to(
     out: &mut DatagramQueue,
-    (listener, addr): (ListenerId, SocketAddr),
+    route: Route,
     node: Option<&[u8]>,
     radius: u8,
     packet: &Packet<'_>,
 ) {
-    out.push(listener, addr, |arena| {
+    out.push(route, |arena| {
         if let Some(node) = node {
             append(arena, Encapsulation::wrapper_len(node), |buf| {
                 Encapsulation::encode_wrapper(radius, node, buf)

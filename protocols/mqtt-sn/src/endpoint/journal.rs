@@ -168,7 +168,7 @@ impl Saved {
         Some(Saved {
             session,
             client_id,
-            peer: Peer { listener, addr, node },
+            peer: Peer { node, ..Peer::new(listener, addr) },
             keep_alive: input.u16()?,
             sleep: input.option(Reader::u16)?,
         })
@@ -355,7 +355,8 @@ mod tests {
             (v4, Some(&[1, 2][..]), State::Active),
             (v4, None, State::Awake),
         ] {
-            let peer = Peer { listener: ListenerId(4), addr, node: node.map(Into::into) };
+            let node = node.map(Into::into);
+            let peer = Peer { node, ..Peer::new(ListenerId(4), addr) };
             let client = Client {
                 id: "pump".into(),
                 keep_alive: 30,

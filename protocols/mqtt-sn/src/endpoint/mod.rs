@@ -144,8 +144,7 @@ impl Endpoint {
 
     /// A datagram came. `peer.node` is `None`: the endpoint opens forwarder encapsulation itself.
     pub fn handle_datagram(&mut self, turn: &Turn, peer: Peer, bytes: &[u8]) {
-        let mut source =
-            Source { listener: peer.listener, addr: peer.addr, node: None, slot: None };
+        let mut source = Source { route: peer.route(), node: None, slot: None };
         let mut datagram = bytes;
         if peek_type(bytes) == Some(msg_type::ENCAPSULATED) {
             if !self.config.forwarders {
@@ -160,7 +159,11 @@ impl Endpoint {
                 _ => return self.drop_from(source, Reason::Malformed),
             }
         }
-        source.slot = self.clients.find_peer(source.listener, source.addr, source.node);
+        source.slot = self.clients.find_peer(peer.listener, peer.addr, source.node);
+        if let Some(client) = source.slot.and_then(|slot| self.clients.get_mut(slot)) {
+            // What it hears comes from the address that it spoke to last.
+            client.peer.local = peer.local;
+        }
         match Packet::decode(datagram) {
             Ok(packet) => self.on_packet(turn, source, packet),
             Err(_) => self.drop_from(source, Reason::Malformed),

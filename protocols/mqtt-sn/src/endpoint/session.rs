@@ -82,9 +82,8 @@ impl Endpoint {
 
     /// CONNACK with a reason to somebody of whom nothing is kept.
     fn refuse_stateless(&mut self, source: Source<'_>, reason: Reason) {
-        let to = (source.listener, source.addr);
         let packet = Packet::ConnAck { code: reply_for(reason) };
-        forwarder::send_to(&mut self.out, to, source.node, 0, &packet);
+        forwarder::send_to(&mut self.out, source.route, source.node, 0, &packet);
         self.events.push_back(Event::Dropped { peer: source.to_peer(), reason });
     }
 
@@ -350,7 +349,7 @@ impl Endpoint {
         if source.slot.is_some() {
             return None; // the address of another client
         }
-        let slot = self.clients.find_id(source.listener, id)?;
+        let slot = self.clients.find_id(source.route.listener, id)?;
         let peer = source.to_peer();
         if !self.may_rebind(slot, &peer) {
             return None;

@@ -183,7 +183,7 @@ impl Rig {
             wrote = true;
         }
         let sent: Vec<_> =
-            self.endpoint.transmits().iter().map(|(_, to, bytes)| (to, bytes.to_vec())).collect();
+            self.endpoint.transmits().iter().map(|(to, bytes)| (to.addr, bytes.to_vec())).collect();
         self.inbox.extend(sent);
         self.endpoint.transmits().clear();
         if self.durable {
@@ -205,7 +205,7 @@ impl Rig {
         self.endpoint.handle_committed(&turn, seq);
         // What a commit lets go writes no more in these tests than the next settle sees.
         let more: Vec<_> =
-            self.endpoint.transmits().iter().map(|(_, to, bytes)| (to, bytes.to_vec())).collect();
+            self.endpoint.transmits().iter().map(|(to, bytes)| (to.addr, bytes.to_vec())).collect();
         self.inbox.extend(more);
         self.endpoint.transmits().clear();
         let again = self.turn();
