@@ -3,8 +3,8 @@
 //!
 //! The word behind `sh` says how: `serve` starts the gateway (and stops the one before), `listen`
 //! stays in the background, `tests` is the command that runs this test, anything else runs to its
-//! end. A `text` block is the output of the block before; `text heard` is what each listener
-//! prints. A `yaml FILE` block is a part of that file.
+//! end. A `text` block is the output of the block before; of `text like` the lines are in it, in
+//! order, but for their numbers; `text heard` is what each listener prints. A `yaml FILE` block is a part of that file.
 //!
 //! The lines use the usual ports, so they run in a network namespace of their own where the system
 //! lets us make one: whatever else listens on this machine does not matter there.
@@ -43,6 +43,7 @@ fn every_block_does_what_it_says() {
             "sh tests" => assert_eq!(block.text, "./integration-tests/run\n"),
             "sh" => output = place.shell(&block.text).patient(BUILD).succeed(),
             "text" => assert_eq!(output, lines(block), "README.md:{}", block.line),
+            "text like" => contains_in_order(&output, block),
             "text heard" => {
                 for listener in &mut listeners {
                     for line in lines(block) {
@@ -89,6 +90,25 @@ fn listen(place: &Place, block: &Block) -> Process {
     listener.wait_for("first value", |line| !line.trim().is_empty());
     listener.rewind();
     listener
+}
+
+/// Numbers are whatever they are in this run, and so are the gaps that align them.
+fn contains_in_order(output: &[String], block: &Block) {
+    let shape = |line: &str| {
+        let digit = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',');
+        let word = |word: &str| word.split(digit).filter(|part| !part.is_empty()).collect();
+        line.split_whitespace().map(word).collect::<Vec<String>>().join(" ")
+    };
+    let mut rest = output.iter().map(|line| shape(line));
+    for line in lines(block) {
+        let wanted = shape(&line);
+        assert!(
+            rest.any(|got| got == wanted),
+            "README.md:{}: no {line:?} in, or not in this order:\n{}",
+            block.line,
+            output.join("\n"),
+        );
+    }
 }
 
 /// Where the lines run.
