@@ -29,8 +29,21 @@ fn every_command_has_a_help_of_80_columns_with_examples() {
 #[test]
 fn help_names_what_is_not_mosquittos() {
     for (command, words) in [
-        ("pub", &["--topic-id", "--short", "--sleep", "-1 for MQTT-SN"][..]),
-        ("sub", &["-T <FILTER|ID>", "%t topic", "ndjson"]),
+        (
+            "pub",
+            &["--topic-id", "--short", "--sleep", "-1 for MQTT-SN", "-A, --bind", "-M, --max"][..],
+        ),
+        (
+            "sub",
+            &[
+                "--unix <PATH>",
+                "--remove-retained",
+                "%-10t",
+                "-T, --filter-out <FILTER|ID>",
+                "%t topic",
+                "ndjson",
+            ],
+        ),
         ("rr", &["--response-topic", "correlation"]),
         ("observe", &["--count", "--duration"]),
     ] {

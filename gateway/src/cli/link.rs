@@ -1,11 +1,13 @@
 //! What `pub`, `sub` and `rr` have in common: whom to talk to, as whom, and with what will.
 
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use motegate_message::Qos;
-use motegate_mqtt::client::{ClientConfig, ClientWill, Password, Reconnect};
-use motegate_mqtt::{PropertyBuf, Version};
+use motegate_mqtt::client::{ClientConfig, ClientWill, Goodbye, Password, Reconnect};
+use motegate_mqtt::{Property, PropertyBuf, Version};
 use motegate_mqtt_sn::QosBits;
 use motegate_mqtt_sn::client as sn;
 
@@ -36,6 +38,15 @@ pub(super) struct Link {
     /// Port [default: 1883, for mqttsn 1885]
     #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
+    /// Unix domain socket of an MQTT broker, instead of host and port
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["url", "url_option", "host", "port"])]
+    unix: Option<PathBuf>,
+    /// Come from this address of this machine (MQTT)
+    #[arg(short = 'A', long = "bind", value_name = "ADDR", conflicts_with = "unix")]
+    bind: Option<IpAddr>,
+    // It is always so: there for command lines that were written for mosquitto.
+    #[arg(long, hide = true)]
+    nodelay: bool,
     /// QoS 0, 1 or 2; -1 for MQTT-SN without a connection
     #[arg(
         short, long, value_name = "QOS", default_value = "0", allow_negative_numbers = true,
@@ -139,9 +150,15 @@ impl Link {
         let stray = self.properties()?.url();
         let Some(url) = url.cloned().or(stray) else {
             let host = self.host.as_deref().unwrap_or("localhost");
-            return Ok(Target::new(Scheme::Mqtt, host, self.port));
+            let mut target = Target::new(Scheme::Mqtt, host, self.port);
+            (target.socket, target.bind) = (self.unix.clone(), self.bind);
+            return Ok(target);
         };
         let mut target: Target = url.parse()?;
+        target.bind = self.bind;
+        if self.unix.is_some() {
+            return Err(Error::usage("--unix names the broker already: leave out the URL"));
+        }
         if self.host.is_some() {
             return Err(Error::usage("the URL names the host already: leave out -h"));
         }
@@ -159,6 +176,9 @@ impl Link {
 
     /// MQTT-SN 1.2 has less than MQTT.
     fn check_for_sn(&self, target: &Target) -> Result<(), Error> {
+        if self.bind.is_some() {
+            return Err(Error::usage("-A is for MQTT: an MQTT-SN client comes from any address"));
+        }
         let login = self.username.is_some() || self.password.is_some() || target.username.is_some();
         for (given, what) in [
             (login, "login (-u, -P)"),
@@ -241,7 +261,7 @@ impl Link {
             return Err(Error::usage("properties (-D) and session expiry (-x) need -V 5"));
         }
         let kept = if self.persistent && v5 { u32::MAX } else { 0 };
-        Ok(ClientConfig {
+        let mut config = ClientConfig {
             version: self.protocol_version,
             clean: !self.persistent,
             keep_alive_secs: self.keep_alive,
@@ -251,7 +271,6 @@ impl Link {
             will,
             user_name: username,
             password: password.map(|password| Password(password.into_bytes())),
-            properties: if v5 { properties.of(For::Connect) } else { PropertyBuf::new() },
             manual_ack: true,
             reconnect: Some(Reconnect {
                 max: Duration::from_secs(30),
@@ -259,7 +278,21 @@ impl Link {
                 ..Reconnect::default()
             }),
             ..ClientConfig::new(&self.client_id()?)
-        })
+        };
+        take_connect_properties(&mut config, &properties.of(For::Connect), self.session_expiry);
+        Ok(config)
+    }
+
+    /// Keeps the session for so long after a lost connection and no longer than the command runs,
+    /// unless the command line says what becomes of it (MQTT 5).
+    pub(super) fn outlive(&self, config: &mut ClientConfig, lost: Duration) -> Goodbye {
+        let decided =
+            self.persistent || self.session_expiry.is_some() || config.session_expiry_secs != 0;
+        if decided || !self.is_v5() {
+            return Goodbye::default();
+        }
+        config.session_expiry_secs = u32::try_from(lost.as_secs()).unwrap_or(u32::MAX);
+        Goodbye { session_expiry_secs: Some(0), ..Goodbye::default() }
     }
 
     pub(super) fn is_v5(&self) -> bool {
@@ -268,6 +301,24 @@ impl Link {
 
     fn will_payload(&self) -> &str {
         self.will_payload.as_deref().unwrap_or_default()
+    }
+}
+
+/// The client has settings of its own for some of them; -x goes before its property.
+fn take_connect_properties(config: &mut ClientConfig, all: &PropertyBuf, expiry: Option<i64>) {
+    for property in all.as_properties().iter() {
+        match property {
+            Property::SessionExpiryInterval(secs) if expiry.is_none() => {
+                config.session_expiry_secs = secs;
+            }
+            Property::SessionExpiryInterval(_) => {}
+            Property::ReceiveMaximum(max) => config.receive_maximum = max,
+            Property::MaximumPacketSize(max) => config.max_packet_size = max,
+            Property::TopicAliasMaximum(max) => config.topic_alias_maximum = max,
+            other => {
+                config.properties.push(other);
+            }
+        }
     }
 }
 

@@ -2,14 +2,18 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::num::NonZeroU16;
 
 use clap::{Args, ValueEnum};
 use motegate_message::Wall;
 use motegate_mqtt::Property;
 use motegate_mqtt::client::Message;
-use serde::Serialize;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 
-use super::format::{Format, timestamp};
+use super::format::Format;
+use super::json;
+use super::time::timestamp;
 use crate::client::{Error, Reception};
 use crate::clock::Clock;
 
@@ -43,9 +47,12 @@ pub(super) struct Printing {
         help_heading = "Output", conflicts_with_all = ["verbose", "format", "no_newline"]
     )]
     output: Output,
+    /// The JSON of -o json, %j and %J on several lines
+    #[arg(long, help_heading = "Output")]
+    pretty: bool,
 }
 
-/// A message of either protocol, with mosquitto's names for what JSON shows.
+/// A message of either protocol; as JSON it has mosquitto's names.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Received<'a> {
     pub(super) tst: String,
@@ -56,17 +63,100 @@ pub(super) struct Received<'a> {
     pub(super) retain: u8,
     pub(super) payloadlen: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<&'a str>,
+    pub(super) mid: Option<u16>,
+    #[serde(skip_serializing_if = "Noted::is_empty")]
+    pub(super) properties: Noted,
     #[serde(skip_serializing_if = "Option::is_none")]
-    payload_hex: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) properties: Vec<(&'static str, String)>,
-    #[serde(skip)]
-    pub(super) user_properties: Vec<(String, String)>,
+    pub(super) payload: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) payload_hex: Option<String>,
     #[serde(skip)]
     pub(super) bytes: &'a [u8],
     #[serde(skip)]
     pub(super) wall: Wall,
+}
+
+/// What a PUBLISH of MQTT 5 has beside topic and payload.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Noted {
+    pub(super) content_type: Option<String>,
+    pub(super) response_topic: Option<String>,
+    pub(super) correlation: Option<Vec<u8>>,
+    pub(super) user: Vec<(String, String)>,
+    /// Of the connection rather than of the message: not in JSON.
+    pub(super) alias: Option<u16>,
+    pub(super) format: Option<u8>,
+    pub(super) expiry: Option<u32>,
+    pub(super) subscriptions: Vec<u32>,
+}
+
+impl Noted {
+    fn is_empty(&self) -> bool {
+        self.content_type.is_none()
+            && self.response_topic.is_none()
+            && self.correlation.is_none()
+            && self.user.is_empty()
+            && self.format.is_none()
+            && self.expiry.is_none()
+            && self.subscriptions.is_empty()
+    }
+
+    fn take(&mut self, property: Property<'_>) {
+        match property {
+            Property::PayloadFormatIndicator(text) => self.format = Some(text.into()),
+            Property::MessageExpiryInterval(secs) => self.expiry = Some(secs),
+            Property::ContentType(text) => self.content_type = Some(text.to_owned()),
+            Property::ResponseTopic(text) => self.response_topic = Some(text.to_owned()),
+            Property::CorrelationData(data) => self.correlation = Some(data.to_vec()),
+            Property::SubscriptionIdentifier(id) => self.subscriptions.push(id),
+            Property::TopicAlias(alias) => self.alias = Some(alias),
+            Property::UserProperty(name, value) => {
+                self.user.push((name.to_owned(), value.to_owned()));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Serialize for Noted {
+    /// As mosquitto writes them. A subscription identifier is a number, several are a list.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let mut text = |name, value: Option<&str>| match value {
+            Some(value) => map.serialize_entry(name, value),
+            None => Ok(()),
+        };
+        text("content-type", self.content_type.as_deref())?;
+        text("response-topic", self.response_topic.as_deref())?;
+        text(
+            "correlation-data",
+            self.correlation.as_deref().map(String::from_utf8_lossy).as_deref(),
+        )?;
+        if !self.user.is_empty() {
+            map.serialize_entry("user-properties", &Pairs(&self.user))?;
+        }
+        let mut number = |name, value: Option<u32>| match value {
+            Some(value) => map.serialize_entry(name, &value),
+            None => Ok(()),
+        };
+        number("payload-format-indicator", self.format.map(u32::from))?;
+        number("message-expiry-interval", self.expiry)?;
+        match self.subscriptions[..] {
+            [] => {}
+            [id] => map.serialize_entry("subscription-identifier", &id)?,
+            _ => map.serialize_entry("subscription-identifier", &self.subscriptions)?,
+        }
+        map.end()
+    }
+}
+
+/// An object in the order of its pairs; a name that comes twice is there twice.
+struct Pairs<'a>(&'a [(String, String)]);
+
+impl Serialize for Pairs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
 }
 
 impl<'a> Received<'a> {
@@ -80,10 +170,10 @@ impl<'a> Received<'a> {
             qos,
             retain: retain.into(),
             payloadlen: bytes.len(),
+            mid: None,
+            properties: Noted::default(),
             payload,
             payload_hex: payload.is_none().then(|| hex(bytes)),
-            properties: Vec::new(),
-            user_properties: Vec::new(),
             bytes,
             wall,
         }
@@ -94,8 +184,9 @@ impl<'a> Received<'a> {
         let topic = Cow::Borrowed(message.topic());
         let mut received =
             Received::new(topic, message.payload(), message.qos() as u8, message.retain());
+        received.mid = message.packet_id().map(NonZeroU16::get);
         for property in message.properties().iter() {
-            received.take(property);
+            received.properties.take(property);
         }
         received
     }
@@ -111,27 +202,6 @@ impl<'a> Received<'a> {
         received.topic_id = Some(id);
         received
     }
-
-    fn take(&mut self, property: Property<'_>) {
-        let (name, value) = match property {
-            Property::PayloadFormatIndicator(text) => {
-                ("payload-format-indicator", u8::from(text).to_string())
-            }
-            Property::MessageExpiryInterval(secs) => ("message-expiry-interval", secs.to_string()),
-            Property::ContentType(text) => ("content-type", text.to_owned()),
-            Property::ResponseTopic(text) => ("response-topic", text.to_owned()),
-            Property::CorrelationData(data) => {
-                ("correlation-data", String::from_utf8_lossy(data).into_owned())
-            }
-            Property::SubscriptionIdentifier(id) => ("subscription-identifier", id.to_string()),
-            Property::UserProperty(name, value) => {
-                self.user_properties.push((name.to_owned(), value.to_owned()));
-                ("user-property", format!("{name}:{value}"))
-            }
-            _ => return,
-        };
-        self.properties.push((name, value));
-    }
 }
 
 /// Prints messages on stdout, each at once.
@@ -140,50 +210,67 @@ pub(super) struct Printer {
     output: Output,
     verbose: bool,
     newline: bool,
+    pretty: bool,
     format: Option<Format>,
     count: usize,
 }
 
 impl Printer {
     pub(super) fn new(printing: &Printing) -> Result<Self, Error> {
+        if printing.pretty && printing.output == Output::Ndjson {
+            return Err(Error::usage("--pretty: ndjson is one line a message; -o json is pretty"));
+        }
         Ok(Printer {
             output: printing.output,
             verbose: printing.verbose,
             newline: !printing.no_newline,
+            pretty: printing.pretty,
             format: printing.format.as_deref().map(Format::parse).transpose()?,
             count: 0,
         })
     }
 
-    pub(super) fn print(&mut self, message: &Received<'_>) -> Result<(), Error> {
+    /// What was wrong with a message that could not be printed is the answer.
+    pub(super) fn print(&mut self, message: &Received<'_>) -> Result<Option<String>, Error> {
         let mut out = io::stdout().lock();
         let first = self.count == 0;
-        self.count += 1;
         match self.output {
-            Output::Text => self.text(&mut out, message)?,
-            Output::Ndjson => {
-                serde_json::to_writer(&mut out, message).map_err(io::Error::from)?;
-                writeln!(out)?;
+            Output::Text => {
+                let Some(bytes) = self.text(message)? else {
+                    return Ok(Some(format!("the payload on {} is not JSON (%J)", message.topic)));
+                };
+                out.write_all(&bytes)?;
             }
+            Output::Ndjson => writeln!(out, "{}", json::of(message, false)?)?,
             Output::Json => {
                 write!(out, "{}", if first { "[\n  " } else { ",\n  " })?;
-                serde_json::to_writer(&mut out, message).map_err(io::Error::from)?;
+                let text = json::of(message, self.pretty)?;
+                write!(out, "{}", text.replace('\n', "\n  "))?;
             }
         }
+        self.count += 1;
         out.flush()?;
-        Ok(())
+        Ok(None)
     }
 
-    fn text(&self, out: &mut impl Write, message: &Received<'_>) -> io::Result<()> {
+    /// `None`: the format wants a payload of JSON, and it is none.
+    fn text(&self, message: &Received<'_>) -> Result<Option<Vec<u8>>, Error> {
+        let mut out = Vec::new();
         if let Some(format) = &self.format {
-            format.write(message, out)?;
+            if format.wants_json() && !json::is(message.bytes) {
+                return Ok(None);
+            }
+            format.write(message, self.pretty, &mut out)?;
         } else {
             if self.verbose {
                 write!(out, "{} ", message.topic)?;
             }
-            out.write_all(message.bytes)?;
+            out.extend(message.bytes);
         }
-        if self.newline { writeln!(out) } else { Ok(()) }
+        if self.newline {
+            out.push(b'\n');
+        }
+        Ok(Some(out))
     }
 
     /// Nothing follows: closes the array.

@@ -9,6 +9,7 @@ mod demo;
 mod dev;
 mod discover;
 mod format;
+mod json;
 mod link;
 mod message;
 mod observe;
@@ -21,6 +22,7 @@ mod resource;
 mod run;
 mod subscribe;
 mod talk;
+mod time;
 
 use std::fmt::Display;
 use std::process::ExitCode;

@@ -22,10 +22,10 @@ pub(super) struct Payload {
     #[arg(short = 'f', long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Send everything from stdin as one message
-    #[arg(short = 's', long)]
+    #[arg(short = 's', long, alias = "stdin-file")]
     stdin: bool,
     /// Send an empty message (with -r: delete the retained one)
-    #[arg(short = 'n', long = "null")]
+    #[arg(short = 'n', long = "null", alias = "null-message")]
     null: bool,
 }
 

@@ -86,6 +86,11 @@ fn property<'a>(
             .parse::<u32>()
             .map_err(|_| Error::usage(format!("-D {identifier}: `{value}` is no number")))
     };
+    let small = || {
+        value
+            .parse::<u16>()
+            .map_err(|_| Error::usage(format!("-D {identifier}: `{value}` is not 0 to 65535")))
+    };
     let flag = || match value {
         "0" => Ok(false),
         "1" => Ok(true),
@@ -100,6 +105,10 @@ fn property<'a>(
         (Publish | Will, "correlation-data") => Property::CorrelationData(value.as_bytes()),
         (Will, "will-delay-interval") => Property::WillDelayInterval(number()?),
         (Subscribe, "subscription-identifier") => Property::SubscriptionIdentifier(number()?),
+        (Connect, "session-expiry-interval") => Property::SessionExpiryInterval(number()?),
+        (Connect, "receive-maximum") => Property::ReceiveMaximum(small()?),
+        (Connect, "maximum-packet-size") => Property::MaximumPacketSize(number()?),
+        (Connect, "topic-alias-maximum") => Property::TopicAliasMaximum(small()?),
         (Connect, "request-problem-information") => Property::RequestProblemInformation(flag()?),
         (Connect, "request-response-information") => Property::RequestResponseInformation(flag()?),
         _ => {
@@ -141,6 +150,7 @@ mod tests {
             ("publish message-expiry-interval soon", "soon"),
             ("publish payload-format-indicator 2", "0 or 1"),
             ("publish user-property a", "NAME VALUE"),
+            ("connect receive-maximum 65536", "65535"),
             ("publish", "identifier"),
         ] {
             let error = parse(line).unwrap_err().to_string();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use motegate_message::{Qos, TopicName};
 use motegate_mqtt::ReasonCode;
-use motegate_mqtt::client::{Event, Publish, PublishError};
+use motegate_mqtt::client::{Event, Goodbye, Publish, PublishError};
 use motegate_mqtt_sn::{QosBits, TopicId};
 use tokio::sync::mpsc::Receiver;
 
@@ -20,12 +20,17 @@ use crate::clock::Clock;
 /// How long a closed port may take to be noticed where nobody answers (QoS -1).
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// For so long the server keeps what it knows of messages in flight while the connection is lost.
+const KEEP: Duration = Duration::from_secs(300);
+
 /// Publish to an MQTT broker or an MQTT-SN gateway, with mosquitto_pub's options
 #[derive(Debug, Args)]
 #[command(
     disable_help_flag = true,
     after_help = "\
 It ends when all is through: written at QoS 0, acknowledged at QoS 1 and 2.
+A lost connection is made again and what was not acknowledged sent again; before
+MQTT 5 the session that makes QoS 2 exactly once across that needs -c and -i.
 -D takes COMMAND IDENTIFIER VALUE: connect, publish or will, and a property's
 name as mosquitto has it; a user-property has a name and a value.
 
@@ -56,6 +61,12 @@ pub(super) struct Pub {
     /// Wait so long between them
     #[arg(long, value_name = "SECONDS", value_parser = super::talk::seconds)]
     repeat_delay: Option<Duration>,
+    /// Most QoS 1 and 2 messages in flight (MQTT)
+    #[arg(
+        short = 'M', long, value_name = "N", default_value_t = 128, hide_default_value = true,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    max_inflight: u16,
     #[command(flatten)]
     link: Link,
     /// Publish to a predefined topic id
@@ -190,10 +201,17 @@ impl Pub {
         talk: &mut Talk,
     ) -> Result<(), Error> {
         let (topic, qos) = (self.topic(target)?, self.link.qos()?);
-        let config = self.link.mqtt_config(target)?;
+        let mut config = self.link.mqtt_config(target)?;
+        config.max_inflight = self.max_inflight;
+        let goodbye = match qos {
+            Qos::AtMostOnce => Goodbye::default(),
+            // What was in flight is then sent again as what it was, and not as a new message.
+            _ => self.link.outlive(&mut config, KEEP),
+        };
         let properties = self.link.properties()?.of(For::Publish);
         let mut client = MqttClient::new(target, config, clock, self.link.debug)?;
-        let mut flow = Flow::default();
+        client.goodbye = goodbye;
+        let mut flow = Flow { goes_on: self.lines || self.repeat > 1, ..Flow::default() };
         let mut over = false;
         while !over || flow.taken > flow.ended {
             let may_send = client.machine.is_connected() && !over && !flow.blocked;
@@ -219,12 +237,18 @@ impl Pub {
                 }
             }
         }
-        talk.step(published(flow.ended, qos_text(qos), &topic));
+        talk.step(published(flow.ended - flow.lost, qos_text(qos), &topic));
         if flow.unheard && flow.ended == 1 {
             talk.step("no subscriber");
         }
         client.leave().await;
-        Ok(())
+        match flow.lost {
+            0 => Ok(()),
+            lost => Err(Error::Failed(format!(
+                "{lost} of {} messages at QoS 0 were lost with a connection; -q 1 sends them again",
+                flow.taken
+            ))),
+        }
     }
 }
 
@@ -237,6 +261,10 @@ struct Flow {
     blocked: bool,
     /// 0x10 came.
     unheard: bool,
+    /// There is more than one message.
+    goes_on: bool,
+    /// Went down with their connection.
+    lost: u64,
 }
 
 impl Flow {
@@ -249,6 +277,11 @@ impl Flow {
             Event::Published { code, .. } => {
                 self.ended += 1;
                 self.unheard |= code == ReasonCode::NoMatchingSubscribers;
+            }
+            // At QoS 0 of a stream of messages: the next ones may have more luck.
+            Event::PublishFailed { error: PublishError::ConnectionLost, .. } if self.goes_on => {
+                self.ended += 1;
+                self.lost += 1;
             }
             Event::PublishFailed { error, .. } => return Err(not_published(&error)),
             Event::QueueFree => self.blocked = false,

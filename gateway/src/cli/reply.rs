@@ -13,7 +13,7 @@ use super::message::{Printer, Printing, Received};
 use super::payload::Payload;
 use super::properties::For;
 use super::publish::{not_published, qos_text, topic};
-use super::subscribe::granted;
+use super::subscribe::{granted, say};
 use super::talk::{Talk, bounded, drive};
 use crate::client::{Error, MqttClient, Scheme, SnClient, Target, random};
 use crate::clock::Clock;
@@ -119,7 +119,7 @@ impl Rr {
         loop {
             let message = client.message().await?;
             if !(message.retain && self.no_retained) {
-                printer.print(&Received::sn(&message))?;
+                say(talk, printer.print(&Received::sn(&message))?);
                 return client.disconnect().await;
             }
         }
@@ -169,7 +169,7 @@ impl Rr {
                 Event::Message(message) => {
                     let taken = self.is_response(&message, &correlation);
                     if taken {
-                        printer.print(&Received::mqtt(&message))?;
+                        say(talk, printer.print(&Received::mqtt(&message))?);
                     }
                     if let Some(handle) = message.ack() {
                         client.machine.acknowledge(handle, ReasonCode::Success);

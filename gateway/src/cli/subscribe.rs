@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use motegate_message::{Qos, TopicFilter, topic_matches};
-use motegate_mqtt::client::{Event, Filter};
+use motegate_mqtt::client::{Event, Filter, Publish};
 use motegate_mqtt::{PropertyBuf, ReasonCode};
 use motegate_mqtt_sn::{QosBits, TopicId, TopicRef};
 
@@ -12,9 +12,9 @@ use super::Exit;
 use super::link::Link;
 use super::message::{Printer, Printing, Received};
 use super::properties::For;
-use super::publish::{qos_text, short};
+use super::publish::{not_published, qos_text, short};
 use super::talk::{Talk, bounded, drive};
-use crate::client::{Error, MqttClient, Reception, Scheme, SnClient, Target};
+use crate::client::{Error, MqttClient, Reception, Scheme, SnClient, Target, random};
 use crate::clock::Clock;
 
 /// Waits between attempts to reach a lost MQTT-SN gateway.
@@ -26,12 +26,15 @@ const SN_ATTEMPTS: u32 = 30;
 #[command(
     disable_help_flag = true,
     after_help = "\
-It goes on until -C, -W or a signal ends it, and connects again if need be.
+It goes on until -C, -W or a signal ends it, and connects again if need be; what
+is published meanwhile waits for it with -c and -i.
 -F FORMAT has mosquitto's fields: %t topic, %p payload, %x payload in hex,
-%q QoS, %r retain, %l length, %j JSON, %I time, %U seconds since 1970; for
-MQTT-SN %i topic id; for MQTT 5 %C content type, %R response topic, %E expiry,
-%D correlation data, %F payload format, %S subscription ids, %P user
-properties; %% is %, and \\n \\t \\0 are what they are elsewhere.
+%q QoS, %r retain, %l length, %m message id, %j JSON, %J JSON with the payload
+as JSON, %I time, %U seconds since 1970; for MQTT-SN %i topic id; for MQTT 5
+%C content type, %R response topic, %D correlation data, %E expiry, %F payload
+format, %A alias, %S subscription ids, %P user properties. %-10t and %010l are
+wide, %.10t is short. @H:@M:@S is the time (UTC) as strftime has it. %% is %, @@
+is @, and \\n \\t \\r \\0 \\e are what they are elsewhere.
 
 Examples:
   motegate sub -t 'site/#' -v
@@ -58,8 +61,17 @@ pub(super) struct Sub {
     /// Stop at the first message that was not retained
     #[arg(long, conflicts_with = "no_retained")]
     retained_only: bool,
+    /// Delete every retained message that comes (MQTT; also those that -R leaves out)
+    #[arg(long)]
+    remove_retained: bool,
+    /// Have messages keep their retain flag as they were published (MQTT 5)
+    #[arg(long)]
+    retain_as_published: bool,
+    /// Print this part of the messages, by chance
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    random_filter: Option<f64>,
     /// MQTT: leave out topics that match this filter; MQTT-SN: a predefined topic id
-    #[arg(short = 'T', value_name = "FILTER|ID")]
+    #[arg(short = 'T', long = "filter-out", value_name = "FILTER|ID")]
     filter_out_or_id: Vec<String>,
     #[command(flatten)]
     link: Link,
@@ -110,6 +122,11 @@ impl Sub {
             self.filters_out()?;
         } else {
             self.ids()?;
+            if self.remove_retained || self.retain_as_published {
+                return Err(Error::usage(
+                    "--remove-retained and --retain-as-published are MQTT's: use a mqtt:// URL",
+                ));
+            }
             if self.link.sn_qos() == QosBits::MinusOne {
                 return Err(Error::usage("nothing can be received at QoS -1"));
             }
@@ -159,9 +176,18 @@ impl Session<'_> {
         if !retained && self.sub.retained_only {
             return Ok(true);
         }
-        self.printer.print(message)?;
+        if self.passed_over() {
+            return Ok(false);
+        }
+        say(self.talk, self.printer.print(message)?);
         self.seen += 1;
         Ok(self.sub.count == Some(self.seen))
+    }
+
+    /// Whether chance leaves this one out.
+    fn passed_over(&self) -> bool {
+        let millionth = u32::try_from(random() % 1_000_000).unwrap_or(0);
+        self.sub.random_filter.is_some_and(|part| f64::from(millionth) >= part * 10_000.0)
     }
 
     fn missing(&self) -> String {
@@ -177,8 +203,9 @@ impl Session<'_> {
         let qos = self.sub.link.qos()?;
         let filters_out = self.sub.filters_out()?;
         let mut client = MqttClient::new(target, config, clock, self.sub.link.debug)?;
-        let filters: Vec<_> =
-            self.sub.topics(target).iter().map(|topic| Filter::new(topic, qos)).collect();
+        let retain_as_published = self.sub.retain_as_published;
+        let filter = |topic: &String| Filter { retain_as_published, ..Filter::new(topic, qos) };
+        let filters: Vec<_> = self.sub.topics(target).iter().map(filter).collect();
         let properties = self.sub.link.properties()?.of(For::Subscribe);
         let bad = |error| Error::usage(format!("SUBSCRIBE: {error}"));
         client.machine.subscribe(&filters, &properties, SUBSCRIBE).map_err(bad)?;
@@ -200,7 +227,7 @@ impl Session<'_> {
         filters: &[Filter],
         filters_out: &[TopicFilter],
     ) -> Result<(), Error> {
-        let mut connected = false;
+        let (mut connected, mut cleared) = (false, 0_u32);
         loop {
             match client.next().await? {
                 Event::Connected(how) => {
@@ -231,15 +258,21 @@ impl Session<'_> {
                     let out = filters_out
                         .iter()
                         .any(|filter| topic_matches(filter.as_str(), message.topic()));
+                    if !out && message.retain() && self.sub.remove_retained {
+                        clear(client, message.topic())?;
+                        cleared += 1;
+                    }
                     let last = !out && self.take(&Received::mqtt(&message))?;
                     // Only what was printed is acknowledged.
                     if let Some(handle) = message.ack() {
                         client.machine.acknowledge(handle, ReasonCode::Success);
                     }
                     if last {
-                        return Ok(());
+                        return cleared_all(client, cleared).await;
                     }
                 }
+                Event::Published { .. } => cleared -= 1,
+                Event::PublishFailed { error, .. } => return Err(not_published(&error)),
                 _ => {}
             }
         }
@@ -358,6 +391,37 @@ impl Session<'_> {
 const LATE: &str = "messages";
 const SUBSCRIBE: u64 = 0;
 const UNSUBSCRIBE: u64 = 1;
+const CLEAR: u64 = 2;
+
+/// Deletes a retained message, as --remove-retained asks for.
+fn clear(client: &mut MqttClient, topic: &str) -> Result<(), Error> {
+    let publish = Publish { retain: true, ..Publish::new(topic, b"", Qos::AtLeastOnce) };
+    client.machine.publish(&publish, CLEAR).map_err(|error| not_published(&error))
+}
+
+/// Waits until the server has deleted what it was asked to.
+async fn cleared_all(client: &mut MqttClient, mut cleared: u32) -> Result<(), Error> {
+    while cleared > 0 {
+        match client.next().await? {
+            Event::Published { .. } => cleared -= 1,
+            Event::PublishFailed { error, .. } => return Err(not_published(&error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Says what was wrong with a message, if anything.
+pub(super) fn say(talk: &mut Talk, trouble: Option<String>) {
+    if let Some(trouble) = trouble {
+        talk.warn(&trouble);
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let part: f64 = text.parse().map_err(|_| "a number of percent".to_owned())?;
+    if (0.1..=100.0).contains(&part) { Ok(part) } else { Err("0.1 to 100".to_owned()) }
+}
 
 /// Tells what was granted; an error if that is nothing.
 pub(super) fn granted(

@@ -10,6 +10,7 @@ mod datagrams;
 mod error;
 mod mqtt;
 mod sn;
+mod stream;
 mod target;
 
 pub(crate) use coap::CoapClient;

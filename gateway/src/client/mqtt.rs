@@ -1,10 +1,9 @@
-//! The MQTT client of `motegate_mqtt` on a TCP stream.
+//! The MQTT client of `motegate_mqtt` on a TCP or Unix stream.
 //!
 //! [`MqttClient::next`] does what the machine asks of its driver until there is an event. It may
 //! be dropped at any await: an opening that was under way begins anew.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use motegate_mqtt::ReasonCode;
@@ -12,14 +11,12 @@ use motegate_mqtt::client::{
     Client, ClientConfig, ClientError, ErrorKind, Event, Goodbye, Transmit,
 };
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Error, Target, random, resolve, until};
+use super::stream::Stream;
+use super::{Error, Target, random, until};
 use crate::clock::Clock;
 
-/// Patience with one address.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the last packets of a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes read at a time.
@@ -30,7 +27,7 @@ pub(crate) struct MqttClient {
     pub(crate) machine: Client,
     target: Target,
     clock: Clock,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     opening: bool,
     paused: bool,
     /// The machine wants no connection any more.
@@ -40,6 +37,8 @@ pub(crate) struct MqttClient {
     chunk: Vec<u8>,
     /// Shows every packet on stderr.
     debug: bool,
+    /// How it takes leave.
+    pub(crate) goodbye: Goodbye,
 }
 
 impl MqttClient {
@@ -64,6 +63,7 @@ impl MqttClient {
             fault: None,
             chunk: vec![0; CHUNK],
             debug,
+            goodbye: Goodbye::default(),
         })
     }
 
@@ -88,7 +88,7 @@ impl MqttClient {
         if self.over {
             return;
         }
-        self.machine.disconnect(self.clock.now(), &Goodbye::default());
+        self.machine.disconnect(self.clock.now(), &self.goodbye);
         let gone = async {
             loop {
                 match self.next().await {
@@ -104,7 +104,7 @@ impl MqttClient {
     async fn obey(&mut self) {
         loop {
             if self.opening {
-                match open(&self.target).await {
+                match Stream::open(&self.target).await {
                     Ok(stream) => {
                         self.stream = Some(stream);
                         self.machine.handle_opened(self.clock.now());
@@ -223,33 +223,6 @@ impl MqttClient {
             ErrorKind::TimedOut => Error::timed_out(format!("{text} from {}", self.target)),
             ErrorKind::Protocol => Error::Protocol(text),
         }
-    }
-}
-
-/// The first address that accepts.
-async fn open(target: &Target) -> Result<TcpStream, Error> {
-    let (mut closed, mut fault) = (Vec::new(), None);
-    for address in resolve(target).await? {
-        let place = format!("{address}/tcp");
-        match timeout(OPEN_TIMEOUT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
-            }
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                closed.push(address);
-            }
-            Ok(Err(source)) => fault = Some(Error::Unreachable { place, source }),
-            Err(_) => fault = Some(Error::timed_out(format!("no connection to {place}"))),
-        }
-    }
-    match fault {
-        Some(fault) => Err(fault),
-        None if closed.is_empty() => Err(Error::NoSuchHost { host: target.host.clone() }),
-        None => Err(Error::NothingListens {
-            place: closed.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" and "),
-            hint: "is the broker up? `motegate dev` starts one; -h HOST and -p PORT name another",
-        }),
     }
 }
 

@@ -1,6 +1,8 @@
 //! [`Target`]: whom a client talks to, from a URL or from `-h` and `-p`.
 
 use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::Error;
@@ -50,6 +52,10 @@ pub(crate) struct Target {
     pub(crate) path: Vec<String>,
     /// Arguments of the query, percent-decoded.
     pub(crate) query: Vec<String>,
+    /// A Unix domain socket instead of host and port (MQTT).
+    pub(crate) socket: Option<PathBuf>,
+    /// The address to come from (MQTT).
+    pub(crate) bind: Option<IpAddr>,
 }
 
 impl Target {
@@ -63,6 +69,8 @@ impl Target {
             password: None,
             path: Vec::new(),
             query: Vec::new(),
+            socket: None,
+            bind: None,
         }
     }
 
@@ -134,6 +142,9 @@ impl FromStr for Target {
 impl fmt::Display for Target {
     /// Without login, path and query.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = &self.socket {
+            return write!(f, "unix:{}", path.display());
+        }
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
         write!(f, "{}://{open}{}{close}", self.scheme.as_str(), self.host)?;
         if self.port == self.scheme.port() { Ok(()) } else { write!(f, ":{}", self.port) }

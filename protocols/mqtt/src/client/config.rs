@@ -43,7 +43,8 @@ pub struct ClientWill {
 pub struct Reconnect {
     /// The first wait.
     pub first: Duration,
-    /// The longest wait. A connection that lasted this long makes the next wait the first again.
+    /// The longest wait. A connection that lasted this long, or that got something through (a
+    /// publish acknowledged, a message received), makes the next wait the first again.
     pub max: Duration,
     /// Attempts in a row before giving up; `None`: never.
     pub attempts: Option<u32>,

@@ -35,6 +35,8 @@ pub(super) struct Link {
     last_out: Instant,
     ping_sent: Option<Instant>,
     since: Option<Instant>,
+    /// A publish was acknowledged or a message came: the server is not one that only accepts.
+    pub(super) useful: bool,
     /// CONNECT asked for a new session.
     clean: bool,
     /// Bytes of acknowledgements that wait at most.
@@ -59,6 +61,7 @@ impl Default for Link {
             last_out: Instant::ZERO,
             ping_sent: None,
             since: None,
+            useful: false,
             clean: false,
             ack_bytes: 0,
             paused: false,
@@ -298,6 +301,9 @@ impl Client {
         let plan = self.config.reconnect.filter(|_| !error.is_final())?;
         if !self.was_connected && !plan.initially {
             return None;
+        }
+        if self.link.useful {
+            self.retry.reset();
         }
         let lasted = self.link.since.map(|since| now.saturating_since(since));
         self.retry.plan(now, &plan, lasted)

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 use core::fmt;
-use core::num::NonZeroU64;
+use core::num::{NonZeroU16, NonZeroU64};
 
 use bytes::Bytes;
 use motegate_message::Qos;
@@ -123,6 +123,14 @@ impl Message {
     #[must_use]
     pub const fn retain(&self) -> bool {
         self.retain
+    }
+
+    /// Packet Identifier; `None` at QoS 0.
+    #[must_use]
+    pub fn packet_id(&self) -> Option<NonZeroU16> {
+        let at = 2 + usize::from(self.topic_len);
+        let bytes = self.body.get(at..at + 2).filter(|_| self.qos != Qos::AtMostOnce)?;
+        NonZeroU16::new(u16::from_be_bytes(bytes.try_into().ok()?))
     }
 
     /// DUP: perhaps it came before (QoS 1 only; at QoS 2 the machine has seen to it).

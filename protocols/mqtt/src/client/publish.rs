@@ -244,6 +244,7 @@ impl Client {
     fn complete(&mut self, number: u64, code: ReasonCode, properties: Properties<'_>) {
         let Some(entry) = self.outgoing.get(number) else { return };
         let token = entry.token;
+        self.link.useful = true;
         if number < self.outgoing.next {
             self.link.quota = (self.link.quota + 1).min(self.link.quota_max);
         }

@@ -131,6 +131,7 @@ impl Client {
 
     fn hand_up(&mut self, message: Message) {
         self.counters.messages += 1;
+        self.link.useful = true;
         self.events.push_back(Event::Message(message));
     }
 

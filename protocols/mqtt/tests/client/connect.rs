@@ -224,6 +224,30 @@ fn time_outs_and_attempts() {
     assert_eq!(peer.client.poll_timeout(), None);
 }
 
+/// A broker that is killed now and then is not one that accepts and throws out.
+#[test]
+fn a_connection_that_got_something_through_makes_the_next_wait_the_first() {
+    for useful in [false, true] {
+        let mut peer = Peer::connected(durable(), 0, "");
+        let mut waits = Vec::new();
+        for id in 1..=6_u16 {
+            peer.publish("t", Qos::AtLeastOnce, id.into());
+            peer.sent();
+            if useful {
+                peer.receive(&format!("40 02 {id:04x}"));
+            }
+            peer.events.clear();
+            let before = peer.now;
+            peer.lose();
+            waits.push(peer.now.saturating_since(before).as_millis());
+            peer.accept(1, "");
+        }
+        let all_short = waits.iter().all(|wait| *wait <= 1000);
+        assert_eq!(all_short, useful, "{waits:?}");
+        assert_eq!(waits.last().is_some_and(|last| *last >= 16_000 / 2), !useful, "{waits:?}");
+    }
+}
+
 #[test]
 fn goodbyes() {
     let mut peer = Peer::connected(durable(), 0, "");

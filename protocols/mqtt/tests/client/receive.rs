@@ -1,5 +1,7 @@
 //! Receiving: QoS 2 once, manual acknowledgement, aliases, cut chunks, limits.
 
+use std::num::NonZeroU16;
+
 use motegate_message::Qos;
 use motegate_mqtt::client::{ClientConfig, ClientError, Event, Transmit, Violation};
 use motegate_mqtt::{Property, ReasonCode};
@@ -85,6 +87,21 @@ fn topic_aliases_both_ways() {
     peer.receive("30 08 0001 \"i\" 03 23 0003 \"x\"");
     peer.expect("e0 01 94");
     peer.expect_end(&ClientError::Violation(Violation::TopicAlias));
+}
+
+#[test]
+fn a_message_knows_its_packet_id_also_behind_an_alias() {
+    let config = ClientConfig { topic_alias_maximum: 2, ..v5() };
+    let mut peer = Peer::connected(config, 0, "");
+    peer.receive("30 05 0001 \"t\" 00 \"x\" 32 0a 0001 \"t\" 1234 03 23 0002 \"x\"");
+    peer.receive("34 09 0000 0005 03 23 0002 \"x\"");
+    let ids: Vec<_> = (0..3)
+        .map(|_| match peer.event() {
+            Event::Message(message) => message.packet_id().map(NonZeroU16::get),
+            event => panic!("{event:?}"),
+        })
+        .collect();
+    assert_eq!(ids, [None, Some(0x1234), Some(5)]);
 }
 
 #[test]
