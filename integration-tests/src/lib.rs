@@ -3,14 +3,18 @@
 //! [`gateway`] starts the `motegate` binary on free ports and stops it; [`process`] runs any child
 //! under a deadline and waits on its lines, never on time; [`peer`] finds the independent clients
 //! and says how to install a missing one; [`wire`] writes MQTT bytes that no client library can be
-//! made to write; [`relay`] records the datagrams that pass; [`readme`] cuts README.md into its
-//! blocks. The tests themselves are under `tests/`.
+//! made to write; [`relay`] records the datagrams that pass; [`tcp_relay`] breaks connections;
+//! [`commands`] are our own clients, [`mosquitto`] is another broker;
+//! [`readme`] cuts README.md into its blocks. The tests themselves are under `tests/`.
 
+pub mod commands;
 pub mod fuzz;
 pub mod gateway;
+pub mod mosquitto;
 pub mod peer;
 pub mod process;
 pub mod readme;
 pub mod relay;
 pub mod sim;
+pub mod tcp_relay;
 pub mod wire;

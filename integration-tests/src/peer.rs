@@ -22,8 +22,21 @@ pub fn repository() -> PathBuf {
 /// If it is not installed.
 pub fn program(name: &str, package: &str) -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    found(name, package, std::env::split_paths(&path).collect())
+}
+
+/// A program that may lie where only root looks for it.
+///
+/// # Panics
+/// If it is not installed.
+pub fn system_program(name: &str, package: &str) -> Command {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    found(name, package, std::env::split_paths(&path).chain(system).collect())
+}
+
+fn found(name: &str, package: &str, folders: Vec<PathBuf>) -> Command {
+    let found = folders.into_iter().map(|folder| folder.join(name)).find(|file| file.is_file());
     let Some(found) = found else {
         panic!(
             "{name} is not installed; ./integration-tests/run installs it, or: apt-get install {package}"
