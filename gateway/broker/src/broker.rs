@@ -19,6 +19,7 @@ use crate::retained::Retained;
 use crate::session::Sessions;
 use crate::shared::Groups;
 use crate::subscriptions::{FilterId, Subscriptions};
+use crate::view::Acted;
 use crate::{Config, Effect, Request, Ticket};
 
 /// All sessions, subscriptions, queues, retained messages and wills of one worker.
@@ -41,6 +42,7 @@ pub struct Broker {
     /// Sessions whose connection ends because of [`crate::Overflow::Disconnect`].
     pub(crate) overflowed: VecDeque<SessionId>,
     pub(crate) identifiers: Identifiers,
+    pub(crate) acted: Acted,
     /// Reused by every publish.
     pub(crate) hits: Vec<Hit>,
     pub(crate) matched: Vec<FilterId>,
@@ -66,6 +68,7 @@ impl Broker {
             due_wills: VecDeque::new(),
             overflowed: VecDeque::new(),
             identifiers: Identifiers::default(),
+            acted: Acted::default(),
             hits: Vec::new(),
             matched: Vec::new(),
             restoring: None,

@@ -18,6 +18,7 @@ impl Broker {
         let known = open.key.as_ref().and_then(|key| self.sessions.find(key));
         if known.is_none() && self.sessions.len() >= self.config.max_sessions {
             let (ticket, reason) = (open.ticket, Reason::QuotaExceeded);
+            self.acted.max_sessions += 1;
             return self.effects.push_back(Effect::OpenRefused { ticket, reason });
         }
         let resumed = known.filter(|id| self.take_over(turn, *id, open.clean));

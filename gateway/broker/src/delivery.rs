@@ -152,6 +152,7 @@ impl Broker {
             if queue.waiting() < policy.max_messages && queue.bytes() + size <= max_bytes {
                 return true;
             }
+            let by_count = queue.waiting() >= policy.max_messages;
             let reason = full_reason(session);
             let victim = if size > max_bytes {
                 None
@@ -174,6 +175,11 @@ impl Broker {
             if policy.overflow == Overflow::Disconnect && session.connected && !session.overflowed {
                 session.overflowed = true;
                 self.overflowed.push_back(id);
+            }
+            if by_count {
+                self.acted.max_queued_messages += 1;
+            } else {
+                self.acted.max_queued_bytes += 1;
             }
             self.dropped(id, reason);
             let Some(victim) = victim else { return false };
@@ -223,6 +229,7 @@ impl Broker {
                 }
                 let Some(oldest) = session.queue.oldest() else { break };
                 self.remove_entry(slot, oldest);
+                self.acted.max_memory_queued += 1;
                 self.dropped(id, Reason::QueueFull);
             }
             self.pump(turn, slot);

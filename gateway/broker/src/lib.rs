@@ -14,6 +14,7 @@ mod connection;
 mod contract;
 mod delivery;
 mod journal;
+mod levels;
 mod publish;
 mod queue;
 mod restore;
@@ -23,6 +24,7 @@ mod shared;
 mod subscribe;
 mod subscriptions;
 mod trie;
+mod view;
 mod will;
 
 pub use broker::Broker;
@@ -31,4 +33,6 @@ pub use contract::{
     Effect, Handle, Open, Overflow, Precondition, QueuePolicy, Request, RetainHandling, Subscribe,
     SubscribeOutcome, Ticket, WillChange,
 };
+pub use levels::Level;
 pub use retained::etag;
+pub use view::{Acted, GroupView, Reach, Receiver, SessionView, SubscriptionView, Usage};

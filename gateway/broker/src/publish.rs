@@ -120,15 +120,18 @@ impl Broker {
     }
 
     /// A new topic needs a place; replacing always works (`protocols/mqtt.md` §4).
-    fn check_retained_limits(&self, turn: &Turn, message: &Message) -> Result<(), Reason> {
+    fn check_retained_limits(&mut self, turn: &Turn, message: &Message) -> Result<(), Reason> {
         let stores = message.retain && !message.payload.is_empty() && !message.is_expired(turn.now);
         if !stores || self.retained.peek(&message.topic).is_some() {
             return Ok(());
         }
         let bytes = self.retained.bytes().saturating_add(message.size());
-        if self.retained.len() >= self.config.max_retained_messages
-            || bytes > self.config.max_retained_bytes
-        {
+        if self.retained.len() >= self.config.max_retained_messages {
+            self.acted.max_retained_messages += 1;
+            return Err(Reason::QuotaExceeded);
+        }
+        if bytes > self.config.max_retained_bytes {
+            self.acted.max_retained_bytes += 1;
             return Err(Reason::QuotaExceeded);
         }
         Ok(())

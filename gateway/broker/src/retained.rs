@@ -123,6 +123,12 @@ impl Retained {
         Some(old)
     }
 
+    /// Topics in byte order, from a text on.
+    pub(crate) fn topics_from(&self, from: &str) -> impl Iterator<Item = &TopicName> {
+        let range = self.topics.range::<str, _>((Bound::Included(from), Bound::Unbounded));
+        range.map(|Topic(topic)| topic)
+    }
+
     /// When the first message expires.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.expiring.first().map(|(at, _)| *at)

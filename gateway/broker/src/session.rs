@@ -202,6 +202,11 @@ impl Sessions {
         self.count
     }
 
+    /// Slots, empty ones included.
+    pub(crate) fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(crate) fn get(&self, id: SessionId) -> Option<&Session> {
         self.slots.get(id.slot())?.as_deref().filter(|s| s.id == id)
     }

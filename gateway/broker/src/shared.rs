@@ -48,6 +48,22 @@ impl Group {
         except: Option<u32>,
         readiness: impl Fn(u32) -> Readiness,
     ) -> Option<Subscriber> {
+        let at = self.find(except, readiness)?;
+        self.turn = at + 1;
+        self.members.as_slice().get(at).copied()
+    }
+
+    /// The member that `pick` would take.
+    pub(crate) fn choose(
+        &self,
+        except: Option<u32>,
+        readiness: impl Fn(u32) -> Readiness,
+    ) -> Option<Subscriber> {
+        let at = self.find(except, readiness)?;
+        self.members.as_slice().get(at).copied()
+    }
+
+    fn find(&self, except: Option<u32>, readiness: impl Fn(u32) -> Readiness) -> Option<usize> {
         let members = self.members.as_slice();
         let count = members.len();
         let mut best: Option<(Readiness, usize)> = None;
@@ -65,9 +81,7 @@ impl Group {
                 break;
             }
         }
-        let (_, at) = best?;
-        self.turn = at + 1;
-        members.get(at).copied()
+        best.map(|(_, at)| at)
     }
 }
 

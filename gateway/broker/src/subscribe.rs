@@ -59,13 +59,17 @@ impl Broker {
         let new = !existing.is_some_and(|held| session.subscriptions.contains(held));
         if new {
             let own = session.subscriptions.len();
-            if own >= self.config.max_subscriptions_per_session
-                || self.subscribed >= self.config.max_subscriptions
-            {
+            if own >= self.config.max_subscriptions_per_session {
+                self.acted.max_subscriptions_per_session += 1;
+                return Err(Reason::QuotaExceeded);
+            }
+            if self.subscribed >= self.config.max_subscriptions {
+                self.acted.max_subscriptions += 1;
                 return Err(Reason::QuotaExceeded);
             }
             let new_group = asked.filter.share.is_some() && existing.is_none();
             if new_group && self.groups.len() >= self.config.max_share_groups {
+                self.acted.max_share_groups += 1;
                 return Err(Reason::QuotaExceeded);
             }
         }

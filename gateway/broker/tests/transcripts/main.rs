@@ -15,4 +15,5 @@ mod queue_bounds;
 mod retained;
 mod sessions;
 mod shared;
+mod view;
 mod wills;
