@@ -53,6 +53,11 @@ impl<T> Slab<T> {
         self.len as usize
     }
 
+    /// Slots, free ones included.
+    pub(crate) fn slots(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(NIL)
+    }
+
     /// Callers bound their slabs far below 2^32 - 1 values.
     pub(crate) fn insert(&mut self, value: T) -> Key {
         self.generation = self.generation.wrapping_add(1);

@@ -449,3 +449,19 @@ fn everything_is_given_back() {
     assert_eq!(server.endpoint.peers(), 0);
     assert_eq!(server.endpoint.poll_timeout(), None);
 }
+
+#[test]
+fn observers_are_listed_with_their_observations() {
+    let mut server = Server::new();
+    let first = server.register(1, 1, b"a", "20");
+    let second = server.register(1, 2, b"b", "20");
+    let other = server.register(2, 1, b"a", "20");
+    let endpoint = &server.endpoint;
+    let listed: Vec<_> =
+        (0..endpoint.peer_slots()).filter_map(|slot| endpoint.observer_at(slot)).collect();
+    let [one, two] = &listed[..] else { panic!("{listed:?}") };
+    assert_eq!(one.observations, [second, first]);
+    assert_eq!(two.observations, [other]);
+    assert_eq!(endpoint.observer(second), Some(one.peer));
+    assert_ne!(one.peer, two.peer);
+}

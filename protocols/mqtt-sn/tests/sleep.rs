@@ -4,7 +4,7 @@
 mod rig;
 
 use motegate_message::{DeliveryId, Qos, Reason};
-use motegate_mqtt_sn::endpoint::{Config, Rebind};
+use motegate_mqtt_sn::endpoint::{ClientState, ClientView, Config, Rebind};
 use motegate_mqtt_sn::{Packet, QosBits, TopicId};
 use rig::*;
 
@@ -430,4 +430,32 @@ fn row_41_pingresp_does_not_overtake_an_answer_that_is_stored_with_the_suback() 
     rig.expect(1, puback(short.raw(), 8, OK));
     rig.expect(1, Packet::PingResp);
     rig.expect_nothing();
+}
+
+#[test]
+fn a_sleeper_says_when_it_wakes_and_is_lost_when_it_does_not() {
+    let mut rig = sleeper();
+    let session = rig.by_name["m"];
+    let client = rig.sessions[&session].client.unwrap();
+    let slept = rig.now;
+    let view = |rig: &Rig| rig.endpoint.client(client).unwrap();
+    let secs = std::time::Duration::from_secs;
+    let expected = ClientView {
+        state: ClientState::Asleep,
+        wakes: Some(slept + secs(100)),
+        lost_at: Some(slept + secs(110)), // §7.2: a tenth more
+        keep_alive_secs: 60,
+    };
+    assert_eq!(view(&rig), expected);
+    rig.deliver("m", "a", Qos::AtLeastOnce, "1");
+    rig.send(1, WAKE);
+    assert_eq!((view(&rig).state, view(&rig).wakes), (ClientState::Awake, None));
+    assert!(!rig.endpoint.wire(session).unwrap().lost);
+    rig.advance(111);
+    assert_eq!(rig.endpoint.client(client), None);
+    let wire = rig.endpoint.wire(session).unwrap();
+    assert_eq!((wire.lost, wire.topics), (true, 1));
+    rig.inbox.clear();
+    rig.send(2, connect("m", false, 60));
+    assert!(!rig.endpoint.wire(session).unwrap().lost);
 }

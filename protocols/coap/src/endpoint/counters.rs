@@ -15,6 +15,10 @@ pub struct Counters {
     pub retransmissions: u64,
     /// Separate responses that left as a NON because too many waited for the peer.
     pub unconfirmed_responses: u64,
+    /// Observations refused: `max_observers`.
+    pub observers_refused: u64,
+    /// Observations refused: `max_observers_per_peer`.
+    pub observers_per_peer_refused: u64,
     /// Empty confirmable messages.
     pub pings: u64,
 }

@@ -17,11 +17,13 @@ mod observe;
 mod outbound;
 mod peers;
 mod request;
+mod view;
 
 pub use contract::{
     Code, Event, ExchangeId, Method, Notification, ObservationId, Observe, Request, Response,
 };
 pub use counters::Counters;
+pub use view::Observer;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

@@ -58,6 +58,10 @@ pub(super) struct Observation {
 }
 
 impl Observation {
+    pub(super) const fn peer(&self) -> Key {
+        self.peer
+    }
+
     pub(super) const fn next_sequence(&mut self) -> u32 {
         self.sequence = (self.sequence + 1) & SEQUENCE_MASK;
         self.sequence
@@ -113,6 +117,18 @@ impl Observations {
 
     pub(super) const fn len(&self) -> usize {
         self.slab.len()
+    }
+
+    pub(super) fn by_id(&self, id: ObservationId) -> Option<&Observation> {
+        self.slab.get(Key::from_u64(id.0))
+    }
+
+    /// One peer's observations, from its list's head.
+    pub(super) fn from(&self, head: u32) -> impl Iterator<Item = ObservationId> {
+        let next = |slot: &u32| self.slab.at(*slot).map(|o| o.next);
+        core::iter::successors(Some(head), next)
+            .map_while(|slot| self.slab.key_at(slot))
+            .map(|key| ObservationId(key.to_u64()))
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Observation> {
@@ -214,9 +230,13 @@ impl Endpoint {
         }
         let state = self.peers.get(peer)?;
         let own = usize::try_from(state.observations).unwrap_or(usize::MAX);
-        if self.observations.len() >= self.config.max_observers
-            || own >= self.config.max_observers_per_peer
-        {
+        let full = self.observations.len() >= self.config.max_observers;
+        if full || own >= self.config.max_observers_per_peer {
+            if full {
+                self.counters.observers_refused += 1;
+            } else {
+                self.counters.observers_per_peer_refused += 1;
+            }
             self.dropped_key(peer, Reason::QuotaExceeded);
             return None;
         }

@@ -134,6 +134,11 @@ impl Peers {
         self.slab.at(slot)
     }
 
+    /// Slots, empty ones included.
+    pub(super) fn slots(&self) -> u32 {
+        self.slab.slots()
+    }
+
     pub(super) const fn len(&self) -> usize {
         self.slab.len()
     }

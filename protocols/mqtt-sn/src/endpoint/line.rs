@@ -94,13 +94,10 @@ impl Line<'_> {
             self.client.alive.clear();
             return;
         }
-        let mut patience = tolerated(secs);
-        if self.client.state != State::Active {
-            // A longer sleep is granted (the DISCONNECT has no field to say otherwise), but not
-            // waited for.
-            let longest = u64::try_from(self.config.max_sleep.as_millis()).unwrap_or(u64::MAX);
-            patience = patience.min(longest.saturating_add(longest / 10));
-        }
+        let patience = match self.client.state {
+            State::Active => tolerated(secs),
+            _ => patience(self.config, secs),
+        };
         let deadline = self.turn.now + core::time::Duration::from_millis(patience);
         self.timers.set(&mut self.client.alive, (self.at, TimerKind::Alive), deadline);
     }
@@ -109,6 +106,13 @@ impl Line<'_> {
         let deadline: Instant = self.turn.now + self.config.retry_timeout;
         self.timers.set(&mut self.client.retry, (self.at, TimerKind::Retry), deadline);
     }
+}
+
+/// Milliseconds that a sleeper is waited for. A sleep longer than `max_sleep` is granted (the
+/// DISCONNECT has no field to say otherwise), but not waited for.
+pub(super) fn patience(config: &Config, sleep: u16) -> u64 {
+    let longest = u64::try_from(config.max_sleep.as_millis()).unwrap_or(u64::MAX);
+    tolerated(sleep).min(longest.saturating_add(longest / 10))
 }
 
 /// Milliseconds of silence that a keep-alive or sleep of `secs` allows: half more up to a minute,

@@ -20,6 +20,7 @@ mod session;
 mod subscribe;
 mod topics;
 mod uplink;
+mod view;
 mod will;
 mod wire;
 
@@ -29,6 +30,7 @@ pub use config::{Config, Rebind};
 pub use contract::{
     Accept, ClientRef, Connect, Event, Filter, Names, Ticket, Topic, WillChange, WillUpdate,
 };
+pub use view::{ClientState, ClientView, WireView};
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

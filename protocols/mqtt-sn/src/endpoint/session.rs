@@ -13,6 +13,7 @@ use super::downlink::ROOM;
 use super::forwarder::{self, Source};
 use super::journal::Key;
 use super::line::{Line, reply_for};
+use super::view::is_lost;
 use super::will::{Dialogue, DialogueStage};
 use super::wire::Wire;
 use super::{Endpoint, Held, TimerKind};
@@ -267,6 +268,7 @@ impl Endpoint {
         wire.durable = !clean;
         wire.resume();
         wire.slot = Some(slot);
+        wire.lost = false;
         if let Some(other) = other {
             // The same client id at another address; the layer above knows it as taken over.
             self.close_client(turn, other, Reason::TakenOver);
@@ -390,6 +392,9 @@ impl Endpoint {
             return;
         };
         self.detach(turn, slot, session);
+        if let Some(wire) = self.wires.get_mut(&session) {
+            wire.lost = is_lost(reason);
+        }
         let expiry = None;
         self.events.push_back(Event::Disconnected { client, session, reason, drop_will, expiry });
     }

@@ -24,6 +24,8 @@ pub(super) struct Wire {
     pub(super) slot: Option<Slot>,
     /// Whether its changes are journaled: a session without CleanSession.
     pub(super) durable: bool,
+    /// Its client missed a deadline and has not connected since.
+    pub(super) lost: bool,
     pub(super) next_msg_id: u16,
     /// The batch of its latest record: nothing that follows from it leaves before.
     pub(super) written: Seq,
@@ -40,6 +42,7 @@ impl Wire {
             session,
             slot: None,
             durable: false,
+            lost: false,
             next_msg_id: 1,
             written: Seq::NONE,
             topics: Topics::default(),

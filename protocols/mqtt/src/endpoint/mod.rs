@@ -19,9 +19,11 @@ mod reply;
 mod session;
 mod shared;
 mod subscribe;
+mod view;
 
 pub use contract::{Accept, Connect, Event, Published, SubscribeItem, Ticket, Transmit};
 pub use shared::Counters;
+pub use view::ConnectionView;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

@@ -1,0 +1,84 @@
+//! Read-only views of clients and sessions, for whoever asks about a running gateway.
+
+use core::time::Duration;
+
+use motegate_message::{Reason, SessionId};
+use motegate_timers::Instant;
+
+use super::Endpoint;
+use super::clients::State;
+use super::contract::ClientRef;
+use super::line::patience;
+
+/// Where a client stands (MQTT-SN 1.2 §6.14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientState {
+    /// In the CONNECT dialogue; no session yet.
+    Connecting,
+    /// Supervised by its keep-alive.
+    Active,
+    /// Nothing is sent to it before it wakes.
+    Asleep,
+    /// Emptying its buffer.
+    Awake,
+}
+
+/// A client that has a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientView {
+    /// Where it stands.
+    pub state: ClientState,
+    /// When a sleeper said that it would be back: its last packet and its sleep duration.
+    pub wakes: Option<Instant>,
+    /// When it is given up unless it is heard; `None` where nothing supervises it.
+    pub lost_at: Option<Instant>,
+    /// Of its CONNECT, in seconds; 0 is unsupervised.
+    pub keep_alive_secs: u16,
+}
+
+/// A session's wire state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WireView {
+    /// Whether its client missed a deadline and has not connected since (§6.14: lost).
+    pub lost: bool,
+    /// Topic ids that the client and the gateway gave to names.
+    pub topics: usize,
+}
+
+impl Endpoint {
+    /// A client that has a connection.
+    #[must_use]
+    pub fn client(&self, client: ClientRef) -> Option<ClientView> {
+        let client = self.clients.get(self.clients.slot_of(client)?)?;
+        let state = match client.state {
+            State::Connecting => ClientState::Connecting,
+            State::Active => ClientState::Active,
+            State::Asleep => ClientState::Asleep,
+            State::Awake => ClientState::Awake,
+        };
+        let lost_at = client.alive.deadline();
+        let patience = Duration::from_millis(patience(&self.config, client.sleep));
+        let sleep = Duration::from_secs(u64::from(client.sleep));
+        let asleep = client.state == State::Asleep;
+        let wakes = lost_at.filter(|_| asleep).map(|lost_at| lost_at - patience + sleep);
+        Some(ClientView { state, wakes, lost_at, keep_alive_secs: client.keep_alive })
+    }
+
+    /// The wire state of a session that is or was MQTT-SN's.
+    #[must_use]
+    pub fn wire(&self, session: SessionId) -> Option<WireView> {
+        let wire = self.wires.get(&session)?;
+        Some(WireView { lost: wire.lost, topics: wire.topics.len() })
+    }
+
+    /// Clients in the CONNECT dialogue.
+    #[must_use]
+    pub fn connecting_count(&self) -> usize {
+        self.clients.connecting()
+    }
+}
+
+/// Whether a client that ends so has missed a deadline.
+pub(super) const fn is_lost(reason: Reason) -> bool {
+    matches!(reason, Reason::KeepaliveTimeout | Reason::SleepExpired | Reason::RetryExhausted)
+}
