@@ -3,7 +3,9 @@
 use std::fmt;
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
+
+use crate::sources::{Position, Sources};
 
 /// Longest line that is shown with its surroundings.
 const MAX_LINE: usize = 4096;
@@ -23,6 +25,18 @@ macro_rules! codes {
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Code::$variant => $text),+ }
+            }
+
+            /// What it means, at length, with an example of wrong and one of right, as Markdown.
+            #[must_use]
+            pub const fn explanation(self) -> &'static str {
+                match self { $(Code::$variant => include_str!(concat!("../codes/", $text, ".md"))),+ }
+            }
+
+            /// The code that a text names: `E0312`, `e0312`.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Code> {
+                Code::ALL.iter().copied().find(|code| code.as_str().eq_ignore_ascii_case(text))
             }
         }
     };
@@ -53,6 +67,10 @@ codes! {
     Missing = "E0111",
     /// `${…}` that stands for nothing.
     Substitution = "E0112",
+    /// A name that two files give to two things.
+    Conflict = "E0113",
+    /// A variable or setting whose name is no place in the configuration.
+    Override = "E0114",
     /// An address that cannot be listened on.
     Bind = "E0201",
     /// Two listeners of one name or address.
@@ -83,6 +101,10 @@ codes! {
     QosMinusOne = "E0309",
     /// Two rules that take one request.
     Overlap = "E0312",
+    /// A file in `conf.d` that is not read.
+    NotRead = "W0101",
+    /// A secret in the open.
+    InlineSecret = "W0102",
     /// A listener that lets nobody in.
     NobodyMayConnect = "W0201",
     /// A mount that does not end in a slash.
@@ -104,7 +126,7 @@ pub struct Diagnostic {
     pub text: String,
     /// The way out.
     pub fix: String,
-    /// The bytes of the file that it is about.
+    /// The bytes, of those of all texts, that it is about; [`Sources`] knows the text.
     pub span: Option<Range<usize>>,
     /// Said beside them.
     pub label: String,
@@ -145,56 +167,69 @@ impl Diagnostic {
         self.code.as_str().starts_with('E')
     }
 
-    /// Line and column in the file, both from 1.
+    /// Where it is.
     #[must_use]
-    pub fn position(&self, source: &str) -> Option<(usize, usize)> {
-        let at = self.span.as_ref()?.start.min(source.len());
-        let before = source.get(..at)?;
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Some((line, column))
+    pub fn position(&self, sources: &Sources) -> Option<Position> {
+        sources.position(self.span.as_ref()?.start)
     }
 
     /// Draws it: `file:line:column`, the line, the cause and the fix; no colours.
     #[must_use]
-    pub fn render(&self, name: &str, source: &str) -> String {
+    pub fn render(&self, sources: &Sources) -> String {
         let level = if self.is_error() { Level::ERROR } else { Level::WARNING };
         let title = level.primary_title(self.text.as_str()).id(self.code.as_str());
         let help = Level::HELP.message(self.fix.as_str());
-        let Some(span) = self.visible(source) else {
-            let origin = annotate_snippets::Origin::path(name);
+        let span = self.span.clone().unwrap_or(0..0);
+        let Some((source, local)) = sources.local(&span) else {
+            return Renderer::plain().render(&[title.element(help)]);
+        };
+        let Some(shown) = visible(&source.text, local).filter(|_| self.span.is_some()) else {
+            let mut origin = Origin::path(source.name.as_str());
+            if let Some(at) = self.position(sources).filter(|_| !source.text.is_empty()) {
+                origin = origin.line(at.line).char_column(at.column);
+            }
             return Renderer::plain().render(&[title.element(origin).element(help)]);
         };
         let label = (!self.label.is_empty()).then_some(self.label.as_str());
-        let mut snippet = Snippet::source(source)
-            .path(name)
-            .annotation(AnnotationKind::Primary.span(span).label(label));
-        if let Some((other, why)) = &self.other {
-            let context = AnnotationKind::Context.span(other.clone()).label(why.as_str());
-            snippet = snippet.annotation(context);
-        }
-        Renderer::plain().render(&[title.element(snippet).element(help)])
+        let snippet = Snippet::source(source.text.as_str())
+            .path(source.name.as_str())
+            .annotation(AnnotationKind::Primary.span(shown).label(label));
+        let other = self.other.as_ref().and_then(|(span, why)| {
+            let (other, local) = sources.local(span)?;
+            Some((other, visible(&other.text, local)?, why.as_str()))
+        });
+        let group = match other {
+            Some((other, span, why)) if other.start == source.start => {
+                let context = AnnotationKind::Context.span(span).label(why);
+                title.element(snippet.annotation(context))
+            }
+            Some((other, span, why)) => {
+                let context = Snippet::source(other.text.as_str())
+                    .path(other.name.as_str())
+                    .annotation(AnnotationKind::Context.span(span).label(why));
+                title.element(snippet).element(context)
+            }
+            None => title.element(snippet),
+        };
+        Renderer::plain().render(&[group.element(help)])
     }
+}
 
-    /// The span, if what it points at can be shown.
-    fn visible(&self, source: &str) -> Option<Range<usize>> {
-        let span = self.span.clone()?;
-        source.get(span.clone())?;
-        let start = source[..span.start].rfind('\n').map_or(0, |at| at + 1);
-        let end = source[span.start..].find('\n').map_or(source.len(), |at| span.start + at);
-        (!source.is_empty() && end - start <= MAX_LINE)
-            .then(|| span.start..span.end.min(end.max(span.start)))
-    }
+/// The span, if what it points at can be shown.
+fn visible(text: &str, span: Range<usize>) -> Option<Range<usize>> {
+    text.get(span.clone())?;
+    let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
+    let end = text[span.start..].find('\n').map_or(text.len(), |at| span.start + at);
+    (!text.is_empty() && end - start <= MAX_LINE)
+        .then(|| span.start..span.end.min(end.max(span.start)))
 }
 
 /// What reading a configuration brought to light.
 #[derive(Debug, Clone, Default)]
 pub struct Findings {
-    /// Name of the file, for `file:line:column`.
-    pub name: String,
-    /// Its text.
-    pub source: String,
-    /// What was found, in the order of the file.
+    /// The texts that the diagnostics point into.
+    pub sources: Sources,
+    /// What was found, in the order of the texts.
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -217,7 +252,7 @@ impl fmt::Display for Findings {
             if i > 0 {
                 f.write_str("\n\n")?;
             }
-            f.write_str(&diagnostic.render(&self.name, &self.source))?;
+            f.write_str(&diagnostic.render(&self.sources))?;
         }
         Ok(())
     }
@@ -229,7 +264,11 @@ impl std::error::Error for Findings {}
 pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     known
         .map(|k| (strsim::damerau_levenshtein(word, k), k))
-        .filter(|(distance, k)| *distance <= 1 + k.len().min(word.len()) / 4)
+        // One slip in three letters, two in eight, three in twelve.
+        .filter(|(distance, k)| {
+            let shorter = k.len().min(word.len());
+            shorter >= 2 && *distance <= (1 + shorter / 4).min(3) && *distance * 2 <= shorter
+        })
         .min()
         .map(|(_, k)| k)
 }

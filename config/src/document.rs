@@ -1,8 +1,8 @@
 //! [`Document`]: the YAML text as a tree of positions.
 //!
-//! Values are decoded elsewhere, by serde; this tree says where each of them stands. Its pass runs
-//! first and refuses what decoding would let through: duplicate keys, merge keys, several documents,
-//! too much nesting, too many nodes.
+//! The parser's events become nodes that know where they stand and what was typed; `decode` hands
+//! them to serde. What YAML would let through is refused here: duplicate keys, merge keys, several
+//! documents, too much nesting, too many nodes.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -24,6 +24,10 @@ const MAX_NODES: usize = 500_000;
 pub(crate) struct Node {
     pub(crate) span: Range<usize>,
     pub(crate) kind: Kind,
+    /// As it was written, where `${…}` was put in.
+    pub(crate) written: Option<String>,
+    /// Where the value stands that this one was taken instead of.
+    pub(crate) instead_of: Option<Range<usize>>,
     nodes: usize,
 }
 
@@ -48,13 +52,13 @@ pub(crate) struct Document {
 }
 
 impl Node {
-    fn new(span: Range<usize>, kind: Kind) -> Node {
+    pub(crate) fn new(span: Range<usize>, kind: Kind) -> Node {
         let nodes = 1 + match &kind {
             Kind::Scalar { .. } => 0,
             Kind::List(items) => items.iter().map(|n| n.nodes).sum::<usize>(),
             Kind::Map(items) => items.iter().map(|(_, n)| n.nodes).sum(),
         };
-        Node { span, kind, nodes }
+        Node { span, kind, written: None, instead_of: None, nodes }
     }
 
     /// Nothing was written: `key:`.
@@ -65,17 +69,17 @@ impl Node {
 }
 
 impl Document {
-    /// Parses a file.
+    /// Parses a text whose first byte is the byte `start` of all texts.
     ///
     /// # Errors
     /// Everything that makes the text unfit to be decoded.
-    pub(crate) fn parse(source: &str) -> Result<Document, Vec<Diagnostic>> {
+    pub(crate) fn parse(source: &str, start: usize) -> Result<Document, Vec<Diagnostic>> {
         if source.len() > MAX_BYTES {
             let text = "the file is larger than 4 MiB";
             let fix = "split it, or check that it is the file you mean";
-            return Err(vec![Diagnostic::new(Code::Limit, text, fix)]);
+            return Err(vec![Diagnostic::new(Code::Limit, text, fix).at(start..start)]);
         }
-        let mut builder = Builder::new(source);
+        let mut builder = Builder::new(source, start);
         for item in Parser::new_from_str(source) {
             let (event, span) = match item {
                 Ok(item) => item,
@@ -147,6 +151,8 @@ impl Document {
                 items.iter().find(|(k, _)| k.text == *name).map(|(_, n)| n)
             }
             (Kind::List(items), Step::Index(i)) => items.get(*i),
+            // One thing where a list may stand.
+            (Kind::Scalar { .. }, Step::Index(0)) => Some(node),
             _ => None,
         })
     }
@@ -165,6 +171,7 @@ fn first_line(node: &Node) -> Range<usize> {
 
 struct Builder<'s> {
     source: &'s str,
+    start: usize,
     /// Byte of each character; empty where they are the same.
     bytes: Vec<usize>,
     open: Vec<(usize, Range<usize>, Open)>,
@@ -177,17 +184,18 @@ struct Builder<'s> {
 
 enum Open {
     List(Vec<Node>),
-    Map(Vec<(Key, Node)>, Option<Key>),
+    Map(Vec<(Key, Node)>, Option<Key>, HashMap<String, Range<usize>>),
 }
 
 impl<'s> Builder<'s> {
-    fn new(source: &'s str) -> Self {
+    fn new(source: &'s str, start: usize) -> Self {
         let bytes = match source.is_ascii() {
             true => Vec::new(),
             false => source.char_indices().map(|(at, _)| at).collect(),
         };
         Builder {
             source,
+            start,
             bytes,
             open: Vec::new(),
             anchors: HashMap::new(),
@@ -204,7 +212,7 @@ impl<'s> Builder<'s> {
         } else {
             self.bytes.get(index).copied().unwrap_or(self.source.len())
         };
-        at.min(self.source.len())
+        self.start + at.min(self.source.len())
     }
 
     fn range(&self, span: Span) -> Range<usize> {
@@ -223,7 +231,7 @@ impl<'s> Builder<'s> {
                 self.open(anchor, range, Open::List(Vec::new()));
             }
             Event::MappingStart(anchor, _) => {
-                self.open(anchor, range, Open::Map(Vec::new(), None));
+                self.open(anchor, range, Open::Map(Vec::new(), None, HashMap::new()));
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(range.end),
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
@@ -265,7 +273,7 @@ impl<'s> Builder<'s> {
         let Some((anchor, range, open)) = self.open.pop() else { return };
         let kind = match open {
             Open::List(items) => Kind::List(items),
-            Open::Map(items, _) => Kind::Map(items),
+            Open::Map(items, ..) => Kind::Map(items),
         };
         self.put(Node::new(range.start..end.max(range.start), kind), anchor);
     }
@@ -285,10 +293,10 @@ impl<'s> Builder<'s> {
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some((_, _, Open::List(items))) => items.push(node),
-            Some((_, _, Open::Map(items, waiting))) => match waiting.take() {
+            Some((_, _, Open::Map(items, waiting, seen))) => match waiting.take() {
                 Some(key) => items.push((key, node)),
                 None => {
-                    let (key, found) = key(node, items);
+                    let (key, found) = key(node, seen);
                     *waiting = Some(key);
                     self.found.extend(found);
                 }
@@ -297,27 +305,25 @@ impl<'s> Builder<'s> {
     }
 }
 
-fn key(node: Node, others: &[(Key, Node)]) -> (Key, Option<Diagnostic>) {
+fn key(node: Node, seen: &mut HashMap<String, Range<usize>>) -> (Key, Option<Diagnostic>) {
     let span = node.span.clone();
     let Kind::Scalar { text, style } = node.kind else {
         let d =
             Diagnostic::new(Code::Syntax, "a key must be plain text", "write a word as the key");
         return (Key { text: String::new(), span: span.clone() }, Some(d.at(span)));
     };
-    let found = if text == "<<" && style == ScalarStyle::Plain {
+    if text == "<<" && style == ScalarStyle::Plain {
         let fix = "write the keys out where they hold";
-        Some(
-            Diagnostic::new(Code::MergeKey, "merge keys (<<) are not supported", fix)
-                .at(span.clone()),
-        )
-    } else {
-        others.iter().find(|(other, _)| other.text == text).map(|(first, _)| {
-            let fix = "keep one of them";
-            Diagnostic::new(Code::DuplicateKey, format!("the key {text:?} appears twice"), fix)
-                .at(span.clone())
-                .label("again here")
-                .also(first.span.clone(), "first here")
-        })
-    };
+        let d = Diagnostic::new(Code::MergeKey, "merge keys (<<) are not supported", fix);
+        return (Key { text, span: span.clone() }, Some(d.at(span)));
+    }
+    let found = seen.get(&text).map(|first| {
+        let text = format!("the key {text:?} appears twice");
+        Diagnostic::new(Code::DuplicateKey, text, "keep one of them")
+            .at(span.clone())
+            .label("again here")
+            .also(first.clone(), "first here")
+    });
+    seen.entry(text.clone()).or_insert_with(|| span.clone());
     (Key { text, span }, found)
 }

@@ -1,8 +1,13 @@
 //! The configuration file as it is written: every block and key that this version has.
 //!
-//! The structure is serde's, its keys and texts are the schema's; scalars stay text
-//! ([`Typed`]) until `resolve` reads them. A block or key of a part that is not built is not in
-//! here, and so it is an unknown key.
+//! The one place where a key is described. Its text, and what `extend` says, become the schema,
+//! the reference page, the check of ranges and `config show`: `default` is the value of a key that
+//! is not there, as it would be written (a test holds it against the gateway's own defaults);
+//! `otherwise` says the same in words where it is no fixed value; `required` that it must be there;
+//! `range` is `LOW to HIGH`, as values are written; `secret` that it is never shown. Scalars stay
+//! text ([`Typed`]) until `resolve` reads them.
+//!
+//! A block or key of a part that is not built is not in here, and so it is an unknown key.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,14 +33,18 @@ type Flag = Option<Typed<bool>>;
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct File {
     /// Version of this format: 1.
+    #[schemars(extend("default" = "1"))]
     pub(crate) version: Number,
     /// The gateway itself.
     pub(crate) gateway: Option<Gateway>,
-    /// Where state is kept. Default `./motegate-data`.
+    /// Where state is kept; relative to where the gateway is started.
+    #[schemars(extend("default" = "./motegate-data"))]
     pub(crate) data_dir: Text,
-    /// What an acknowledged message survives. Default `power_loss`.
+    /// What an acknowledged message survives.
+    #[schemars(extend("default" = "power_loss"))]
     pub(crate) durability: Option<Typed<Durability>>,
-    /// Where to listen; absent: mqtt, mqttsn and coap on loopback.
+    /// Where to listen.
+    #[schemars(extend("otherwise" = "mqtt, mqttsn and coap on 127.0.0.1, which let nobody in"))]
     pub(crate) listeners: Option<Vec<Listener>>,
     /// MQTT.
     pub(crate) mqtt: Option<Mqtt>,
@@ -55,9 +64,11 @@ pub(crate) struct File {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Gateway {
-    /// `{gateway}` in templates. Default `motegate`.
+    /// `{gateway}` in templates.
+    #[schemars(extend("default" = "motegate"))]
     pub(crate) name: Text,
-    /// Unique among gateways that devices can hear, 1 to 255. Default 1.
+    /// Unique among the MQTT-SN gateways that devices can hear.
+    #[schemars(extend("default" = "1", "range" = "1 to 255"))]
     pub(crate) sn_gateway_id: Number,
 }
 
@@ -65,22 +76,29 @@ pub(crate) struct Gateway {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Listener {
-    /// Appears in logs, counters and rules. Default `PROTOCOL-PORT`.
+    /// Appears in logs, counters and rules.
+    #[schemars(extend("otherwise" = "`PROTOCOL-PORT`"))]
     pub(crate) name: Text,
-    /// `mqtt`, `mqttsn` or `coap`.
+    /// What is spoken.
+    #[schemars(extend("required" = true, "words" = ["mqtt", "mqttsn", "coap"]))]
     pub(crate) protocol: Text,
-    /// `ADDRESS:PORT` or a list of them; `[::]` is every address, IPv4 too. Default: the protocol's
-    /// port on 127.0.0.1.
+    /// `ADDRESS:PORT` or a list of them; `[::]` is every address, IPv4 too.
+    #[schemars(extend("otherwise" = "the protocol's port on 127.0.0.1"))]
     pub(crate) bind: Option<OneOrMany<String>>,
-    /// Whether clients that give no identity may connect. Default false.
+    /// Whether clients that give no identity may connect.
+    #[schemars(extend("default" = "false"))]
     pub(crate) anonymous: Flag,
-    /// CoAP: where a client's name comes from: `address` (`anon-IP`) or `query` (`?client=`).
+    /// CoAP only: where a client's name comes from: `address` (`anon-IP`) or `query` (`?client=`).
+    #[schemars(extend("otherwise" = "`address`"))]
     pub(crate) client_from: Option<Typed<ClientFromWord>>,
-    /// Name space of client ids; listeners of one realm share sessions. Default: the protocol.
+    /// Name space of client ids; listeners of one realm share sessions.
+    #[schemars(extend("otherwise" = "the protocol"))]
     pub(crate) realm: Text,
     /// `{tenant}` in templates.
+    #[schemars(extend("default" = ""))]
     pub(crate) tenant: Text,
     /// Prefix of every topic of this listener; may hold `{tenant}`, `{listener}` and `{gateway}`.
+    #[schemars(extend("default" = ""))]
     pub(crate) mount: Text,
 }
 
@@ -88,28 +106,38 @@ pub(crate) struct Listener {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Mqtt {
-    /// Versions spoken. Default all: `3.1`, `3.1.1`, `5.0`.
+    /// Versions spoken.
+    #[schemars(extend("default" = ["3.1", "3.1.1", "5.0"]))]
     pub(crate) protocols: Option<Vec<Typed<MqttVersion>>>,
-    /// Highest QoS, 0 to 2. Default 2.
+    /// Highest QoS; MQTT 5 clients are told, 3.x clients are granted no more.
+    #[schemars(extend("default" = "2", "range" = "0 to 2"))]
     pub(crate) max_qos: Number,
-    /// Whether retained messages are kept. Default true.
+    /// Whether retained messages are kept.
+    #[schemars(extend("default" = "true"))]
     pub(crate) retain_available: Flag,
-    /// Whether subscriptions may hold wildcards. Default true.
+    /// Whether subscriptions may hold wildcards.
+    #[schemars(extend("default" = "true"))]
     pub(crate) wildcard_subscriptions: Flag,
-    /// Whether `$share/…` is offered. Default true.
+    /// Whether `$share/…` is offered.
+    #[schemars(extend("default" = "true"))]
     pub(crate) shared_subscriptions: Flag,
-    /// Whether subscription identifiers are offered. Default true.
+    /// Whether subscription identifiers are offered.
+    #[schemars(extend("default" = "true"))]
     pub(crate) subscription_identifiers: Flag,
-    /// Longest keep alive, at most 65535s; 0s: as the client asks. Default 0s.
+    /// Longest keep alive, in whole seconds; 0s: as the client asks.
+    #[schemars(extend("default" = "0s", "range" = "0s to 65535s"))]
     pub(crate) max_keep_alive: Time,
-    /// Cap of the session expiry that a client asks for; that of 3.x and MQTT-SN sessions. Default
-    /// 30d.
+    /// Cap of the session expiry that a client asks for; that of 3.x and MQTT-SN sessions.
+    #[schemars(extend("default" = "30d", "range" = "0s to 36500d"))]
     pub(crate) max_session_expiry: Time,
-    /// Topic aliases, 0 to 65535. Default 64.
+    /// Topic aliases in each direction of a connection.
+    #[schemars(extend("default" = "64", "range" = "0 to 65535"))]
     pub(crate) topic_alias_maximum: Number,
-    /// QoS 1/2 publishes that a client may have open, 1 to 65535. Default 1024.
+    /// QoS 1 and 2 publishes that a client may have open.
+    #[schemars(extend("default" = "1024", "range" = "1 to 65535"))]
     pub(crate) receive_maximum: Number,
-    /// Deliveries outstanding towards a client, 1 to 65535. Default 128.
+    /// QoS 1 and 2 deliveries open towards a client, never above its own Receive Maximum.
+    #[schemars(extend("default" = "128", "range" = "1 to 65535"))]
     pub(crate) max_inflight: Number,
 }
 
@@ -117,17 +145,22 @@ pub(crate) struct Mqtt {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct MqttSn {
-    /// Tretry. Default 10s.
+    /// How long an answer is waited for before a repetition (Tretry).
+    #[schemars(extend("default" = "10s", "range" = "100ms to 1h"))]
     pub(crate) retry_timeout: Time,
-    /// Nretry, 0 to 255. Default 4.
+    /// How often a message is repeated (Nretry).
+    #[schemars(extend("default" = "4", "range" = "0 to 255"))]
     pub(crate) max_retries: Number,
-    /// Longest sleep granted. Default 24h.
+    /// Longest sleep granted.
+    #[schemars(extend("default" = "24h", "range" = "1s to 365d"))]
     pub(crate) max_sleep: Time,
     /// The queue of a sleeping client.
     pub(crate) when_asleep: Option<WhenAsleep>,
-    /// Whether forwarder encapsulation is taken: `allow` or `deny`. Default allow.
+    /// Whether forwarder encapsulation is taken.
+    #[schemars(extend("default" = "allow"))]
     pub(crate) forwarders: Option<Typed<AllowWord>>,
-    /// From which new address a known client may go on. Default `same_host`.
+    /// From which new address a known client may go on.
+    #[schemars(extend("default" = "same_host"))]
     pub(crate) rebind: Option<Typed<RebindWord>>,
 }
 
@@ -135,13 +168,17 @@ pub(crate) struct MqttSn {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct WhenAsleep {
-    /// Default 100.
+    /// Most messages that wait.
+    #[schemars(extend("default" = "100", "range" = "1 to 1000000"))]
     pub(crate) max_messages: Number,
-    /// Default 64KiB.
+    /// Most bytes that wait.
+    #[schemars(extend("default" = "64KiB", "range" = "256 to 1GiB"))]
     pub(crate) max_bytes: Bytes,
-    /// Default `drop_oldest`.
+    /// What a full queue does; everything but `disconnect`.
+    #[schemars(extend("default" = "drop_oldest"))]
     pub(crate) overflow: Option<Typed<OverflowWord>>,
-    /// Whether QoS 0 messages wait too. Default keep.
+    /// Whether QoS 0 messages wait too.
+    #[schemars(extend("default" = "keep"))]
     pub(crate) qos0: Option<Typed<KeepWord>>,
 }
 
@@ -149,17 +186,23 @@ pub(crate) struct WhenAsleep {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Coap {
-    /// Of the default rule: `/PREFIX/{topic...}` is `{topic}`. Default mqtt.
+    /// Of the default rule: `/PREFIX/{topic...}` is `{topic}`.
+    #[schemars(extend("default" = "mqtt"))]
     pub(crate) prefix: Text,
-    /// ACK_TIMEOUT. Default 2s.
+    /// How long an acknowledgement is waited for before the first repetition (ACK_TIMEOUT).
+    #[schemars(extend("default" = "2s", "range" = "100ms to 1m"))]
     pub(crate) ack_timeout: Time,
-    /// ACK_RANDOM_FACTOR, 1 to 10. Default 1.5.
+    /// The wait is stretched at random up to this factor (ACK_RANDOM_FACTOR).
+    #[schemars(extend("default" = "1.5", "range" = "1 to 10"))]
     pub(crate) ack_random_factor: Option<Typed<Factor>>,
-    /// MAX_RETRANSMIT, 0 to 20. Default 4.
+    /// How often a message is repeated (MAX_RETRANSMIT).
+    #[schemars(extend("default" = "4", "range" = "0 to 20"))]
     pub(crate) max_retransmit: Number,
-    /// NSTART, 1 to 255. Default 1.
+    /// Exchanges open towards one peer (NSTART).
+    #[schemars(extend("default" = "1", "range" = "1 to 255"))]
     pub(crate) nstart: Number,
-    /// Every n-th notification is confirmable, and one in 24 h. Default 8.
+    /// Every n-th notification is confirmable, and one in 24 h.
+    #[schemars(extend("default" = "8", "range" = "1 to 1000000"))]
     pub(crate) notify_confirmable_every: Number,
 }
 
@@ -167,57 +210,83 @@ pub(crate) struct Coap {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
-    /// Default 100000.
+    /// Stream connections open at a time; one more is closed at once.
+    #[schemars(extend("default" = "100000", "range" = "1 to 10000000"))]
     pub(crate) max_connections: Number,
-    /// From accept to the end of CONNECT. Default 10s.
+    /// From accept to the end of CONNECT.
+    #[schemars(extend("default" = "10s", "range" = "100ms to 1h"))]
     pub(crate) connect_timeout: Time,
-    /// Default 512KiB.
+    /// Longest CONNECT.
+    #[schemars(extend("default" = "512KiB", "range" = "64 to 268435460"))]
     pub(crate) max_connect_size: Bytes,
-    /// Default 2MiB.
+    /// Longest MQTT packet after CONNECT (MQTT 5: told to the client, 0x95 beyond).
+    #[schemars(extend("default" = "2MiB", "range" = "128 to 268435460"))]
     pub(crate) max_packet_size: Bytes,
-    /// Default 1024.
+    /// Longest client id, in bytes; of MQTT and MQTT-SN.
+    #[schemars(extend("default" = "1024", "range" = "23 to 65535"))]
     pub(crate) max_client_id_length: Number,
-    /// Default 65535.
+    /// Longest topic name or filter, in bytes.
+    #[schemars(extend("default" = "65535", "range" = "1 to 65535"))]
     pub(crate) max_topic_length: Number,
-    /// Default 200.
+    /// Most levels of a topic name or filter.
+    #[schemars(extend("default" = "200", "range" = "1 to 65536"))]
     pub(crate) max_topic_levels: Number,
-    /// Default 64.
+    /// User properties of one packet.
+    #[schemars(extend("default" = "64", "range" = "0 to 1099511627776"))]
     pub(crate) max_user_properties: Number,
-    /// Default 16KiB.
+    /// Bytes of the user properties of one packet.
+    #[schemars(extend("default" = "16KiB", "range" = "0 to 1024GiB"))]
     pub(crate) max_user_property_bytes: Bytes,
-    /// Default 1000000.
+    /// Sessions of all protocols, connected or not.
+    #[schemars(extend("default" = "1000000", "range" = "1 to 1099511627776"))]
     pub(crate) max_sessions: Number,
-    /// Default 10000.
+    /// Subscriptions of one session.
+    #[schemars(extend("default" = "10000", "range" = "1 to 1099511627776"))]
     pub(crate) max_subscriptions_per_session: Number,
-    /// Default 10000000.
+    /// Subscriptions of all sessions.
+    #[schemars(extend("default" = "10000000", "range" = "1 to 1099511627776"))]
     pub(crate) max_subscriptions: Number,
-    /// Default 100000.
+    /// Groups of shared subscriptions.
+    #[schemars(extend("default" = "100000", "range" = "0 to 1099511627776"))]
     pub(crate) max_share_groups: Number,
-    /// Per session. Default 1000.
+    /// Messages that wait for one session.
+    #[schemars(extend("default" = "1000", "range" = "1 to 100000000"))]
     pub(crate) max_queued_messages: Number,
-    /// Per session. Default 8MiB.
+    /// Bytes that wait for one session.
+    #[schemars(extend("default" = "8MiB", "range" = "1KiB to 4294967295"))]
     pub(crate) max_queued_bytes: Bytes,
-    /// What a full queue does. Default `drop_oldest`.
+    /// What a full queue does.
+    #[schemars(extend("default" = "drop_oldest"))]
     pub(crate) overflow: Option<Typed<OverflowWord>>,
-    /// All sessions; beyond it the longest queue is cut. Default 256MiB.
+    /// Bytes that wait for all sessions; beyond it the longest queue is cut.
+    #[schemars(extend("default" = "256MiB", "range" = "1MiB to 1024GiB"))]
     pub(crate) max_memory_queued: Bytes,
-    /// Written by clients, not yet stored; beyond it reads pause. Default 32MiB.
+    /// Written by clients, not yet stored; beyond it reads pause.
+    #[schemars(extend("default" = "32MiB", "range" = "64KiB to 1024GiB"))]
     pub(crate) max_uncommitted_bytes: Bytes,
-    /// Default 1000000.
+    /// Topics that have a retained message.
+    #[schemars(extend("default" = "1000000", "range" = "0 to 1099511627776"))]
     pub(crate) max_retained_messages: Number,
-    /// Default 1GiB.
+    /// Bytes of all retained messages.
+    #[schemars(extend("default" = "1GiB", "range" = "0 to 1024GiB"))]
     pub(crate) max_retained_bytes: Bytes,
-    /// Per connection, what the peer has not read yet. Default 256KiB.
+    /// Per connection, what the peer has not read yet.
+    #[schemars(extend("default" = "256KiB", "range" = "1KiB to 1GiB"))]
     pub(crate) max_outbox_bytes: Bytes,
-    /// Without progress: close. Default 30s.
+    /// A connection whose peer reads nothing for so long is closed.
+    #[schemars(extend("default" = "30s", "range" = "100ms to 1d"))]
     pub(crate) write_stall_timeout: Time,
-    /// Default 1000.
+    /// Topic names that one MQTT-SN client may register.
+    #[schemars(extend("default" = "1000", "range" = "1 to 65534"))]
     pub(crate) max_sn_topics_per_client: Number,
-    /// Default 100000.
+    /// Observations of all CoAP clients; beyond it GET is answered without Observe.
+    #[schemars(extend("default" = "100000", "range" = "0 to 1099511627776"))]
     pub(crate) max_observers: Number,
-    /// Default 64.
+    /// Observations of one CoAP client.
+    #[schemars(extend("default" = "64", "range" = "0 to 1099511627776"))]
     pub(crate) max_observers_per_peer: Number,
-    /// CoAP deduplication entries. Default 200000.
+    /// Requests that CoAP remembers, to recognise repetitions.
+    #[schemars(extend("default" = "200000", "range" = "64 to 1099511627776"))]
     pub(crate) max_exchanges: Number,
 }
 
@@ -225,9 +294,11 @@ pub(crate) struct Limits {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Log {
-    /// Default info.
+    /// How much is logged.
+    #[schemars(extend("default" = "info"))]
     pub(crate) level: Option<Typed<LogLevel>>,
-    /// Default auto: logfmt on a terminal, JSON otherwise.
+    /// How lines look; `auto` is logfmt on a terminal and JSON otherwise.
+    #[schemars(extend("default" = "auto"))]
     pub(crate) format: Option<Typed<LogFormat>>,
 }
 
@@ -238,6 +309,7 @@ pub(crate) struct Mappings {
     /// What holds where a rule says nothing.
     pub(crate) defaults: Option<MappingDefaults>,
     /// Ready rules: `passthrough`. Absent: `[passthrough]`; a list replaces it.
+    #[schemars(extend("default" = ["passthrough"]))]
     pub(crate) presets: Option<Vec<Typed<String>>>,
     /// Rules for CoAP.
     pub(crate) coap: Option<Vec<CoapRule>>,
@@ -249,11 +321,14 @@ pub(crate) struct Mappings {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct MappingDefaults {
-    /// `auto` (CON 1, NON 0), 0, 1 or 2. Default auto.
+    /// `auto` (CON 1, NON 0), 0, 1 or 2.
+    #[schemars(extend("default" = "auto"))]
     pub(crate) qos: Option<Typed<Option<Qos>>>,
-    /// `by_method` (PUT yes, POST no; MQTT-SN: its flag), true or false. Default `by_method`.
+    /// `by_method` (PUT yes, POST no; MQTT-SN: its flag), `true` or `false`.
+    #[schemars(extend("default" = "by_method"))]
     pub(crate) retain: Option<Typed<Retain>>,
-    /// Message expiry. Default: none.
+    /// When published messages expire.
+    #[schemars(extend("otherwise" = "never"))]
     pub(crate) expiry: Time,
 }
 
@@ -261,38 +336,57 @@ pub(crate) struct MappingDefaults {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct CoapRule {
-    /// Unique.
+    /// Name in logs, counters and errors; unique.
+    #[schemars(extend("required" = true))]
     pub(crate) name: Text,
     /// Pattern of the path: `/s/{room}/{kind:temp|hum}`, `/n/{id:~[0-9a-f]{4}}`, `/e/{rest...}`.
+    #[schemars(extend("required" = true))]
     pub(crate) path: Text,
     /// Template of the topic: `site/{room}/{kind}`.
+    #[schemars(extend("required" = true))]
     pub(crate) topic: Text,
-    /// What each method means. Default: PUT publish, POST publish, GET read, OBSERVE subscribe,
-    /// DELETE clear.
+    /// What each method means.
+    #[schemars(extend(
+        "default" = {
+            "PUT": "publish", "POST": "publish", "GET": "read", "OBSERVE": "subscribe", "DELETE": "clear"
+        },
+        "propertyNames" = {"enum": ["PUT", "POST", "GET", "OBSERVE", "DELETE"]}
+    ))]
     pub(crate) methods: Option<BTreeMap<String, Typed<Action>>>,
     /// Query keys that are taken, and their targets: `qos`, `retain`, `expiry`,
     /// `user_property.NAME` or a `{capture}` that the topic reads.
+    #[schemars(extend("otherwise" = "none"))]
     pub(crate) query: Option<BTreeMap<String, Typed<String>>>,
-    /// Other query keys: `refuse` or `ignore`. Default refuse.
+    /// Other query keys: `refuse` or `ignore`.
+    #[schemars(extend("default" = "refuse"))]
     pub(crate) query_extra: Option<Typed<ExtraWord>>,
-    /// Overrides the default.
+    /// QoS of what the rule publishes: `auto` (CON 1, NON 0), 0, 1 or 2.
+    #[schemars(extend("otherwise" = "`mappings.defaults.qos`"))]
     pub(crate) qos: Option<Typed<Option<Qos>>>,
-    /// Overrides the default.
+    /// Whether it is retained: `by_method` (PUT yes, POST no), `true` or `false`.
+    #[schemars(extend("otherwise" = "`mappings.defaults.retain`"))]
     pub(crate) retain: Option<Typed<Retain>>,
-    /// Overrides the default.
+    /// When a published message expires.
+    #[schemars(extend("otherwise" = "`mappings.defaults.expiry`"))]
     pub(crate) expiry: Time,
-    /// The higher wins, -1000 to 1000. Default 0.
+    /// Where two rules take one request and neither is narrower, the higher wins.
+    #[schemars(extend("default" = "0", "range" = "-1000 to 1000"))]
     pub(crate) priority: Option<Typed<i32>>,
-    /// Listener or listeners that it holds for. Default: all.
+    /// Listener or listeners that it holds for.
+    #[schemars(extend("otherwise" = "all"))]
     pub(crate) listener: Option<OneOrMany<String>>,
-    /// Glob of the clients that it holds for. Default: all.
+    /// Glob of the clients that it holds for.
+    #[schemars(extend("otherwise" = "all"))]
     pub(crate) client: Text,
-    /// Captured text that no topic can hold: `refuse` or `encode`. Default refuse.
+    /// Captured text that no topic can hold: `refuse` or `encode`.
+    #[schemars(extend("default" = "refuse"))]
     #[serde(rename = "unsafe")]
     pub(crate) unsafe_: Option<Typed<UnsafeWord>>,
-    /// The topic is final: the listener's mount is not put in front. Default false.
+    /// The topic is final: the listener's mount is not put in front.
+    #[schemars(extend("default" = "false"))]
     pub(crate) absolute: Flag,
-    /// Observing a topic without value: `content` (2.05, empty) or `4.04`. Default content.
+    /// Observing a topic without value: `content` (2.05, empty) or `4.04`.
+    #[schemars(extend("default" = "content"))]
     pub(crate) when_empty: Option<Typed<EmptyWord>>,
 }
 
@@ -301,14 +395,17 @@ pub(crate) struct CoapRule {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SnMappings {
     /// Groups of clients: name and glob, or globs, of client ids.
+    #[schemars(extend("otherwise" = "none"))]
     pub(crate) groups: Option<BTreeMap<String, OneOrMany<String>>>,
     /// Pre-defined topic ids, by `all`, group or `client:NAME`; each an id or a range `100-131`.
+    #[schemars(extend("otherwise" = "none"))]
     pub(crate) topic_ids: Option<BTreeMap<String, BTreeMap<String, IdTopic>>>,
     /// Short names: two characters and the template of their topic.
+    #[schemars(extend("otherwise" = "the two characters are the topic"))]
     pub(crate) short: Option<BTreeMap<String, Typed<String>>>,
     /// Rewriting of long names, in both directions.
     pub(crate) names: Option<Vec<SnName>>,
-    /// Publishing without a connection. Absent: off.
+    /// Publishing without a connection; off when it is not there.
     pub(crate) qos_minus_one: Option<QosMinusOne>,
 }
 
@@ -316,13 +413,17 @@ pub(crate) struct SnMappings {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SnName {
-    /// Unique.
+    /// Name in logs, counters and errors; unique.
+    #[schemars(extend("required" = true))]
     pub(crate) name: Text,
     /// Pattern of the name that the device uses: `d/{kind}`.
+    #[schemars(extend("required" = true))]
     pub(crate) filter: Text,
     /// Template of the topic.
+    #[schemars(extend("required" = true))]
     pub(crate) topic: Text,
-    /// The higher wins, -1000 to 1000. Default 0.
+    /// Where two rules take one name and neither is narrower, the higher wins.
+    #[schemars(extend("default" = "0", "range" = "-1000 to 1000"))]
     pub(crate) priority: Option<Typed<i32>>,
 }
 
@@ -331,9 +432,12 @@ pub(crate) struct SnName {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct QosMinusOne {
     /// Pre-defined ids, and short names, that are taken.
+    #[schemars(extend("required" = true))]
     pub(crate) ids: Option<Vec<Typed<String>>>,
     /// Template of the client that it counts as: `anon-{source_ip}`.
+    #[schemars(extend("required" = true))]
     pub(crate) client: Text,
     /// Most of them, per source address.
+    #[schemars(extend("required" = true))]
     pub(crate) rate: Option<Typed<Rate>>,
 }

@@ -1,20 +1,31 @@
 //! Motegate: the YAML configuration file.
 //!
-//! [`Config::load`] reads one file into [`Resolved`]: plain data for the core, a checked mapping
-//! table, addresses to listen on. Everything wrong is found at once, each with file, line, cause
-//! and fix ([`Findings`]). The core never sees YAML; only this crate does.
+//! [`Layers`] reads files, variables and settings into [`Resolved`]: plain data for the core, a
+//! checked mapping table, addresses to listen on. Everything wrong is found at once, each with file,
+//! line, cause and fix ([`Findings`]). The core never sees YAML; only this crate does.
 //!
-//! Left out: merging of several files, overriding keys by environment variables, and every block
-//! of a part that is not built: those are unknown keys.
+//! The way of a value: `document` (positions) → `shape` (keys that exist) → `substitute` (`${…}`) →
+//! `merge` (one tree) → `decode` (the types of `file`) → `resolve` (what they mean).
+//!
+//! Left out: every block of a part that is not built; those are unknown keys.
 
+mod decode;
 mod diagnostic;
 mod document;
 mod file;
+mod layers;
 mod listeners;
+mod merge;
+mod overrides;
 mod reader;
+mod reference;
 mod resolve;
 mod rules;
+mod schema;
+mod secret;
 mod shape;
+mod show;
+mod sources;
 mod substitute;
 mod value;
 
@@ -28,9 +39,11 @@ use motegate_mapping::Table;
 use motegate_message::ListenerId;
 
 pub use diagnostic::{Code, Diagnostic, Findings};
+pub use layers::Layers;
+pub use reference::reference;
+pub use show::Show;
+pub use sources::{Position, Source, SourceKind, Sources};
 pub use value::{Durability, LogFormat, LogLevel};
-
-use document::Document;
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +91,8 @@ pub struct Resolved {
     pub log: Log,
     /// What is worth a second look, drawn, one text each.
     pub warnings: Vec<String>,
+    /// Every file that was read: a change of one of them may change the configuration.
+    pub files: Vec<PathBuf>,
 }
 
 impl Resolved {
@@ -96,25 +111,12 @@ impl Resolved {
 pub struct Config(());
 
 impl Config {
-    /// Reads a file.
+    /// Reads a file, `conf.d/*.yaml` beside it, and the environment (`MOTEGATE__…`).
     ///
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(path: impl AsRef<Path>) -> Result<Resolved, Findings> {
-        let path = path.as_ref();
-        let name = path.display().to_string();
-        match std::fs::read(path).map(String::from_utf8) {
-            Ok(Ok(text)) => Config::parse(&name, &text),
-            Ok(Err(_)) => Err(unreadable(name, "it is not UTF-8", "save it as UTF-8 text")),
-            Err(e) => {
-                let fix = match e.kind() {
-                    std::io::ErrorKind::NotFound => "check the path, or run `motegate dev`",
-                    std::io::ErrorKind::PermissionDenied => "check who may read it",
-                    _ => "check the path",
-                };
-                Err(unreadable(name, &e.to_string(), fix))
-            }
-        }
+        Layers::new().file(path.as_ref()).environment(std::env::vars_os()).load()
     }
 
     /// Reads a text; `name` is the file's path, for messages and for `${file:…}`.
@@ -122,22 +124,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(name: &str, text: &str) -> Result<Resolved, Findings> {
-        let mut findings =
-            Findings { name: name.to_owned(), source: text.to_owned(), diagnostics: Vec::new() };
-        let resolved = read(text, Path::new(name), &mut findings.diagnostics);
-        findings.sort();
-        match resolved {
-            Some(mut resolved) if !findings.has_errors() => {
-                let warnings = findings.diagnostics.iter();
-                resolved.warnings = warnings.map(|d| d.render(name, text)).collect();
-                Ok(resolved)
-            }
-            _ => {
-                // Errors are what keeps it from running; a warning would hide among them.
-                findings.diagnostics.retain(Diagnostic::is_error);
-                Err(findings)
-            }
-        }
+        Layers::new().text(name, text).load()
     }
 
     /// What `motegate dev` runs with: MQTT, MQTT-SN and CoAP on all addresses and their usual
@@ -151,7 +138,7 @@ impl Config {
     /// The JSON Schema of the file, for editors.
     #[must_use]
     pub fn schema() -> serde_json::Value {
-        shape::schema()
+        schema::published()
     }
 }
 
@@ -195,40 +182,4 @@ fn report(result: Result<Resolved, Findings>) -> Report {
         }
         Err(findings) => Report { ok: false, text: findings.to_string() },
     }
-}
-
-fn unreadable(name: String, cause: &str, fix: &str) -> Findings {
-    let text = format!("the file cannot be read: {cause}");
-    let diagnostics = vec![Diagnostic::new(Code::Unreadable, text, fix)];
-    Findings { name, source: String::new(), diagnostics }
-}
-
-/// Positions first, then shape, then values: each step needs the one before to be without fault.
-fn read(text: &str, path: &Path, found: &mut Vec<Diagnostic>) -> Option<Resolved> {
-    let document = match Document::parse(text) {
-        Ok(document) => document,
-        Err(all) => {
-            found.extend(all);
-            return None;
-        }
-    };
-    shape::check(&document, found);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let substituted = substitute::apply(text, &document, folder, found);
-    if !found.is_empty() {
-        return None;
-    }
-    let file = match serde_yaml::from_str::<Option<file::File>>(&substituted) {
-        Ok(file) => file.unwrap_or_default(),
-        Err(e) => {
-            let at = e.location().map_or(0, |l| l.index().min(text.len()));
-            let at = if text.is_char_boundary(at) { at } else { 0 };
-            let d = Diagnostic::new(Code::Value, e.to_string(), "write it as the reference says");
-            found.push(d.at(at..at));
-            return None;
-        }
-    };
-    let (resolved, more) = resolve::resolve(&file, &document);
-    found.extend(more);
-    resolved
 }

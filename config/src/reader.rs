@@ -1,13 +1,11 @@
 //! [`Reader`]: reads typed values and remembers what was wrong with them.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
 use motegate_mapping::Place;
 
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::document::Document;
-use crate::value::{Size, Typed, Value};
+use crate::schema;
+use crate::value::{Typed, Value};
 
 /// Reads values of one document.
 pub(crate) struct Reader<'d> {
@@ -45,94 +43,44 @@ impl Reader<'_> {
         field.and_then(|typed| self.typed(typed, &parent.at(key)))
     }
 
-    /// Reads one value.
+    /// Reads one value; its range is the schema's.
     pub(crate) fn typed<T: Value>(&mut self, typed: &Typed<T>, place: &Place) -> Option<T> {
-        let value = T::parse(&typed.text);
-        if value.is_none() {
-            let fix = match (nearest(&typed.text, T::WORDS.iter().copied()), T::WORDS) {
-                (Some(word), _) => format!("did you mean `{word}`?"),
-                (None, _) => format!("write {}", T::WHAT),
+        let Some(value) = T::parse(&typed.text) else {
+            let words = T::WORDS.iter().copied();
+            let fix = match nearest(&typed.text, words).filter(|word| is_word(word)) {
+                Some(word) => format!("did you mean `{word}`?"),
+                None => format!("write {}", T::WHAT),
             };
             let text = format!("{:?} is not {}", typed.text, T::WHAT);
             self.report(place, Code::Value, text, fix);
-        }
-        value
-    }
-
-    /// Reads a whole number.
-    pub(crate) fn number(
-        &mut self,
-        field: Option<&Typed<u64>>,
-        parent: &Place,
-        key: &str,
-        range: RangeInclusive<u64>,
-    ) -> Option<u64> {
-        let number = self.get(field, parent, key)?;
-        let (low, high) = (range.start().to_string(), range.end().to_string());
-        self.within(number, range, &parent.at(key), [&low, &high])
-    }
-
-    /// Reads a size; the range is in bytes.
-    pub(crate) fn size(
-        &mut self,
-        field: Option<&Typed<Size>>,
-        parent: &Place,
-        key: &str,
-        range: RangeInclusive<u64>,
-    ) -> Option<u64> {
-        let size = self.get(field, parent, key)?;
-        let (low, high) = (show_size(*range.start()), show_size(*range.end()));
-        self.within(size.0, range, &parent.at(key), [&low, &high])
-    }
-
-    /// Reads a duration; the range is in milliseconds.
-    pub(crate) fn time(
-        &mut self,
-        field: Option<&Typed<Duration>>,
-        parent: &Place,
-        key: &str,
-        range: RangeInclusive<u64>,
-    ) -> Option<Duration> {
-        let time = self.get(field, parent, key)?;
-        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let (low, high) = (show_time(*range.start()), show_time(*range.end()));
-        self.within(millis, range, &parent.at(key), [&low, &high]).map(|_| time)
-    }
-
-    fn within(
-        &mut self,
-        value: u64,
-        range: RangeInclusive<u64>,
-        place: &Place,
-        [low, high]: [&str; 2],
-    ) -> Option<u64> {
-        if range.contains(&value) {
-            return Some(value);
-        }
-        let (text, fix) = match (value < *range.start(), *range.end()) {
-            (true, _) => ("this is too small", format!("it is at least {low}")),
-            (false, _) => ("this is too large", format!("it is at most {high}")),
+            return None;
         };
-        self.report(place, Code::Range, text, fix);
+        let range = schema::at(place).and_then(|schema| schema["range"].as_str());
+        match range.and_then(|range| outside(&value, range)) {
+            None => Some(value),
+            Some((text, fix)) => {
+                self.report(place, Code::Range, text, fix);
+                None
+            }
+        }
+    }
+}
+
+/// `4.04` and `1` are no words: who types another number did not mistype one.
+fn is_word(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic())
+}
+
+/// What is wrong with a value that is outside its range, and the way out.
+fn outside<T: Value>(value: &T, range: &str) -> Option<(&'static str, String)> {
+    let (low, high) = range.split_once(" to ")?;
+    let rank = |text| T::parse(text).and_then(|value| value.rank());
+    let value = value.rank()?;
+    if value < rank(low)? {
+        Some(("this is too small", format!("it is at least {low}")))
+    } else if value > rank(high)? {
+        Some(("this is too large", format!("it is at most {high}")))
+    } else {
         None
     }
-}
-
-fn show_size(bytes: u64) -> String {
-    for (unit, scale) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
-        if bytes >= scale && bytes.is_multiple_of(scale) {
-            return format!("{}{unit}", bytes / scale);
-        }
-    }
-    bytes.to_string()
-}
-
-fn show_time(millis: u64) -> String {
-    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    for (unit, scale) in units {
-        if millis >= scale && millis.is_multiple_of(scale) {
-            return format!("{}{unit}", millis / scale);
-        }
-    }
-    format!("{millis}ms")
 }

@@ -123,7 +123,7 @@ fn coap_rule(reader: &mut Reader<'_>, rule: &file::CoapRule, at: &Place, core: &
         qos: r.get(rule.qos.as_ref(), at, "qos"),
         retain: r.get(rule.retain.as_ref(), at, "retain"),
         expiry: r.get(rule.expiry.as_ref(), at, "expiry"),
-        priority: priority(r, rule.priority.as_ref(), at),
+        priority: r.get(rule.priority.as_ref(), at, "priority").unwrap_or(0),
         listeners: listeners(r, rule.listener.as_ref(), &at.at("listener"), core),
         client: r.get(rule.client.as_ref(), at, "client"),
         encode,
@@ -132,15 +132,6 @@ fn coap_rule(reader: &mut Reader<'_>, rule: &file::CoapRule, at: &Place, core: &
         path,
         topic,
     }
-}
-
-fn priority(reader: &mut Reader<'_>, field: Option<&Typed<i32>>, at: &Place) -> i32 {
-    let priority = reader.get(field, at, "priority").unwrap_or(0);
-    if !(-1000..=1000).contains(&priority) {
-        let place = at.at("priority");
-        reader.report(&place, Code::Range, "this is outside its range", "write -1000 to 1000");
-    }
-    priority
 }
 
 fn methods(
@@ -220,7 +211,7 @@ fn sn_rules(reader: &mut Reader<'_>, block: &file::SnMappings, at: &Place) -> Sn
             name: name(r, entry.name.as_ref(), &at),
             filter: required(r, entry.filter.as_ref(), &at, "filter", "add `filter: \"d/{x}\"`"),
             topic: required(r, entry.topic.as_ref(), &at, "topic", "add `topic: \"dev/{x}\"`"),
-            priority: priority(r, entry.priority.as_ref(), &at),
+            priority: r.get(entry.priority.as_ref(), &at, "priority").unwrap_or(0),
         });
     }
     let minus_one = block.qos_minus_one.as_ref();

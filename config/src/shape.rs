@@ -1,12 +1,11 @@
 //! Unknown keys and wrong shapes, all of them at once, by the schema of the file's own types.
 
 use motegate_mapping::Place;
-use schemars::generate::SchemaSettings;
 use serde_json::Value as Json;
 
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::document::{Document, Kind, Node};
-use crate::file::File;
+use crate::schema;
 
 /// Keys that the reference has and this version has not; `*` stands for any one key.
 const LATER: &[(&str, &str)] = &[
@@ -44,40 +43,36 @@ const LATER: &[(&str, &str)] = &[
     ("mappings.mqttsn.topic_ids.*.*.codec", "payload codecs"),
 ];
 
-/// The schema of the file.
-pub(crate) fn schema() -> Json {
-    let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
-    settings.into_generator().into_root_schema_for::<File>().to_value()
-}
-
-/// Compares a document with the schema.
+/// Compares a tree with the schema.
 pub(crate) fn check(document: &Document, found: &mut Vec<Diagnostic>) {
-    let schema = schema();
     let mut open: Vec<(&Node, &Json, Place)> =
-        document.root.iter().map(|root| (root, &schema, Place::root())).collect();
+        document.root.iter().map(|root| (root, schema::schema(), Place::root())).collect();
     while let Some((node, schema, place)) = open.pop() {
-        if node.is_null() {
-            continue; // as if it were not there
+        if node.is_null() || schema.get("anything").is_some() {
+            continue; // as if it were not there, or not for this check
         }
-        let Some(schema) = fitting(schema, node) else {
+        let kind = match &node.kind {
+            Kind::Map(_) => "object",
+            Kind::List(_) => "array",
+            Kind::Scalar { .. } => "string",
+        };
+        let Some(fitting) = schema::alternative(schema, kind) else {
             found.push(wrong_shape(node, schema, document, &place));
             continue;
         };
         match &node.kind {
             Kind::Scalar { .. } => {}
             Kind::List(items) => {
-                let one = &schema["items"];
+                let one = &fitting["items"];
                 open.extend(items.iter().enumerate().map(|(i, item)| (item, one, place.at(i))));
             }
             Kind::Map(items) => {
                 for (key, value) in items {
                     let at = place.at(key.text.as_str());
-                    let properties = &schema["properties"];
-                    let open_ended = schema.get("additionalProperties").filter(|s| s.is_object());
-                    match properties.get(&key.text).or(open_ended) {
+                    match schema::inner(fitting, &key.text) {
                         Some(inner) => open.push((value, inner, at)),
                         None => {
-                            let known = properties.as_object();
+                            let known = fitting["properties"].as_object();
                             found.push(unknown(&key.text, known, &at).at(key.span.clone()));
                         }
                     }
@@ -87,45 +82,19 @@ pub(crate) fn check(document: &Document, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// The alternative of a schema that has the shape of the node.
-fn fitting<'j>(schema: &'j Json, node: &Node) -> Option<&'j Json> {
-    let any_of = schema.get("anyOf").and_then(Json::as_array);
-    let mut alternatives: Vec<&Json> =
-        any_of.map_or_else(|| vec![schema], |all| all.iter().collect());
-    // An optional list of alternatives nests once.
-    if let Some(inner) = alternatives.iter().find_map(|a| a.get("anyOf")).and_then(Json::as_array) {
-        alternatives.extend(inner);
-    }
-    alternatives.into_iter().find(|one| match &node.kind {
-        Kind::Map(_) => is(one, "object"),
-        Kind::List(_) => is(one, "array"),
-        Kind::Scalar { .. } => is(one, "string"),
-    })
-}
-
-fn is(schema: &Json, kind: &str) -> bool {
-    match &schema["type"] {
-        Json::String(one) => one == kind,
-        Json::Array(all) => all.iter().any(|one| one == kind),
-        _ => false,
-    }
-}
-
 fn wrong_shape(node: &Node, schema: &Json, document: &Document, place: &Place) -> Diagnostic {
     let have = match &node.kind {
         Kind::Scalar { .. } => "one value",
         Kind::List(_) => "a list",
         Kind::Map(_) => "a mapping",
     };
-    let text = schema.to_string();
-    let (want, fix) = if is(schema, "object") {
-        ("a mapping", "write `key: value` lines, indented below it")
-    } else if is(schema, "array") {
-        ("a list", "begin each entry with `- `, indented below it")
-    } else if text.contains("\"array\"") {
-        ("a value or a list", "write one value, or `[a, b]`")
-    } else {
-        ("one value", "write the value on the same line")
+    let takes = |kind| schema::alternative(schema, kind).is_some();
+    let (want, fix) = match (takes("string"), takes("array"), takes("object")) {
+        (false, _, true) => ("a mapping", "write `key: value` lines, indented below it"),
+        (false, true, _) => ("a list", "begin each entry with `- `, indented below it"),
+        (true, true, _) => ("a value or a list", "write one value, or `[a, b]`"),
+        (true, _, true) => ("a value or a mapping", "write one value, or `{key: value}`"),
+        _ => ("one value", "write the value on the same line"),
     };
     let what = if place.steps().is_empty() { "the file".to_owned() } else { place.to_string() };
     Diagnostic::new(Code::Shape, format!("{what} is {have}, but {want} belongs here"), fix)
@@ -169,7 +138,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<(Code, String)> {
-        let document = Document::parse(text).unwrap();
+        let document = Document::parse(text, 0).unwrap();
         let mut found = Vec::new();
         check(&document, &mut found);
         found.into_iter().map(|d| (d.code, d.fix)).collect()
@@ -208,15 +177,11 @@ mod tests {
 
     #[test]
     fn a_key_that_is_built_is_not_called_later() {
-        let schema = schema();
         for (path, _) in LATER {
-            let mut at = Some(&schema);
+            let mut at = Some(schema::schema());
             for key in path.split('.').take_while(|key| *key != "*") {
                 at = at.and_then(|s| {
-                    let list = s.get("items").unwrap_or(s);
-                    let list = list.get("anyOf").map_or(list, |any| &any[0]);
-                    let list = list.get("items").unwrap_or(list);
-                    list.get("properties").and_then(|p| p.get(key))
+                    schema::inner(schema::alternative(s, "array").map_or(s, |l| &l["items"]), key)
                 });
             }
             assert!(path.contains('*') || at.is_none(), "{path} exists");

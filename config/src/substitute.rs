@@ -1,42 +1,39 @@
-//! `${env:NAME}` and `${file:PATH}` in values.
+//! `${env:NAME}` and `${file:PATH}` in values; `$${` is a literal `${`.
 //!
-//! What they stand for is put in place of the scalar as a quoted text, so that it can never be
-//! read as YAML. Keys and block scalars are left alone.
+//! What they stand for is put into the scalar's text, so that it can never be read as YAML. Keys
+//! are left alone.
 
-use std::fmt::Write as _;
-use std::path::Path;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use saphyr_parser::ScalarStyle;
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::document::{Document, Kind, Node};
+use crate::document::{Kind, Node};
 
 /// Longest file that a value may come from.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// The text to decode: `source` with every substitution made.
+/// Puts values in everywhere below a node. `folder` is that of the file that says so; `files` takes
+/// the paths that were read.
 pub(crate) fn apply(
-    source: &str,
-    document: &Document,
+    root: &mut Node,
     folder: &Path,
+    files: &mut Vec<PathBuf>,
     found: &mut Vec<Diagnostic>,
-) -> String {
-    let mut edits = Vec::new();
-    let mut open: Vec<&Node> = document.root.iter().collect();
+) {
+    let mut open = vec![root];
     while let Some(node) = open.pop() {
-        match &node.kind {
+        match &mut node.kind {
             Kind::List(items) => open.extend(items),
-            Kind::Map(items) => open.extend(items.iter().map(|(_, value)| value)),
+            Kind::Map(items) => open.extend(items.iter_mut().map(|(_, value)| value)),
             Kind::Scalar { text, style } if text.contains("${") => {
-                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
-                    let text = "${…} does not work in a block of text";
-                    let fix = "write the value on one line, in quotes";
-                    found
-                        .push(Diagnostic::new(Code::Substitution, text, fix).at(node.span.clone()));
-                    continue;
-                }
-                match substitute(text, folder) {
-                    Ok(text) => edits.push((node.span.clone(), quote(&text))),
+                match substitute(text, folder, files) {
+                    Ok(value) => {
+                        node.written = Some(std::mem::replace(text, value));
+                        // A text, whatever it looks like.
+                        *style = ScalarStyle::DoubleQuoted;
+                    }
                     Err((text, fix)) => found
                         .push(Diagnostic::new(Code::Substitution, text, fix).at(node.span.clone())),
                 }
@@ -44,96 +41,133 @@ pub(crate) fn apply(
             Kind::Scalar { .. } => {}
         }
     }
-    edits.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
-    // An aliased node appears more than once.
-    edits.dedup_by_key(|(span, _)| span.start);
-    let mut out = source.to_owned();
-    for (span, text) in edits {
-        // `*alias` of a substituted value: the anchor's own text is replaced, not the alias.
-        if !source[span.clone()].starts_with('*') {
-            out.replace_range(span, &text);
-        }
-    }
-    out
 }
 
-fn substitute(text: &str, folder: &Path) -> Result<String, (String, String)> {
+type Mistake = (String, String);
+
+fn substitute(text: &str, folder: &Path, files: &mut Vec<PathBuf>) -> Result<String, Mistake> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
+        if let Some(before) = before.strip_suffix('$') {
+            out.push_str(before);
+            out.push_str("${");
+            rest = after;
+            continue;
+        }
         out.push_str(before);
         let Some((inside, next)) = after.split_once('}') else {
-            return Err(("${ without }".into(), "close the brace".into()));
+            return Err(("${ without }".into(), "close the brace, or write $${ for ${".into()));
         };
-        out.push_str(&value(inside, folder)?);
+        out.push_str(&value(inside, folder, files)?);
         rest = next;
     }
     out.push_str(rest);
     Ok(out)
 }
 
-fn value(inside: &str, folder: &Path) -> Result<String, (String, String)> {
+fn value(inside: &str, folder: &Path, files: &mut Vec<PathBuf>) -> Result<String, Mistake> {
     if let Some(name) = inside.strip_prefix("env:") {
-        return std::env::var(name).map_err(|_| {
-            let fix = format!("set it: export {name}=…");
-            (format!("the environment variable {name} is not set"), fix)
+        return std::env::var(name).map_err(|error| match error {
+            std::env::VarError::NotPresent => (
+                format!("the environment variable {name} is not set"),
+                format!("set it: export {name}=…"),
+            ),
+            std::env::VarError::NotUnicode(_) => (
+                format!("the environment variable {name} is not UTF-8"),
+                "set it to UTF-8 text".to_owned(),
+            ),
         });
     }
     let Some(path) = inside.strip_prefix("file:") else {
         let text = format!("${{{inside}}} stands for nothing");
-        return Err((text, "write ${env:NAME} or ${file:PATH}".into()));
+        return Err((text, "write ${env:NAME} or ${file:PATH}, or $${ for ${ itself".into()));
     };
     let path = folder.join(path);
-    let fix = || "the path is relative to the folder of this file".to_owned();
-    let size = std::fs::metadata(&path).map_or(0, |m| m.len());
-    if size > MAX_FILE {
-        return Err((format!("{} is larger than 64 KiB", path.display()), fix()));
-    }
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned()),
-        Err(e) => Err((format!("{} cannot be read: {e}", path.display()), fix())),
-    }
+    let text = read(&path).map_err(|cause| {
+        let fix = "the path is relative to the folder of the file that says it".to_owned();
+        (format!("{} {cause}", path.display()), fix)
+    })?;
+    files.push(path);
+    Ok(text)
 }
 
-/// A double-quoted YAML scalar.
-fn quote(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c if (c as u32) < 0x20 || c == '\u{7f}' => {
-                let _ = write!(out, "\\x{:02x}", c as u32);
-            }
-            c => out.push(c),
-        }
+/// A file's text without the end of its last line.
+fn read(path: &Path) -> Result<String, String> {
+    let open = |e: std::io::Error| format!("cannot be read: {e}");
+    // Neither a device nor a pipe: those may never end.
+    if !std::fs::metadata(path).map_err(open)?.is_file() {
+        return Err("is not a file".into());
     }
-    out.push('"');
-    out
+    let file = std::fs::File::open(path).map_err(open)?;
+    let mut text = String::new();
+    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(open)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err("is larger than 64 KiB".into());
+    }
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::Document;
 
-    #[test]
-    fn quoted_text_cannot_become_yaml() {
-        let text = "a\": [b]\n# \\ é\t";
-        let map: std::collections::BTreeMap<String, String> =
-            serde_yaml::from_str(&format!("k: {}", quote(text))).unwrap();
-        assert_eq!(map["k"], text);
+    fn applied(source: &str) -> (Node, Vec<Diagnostic>) {
+        let mut root = Document::parse(source, 0).unwrap().root.unwrap();
+        let mut found = Vec::new();
+        apply(&mut root, Path::new("."), &mut Vec::new(), &mut found);
+        (root, found)
     }
 
     #[test]
     fn values_only_and_all_mistakes() {
-        let source = "a: ${env:MOTEGATE_SURELY_NOT_SET}\nb: [\"x ${nonsense}\", '${file:none}']\n\
-            ${env:HOME}: ${env:PATH}\n";
-        let document = Document::parse(source).unwrap();
-        let mut found = Vec::new();
-        let out = apply(source, &document, Path::new("."), &mut found);
-        assert_eq!(found.len(), 3, "{found:?}");
-        assert!(out.contains("${env:HOME}: \"/"), "{out}");
+        let (root, found) = applied(
+            "a: ${env:MOTEGATE_SURELY_NOT_SET}\nb: [\"x ${nonsense}\", '${file:none}', \"${env:A\"]\n\
+             ${env:HOME}: ${env:PATH}\nc: '${file:/dev/zero}'\n",
+        );
+        assert_eq!(found.len(), 5, "{found:?}");
+        let Kind::Map(items) = root.kind else { panic!() };
+        assert_eq!(items[2].0.text, "${env:HOME}");
+        let Kind::Scalar { text, .. } = &items[2].1.kind else { panic!() };
+        assert_eq!(*text, std::env::var("PATH").unwrap());
+        assert_eq!(items[2].1.written.as_deref(), Some("${env:PATH}"));
+    }
+
+    #[test]
+    fn a_doubled_dollar_is_the_text_itself() {
+        let path = std::env::var("PATH").unwrap();
+        for (source, expected) in [
+            ("a$${env:X}b", "a${env:X}b".to_owned()),
+            ("$${", "${".to_owned()),
+            ("$$${env:PATH}", "$${env:PATH}".to_owned()),
+            ("$x ${env:PATH}$", format!("$x {path}$")),
+        ] {
+            let (root, found) = applied(&format!("'{source}'"));
+            let Kind::Scalar { text, .. } = root.kind else { panic!() };
+            assert_eq!((text, found), (expected, vec![]));
+        }
+    }
+
+    #[test]
+    fn what_looks_like_null_or_a_list_stays_text() {
+        let folder = std::env::temp_dir().join(format!("motegate-value-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for (content, expected) in
+            [("~", "~"), ("[a]\r\n", "[a]"), ("two\nlines\n\n", "two\nlines\n")]
+        {
+            std::fs::write(folder.join("v"), content).unwrap();
+            let mut root = Document::parse("${file:v}", 0).unwrap().root.unwrap();
+            let (mut files, mut found) = (Vec::new(), Vec::new());
+            apply(&mut root, &folder, &mut files, &mut found);
+            assert!(found.is_empty() && files == [folder.join("v")], "{found:?}");
+            assert!(!root.is_null());
+            let Kind::Scalar { text, .. } = root.kind else { panic!() };
+            assert_eq!(text, expected);
+        }
+        std::fs::write(folder.join("v"), vec![b'x'; 70_000]).unwrap();
+        assert_eq!(read(&folder.join("v")), Err("is larger than 64 KiB".into()));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -17,7 +17,15 @@ pub(crate) trait Value: Sized {
     const WHAT: &'static str;
     /// The words that it can be, if it is one of a few.
     const WORDS: &'static [&'static str] = &[];
+    /// What it looks like, for editors; empty: anything.
+    const PATTERN: &'static str = "";
+    /// The types of JSON that editors may see in its place.
+    const TYPES: &'static [&'static str] = &["string"];
     fn parse(text: &str) -> Option<Self>;
+    /// Its place in a range, if it can have one.
+    fn rank(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// A value that was written but not yet read.
@@ -55,10 +63,14 @@ impl<T: Value> JsonSchema for Typed<T> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        match T::WORDS {
-            [] => json_schema!({"type": ["string", "number", "boolean"], "description": T::WHAT}),
-            words => json_schema!({"enum": words, "type": ["string", "number", "boolean"]}),
-        }
+        // Its own words, which `schema` turns into those of JSON Schema.
+        json_schema!({
+            "type": ["string", "number", "boolean"],
+            "what": T::WHAT,
+            "words": T::WORDS,
+            "looks": T::PATTERN,
+            "types": T::TYPES,
+        })
     }
 }
 
@@ -82,18 +94,6 @@ impl<'de, T> Deserialize<'de> for OneOrMany<T> {
             }
             fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
                 Ok(OneOrMany(vec![Typed::new(text)]))
-            }
-            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-                Ok(OneOrMany(vec![Typed::new(number.to_string())]))
-            }
-            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
-                Ok(OneOrMany(vec![Typed::new(number.to_string())]))
-            }
-            fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Self::Value, E> {
-                Err(E::custom("a number with a point must be in quotes here"))
-            }
-            fn visit_bool<E>(self, flag: bool) -> Result<Self::Value, E> {
-                Ok(OneOrMany(vec![Typed::new(flag.to_string())]))
             }
             fn visit_unit<E>(self) -> Result<Self::Value, E> {
                 Ok(OneOrMany(Vec::new()))
@@ -137,12 +137,16 @@ pub(crate) enum IdTopic {
 #[serde(deny_unknown_fields)]
 pub(crate) struct IdDetail {
     /// Template of the topic.
+    #[schemars(extend("required" = true))]
     pub(crate) topic: Option<Typed<String>>,
     /// Whether a publish is retained: `by_method` (the RETAIN flag), `true` or `false`.
+    #[schemars(extend("otherwise" = "`mappings.defaults.retain`"))]
     pub(crate) retain: Option<Typed<Retain>>,
-    /// Message expiry of a publish.
+    /// When a published message expires.
+    #[schemars(extend("otherwise" = "`mappings.defaults.expiry`"))]
     pub(crate) expiry: Option<Typed<Duration>>,
     /// The topic is final: the listener's mount is not put in front.
+    #[schemars(extend("default" = "false"))]
     pub(crate) absolute: Option<Typed<bool>>,
 }
 
@@ -157,15 +161,12 @@ impl<'de> Deserialize<'de> for IdTopic {
             fn visit_str<E>(self, text: &str) -> Result<IdTopic, E> {
                 Ok(IdTopic::Plain(text.to_owned()))
             }
-            fn visit_u64<E>(self, number: u64) -> Result<IdTopic, E> {
-                Ok(IdTopic::Plain(number.to_string()))
+            fn visit_unit<E>(self) -> Result<IdTopic, E> {
+                Ok(IdTopic::Plain(String::new()))
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<IdTopic, A::Error> {
                 let map = serde::de::value::MapAccessDeserializer::new(map);
                 IdDetail::deserialize(map).map(IdTopic::Detailed)
-            }
-            fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<IdTopic, E> {
-                Err(E::custom("a topic that looks like a number must be in quotes"))
             }
         }
         deserializer.deserialize_any(Either).map_err(D::Error::custom)
@@ -189,6 +190,7 @@ impl JsonSchema for IdTopic {
 
 impl Value for String {
     const WHAT: &'static str = "text";
+    const TYPES: &'static [&'static str] = &["string", "number", "boolean"];
     fn parse(text: &str) -> Option<Self> {
         Some(text.to_owned())
     }
@@ -209,17 +211,27 @@ impl Value for bool {
 /// A whole number.
 impl Value for u64 {
     const WHAT: &'static str = "a whole number";
+    const PATTERN: &'static str = r"^[0-9]+$";
+    const TYPES: &'static [&'static str] = &["integer", "string"];
     fn parse(text: &str) -> Option<Self> {
         digits(text)?.parse().ok()
+    }
+    fn rank(&self) -> Option<f64> {
+        Some(*self as f64)
     }
 }
 
 impl Value for i32 {
     const WHAT: &'static str = "a whole number";
+    const PATTERN: &'static str = r"^-?[0-9]+$";
+    const TYPES: &'static [&'static str] = &["integer", "string"];
     fn parse(text: &str) -> Option<Self> {
         let unsigned = text.strip_prefix('-').unwrap_or(text);
         digits(unsigned)?;
         text.parse().ok()
+    }
+    fn rank(&self) -> Option<f64> {
+        Some(f64::from(*self))
     }
 }
 
@@ -229,14 +241,21 @@ pub(crate) struct Factor(pub(crate) f64);
 
 impl Value for Factor {
     const WHAT: &'static str = "a number such as 1.5";
+    const PATTERN: &'static str = r"^[0-9.]+$";
+    const TYPES: &'static [&'static str] = &["number", "string"];
     fn parse(text: &str) -> Option<Self> {
         let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         plain.then(|| text.parse().ok().map(Factor)).flatten()
+    }
+    fn rank(&self) -> Option<f64> {
+        Some(self.0)
     }
 }
 
 impl Value for Duration {
     const WHAT: &'static str = "a duration such as 250ms, 10s, 5m, 1h or 7d";
+    const PATTERN: &'static str = r"^([0-9]+(ms|s|m|h|d)|0)$";
+    const TYPES: &'static [&'static str] = &["string", "integer"];
     fn parse(text: &str) -> Option<Self> {
         let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let count: u64 = digits(number)?.parse().ok()?;
@@ -252,14 +271,42 @@ impl Value for Duration {
         // A hundred years are more than anything here can mean.
         count.checked_mul(millis).filter(|ms| *ms <= 3_155_760_000_000).map(Duration::from_millis)
     }
+    fn rank(&self) -> Option<f64> {
+        Some(self.as_secs_f64())
+    }
 }
 
 /// A number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
 
+impl Size {
+    /// The number of bytes that a text means.
+    pub(crate) fn parse_bytes(text: &str) -> Option<u64> {
+        Size::parse(text).map(|size| size.0)
+    }
+}
+
+impl TryFrom<Size> for usize {
+    type Error = std::num::TryFromIntError;
+
+    fn try_from(size: Size) -> Result<usize, Self::Error> {
+        size.0.try_into()
+    }
+}
+
+impl TryFrom<Size> for u32 {
+    type Error = std::num::TryFromIntError;
+
+    fn try_from(size: Size) -> Result<u32, Self::Error> {
+        size.0.try_into()
+    }
+}
+
 impl Value for Size {
     const WHAT: &'static str = "a size such as 512, 64KiB, 8MiB or 1GiB";
+    const PATTERN: &'static str = r"^[0-9]+(B|KiB|MiB|GiB|kB|MB|GB)?$";
+    const TYPES: &'static [&'static str] = &["integer", "string"];
     fn parse(text: &str) -> Option<Self> {
         let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let count: u64 = digits(number)?.parse().ok()?;
@@ -275,10 +322,14 @@ impl Value for Size {
         };
         count.checked_mul(scale).map(Size)
     }
+    fn rank(&self) -> Option<f64> {
+        Some(self.0 as f64)
+    }
 }
 
 impl Value for Rate {
     const WHAT: &'static str = "a rate such as 5/s, 10/m or 100/h";
+    const PATTERN: &'static str = r"^[0-9]+/[smhd]$";
     fn parse(text: &str) -> Option<Self> {
         let (count, unit) = text.split_once('/')?;
         let secs = match unit {

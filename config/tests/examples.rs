@@ -40,9 +40,9 @@ fn every_bad_example_says_where_why_and_what_to_do() {
         assert_eq!(report.ok, stem == "warnings", "{report}");
         if let Err(findings) = Config::parse(&name, &source) {
             for diagnostic in &findings.diagnostics {
-                let (line, column) = diagnostic.position(&source).expect("has a place");
-                let drawn = diagnostic.render(&name, &source);
-                let at = format!("{name}:{line}:{column}");
+                let at = diagnostic.position(&findings.sources).expect("has a place");
+                let drawn = diagnostic.render(&findings.sources);
+                let at = format!("{}:{}:{}", at.name, at.line, at.column);
                 assert!(drawn.contains(&at), "{at} is missing in\n{drawn}");
                 assert!(drawn.contains("help: ") && !diagnostic.fix.is_empty(), "{drawn}");
             }

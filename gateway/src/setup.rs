@@ -3,10 +3,9 @@
 //! The one place where the shell meets the `config` crate: everything else takes a `Setup`.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
-use motegate_config::{Config, Durability, Findings, LogFormat, Resolved};
+use motegate_config::{Config, Durability, Findings, Layers, LogFormat, Resolved};
 use motegate_core::Protocol;
 use motegate_mapping::Table;
 
@@ -87,9 +86,9 @@ pub(crate) struct Configured {
     pub(crate) summary: String,
 }
 
-/// Reads and checks a configuration file.
-pub(crate) fn load(file: &Path) -> Result<Configured, Findings> {
-    let mut resolved = Config::load(file)?;
+/// Reads and checks a configuration.
+pub(crate) fn load(layers: &Layers) -> Result<Configured, Findings> {
+    let mut resolved = layers.load()?;
     Ok(Configured {
         summary: resolved.summary(),
         warnings: std::mem::take(&mut resolved.warnings),

@@ -5,10 +5,13 @@
 mod answer;
 mod bench;
 mod check;
+mod config;
 mod demo;
 mod dev;
 mod discover;
 mod format;
+mod help;
+mod layers;
 mod json;
 mod link;
 mod message;
@@ -20,6 +23,7 @@ mod publish;
 mod reply;
 mod resource;
 mod run;
+mod schema;
 mod subscribe;
 mod talk;
 mod time;
@@ -63,6 +67,7 @@ enum Exit {
     name = "motegate",
     version,
     max_term_width = 80,
+    disable_help_subcommand = true,
     after_help = "\
 Try it:
   motegate                                            serve on the usual ports
@@ -95,6 +100,8 @@ enum Command {
     Dev(dev::Dev),
     Run(run::Run),
     Check(check::Check),
+    Config(config::Config),
+    Schema(schema::Schema),
     Pub(publish::Pub),
     Sub(subscribe::Sub),
     Rr(reply::Rr),
@@ -109,6 +116,7 @@ enum Command {
     Demo(demo::Demo),
     Completions(pages::Completions),
     Man(pages::Man),
+    Help(help::Help),
     /// Print the version
     Version,
 }
@@ -124,6 +132,8 @@ pub fn main() -> ExitCode {
         Command::Dev(dev) => dev.run(clock),
         Command::Run(run) => run.run(clock),
         Command::Check(check) => check.run(),
+        Command::Config(config) => config.run(),
+        Command::Schema(schema) => schema.run(),
         Command::Pub(publish) => publish.run(clock),
         Command::Sub(subscribe) => subscribe.run(clock),
         Command::Rr(request) => request.run(clock),
@@ -138,6 +148,7 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(clock),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
+        Command::Help(help) => help.run(),
         Command::Version => {
             println!("motegate {}", env!("CARGO_PKG_VERSION"));
             Exit::Ok

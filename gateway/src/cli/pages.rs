@@ -66,7 +66,8 @@ fn page_of(root: &Command, name: &str) -> Option<Command> {
     Some(command.name(whole).version(env!("CARGO_PKG_VERSION")))
 }
 
-fn write(text: &[u8]) -> Exit {
+/// Writes to stdout; a reader that has seen enough is no failure.
+pub(super) fn write(text: &[u8]) -> Exit {
     match io::stdout().lock().write_all(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(Exit::Failed, &error),
         _ => Exit::Ok,

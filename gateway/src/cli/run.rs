@@ -1,23 +1,27 @@
 //! `motegate run`: serve as the configuration says.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
+use super::layers::From;
 use super::{Exit, fail, refuse};
 use crate::clock::Clock;
 use crate::gateway::Handle;
 use crate::log;
 use crate::notices::protocol;
 use crate::run::serve;
-use crate::setup::{self, DEFAULT_FILE};
+use crate::setup;
 
-/// Serve as a configuration file says
+/// Serve as the configuration says
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  motegate run
+  motegate run -c site.yaml
+  motegate run -c base.yaml -c site.yaml --set log.level=debug
+  MOTEGATE__MQTT__MAX_QOS=1 motegate run")]
 pub(super) struct Run {
-    /// Configuration file
-    #[arg(short, long = "config", value_name = "FILE", default_value = DEFAULT_FILE)]
-    config: PathBuf,
+    #[command(flatten)]
+    from: From,
     /// Check the configuration and stop
     #[arg(long)]
     check_only: bool,
@@ -26,9 +30,9 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(self, clock: Clock) -> Exit {
         if self.check_only {
-            return super::check::check(&self.config);
+            return super::check::check(&self.from, false);
         }
-        let configured = match setup::load(&self.config) {
+        let configured = match setup::load(&self.from.layers()) {
             Ok(configured) => configured,
             Err(findings) => return refuse(&findings),
         };
