@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use motegate_core::admin::Answer;
 use motegate_core::{Config, Core, Input, Output};
 use motegate_mapping::Table;
 use motegate_message::{ConnectionId, Reason, Wall};
@@ -36,6 +37,8 @@ pub(crate) struct Machine {
     pub(crate) core: Core,
     pub(crate) orders: VecDeque<Order>,
     pub(crate) store: Store,
+    /// What the control interface asked for, by ticket.
+    pub(crate) answers: VecDeque<(u64, Answer)>,
     notices: Notices,
     clock: Clock,
     now: Instant,
@@ -51,6 +54,7 @@ impl Machine {
             core: Core::new(config, table, seed),
             orders: VecDeque::new(),
             store: Store::default(),
+            answers: VecDeque::new(),
             notices,
             clock,
             now: clock.now(),
@@ -109,6 +113,10 @@ impl Machine {
                 Output::ResumeReads(conn) => Order::Resume(conn),
                 Output::Records { seq, batch } => {
                     self.store.append(seq, batch);
+                    continue;
+                }
+                Output::Answer { ticket, answer } => {
+                    self.answers.push_back((ticket, answer));
                     continue;
                 }
                 Output::Notice(notice) => {

@@ -40,6 +40,7 @@ pub(crate) fn record(now: Instant, input: &Input<'_>) {
         Input::Closed { conn, .. } => ("closed", conn.get(), 0),
         Input::Committed(seq) => ("committed", seq.0, 0),
         Input::Reload(_) => ("reload", 0, 0),
+        Input::Admin { ticket, .. } => ("admin", *ticket, 0),
         Input::Shutdown => ("shutdown", 0, 0),
         Input::Timeout => ("timeout", 0, 0),
     };

@@ -14,11 +14,18 @@ pub(crate) struct Backpressure {
     waiting: usize,
     batches: VecDeque<(Seq, usize)>,
     paused: Vec<ConnectionId>,
+    paused_so_far: u64,
 }
 
 impl Backpressure {
     pub(crate) fn new(bound: usize) -> Self {
-        Backpressure { bound, waiting: 0, batches: VecDeque::new(), paused: Vec::new() }
+        Backpressure {
+            bound,
+            waiting: 0,
+            batches: VecDeque::new(),
+            paused: Vec::new(),
+            paused_so_far: 0,
+        }
     }
 
     /// Whether publishers must be held back.
@@ -26,9 +33,20 @@ impl Backpressure {
         self.waiting > self.bound
     }
 
+    /// Bytes that wait for the store.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How often a connection was not read because of them.
+    pub(crate) fn paused_so_far(&self) -> u64 {
+        self.paused_so_far
+    }
+
     /// Notes that a connection is not read any more until the store has caught up.
     pub(crate) fn pause(&mut self, conn: ConnectionId) {
         self.paused.push(conn);
+        self.paused_so_far += 1;
     }
 
     /// A batch goes to the store.

@@ -33,7 +33,7 @@ const TEXT_PLAIN: u16 = 0;
 const OCTET_STREAM: u16 = 42;
 
 /// Keep latest: one waiting notification, whatever its QoS.
-const OBSERVER_QUEUE: QueuePolicy = QueuePolicy {
+pub(crate) const OBSERVER_QUEUE: QueuePolicy = QueuePolicy {
     max_messages: 1,
     max_bytes: u32::MAX,
     overflow: Overflow::LatestPerTopic,
@@ -46,7 +46,11 @@ const CLIENT: &str = "client=";
 /// What the core knows of an observation.
 #[derive(Debug)]
 pub(crate) struct Observation {
-    session: Option<SessionId>,
+    pub(crate) session: Option<SessionId>,
+    /// As it was asked for.
+    pub(crate) path: Box<str>,
+    /// The client's name, where the source address does not tell it.
+    pub(crate) client: Option<SessionKey>,
     accept: Option<u16>,
     content_when_empty: bool,
 }
@@ -138,12 +142,12 @@ impl Core {
 
     fn coap_act(&mut self, request: CoapRequest, key: SessionKey, mapped: CoapMatch) {
         match mapped.action {
-            Action::Read | Action::Subscribe => self.coap_read(request, &mapped),
+            Action::Read | Action::Subscribe => self.coap_read(request, key, &mapped),
             Action::Publish | Action::Clear => self.coap_publish(request, key, mapped),
         }
     }
 
-    fn coap_read(&mut self, request: CoapRequest, mapped: &CoapMatch) {
+    fn coap_read(&mut self, request: CoapRequest, key: SessionKey, mapped: &CoapMatch) {
         let Some(topic) = mapped.topic.as_name() else {
             let error = MapError {
                 reason: Reason::NotSupported,
@@ -165,10 +169,13 @@ impl Core {
             .flatten();
         let Some(observation) = observation else { return self.ask_value(topic, read) };
         let read = CoapRead { observation: Some(observation), ..read };
+        let named = self.listener(request.peer.listener).client_from == ClientFrom::Query;
         self.observations.insert(
             observation,
             Observation {
                 session: None,
+                path: ["/", &request.path.join("/")].concat().into(),
+                client: named.then_some(key),
                 accept: request.accept,
                 content_when_empty: mapped.content_when_empty,
             },

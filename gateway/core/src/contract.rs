@@ -7,6 +7,7 @@ use motegate_mapping::Table;
 use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Record, Seq};
 
 use crate::Notice;
+use crate::admin::{Answer, Query};
 
 /// What the shell hands in.
 #[derive(Debug)]
@@ -56,6 +57,13 @@ pub enum Input<'a> {
     Committed(Seq),
     /// New rules hold from now on.
     Reload(Arc<Table>),
+    /// Somebody asks; answered by `Output::Answer` with the same ticket.
+    Admin {
+        /// To hand back.
+        ticket: u64,
+        /// What.
+        query: Query,
+    },
     /// Stop: clients are told, wills without delay are published.
     Shutdown,
     /// Only time has passed.
@@ -80,6 +88,13 @@ pub enum Output {
         seq: Seq,
         /// What changes.
         batch: Vec<Record>,
+    },
+    /// The answer to `Input::Admin`.
+    Answer {
+        /// Of the question.
+        ticket: u64,
+        /// What.
+        answer: Answer,
     },
     /// Something for the log.
     Notice(Box<Notice>),

@@ -136,6 +136,7 @@ impl Core {
             Input::Closed { conn, reason } => self.mqtt_lost(conn, reason),
             Input::Committed(seq) => self.committed(seq),
             Input::Reload(table) => self.table = table,
+            Input::Admin { ticket, query } => self.admin(ticket, query),
             Input::Shutdown => self.shutdown(),
             Input::Timeout => self.timeout(),
         }

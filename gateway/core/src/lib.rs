@@ -6,6 +6,7 @@
 //! random source or global.
 
 mod access;
+pub mod admin;
 mod backpressure;
 mod coap;
 mod config;

@@ -25,8 +25,8 @@ pub(crate) struct MqttClient {
     session: Option<SessionId>,
     /// Once a CONNECT has come.
     key: Option<SessionKey>,
-    peer: Option<SocketAddr>,
-    listener: ListenerId,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) listener: ListenerId,
     /// Not read because its endpoint says so, or because the store is behind.
     paused_by_endpoint: bool,
     paused_by_store: bool,

@@ -28,7 +28,7 @@ const ROOM: u32 = 64 * 1024;
 pub(crate) struct SnClient {
     session: Option<SessionId>,
     key: SessionKey,
-    peer: Peer,
+    pub(crate) peer: Peer,
 }
 
 /// A PUBLISH as the endpoint understood it.

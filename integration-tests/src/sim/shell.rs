@@ -126,6 +126,7 @@ impl World {
                     self.gateway.store.due = self.gateway.store.due.map(|at| at + 500 * MS);
                 }
             }
+            Output::Answer { .. } => {} // nobody asks
             Output::Notice(notice) => self.trace.line(self.now, || format!("  {notice:?}")),
         }
     }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use motegate_core::admin::Answer;
 use motegate_core::{Config, Core, Input, Listener, Notice, Output, Protocol, Sources};
 use motegate_mapping::Table;
 use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Record, Seq, Wall};
@@ -24,6 +25,8 @@ pub struct Gateway {
     pub datagrams: Vec<(SocketAddr, Vec<u8>)>,
     /// What was worth a line in the log, and was not yet looked at.
     pub notices: Vec<Notice>,
+    /// What was asked for, and not yet looked at.
+    pub answers: Vec<Answer>,
     /// Batches that the store has not reported yet.
     pub uncommitted: Vec<(Seq, Vec<Record>)>,
     pub store: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -69,6 +72,7 @@ impl Gateway {
             closed: BTreeMap::new(),
             datagrams: Vec::new(),
             notices: Vec::new(),
+            answers: Vec::new(),
             uncommitted: Vec::new(),
             store: BTreeMap::new(),
             commit_at_once: true,
@@ -112,6 +116,7 @@ impl Gateway {
                     }
                 }
                 Output::Notice(notice) => self.notices.push(*notice),
+                Output::Answer { answer, .. } => self.answers.push(answer),
                 Output::PauseReads(_) | Output::ResumeReads(_) => {}
             }
         }
