@@ -16,5 +16,6 @@ pub mod process;
 pub mod readme;
 pub mod relay;
 pub mod sim;
+pub mod stream;
 pub mod tcp_relay;
 pub mod wire;

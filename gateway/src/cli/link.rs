@@ -272,6 +272,10 @@ impl Link {
             user_name: username,
             password: password.map(|password| Password(password.into_bytes())),
             manual_ack: true,
+            // mosquitto 2.0.11 does not keep a lower one after a reconnection.
+            receive_maximum: u16::MAX,
+            // Before MQTT 5 a server cannot say how many it takes; mosquitto closes at 21 of QoS 2.
+            max_inflight: 20,
             reconnect: Some(Reconnect {
                 max: Duration::from_secs(30),
                 attempts: Some(RECONNECTS),

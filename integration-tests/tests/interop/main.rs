@@ -7,6 +7,7 @@ mod aiocoap;
 mod between_protocols;
 mod coap_methods;
 mod coap_observe;
+mod commands_mqtt_reconnect;
 mod mosquitto_qos;
 mod mosquitto_retain;
 mod mosquitto_session;

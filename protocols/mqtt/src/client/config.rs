@@ -90,7 +90,8 @@ pub struct ClientConfig {
     /// Further properties of CONNECT (5.0): user properties, Request Response Information, Request
     /// Problem Information.
     pub properties: PropertyBuf,
-    /// QoS 1/2 messages that the server may have open (5.0), at least 1.
+    /// QoS 1/2 messages that the server may have open (5.0), at least 1. mosquitto up to 2.0.11
+    /// sends more after a reconnection; `u16::MAX`, which is not announced, takes that.
     pub receive_maximum: u16,
     /// Largest packet taken, in bytes with its header; announced in 5.0, enforced always.
     pub max_packet_size: u32,
@@ -194,7 +195,10 @@ impl ClientConfig {
         if self.session_expiry_secs != 0 {
             out.push(Property::SessionExpiryInterval(self.session_expiry_secs));
         }
-        out.push(Property::ReceiveMaximum(self.receive_maximum));
+        // Its absence says the same (MQTT 5 §3.1.2.11.3), and leaves a server its own, lower limit.
+        if self.receive_maximum != u16::MAX {
+            out.push(Property::ReceiveMaximum(self.receive_maximum));
+        }
         out.push(Property::MaximumPacketSize(self.max_packet_size));
         if self.topic_alias_maximum != 0 {
             out.push(Property::TopicAliasMaximum(self.topic_alias_maximum));

@@ -224,6 +224,16 @@ fn time_outs_and_attempts() {
     assert_eq!(peer.client.poll_timeout(), None);
 }
 
+#[test]
+fn the_greatest_receive_maximum_is_not_announced() {
+    let mut peer = Peer::new(ClientConfig { receive_maximum: u16::MAX, ..v5() });
+    let connect = peer.open();
+    assert!(!connect.contains("21 ffff") && !connect.contains("21ffff"), "{connect}");
+    let mut peer = Peer::new(ClientConfig { receive_maximum: 0x1234, ..v5() });
+    let announced = peer.open();
+    assert_eq!(announced.replace(' ', "").len(), connect.replace(' ', "").len() + 6);
+}
+
 /// A broker that is killed now and then is not one that accepts and throws out.
 #[test]
 fn a_connection_that_got_something_through_makes_the_next_wait_the_first() {
