@@ -44,6 +44,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, file: &file::File, core: &Core) -> (
             qos: reader.get(defaults.qos.as_ref(), &at, "qos").flatten(),
             retain: reader.get(defaults.retain.as_ref(), &at, "retain").unwrap_or_default(),
             expiry: reader.get(defaults.expiry.as_ref(), &at, "expiry"),
+            ..Defaults::default()
         };
     }
     if let Some(presets) = &block.presets {
@@ -131,6 +132,7 @@ fn coap_rule(reader: &mut Reader<'_>, rule: &file::CoapRule, at: &Place, core: &
         not_found_when_empty: empty == Some(EmptyWord::NotFound),
         path,
         topic,
+        ..CoapRule::default()
     }
 }
 
@@ -244,15 +246,7 @@ fn topic_id(reader: &mut Reader<'_>, key: &str, topic: &IdTopic, at: &Place) -> 
         reader.found.push(Diagnostic::new(Code::TopicId, text, fix).at(at));
         return None;
     };
-    let mut id = TopicId {
-        first,
-        last,
-        topic: String::new(),
-        detailed: false,
-        retain: None,
-        expiry: None,
-        absolute: false,
-    };
+    let mut id = TopicId { first, last, ..TopicId::default() };
     match topic {
         IdTopic::Plain(text) => id.topic = text.clone(),
         IdTopic::Detailed(detail) => {
@@ -373,9 +367,10 @@ fn advice(kind: &RuleErrorKind) -> (Code, String) {
             Code::Query,
             "write qos, retain, expiry, user_property.NAME or a {capture} that the topic reads",
         ),
-        Kind::WildcardTopic => {
-            (Code::NotInThisVersion, "name one topic; put what varies into a {capture}")
-        }
+        Kind::WildcardTopic => (
+            Code::Method,
+            "add `methods: {OBSERVE: subscribe}`, or put what varies into a {capture}",
+        ),
         Kind::BadTopicId => (Code::TopicId, "use ids from 1 to 65534; 0 and 65535 are reserved"),
         Kind::DuplicateTopicId { .. } => (Code::TopicId, "keep one of them"),
         Kind::BadShortName => (Code::ShortName, "use two letters or digits"),

@@ -38,6 +38,9 @@ pub(crate) fn find<R: Contender>(rules: &[R], index: &Index, errors: &mut Vec<Ru
         near.dedup();
         for j in near {
             let other = &rules[j];
+            if rule.place().is_none() && other.place().is_none() {
+                continue; // presets among themselves are looked at by what they claim
+            }
             if rule.contains(other) != other.contains(rule) {
                 continue; // one is narrower
             }

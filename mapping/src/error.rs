@@ -71,9 +71,70 @@ pub enum RuleErrorKind {
         /// As written.
         target: String,
     },
-    /// A wildcard in a rule's topic: notifications of many topics need a pack format.
-    #[error("a topic with + or # is not supported in this version")]
+    /// A rule whose topic holds a wildcard and that takes more than OBSERVE (mapping.md §2.7).
+    #[error("a topic with + or # can only be observed")]
     WildcardTopic,
+    /// A wildcard beside text.
+    #[error("+ and # stand alone in their level, # in the last one")]
+    MisplacedWildcard,
+    /// `{senml.n}` in the topic of a rule that takes more than publishing.
+    #[error("a topic with {{senml.n}} is one per record: it can only be published to")]
+    RecordTopic,
+    /// `{senml.n}` without `split: senml`.
+    #[error("{{senml.n}} is the name of a record: it needs `split: senml`")]
+    RecordWithoutSplit,
+    /// A format that is neither built in nor a codec.
+    #[error("there is no format or codec {format:?}")]
+    UnknownFormat {
+        /// As written.
+        format: String,
+        /// What could stand here.
+        known: Vec<String>,
+    },
+    /// A format twice in one list.
+    #[error("the format {format:?} is listed twice")]
+    FormatTwice {
+        /// As written.
+        format: String,
+    },
+    /// A `payload` that names no format of the device.
+    #[error("`payload` names no format of the device")]
+    NoFormats,
+    /// Records can be split out of SenML only, and a wildcard's notifications are SenML.
+    #[error("{format:?} is no SenML: its records cannot be told apart")]
+    SplitNeedsSenml {
+        /// As written.
+        format: String,
+    },
+    /// The notifications of a topic with wildcards are packs (mapping.md §2.7).
+    #[error(
+        "a topic with + or # is observed as SenML packs, so the device's format cannot be {format:?}"
+    )]
+    WildcardNeedsSenml {
+        /// As written.
+        format: String,
+    },
+    /// `on_bad_payload` where nothing is read.
+    #[error("without `payload` nothing is read, so that no payload can be bad")]
+    NoPayload,
+    /// A codec with a built-in format's name, or none.
+    #[error("a codec needs a name that no built-in format has")]
+    BadCodecName,
+    /// A `link` on a rule that does not lead back from topic to path (mapping.md §2.14).
+    #[error("a link needs a rule that leads from the topic back to the path")]
+    NotReversible,
+    /// An attribute that a link cannot be given.
+    #[error("{attribute:?} is no attribute that a rule can give")]
+    BadLinkAttribute {
+        /// As written.
+        attribute: String,
+    },
+    /// Not a Uri-Host.
+    #[error("{host:?} is no host name or address")]
+    BadHost {
+        /// As written.
+        host: String,
+    },
     /// A listener that does not exist is named by config; here only an empty name.
     #[error("a group needs the name of a scope in topic_ids other than `all` and `client:…`")]
     BadGroupName,

@@ -4,18 +4,20 @@
 //! (mapping.md §2.11). The way back, from a topic to the id that means it to a client, goes
 //! through an index of the topics' literal levels, so that a delivery does not pay for every id.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 use motegate_message::{Reason, TopicFilter};
 
+use crate::format::{Format, Formats, Payload};
 use crate::glob::Glob;
 use crate::index::{Edge, Index};
 use crate::rule::{Defaults, Retain, Scope, SnRules, TopicId};
 use crate::safety::Unsafe;
 use crate::template::{Names, Part, Template, Values, Var};
 use crate::text::Text;
-use crate::{Caller, MapError, Place, RuleError, RuleErrorKind, SnMatch};
+use crate::{Caller, MapError, Place, RuleError, RuleErrorKind, Rules, SnMatch};
 
 /// Largest id that can be given a meaning (MQTT-SN 1.2 §5.3.11).
 const LAST_ID: u16 = 0xfffe;
@@ -54,21 +56,27 @@ struct Entry {
     retain: Option<bool>,
     expiry: Option<Duration>,
     absolute: bool,
+    payload: Option<Arc<Payload>>,
+}
+
+/// What a scope is checked against.
+struct Given<'a> {
+    defaults: &'a Defaults,
+    formats: Formats,
 }
 
 impl IdTable {
-    pub(crate) fn new(
-        rules: &SnRules,
-        defaults: &Defaults,
-        place: &Place,
-        errors: &mut Vec<RuleError>,
-    ) -> IdTable {
+    pub(crate) fn new(rules: &Rules, place: &Place, errors: &mut Vec<RuleError>) -> IdTable {
         let mut table = IdTable::default();
+        // Mistakes in the codecs themselves are reported once, with the CoAP rules.
+        let formats = Formats::new(&rules.codecs, &mut Vec::new());
+        let given = Given { defaults: &rules.defaults, formats };
+        let rules = &rules.sn;
         table.take_groups(rules, &place.at("groups"), errors);
         let place = place.at("topic_ids");
         for (scope, ids) in &rules.topic_ids {
             let place = place.at(scope.key());
-            let checked = ScopeTable::new(ids, defaults, &place, errors);
+            let checked = ScopeTable::new(ids, &given, &place, errors);
             match scope {
                 Scope::All => table.all = checked,
                 Scope::Client(name) => {
@@ -153,11 +161,17 @@ impl IdTable {
         entry.render(caller, id, &mut out)?;
         let topic = TopicFilter::new(out.as_str())
             .map_err(|e| MapError { reason: Reason::BadTopic, text: e.to_string() })?;
-        Ok(SnMatch { topic, retain: entry.retain, expiry: entry.expiry })
+        let payload = entry.payload.clone();
+        Ok(SnMatch { topic, retain: entry.retain, expiry: entry.expiry, payload })
     }
 
-    /// The id that means this final topic to the client; the closest scope and the lowest id.
-    pub(crate) fn id(&self, caller: &Caller<'_>, topic: &str) -> Option<u16> {
+    /// The id that means this final topic to the client, and its formats; the closest scope and the
+    /// lowest id.
+    pub(crate) fn id(
+        &self,
+        caller: &Caller<'_>,
+        topic: &str,
+    ) -> Option<(u16, Option<Arc<Payload>>)> {
         let mut levels: Option<Vec<&str>> = None;
         for scope in self.scopes(caller.client) {
             if scope.entries.is_empty() {
@@ -166,8 +180,11 @@ impl IdTable {
             let levels = levels.get_or_insert_with(|| topic.split('/').collect());
             let found = scope.id(caller, topic, levels);
             // An id that a closer scope uses for something else does not mean this topic.
-            let means = |id: &u16| self.map(caller, *id).is_ok_and(|m| m.topic.as_str() == topic);
-            if let Some(id) = found.into_iter().find(means) {
+            let means = |id: u16| {
+                let found = self.map(caller, id).ok().filter(|m| m.topic.as_str() == topic)?;
+                Some((id, found.payload))
+            };
+            if let Some(id) = found.into_iter().find_map(means) {
                 return Some(id);
             }
         }
@@ -185,10 +202,23 @@ impl IdTable {
     }
 }
 
+impl Given<'_> {
+    /// The formats of an id with a `codec`: the other side is JSON.
+    fn payload(&self, id: &TopicId) -> Result<Option<Arc<Payload>>, RuleErrorKind> {
+        let Some(codec) = &id.codec else { return Ok(None) };
+        Ok(Some(Arc::new(Payload {
+            device: vec![self.formats.find(codec)?],
+            broker: Format::Json,
+            split: false,
+            on_bad: self.defaults.on_bad_payload,
+        })))
+    }
+}
+
 impl ScopeTable {
     fn new(
         ids: &[TopicId],
-        defaults: &Defaults,
+        given: &Given<'_>,
         place: &Place,
         errors: &mut Vec<RuleError>,
     ) -> ScopeTable {
@@ -208,13 +238,19 @@ impl ScopeTable {
                     continue;
                 }
             };
+            let Ok(payload) = given.payload(id).map_err(|kind| {
+                errors.push(RuleError::new(at.at("codec"), kind));
+            }) else {
+                continue;
+            };
             table.entries.push(Entry {
                 first: id.first,
                 last: id.last,
                 topic,
-                retain: flag(id.retain.unwrap_or(defaults.retain)),
-                expiry: id.expiry.or(defaults.expiry),
+                retain: flag(id.retain.unwrap_or(given.defaults.retain)),
+                expiry: id.expiry.or(given.defaults.expiry),
                 absolute: id.absolute,
+                payload,
             });
         }
         table.entries.sort_by_key(|entry| entry.first);

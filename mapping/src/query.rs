@@ -27,6 +27,8 @@ enum Target {
     User(Box<str>),
     /// Read by the topic's template.
     Capture,
+    /// Taken and passed over.
+    Ignored,
 }
 
 /// What a request's query says.
@@ -52,6 +54,20 @@ impl Queries {
             ("expiry".into(), Target::Expiry),
         ];
         Queries { keys, ignore_others: false }
+    }
+
+    /// Nothing is taken.
+    pub(crate) fn none() -> Queries {
+        Queries::default()
+    }
+
+    /// What EMQX's gateway takes in a publish; who the client is and what proves it are the
+    /// listener's.
+    pub(crate) fn emqx() -> Queries {
+        let mut queries = Queries::passthrough();
+        let who = ["clientid", "username", "password", "token"];
+        queries.keys.extend(who.map(|key| (key.into(), Target::Ignored)));
+        queries
     }
 
     pub(crate) fn new(
@@ -100,7 +116,7 @@ impl Queries {
                 Some(Target::Retain) => options.retain = Some(read_flag(value)?),
                 Some(Target::Expiry) => options.expiry = Some(read_expiry(value)?),
                 Some(Target::User(name)) => options.user.push((name.to_string(), value.to_owned())),
-                Some(Target::Capture) => {}
+                Some(Target::Capture | Target::Ignored) => {}
                 None if self.ignore_others || topic.query_keys().any(|k| k == key) => {}
                 None => return Err(self.unknown(key)),
             }

@@ -32,7 +32,10 @@ enum Level {
 impl Reversal {
     /// `None` when the template is not reversible.
     pub(crate) fn new(pattern: &Pattern, template: &Template) -> Option<Reversal> {
-        let mut parts = split(template);
+        if template.has_wildcard() {
+            return None; // many topics
+        }
+        let mut parts = template.levels();
         let mut tail = false;
         if let Some([Part::Var { var: Var::Tail(_), filters, .. }]) =
             parts.last().map(Vec::as_slice)
@@ -113,27 +116,6 @@ impl Reversal {
     }
 }
 
-/// The parts of each level.
-fn split(template: &Template) -> Vec<Vec<Part>> {
-    let mut levels = vec![Vec::new()];
-    for part in &template.parts {
-        let Part::Text(text) = part else {
-            levels.last_mut().expect("there is always a level").push(part.clone());
-            continue;
-        };
-        for (i, piece) in text.split('/').enumerate() {
-            if i > 0 {
-                levels.push(Vec::new());
-            }
-            if !piece.is_empty() {
-                let level = levels.last_mut().expect("there is always a level");
-                level.push(Part::Text(piece.into()));
-            }
-        }
-    }
-    levels
-}
-
 fn level(parts: Vec<Part>) -> Option<Level> {
     match parts.as_slice() {
         [] => Some(Level::Text(Box::default())),
@@ -150,15 +132,16 @@ fn level(parts: Vec<Part>) -> Option<Level> {
 fn is_built(part: &Part) -> bool {
     match part {
         Part::Text(_) => true,
-        Part::Var { var, .. } => {
-            !matches!(var, Var::Segment(_) | Var::Tail(_) | Var::Query(_) | Var::Id(_))
-        }
+        Part::Var { var, .. } => !matches!(
+            var,
+            Var::Segment(_) | Var::Tail(_) | Var::Query(_) | Var::Id(_) | Var::Record { .. }
+        ),
     }
 }
 
 /// The edges of any template, reversible or not: literal levels, and anything.
 pub(crate) fn index_levels(template: &Template) -> Vec<Option<Box<str>>> {
-    let levels = split(template).into_iter().map(level);
+    let levels = template.levels().into_iter().map(level);
     levels
         .map(|level| match level {
             Some(Level::Text(text)) => Some(text),

@@ -16,6 +16,8 @@ use crate::{Action, CoapMethod};
 pub struct Rules {
     /// What holds where a rule says nothing.
     pub defaults: Defaults,
+    /// `codecs`, in file order.
+    pub codecs: Vec<Codec>,
     /// Ready rules, of lowest priority.
     pub presets: Vec<Preset>,
     /// First segment(s) of the passthrough preset; may hold `/` or be empty.
@@ -30,6 +32,7 @@ impl Default for Rules {
     fn default() -> Self {
         Rules {
             defaults: Defaults::default(),
+            codecs: Vec::new(),
             presets: vec![Preset::Passthrough],
             prefix: "mqtt".into(),
             coap: Vec::new(),
@@ -43,6 +46,84 @@ impl Default for Rules {
 pub enum Preset {
     /// CoAP `/PREFIX/{topic...}` is topic `{topic}`, both ways.
     Passthrough,
+    /// `/ps/data/{topic...}`: the topic-data resources of draft-ietf-core-coap-pubsub. All of `/ps`
+    /// is its own; the collection, which makes topics, is not there.
+    CorePubsub,
+    /// `/ps/{topic...}` as EMQX's gateway has it: retained only with `?retain=true`.
+    EmqxPs,
+    /// `/r/{topic...}` as Eclipse Ponte has it: always retained.
+    PonteR,
+}
+
+impl Preset {
+    /// All there are.
+    pub const ALL: [Preset; 4] =
+        [Preset::Passthrough, Preset::CorePubsub, Preset::EmqxPs, Preset::PonteR];
+
+    /// The word in `presets`, also the rule's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Preset::Passthrough => "passthrough",
+            Preset::CorePubsub => "core-pubsub",
+            Preset::EmqxPs => "emqx-ps",
+            Preset::PonteR => "ponte-r",
+        }
+    }
+}
+
+/// A format of a device, for both directions: an entry of `codecs`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Codec {
+    /// Unique, and no built-in format.
+    pub name: String,
+    /// What it is.
+    pub form: CodecForm,
+}
+
+/// The kinds of codecs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CodecForm {
+    /// `frame`: fields one after another, no bytes between them.
+    Frame(Vec<FrameField>),
+    /// `cbor_keys`: a CBOR map with integer keys, and the names that they stand for.
+    CborKeys(Vec<(i64, String)>),
+}
+
+/// A field of a frame.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FrameField {
+    /// Its name on the other side.
+    pub name: String,
+    /// Type and byte order: `u8`, `i16be`, `f32le` …
+    pub kind: String,
+    /// A decimal number that the field's is multiplied by, as written.
+    pub scale: Option<String>,
+    /// For people and discovery.
+    pub unit: Option<String>,
+}
+
+/// `payload` of a rule: the formats of the two sides, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PayloadRule {
+    /// What the device writes; the first is the default for what it is given.
+    pub device: Vec<String>,
+    /// What stands in the broker.
+    pub broker: String,
+    /// `split: senml`: one message per record.
+    pub split: bool,
+}
+
+/// What becomes of a payload that is not in its format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OnBadPayload {
+    /// The sender is told.
+    #[default]
+    Reject,
+    /// It goes on as it is.
+    Pass,
+    /// It is published under the dead letter's topic.
+    DeadLetter,
 }
 
 /// What holds where a rule says nothing.
@@ -54,6 +135,8 @@ pub struct Defaults {
     pub retain: Retain,
     /// Message expiry; `None`: never.
     pub expiry: Option<Duration>,
+    /// For rules and topic ids that name formats.
+    pub on_bad_payload: OnBadPayload,
 }
 
 /// Whether a publish is retained.
@@ -97,6 +180,14 @@ pub struct CoapRule {
     pub listeners: Vec<String>,
     /// Glob of the clients it holds for.
     pub client: Option<String>,
+    /// Uri-Host that it holds for, whatever its case; `None`: any, or none.
+    pub host: Option<String>,
+    /// Formats of the two sides; `None`: payloads go through as they are.
+    pub payload: Option<PayloadRule>,
+    /// Overrides the default; needs [`payload`](Self::payload).
+    pub on_bad_payload: Option<OnBadPayload>,
+    /// Attributes in `.well-known/core`: name and template of the value.
+    pub link: Vec<(String, String)>,
     /// `unsafe: encode`: percent-encode what may not stand in a topic instead of refusing it.
     pub encode: bool,
     /// The topic is final: the listener's mount is not put in front.
@@ -145,7 +236,7 @@ impl Scope {
 }
 
 /// One pre-defined topic id, or a range of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TopicId {
     /// First id, 1 to 65,534.
     pub first: u16,
@@ -161,6 +252,8 @@ pub struct TopicId {
     pub expiry: Option<Duration>,
     /// The topic is final: no mount.
     pub absolute: bool,
+    /// The device's format; the broker's side is then JSON. `None`: as it is.
+    pub codec: Option<String>,
 }
 
 impl TopicId {

@@ -17,6 +17,8 @@ pub(crate) enum Unsafe {
     Encode,
     /// Refused, except that a level may be a wildcard: the text is an MQTT-SN topic filter.
     Wildcards,
+    /// Taken as it is but for control characters: it is no topic, but an attribute for people.
+    Free,
 }
 
 /// The first thing in `text` that cannot stand in one level.
@@ -31,6 +33,7 @@ pub(crate) fn unsafe_char(text: &str) -> Option<char> {
 pub(crate) fn push_level(out: &mut Text, text: &str, mode: Unsafe) -> Result<(), char> {
     match mode {
         Unsafe::Encode => encode(out, text),
+        Unsafe::Free => text.chars().filter(|c| !c.is_control()).for_each(|c| out.push(c)),
         Unsafe::Wildcards if text == "+" || text == "#" => out.push_str(text),
         _ => match unsafe_char(text) {
             Some(c) => return Err(c),

@@ -46,7 +46,7 @@ impl SnTable {
     pub(crate) fn new(rules: &Rules, errors: &mut Vec<RuleError>) -> SnTable {
         let place = Place::root().at("mappings").at("mqttsn");
         let sn = &rules.sn;
-        let ids = IdTable::new(sn, &rules.defaults, &place, errors);
+        let ids = IdTable::new(rules, &place, errors);
         let minus_one = minus_one(sn, &ids, &place.at("qos_minus_one"), errors);
         let mut table = SnTable {
             defaults: rules.defaults,
@@ -118,7 +118,7 @@ impl SnTable {
             crate::Retain::Always => Some(true),
             crate::Retain::Never => Some(false),
         };
-        Ok(SnMatch { topic, retain, expiry: self.defaults.expiry })
+        Ok(SnMatch { topic, retain, expiry: self.defaults.expiry, payload: None })
     }
 
     /// A long name, rewritten where a rule of `names` takes it.
@@ -197,13 +197,15 @@ impl SnTable {
     }
 
     pub(crate) fn names(&self, caller: &Caller<'_>, topic: &TopicName) -> Option<SnNames> {
-        let predefined = self.ids.id(caller, topic.as_str());
+        let found = self.ids.id(caller, topic.as_str());
+        let (predefined, payload) = found.map_or((None, None), |(id, payload)| (Some(id), payload));
         let below = topic.as_str().strip_prefix(caller.mount).filter(|rest| !rest.is_empty());
         let Some(below) = below else {
             // Only an `absolute` id reaches outside the mount.
             return predefined.map(|id| SnNames {
                 name: topic.clone(),
                 predefined: Some(id),
+                payload,
                 short: None,
             });
         };
@@ -212,7 +214,7 @@ impl SnTable {
             None if caller.mount.is_empty() => topic.clone(),
             None => TopicName::new(below).ok()?,
         };
-        Some(SnNames { name, predefined, short: self.short_for(caller, below) })
+        Some(SnNames { name, predefined, payload, short: self.short_for(caller, below) })
     }
 
     /// The long name that is rewritten to this topic.

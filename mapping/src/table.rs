@@ -1,11 +1,14 @@
 //! [`Table`]: the checked rules, asked per request, and the vocabulary of asking.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use motegate_message::{Qos, Reason, TopicFilter, TopicName};
 
-use crate::coap::CoapTable;
+use crate::coap::{Asker, CoapTable, Link};
+use crate::format::Payload;
+use crate::record::RecordTopic;
 use crate::sn::SnTable;
 use crate::{Preset, QosMinusOne, RuleError, Rules};
 
@@ -75,7 +78,7 @@ impl Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoapMatch {
     /// Name of the rule, for logs and `explain`.
-    pub rule: std::sync::Arc<str>,
+    pub rule: Arc<str>,
     /// What to do.
     pub action: Action,
     /// The final topic (mount applied); a filter with wildcards only with [`Action::Subscribe`].
@@ -90,6 +93,11 @@ pub struct CoapMatch {
     pub user: Vec<(String, String)>,
     /// Whether observing a topic without value answers 2.05 empty (`true`) or 4.04.
     pub content_when_empty: bool,
+    /// Formats of the two sides; `None`: the payload goes through as it is.
+    pub payload: Option<Arc<Payload>>,
+    /// The topic of each record, where the rule's topic names them; [`topic`](Self::topic) is then
+    /// the filter of all of them.
+    pub records: Option<RecordTopic>,
 }
 
 /// Why a request maps to nothing, with a text for the device's developer.
@@ -123,6 +131,8 @@ pub struct SnMatch {
     pub retain: Option<bool>,
     /// Message expiry of a publish.
     pub expiry: Option<Duration>,
+    /// Formats of the two sides; `None`: the payload goes through as it is.
+    pub payload: Option<Arc<Payload>>,
 }
 
 /// How a topic is named towards an MQTT-SN client.
@@ -132,6 +142,8 @@ pub struct SnNames {
     pub name: TopicName,
     /// A pre-defined id that means it to this client.
     pub predefined: Option<u16>,
+    /// Formats of the two sides when it is delivered by [`predefined`](Self::predefined).
+    pub payload: Option<Arc<Payload>>,
     /// A short name that means it to this client.
     pub short: Option<[u8; 2]>,
 }
@@ -143,6 +155,8 @@ pub struct Table {
     sn: SnTable,
     /// Of the passthrough preset, where it holds.
     prefix: Option<String>,
+    /// Of all presets.
+    roots: Vec<String>,
 }
 
 impl Table {
@@ -155,6 +169,7 @@ impl Table {
         let table = Table {
             coap: CoapTable::new(&rules, &mut errors),
             sn: SnTable::new(&rules, &mut errors),
+            roots: rules.presets.iter().map(|one| one.root(&rules).to_owned()).collect(),
             prefix: rules.presets.contains(&Preset::Passthrough).then_some(rules.prefix),
         };
         if errors.is_empty() { Ok(table) } else { Err(errors) }
@@ -175,12 +190,16 @@ impl Table {
         self.prefix.as_deref()
     }
 
-    /// Maps a CoAP request; `path` and `query` are the options as they are. An Observe that no
-    /// rule takes is mapped as the GET that it also is: the action is then [`Action::Read`].
+    /// Under which CoAP paths presets have every topic as it is: segments with slashes between
+    /// them, possibly none. Its order is that of the configuration.
+    pub fn roots(&self) -> impl Iterator<Item = &str> {
+        self.roots.iter().map(String::as_str)
+    }
+
+    /// Maps a CoAP request without Uri-Host: [`coap_at`](Self::coap_at).
     ///
     /// # Errors
-    /// `NoRule` 4.04, `MethodNotAllowed` 4.05, `BadTopic` and `BadOption` 4.00, `AuthMissing` 4.01
-    /// where the topic needs an identity.
+    /// As there.
     pub fn coap(
         &self,
         caller: &Caller<'_>,
@@ -188,13 +207,48 @@ impl Table {
         path: &[String],
         query: &[String],
     ) -> Result<CoapMatch, MapError> {
-        self.coap.map(caller, method, path, query)
+        self.coap_at(caller, None, method, path, query)
+    }
+
+    /// Maps a CoAP request; `host` (Uri-Host), `path` and `query` are the options as they are. An
+    /// Observe that no rule takes is mapped as the GET that it also is: the action is then
+    /// [`Action::Read`]. The host matters to rules that say `host` only.
+    ///
+    /// # Errors
+    /// `NoRule` 4.04, `MethodNotAllowed` 4.05, `BadTopic` and `BadOption` 4.00, `AuthMissing` 4.01
+    /// where the topic needs an identity.
+    pub fn coap_at(
+        &self,
+        caller: &Caller<'_>,
+        host: Option<&str>,
+        method: CoapMethod,
+        path: &[String],
+        query: &[String],
+    ) -> Result<CoapMatch, MapError> {
+        self.coap.map(Asker { caller, host }, method, path, query)
     }
 
     /// The CoAP path (segments) whose GET reads this final topic, for discovery.
     #[must_use]
     pub fn coap_path(&self, caller: &Caller<'_>, topic: &TopicName) -> Option<Vec<String>> {
-        self.coap.path(caller, topic)
+        self.coap.path(Asker { caller, host: None }, topic)
+    }
+
+    /// The resource whose GET reads this final topic, and what its rule says of it, for a client
+    /// that asks for this Uri-Host.
+    #[must_use]
+    pub fn link(&self, caller: &Caller<'_>, host: Option<&str>, topic: &TopicName) -> Option<Link> {
+        self.coap.link(Asker { caller, host }, topic)
+    }
+
+    /// The resources of rules whose path has no captures, for discovery. Whether the client may
+    /// read their topic is for the caller to ask.
+    pub fn links<'a>(
+        &'a self,
+        caller: &'a Caller<'a>,
+        host: Option<&'a str>,
+    ) -> impl Iterator<Item = Link> + 'a {
+        self.coap.literal_links(Asker { caller, host })
     }
 
     /// Maps the topic of an MQTT-SN PUBLISH, SUBSCRIBE, UNSUBSCRIBE, REGISTER or will. A result with

@@ -51,6 +51,10 @@ pub(crate) enum Var {
     SourceIp,
     /// The topic id less this.
     Id(u16),
+    /// The name of a SenML record, in one level or in as many as it has; filled in later.
+    Record {
+        tail: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +77,12 @@ pub(crate) struct Names<'a> {
     pub(crate) first_id: Option<u16>,
     /// Whether there is no `{client}` (yet).
     pub(crate) no_client: bool,
+    /// Whether `{senml.n}` has a meaning.
+    pub(crate) has_record: bool,
+    /// Whether a wildcard may stand for a level.
+    pub(crate) wildcards: bool,
+    /// Whether it is no topic, so that any character may stand in it.
+    pub(crate) free: bool,
 }
 
 /// What a template is filled from.
@@ -120,6 +130,10 @@ impl Template {
                     rest = next;
                 }
                 '}' => return Err(TemplateError::Unclosed),
+                '+' | '#' if names.wildcards || names.free => {
+                    literal.push(c);
+                    rest = after;
+                }
                 '+' | '#' | '\0' => return Err(TemplateError::BadCharacter(c)),
                 _ => {
                     literal.push(c);
@@ -149,6 +163,54 @@ impl Template {
     /// Whether the first character comes from the device.
     pub(crate) fn starts_with_capture(&self) -> bool {
         matches!(self.parts.first(), Some(Part::Var { .. }))
+    }
+
+    /// Whether it names the record.
+    pub(crate) fn has_record(&self) -> bool {
+        let record = |part: &Part| matches!(part, Part::Var { var: Var::Record { .. }, .. });
+        self.parts.iter().any(record)
+    }
+
+    /// Whether a wildcard stands in it.
+    pub(crate) fn has_wildcard(&self) -> bool {
+        let wild = |part: &Part| matches!(part, Part::Text(text) if text.contains(['+', '#']));
+        self.parts.iter().any(wild)
+    }
+
+    /// Whether each wildcard stands alone in its level, `#` in the last one (MQTT 5 §4.7.1).
+    pub(crate) fn wildcards_fit(&self) -> bool {
+        let levels = self.levels();
+        let last = levels.len() - 1;
+        levels.iter().enumerate().all(|(i, level)| {
+            level.iter().all(|part| match part {
+                Part::Text(text) if text.contains('#') => {
+                    **text == *"#" && level.len() == 1 && i == last
+                }
+                Part::Text(text) if text.contains('+') => **text == *"+" && level.len() == 1,
+                _ => true,
+            })
+        })
+    }
+
+    /// The parts of each level.
+    pub(crate) fn levels(&self) -> Vec<Vec<Part>> {
+        let mut levels = vec![Vec::new()];
+        for part in &self.parts {
+            let Part::Text(text) = part else {
+                levels.last_mut().expect("there is always a level").push(part.clone());
+                continue;
+            };
+            for (i, piece) in text.split('/').enumerate() {
+                if i > 0 {
+                    levels.push(Vec::new());
+                }
+                if !piece.is_empty() {
+                    let level = levels.last_mut().expect("there is always a level");
+                    level.push(Part::Text(piece.into()));
+                }
+            }
+        }
+        levels
     }
 
     /// The query keys that it needs.
@@ -210,13 +272,35 @@ impl Part {
             Var::Gateway => return push_trusted(out, caller.gateway, filters, name),
             Var::SourceIp => caller.source_ip.to_canonical().to_string().into(),
             Var::Id(less) => values.id.saturating_sub(*less).to_string().into(),
-            Var::Tail(_) => return Ok(()),
+            Var::Tail(_) | Var::Record { .. } => return Ok(()),
         };
         let text = apply(filters, text, name)?;
-        if text.is_empty() {
+        if text.is_empty() && mode != Unsafe::Free {
             return Err(bad_topic(format!("{{{name}}} is empty")));
         }
         safety::push_level(out, &text, mode).map_err(|c| refused(name, c))
+    }
+}
+
+/// Appends the name of a record, for `{senml.n}` or `{senml.n...}`.
+///
+/// # Errors
+/// It is empty, or holds what cannot stand in a topic.
+pub(crate) fn fill_name(
+    text: &str,
+    tail: bool,
+    filters: &[Filter],
+    mode: Unsafe,
+    out: &mut Text,
+) -> Result<(), MapError> {
+    let name = if tail { "senml.n..." } else { "senml.n" };
+    let text = apply(filters, text.into(), name)?;
+    if text.is_empty() {
+        return Err(bad_topic(format!("{{{name}}} is empty: a record has no name")));
+    }
+    match tail {
+        true => push_levels(text.split('/'), name, mode, out),
+        false => safety::push_level(out, &text, mode).map_err(|c| refused(name, c)),
     }
 }
 
@@ -242,14 +326,12 @@ fn render_tail<S: AsRef<str>>(
     if filters.is_empty() {
         return push_levels(tail.iter().map(AsRef::as_ref), name, mode, out);
     }
-    // Checked before joining: a slash inside a segment must not become a level.
-    if let (Unsafe::Refuse, Some(c)) =
-        (mode, tail.iter().find_map(|s| safety::unsafe_char(s.as_ref())))
-    {
-        return Err(refused(name, c));
-    }
-    let joined = tail.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join("/");
-    let text = apply(filters, joined.into(), name)?;
+    // Each is checked, or encoded, before joining: a slash inside one must not become a level.
+    let mut joined = Text::new();
+    push_levels(tail.iter().map(AsRef::as_ref), name, mode, &mut joined)?;
+    let text = apply(filters, joined.as_str().into(), name)?;
+    // What was encoded stays as it is: only what a filter made is looked at.
+    let mode = if mode == Unsafe::Encode { Unsafe::Refuse } else { mode };
     push_levels(text.split('/'), name, mode, out)
 }
 
@@ -370,6 +452,8 @@ fn variable(name: &str, names: &Names<'_>) -> Result<Var, TemplateError> {
         return id(rest, first).ok_or_else(|| TemplateError::BadId(name.to_owned()));
     }
     match name {
+        "senml.n" if names.has_record => Ok(Var::Record { tail: false }),
+        "senml.n..." if names.has_record => Ok(Var::Record { tail: true }),
         "client" if !names.no_client => Ok(Var::Client),
         "identity" => Ok(Var::Identity),
         "tenant" => Ok(Var::Tenant),
@@ -400,7 +484,8 @@ fn known(names: &Names<'_>) -> Vec<String> {
         "id" => names.first_id.is_some(),
         _ => true,
     });
-    captures.chain(query).chain(builtins.map(|name| (*name).to_owned())).collect()
+    let record = names.has_record.then(|| "senml.n".to_owned());
+    captures.chain(query).chain(builtins.map(|name| (*name).to_owned())).chain(record).collect()
 }
 
 /// Whether a query target is one of the fixed ones.
@@ -432,7 +517,7 @@ mod tests {
             query: &query,
             has_query: true,
             first_id: Some(100),
-            no_client: false,
+            ..Names::default()
         };
         let template = Template::parse(template, &names).unwrap();
         let asked = ["k=v".to_owned(), "z".to_owned()];

@@ -12,15 +12,7 @@ use motegate_mapping::{
 use motegate_message::{Reason, TopicName};
 
 fn id(first: u16, last: u16, topic: &str) -> TopicId {
-    TopicId {
-        first,
-        last,
-        topic: topic.into(),
-        detailed: false,
-        retain: None,
-        expiry: None,
-        absolute: false,
-    }
+    TopicId { first, last, topic: topic.into(), ..TopicId::default() }
 }
 
 fn sn(sn: SnRules) -> Rules {

@@ -1,0 +1,267 @@
+//! [`CoapTable`]: the checked CoAP rules.
+//!
+//! Candidates match listener, client and path. None: 4.04. None with the method: 4.05. Among the
+//! rest the highest priority wins, then the narrowest; the order in the file never matters. Rules
+//! are kept in an order of which "narrower" is a part, so that the winner is the lowest number.
+
+mod check;
+mod links;
+mod preset;
+mod rule;
+
+use motegate_message::{Reason, TopicName};
+
+pub use links::Link;
+use rule::Rule;
+
+use crate::conflict;
+use crate::format::Formats;
+use crate::index::{Edge, Index};
+use crate::query;
+use crate::rule::Retain;
+use crate::{Action, Caller, CoapMatch, CoapMethod, MapError, Place, RuleError, Rules};
+
+/// All CoAP rules.
+#[derive(Debug, Default)]
+pub(crate) struct CoapTable {
+    rules: Vec<Rule>,
+    index: Index,
+    /// Reversible rules that take GET, by the levels of their topic below the mount.
+    reverse: Index,
+    /// The same for `absolute` rules, by the whole topic.
+    reverse_absolute: Index,
+    /// Rules of one path each, in order.
+    literals: Vec<usize>,
+}
+
+/// Who asks, and for which host.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    pub(crate) caller: &'a Caller<'a>,
+    /// Uri-Host.
+    pub(crate) host: Option<&'a str>,
+}
+
+impl CoapTable {
+    pub(crate) fn new(rules: &Rules, errors: &mut Vec<RuleError>) -> CoapTable {
+        let mut checked = Vec::with_capacity(rules.coap.len() + 1);
+        let list = Place::root().at("mappings").at("coap");
+        conflict::distinct_names(
+            rules.coap.iter().map(|rule| rule.name.as_str()),
+            |i| list.at(i).at("name"),
+            errors,
+        );
+        let formats = Formats::new(&rules.codecs, errors);
+        for (i, rule) in rules.coap.iter().enumerate() {
+            checked.extend(check::check(rule, rules, &formats, &list.at(i), errors));
+        }
+        checked.extend(rules.presets.iter().map(|one| preset::rule(*one, rules)));
+        preset::find_conflicts(rules, errors);
+        checked.sort_by_cached_key(Rule::rank);
+        let mut table = CoapTable { rules: checked, ..CoapTable::default() };
+        table.file();
+        conflict::find(&table.rules, &table.index, errors);
+        table
+    }
+
+    fn file(&mut self) {
+        for (i, rule) in self.rules.iter().enumerate() {
+            let edges = rule.pattern.segments.iter().map(Edge::from);
+            self.index.insert(edges, rule.pattern.tail, i);
+            if let (Some(reversal), Some(_)) = (&rule.reversal, rule.methods.get(CoapMethod::Get)) {
+                let index =
+                    if rule.absolute { &mut self.reverse_absolute } else { &mut self.reverse };
+                index.insert(reversal.edges(), reversal.has_tail(), i);
+            }
+            if rule.is_literal() {
+                self.literals.push(i);
+            }
+        }
+    }
+
+    pub(crate) fn map(
+        &self,
+        asker: Asker<'_>,
+        method: CoapMethod,
+        path: &[String],
+        query: &[String],
+    ) -> Result<CoapMatch, MapError> {
+        let (rule, action) = self.find(asker, method, path)?;
+        let options = rule.queries.read(query, &rule.topic)?;
+        let records = rule.records(asker.caller, path, query)?;
+        let topic = match &records {
+            Some(records) => records.filter()?,
+            None => rule.topic(asker.caller, action, path, query)?,
+        };
+        let retain = options.retain.unwrap_or(match rule.retain {
+            Retain::ByMethod => method != CoapMethod::Post,
+            Retain::Always => true,
+            Retain::Never => false,
+        });
+        Ok(CoapMatch {
+            rule: rule.name.clone(),
+            action,
+            topic,
+            retain,
+            qos: options.qos.or(rule.qos),
+            expiry: options.expiry.or(rule.expiry),
+            user: options.user,
+            content_when_empty: rule.content_when_empty,
+            payload: rule.payload.clone(),
+            records,
+        })
+    }
+
+    /// The rule that takes the request, and what it makes of the method.
+    fn find<S: AsRef<str>>(
+        &self,
+        asker: Asker<'_>,
+        method: CoapMethod,
+        path: &[S],
+    ) -> Result<(&Rule, Action), MapError> {
+        // An Observe that no rule takes is an ordinary GET (RFC 7641 §4.1).
+        let fallback = match method {
+            CoapMethod::Observe => CoapMethod::Get,
+            other => other,
+        };
+        let (mut taken, mut second, mut any) = (usize::MAX, usize::MAX, false);
+        self.index.candidates(path, |i| {
+            let rule = &self.rules[i];
+            if rule.is_for(asker.caller, asker.host) && rule.pattern.matches(path, false) {
+                any = true;
+                if rule.methods.get(method).is_some() {
+                    taken = taken.min(i);
+                } else if rule.methods.get(fallback).is_some() {
+                    second = second.min(i);
+                }
+            }
+        });
+        let (winner, method) = match taken {
+            usize::MAX => (second, fallback),
+            taken => (taken, method),
+        };
+        let found = self.rules.get(winner).and_then(|rule| Some((rule, rule.methods.get(method)?)));
+        found.ok_or_else(|| self.refusal(asker, path, any))
+    }
+
+    fn refusal<S: AsRef<str>>(&self, asker: Asker<'_>, path: &[S], any: bool) -> MapError {
+        let mut methods = Vec::new();
+        let mut empty = None;
+        self.index.candidates(path, |i| {
+            let rule = &self.rules[i];
+            if !rule.is_for(asker.caller, asker.host) {
+            } else if rule.pattern.matches(path, false) {
+                methods.extend(rule.methods.list());
+            } else if rule.pattern.matches(path, true) {
+                empty = Some(&rule.name);
+            }
+        });
+        if any {
+            methods.sort_unstable();
+            methods.dedup();
+            let text = format!("this path takes {}", methods.join(", "));
+            return MapError { reason: Reason::MethodNotAllowed, text };
+        }
+        match empty {
+            Some(rule) => {
+                let text = format!("an empty path segment stands where rule {rule} needs a value");
+                MapError { reason: Reason::BadTopic, text }
+            }
+            None => MapError {
+                reason: Reason::NoRule,
+                text: format!("no mapping rule takes the path {}", query::show_path(path)),
+            },
+        }
+    }
+
+    pub(crate) fn path(&self, asker: Asker<'_>, topic: &TopicName) -> Option<Vec<String>> {
+        self.reverse(asker, topic).map(|(_, path)| path)
+    }
+
+    /// The rule and the path whose GET reads the topic.
+    fn reverse(&self, asker: Asker<'_>, topic: &TopicName) -> Option<(&Rule, Vec<String>)> {
+        let caller = asker.caller;
+        let topic = topic.as_str();
+        let mut found: Vec<usize> = Vec::new();
+        let whole: Vec<&str> = topic.split('/').collect();
+        self.reverse_absolute.candidates(&whole, |i| found.push(i));
+        let below: Vec<&str> = match topic.strip_prefix(caller.mount) {
+            Some(rest) if !rest.is_empty() => {
+                let levels: Vec<&str> = rest.split('/').collect();
+                self.reverse.candidates(&levels, |i| found.push(i));
+                levels
+            }
+            _ => Vec::new(),
+        };
+        // The narrowest rule is canonical; a path that a narrower rule would catch is none.
+        found.sort_unstable();
+        found.into_iter().find_map(|i| {
+            let rule = &self.rules[i];
+            let levels = if rule.absolute { &whole } else { &below };
+            let reversal = rule.reversal.as_ref()?;
+            let path = reversal.path(caller, &rule.pattern, levels, rule.encode)?;
+            let (winner, action) = self.find(asker, CoapMethod::Get, &path).ok()?;
+            let forward = winner.topic(caller, action, &path, &[]).ok()?;
+            (forward.as_str() == topic).then_some((winner, path))
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn candidates(&self, path: &[String]) -> usize {
+        let mut count = 0;
+        self.index.candidates(path, |_| count += 1);
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CoapRule;
+
+    fn caller() -> Caller<'static> {
+        Caller {
+            listener: "edge",
+            client: "node-7",
+            identity: None,
+            tenant: "",
+            gateway: "gw",
+            source_ip: std::net::IpAddr::from([127, 0, 0, 1]),
+            mount: "",
+        }
+    }
+
+    #[test]
+    fn ten_thousand_rules_visit_few_candidates() {
+        let coap = (0..10_000)
+            .map(|i| CoapRule {
+                name: format!("r{i}"),
+                path: match i % 3 {
+                    0 => format!("/plant/{i}/{{x}}"),
+                    1 => format!("/{{room}}/p{i}/{{k:temp|hum}}"),
+                    _ => format!("/e/d{i}/{{rest...}}"),
+                },
+                topic: format!("t/{i}"),
+                ..CoapRule::default()
+            })
+            .collect();
+        let rules = Rules { coap, ..Rules::default() };
+        let mut errors = Vec::new();
+        let table = CoapTable::new(&rules, &mut errors);
+        assert_eq!((table.rules.len(), errors.as_slice()), (10_001, [].as_slice()));
+        let caller = caller();
+        let asker = Asker { caller: &caller, host: None };
+        for (path, rule) in [
+            ("plant/9999/a", Some("r9999")),
+            ("plant/p1/temp", Some("r1")),
+            ("e/d2/a/b", Some("r2")),
+            ("mqtt/a", Some("passthrough")),
+            ("nowhere/at/all", None),
+        ] {
+            let path: Vec<String> = path.split('/').map(str::to_owned).collect();
+            assert!(table.candidates(&path) <= 2, "{path:?}");
+            let found = table.find(asker, CoapMethod::Get, &path).ok();
+            assert_eq!(found.map(|(rule, _)| &*rule.name), rule, "{path:?}");
+        }
+    }
+}
