@@ -13,6 +13,7 @@ mod decode;
 mod diagnostic;
 mod document;
 mod file;
+pub mod import;
 mod layers;
 mod listeners;
 mod merge;

@@ -1,0 +1,278 @@
+//! [`Draft`]: the configuration that grows while a source is read.
+//!
+//! Its blocks are written in the order of the reference, each remark as a comment in the block that
+//! it belongs to; blocks of parts that are not built are comments only.
+
+use super::listener::{Listener, Placed};
+use super::yaml::{Item, Map, Value};
+use super::{Remark, RemarkKind, Source, level};
+
+/// Where a remark stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    Top,
+    Gateway,
+    Listeners,
+    /// Above a listener of the list.
+    Listener(usize),
+    Mqtt,
+    MqttSn,
+    Coap,
+    Limits,
+    /// Blocks of later versions.
+    Users,
+    Acl,
+    Bridges,
+    Mappings,
+    /// Above the topic ids of MQTT-SN.
+    TopicIds,
+    /// Above the rewriting of names.
+    Names,
+    /// Above the rules of CoAP.
+    CoapRules,
+    Log,
+}
+
+/// Where in a source something stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spot<'a> {
+    pub(crate) source: Source<'a>,
+    pub(crate) line: usize,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) gateway: Map,
+    /// `data_dir`, `durability`.
+    pub(crate) store: Map,
+    listeners: Vec<Placed>,
+    pub(crate) mqtt: Map,
+    pub(crate) mqttsn: Map,
+    pub(crate) coap: Map,
+    pub(crate) limits: Map,
+    pub(crate) log: Map,
+    /// `None`: not said.
+    pub(crate) presets: Option<Vec<String>>,
+    /// Rules of CoAP.
+    pub(crate) coap_rules: Vec<Map>,
+    /// Groups: name and globs.
+    pub(crate) groups: Vec<(String, Vec<String>)>,
+    /// Pre-defined topic ids: scope, then key and topic.
+    pub(crate) topic_ids: Vec<(String, Vec<(String, String)>)>,
+    /// Rewriting of names.
+    pub(crate) names: Vec<Map>,
+    pub(crate) qos_minus_one: Option<Map>,
+    remarks: Vec<(At, Remark)>,
+}
+
+impl Draft {
+    /// Takes a remark.
+    pub(crate) fn remark(
+        &mut self,
+        at: At,
+        spot: Spot<'_>,
+        kind: RemarkKind,
+        what: impl Into<String>,
+        text: impl Into<String>,
+    ) {
+        self.remark_with(at, spot, kind, what, text, Vec::new());
+    }
+
+    /// Takes a remark that says how it will be written.
+    pub(crate) fn remark_with(
+        &mut self,
+        at: At,
+        spot: Spot<'_>,
+        kind: RemarkKind,
+        what: impl Into<String>,
+        text: impl Into<String>,
+        equivalent: Vec<String>,
+    ) {
+        let remark = Remark {
+            file: spot.source.name.to_owned(),
+            line: spot.line,
+            kind,
+            what: short(&what.into()),
+            text: text.into(),
+            equivalent,
+        };
+        self.remarks.push((at, remark));
+    }
+
+    /// Adds a listener unless its address is taken; gives its place.
+    pub(crate) fn listen(&mut self, listener: Listener, spot: Spot<'_>) -> Option<usize> {
+        let clash = listener.bind.iter().find_map(|addr| {
+            let other = self.listeners.iter().find(|p| p.listener.clashes(&listener, *addr))?;
+            Some((*addr, other.listener.name.clone()))
+        });
+        if let Some((addr, other)) = clash {
+            let text = format!("{addr} is already taken by listener {other}: left out");
+            self.remark(At::Listeners, spot, RemarkKind::Unsupported, &listener.name, text);
+            return None;
+        }
+        self.listen_silently(listener)
+    }
+
+    /// Adds a listener whose addresses are free.
+    pub(crate) fn listen_silently(&mut self, mut listener: Listener) -> Option<usize> {
+        let base = match level(&listener.name) {
+            name if name.is_empty() => listener.protocol.to_owned(),
+            name => name,
+        };
+        let mut names = std::iter::once(base.clone()).chain((2..).map(|n| format!("{base}-{n}")));
+        let taken = |name: &str| self.listeners.iter().any(|p| p.listener.name == *name);
+        listener.name = names.find(|name| !taken(name)).unwrap_or(base);
+        self.listeners.push(Placed { listener });
+        Some(self.listeners.len() - 1)
+    }
+
+    pub(crate) fn listener_mut(&mut self, at: usize) -> Option<&mut Listener> {
+        self.listeners.get_mut(at).map(|placed| &mut placed.listener)
+    }
+
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().map(|placed| &placed.listener)
+    }
+
+    /// Nobody may connect to the listeners of a protocol.
+    pub(crate) fn close_protocol(&mut self, protocol: &str) {
+        let of = self.listeners.iter_mut().map(|placed| &mut placed.listener);
+        of.filter(|listener| listener.protocol == protocol).for_each(|l| l.anonymous = false);
+    }
+
+    /// Remarks in the order of the sources.
+    pub(crate) fn sort(&mut self, sources: &[Source<'_>]) {
+        let place = |remark: &Remark| sources.iter().position(|s| s.name == remark.file);
+        self.remarks.sort_by_key(|(_, remark)| (place(remark), remark.line));
+    }
+
+    pub(crate) fn into_remarks(self) -> Vec<Remark> {
+        self.remarks.into_iter().map(|(_, remark)| remark).collect()
+    }
+
+    fn comments(&self, at: At) -> Vec<String> {
+        let here = self.remarks.iter().filter(|(place, _)| *place == at);
+        here.flat_map(|(_, remark)| remark.comments()).collect()
+    }
+
+    /// The YAML; `names` are those of the sources.
+    pub(crate) fn write(&self, names: &[&str]) -> String {
+        let mut out = Map::default();
+        out.comment(format!("Imported from {}.", names.join(", ")));
+        if !self.remarks.is_empty() {
+            out.comment("Lines `# import: …` say what is not as it was there.");
+        }
+        out.comments(self.comments(At::Top));
+        out.set("version", "1");
+        self.block(&mut out, "gateway", &self.gateway, &[At::Gateway]);
+        if !self.store.is_empty() {
+            out.blank();
+            out.append(self.store.clone());
+        }
+        self.write_listeners(&mut out);
+        self.block(&mut out, "mqtt", &self.mqtt, &[At::Mqtt]);
+        self.block(&mut out, "mqttsn", &self.mqttsn, &[At::MqttSn]);
+        self.block(&mut out, "coap", &self.coap, &[At::Coap]);
+        self.block(&mut out, "limits", &self.limits, &[At::Limits]);
+        for (at, what) in [
+            (At::Users, "users: logins come with a later version"),
+            (At::Acl, "acl: access rules come with a later version"),
+            (At::Bridges, "bridges: they come with a later version"),
+        ] {
+            let comments = self.comments(at);
+            if !comments.is_empty() {
+                out.blank();
+                out.comment(what);
+                out.comments(comments);
+            }
+        }
+        let mappings = self.mappings();
+        self.block(&mut out, "mappings", &mappings, &[At::Mappings]);
+        self.block(&mut out, "log", &self.log, &[At::Log]);
+        out.write()
+    }
+
+    /// A block with its comments; only comments where it has no key.
+    fn block(&self, out: &mut Map, key: &str, map: &Map, at: &[At]) {
+        let comments: Vec<String> = at.iter().flat_map(|at| self.comments(*at)).collect();
+        if map.is_empty() && comments.is_empty() {
+            return;
+        }
+        out.blank();
+        if map.has_keys() {
+            out.comments(comments);
+            out.set(key, Value::Map(map.clone()));
+        } else {
+            out.comment(format!("{key}:"));
+            out.comments(comments);
+        }
+    }
+
+    fn write_listeners(&self, out: &mut Map) {
+        out.blank();
+        out.comments(self.comments(At::Listeners));
+        let items = self.listeners.iter().enumerate().map(|(i, placed)| Item {
+            above: self.comments(At::Listener(i)),
+            value: Some(placed.listener.value()),
+        });
+        out.set("listeners", Value::List(items.collect()));
+    }
+
+    fn mappings(&self) -> Map {
+        let mut map = Map::default();
+        if let Some(presets) = &self.presets {
+            map.set("presets", Value::Texts(presets.clone()));
+        }
+        let list = |maps: &[Map]| {
+            let value = |map: &Map| Some(Value::Map(map.clone()));
+            let items = maps.iter().map(|map| Item { above: Vec::new(), value: value(map) });
+            Value::List(items.collect())
+        };
+        map.comments(self.comments(At::CoapRules));
+        if !self.coap_rules.is_empty() {
+            map.set("coap", list(&self.coap_rules));
+        }
+        let mut sn = Map::default();
+        if !self.groups.is_empty() {
+            let mut groups = Map::default();
+            for (name, globs) in &self.groups {
+                match globs.as_slice() {
+                    [one] => groups.set(name, one.as_str()),
+                    many => groups.set(name, Value::Texts(many.to_vec())),
+                }
+            }
+            sn.set("groups", Value::Map(groups));
+        }
+        sn.comments(self.comments(At::TopicIds));
+        if !self.topic_ids.is_empty() {
+            let mut scopes = Map::default();
+            for (scope, ids) in &self.topic_ids {
+                let mut map = Map::default();
+                ids.iter().for_each(|(key, topic)| map.set(key, topic.as_str()));
+                scopes.set(scope, Value::Map(map));
+            }
+            sn.set("topic_ids", Value::Map(scopes));
+        }
+        sn.comments(self.comments(At::Names));
+        if !self.names.is_empty() {
+            sn.set("names", list(&self.names));
+        }
+        if let Some(minus_one) = &self.qos_minus_one {
+            sn.set("qos_minus_one", Value::Map(minus_one.clone()));
+        }
+        if sn.has_keys() {
+            map.set("mqttsn", Value::Map(sn));
+        } else {
+            map.append(sn);
+        }
+        map
+    }
+}
+
+/// What was written there, not longer than a line can bear.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(80) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,162 @@
+//! [`Listener`]: an entry of `listeners`, and the many ways in which others write addresses.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::yaml::Value;
+
+/// An entry of `listeners`.
+#[derive(Debug, Clone)]
+pub(crate) struct Listener {
+    pub(crate) name: String,
+    pub(crate) protocol: &'static str,
+    pub(crate) bind: Vec<SocketAddr>,
+    pub(crate) anonymous: bool,
+    pub(crate) mount: String,
+    /// `client_from: query`, of CoAP.
+    pub(crate) client_from_query: bool,
+}
+
+/// A listener in its place.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) listener: Listener,
+}
+
+impl Listener {
+    pub(crate) fn new(name: impl Into<String>, protocol: &'static str) -> Listener {
+        Listener {
+            name: name.into(),
+            protocol,
+            bind: Vec::new(),
+            anonymous: false,
+            mount: String::new(),
+            client_from_query: false,
+        }
+    }
+
+    /// Whether an address of another listener cannot be had beside this one.
+    pub(crate) fn clashes(&self, other: &Listener, addr: SocketAddr) -> bool {
+        let stream = |listener: &Listener| listener.protocol == "mqtt";
+        let all = |ip: IpAddr| ip == Ipv6Addr::UNSPECIFIED;
+        let same = |mine: &SocketAddr| {
+            mine.port() == addr.port()
+                && addr.port() != 0
+                && (mine.ip() == addr.ip() || all(mine.ip()) || all(addr.ip()))
+        };
+        stream(self) == stream(other) && self.bind.iter().any(same)
+    }
+
+    pub(crate) fn value(&self) -> Value {
+        let mut pairs: Vec<(String, Value)> = vec![
+            ("name".into(), self.name.as_str().into()),
+            ("protocol".into(), self.protocol.into()),
+        ];
+        let bind: Vec<String> = self.bind.iter().map(SocketAddr::to_string).collect();
+        let bind = match bind.as_slice() {
+            [one] => Value::Text(one.clone()),
+            _ => Value::Texts(bind),
+        };
+        pairs.push(("bind".into(), bind));
+        pairs.push(("anonymous".into(), if self.anonymous { "true" } else { "false" }.into()));
+        if self.client_from_query {
+            pairs.push(("client_from".into(), "query".into()));
+        }
+        if !self.mount.is_empty() {
+            pairs.push(("mount".into(), self.mount.as_str().into()));
+        }
+        Value::Flow(pairs)
+    }
+}
+
+/// What a foreign address means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    Addrs(Vec<SocketAddr>),
+    /// A host name or a device, which only the machine knows.
+    Host(u16),
+    /// No address at all.
+    Nonsense,
+}
+
+/// Reads `1884`, `:1884`, `0.0.0.0:1884`, `[::]:1884`, `::1:1884`, `localhost:1884`; a bare port is
+/// every address, IPv4 and IPv6.
+pub(crate) fn address(text: &str) -> Bound {
+    let text = text.trim();
+    if let Ok(port) = text.parse::<u16>() {
+        return Bound::Addrs(vec![(Ipv6Addr::UNSPECIFIED, port).into()]);
+    }
+    if let Ok(addr) = text.parse::<SocketAddr>() {
+        return Bound::Addrs(vec![addr]);
+    }
+    let Some((host, port)) = text.rsplit_once(':') else { return Bound::Nonsense };
+    let Ok(port) = port.parse::<u16>() else { return Bound::Nonsense };
+    on(host, port)
+}
+
+/// A host and a port.
+pub(crate) fn on(host: &str, port: u16) -> Bound {
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    match bare {
+        "" | "*" => Bound::Addrs(vec![(Ipv6Addr::UNSPECIFIED, port).into()]),
+        "localhost" => Bound::Addrs(vec![
+            (Ipv4Addr::LOCALHOST, port).into(),
+            (Ipv6Addr::LOCALHOST, port).into(),
+        ]),
+        _ => match bare.parse::<IpAddr>() {
+            Ok(ip) => Bound::Addrs(vec![(ip, port).into()]),
+            Err(_) if bare.chars().all(|c| c.is_alphanumeric() || "-._%".contains(c)) => {
+                Bound::Host(port)
+            }
+            Err(_) => Bound::Nonsense,
+        },
+    }
+}
+
+/// Where a listener stays whose address is not known: on this machine, never wider than it was.
+pub(crate) fn loopback(port: u16) -> Vec<SocketAddr> {
+    vec![(Ipv4Addr::LOCALHOST, port).into()]
+}
+
+/// What keeps a text from being a mount.
+pub(crate) fn mount_fault(text: &str) -> Option<&'static str> {
+    if text.contains(['+', '#', '{', '}', '\0']) {
+        Some("a mount cannot hold + # { or }")
+    } else if motegate_message::has_disallowed(text) {
+        Some("a mount cannot hold control characters")
+    } else if text.len() > 1024 {
+        Some("a mount is at most 1,024 bytes long")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_as_others_write_them() {
+        let show = |text: &str| match address(text) {
+            Bound::Addrs(addrs) => {
+                addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" ")
+            }
+            Bound::Host(port) => format!("host {port}"),
+            Bound::Nonsense => "no".into(),
+        };
+        for (text, expected) in [
+            ("1884", "[::]:1884"),
+            (":1884", "[::]:1884"),
+            ("*:1884", "[::]:1884"),
+            ("0.0.0.0:1884", "0.0.0.0:1884"),
+            ("[::]:1884", "[::]:1884"),
+            ("::1:1884", "[::1]:1884"),
+            ("localhost:1884", "127.0.0.1:1884 [::1]:1884"),
+            ("broker.lan:1884", "host 1884"),
+            ("0.0.0.0", "no"),
+            ("70000", "no"),
+            ("a b:1", "no"),
+        ] {
+            assert_eq!(show(text), expected, "{text}");
+        }
+    }
+}

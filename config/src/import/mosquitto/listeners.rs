@@ -1,0 +1,323 @@
+//! Listeners: the default one, and those that `listener` begins.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::super::RemarkKind::{Changed, Later, Unknown, Unsupported};
+use super::super::draft::{At, Draft};
+use super::super::listener::{Bound, Listener, loopback, mount_fault, on};
+use super::super::tree::{Block, Form, carry};
+use super::super::yaml::scalar;
+use super::{File, Set, treat};
+
+/// The port of the default listener.
+const PORT: u16 = 1883;
+
+/// What is set for a listener.
+#[derive(Debug, Default)]
+pub(super) struct Section<'a> {
+    /// The line that begins it; the default one has none.
+    head: Option<Set<'a>>,
+    pub(super) options: Vec<Set<'a>>,
+}
+
+/// What a listener turned out to be.
+enum Kind {
+    Mqtt(Vec<SocketAddr>),
+    /// Of a protocol or address that comes later, as it will be written.
+    Later(&'static str, String),
+    /// Switched off, or nonsense that is remarked upon.
+    None,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(head: Set<'a>) -> Self {
+        Section { head: Some(head), options: Vec::new() }
+    }
+
+    /// The last one holds.
+    fn get(&self, name: &str) -> Option<&Set<'a>> {
+        self.options.iter().rev().find(|set| set.name == name)
+    }
+
+    fn is_on(&self, name: &str) -> bool {
+        self.get(name).is_some_and(Set::is_on)
+    }
+
+    /// Where remarks about it point to.
+    fn first(&self) -> Option<&Set<'a>> {
+        self.head.as_ref().or(self.options.first())
+    }
+
+    /// Its port and host, or nothing where the line makes no sense.
+    fn place(&self) -> Option<(u16, &'a str)> {
+        match &self.head {
+            Some(head) => {
+                let (port, host) =
+                    head.value.split_once(char::is_whitespace).unwrap_or((head.value, ""));
+                Some((port.parse().ok()?, host.trim()))
+            }
+            None => {
+                let port = self.get("port").map_or(Some(PORT), |set| set.value.parse().ok());
+                Some((port?, self.get("bind_address").map_or("", |set| set.value)))
+            }
+        }
+    }
+}
+
+pub(super) fn write(file: &File<'_>, draft: &mut Draft) {
+    let named = ["port", "bind_address", "bind_interface"];
+    let asked = named.iter().any(|name| file.default.get(name).is_some());
+    let mut sections: Vec<(&Section<'_>, Vec<SocketAddr>)> = Vec::new();
+    let local = file.listeners.is_empty() && !asked;
+    let all = file.listeners.iter().chain((asked || local).then_some(&file.default));
+    for section in all {
+        if let Some(bind) = one(file, section, local, draft) {
+            sections.push((section, bind));
+        }
+    }
+    if !asked && !local {
+        // Nothing listens there: what is said of it has no place.
+        for set in &file.default.options {
+            let text = "of the default listener, which is not in use";
+            draft.remark(At::Listeners, set.spot, Unknown, set.what(), text);
+        }
+    }
+    for (name, block, key, form) in [
+        ("max_qos", Block::Mqtt, "max_qos", Form::Number(0, 2)),
+        ("max_topic_alias", Block::Mqtt, "topic_alias_maximum", Form::Number(0, 65_535)),
+    ] {
+        common(&sections, name, block, key, form, draft);
+    }
+    connections(&sections, draft);
+}
+
+/// Adds a listener; gives its addresses if it is one.
+fn one(
+    file: &File<'_>,
+    section: &Section<'_>,
+    local: bool,
+    draft: &mut Draft,
+) -> Option<Vec<SocketAddr>> {
+    let kind = kind(section, local, draft);
+    // Without an option of its own the default listener has no line; nothing can be said of it.
+    let spot = section.first().map(|set| set.spot);
+    let mut at = At::Listeners;
+    let mut bound = None;
+    match kind {
+        Kind::None => {}
+        Kind::Later(what, line) => {
+            if let Some(set) = section.first() {
+                let text = format!("{what} come with a later version: the listener is left out");
+                draft.remark_with(at, set.spot, Later, set.what(), text, vec![line]);
+            }
+        }
+        Kind::Mqtt(bind) => {
+            let port = bind.first().map_or(PORT, SocketAddr::port);
+            let mut listener = Listener::new(format!("mqtt-{port}"), "mqtt");
+            listener.anonymous = is_open(file, section, local);
+            listener.bind.clone_from(&bind);
+            let place = match spot {
+                Some(spot) => draft.listen(listener, spot),
+                None => draft.listen_silently(listener),
+            };
+            if let Some(place) = place {
+                at = At::Listener(place);
+                say_closed(file, section, place, draft);
+                mount(section, place, draft);
+                bound = Some(bind);
+            }
+        }
+    }
+    section.options.iter().for_each(|set| treat(set, at, draft));
+    bound
+}
+
+fn kind(section: &Section<'_>, local: bool, draft: &mut Draft) -> Kind {
+    if local {
+        return Kind::Mqtt(vec![
+            (Ipv4Addr::LOCALHOST, PORT).into(),
+            (Ipv6Addr::LOCALHOST, PORT).into(),
+        ]);
+    }
+    let Some((port, host)) = section.place() else {
+        if let Some(set) = section.first() {
+            draft.remark(At::Listeners, set.spot, Unknown, set.what(), "not a port: left out");
+        }
+        return Kind::None;
+    };
+    let tls = ["certfile", "keyfile", "psk_hint"].iter().any(|name| section.get(name).is_some());
+    let protocol = section.get("protocol").map_or("mqtt", |set| set.value);
+    let (word, what) = match (protocol, tls) {
+        ("mqtt", false) => ("mqtt", ""),
+        ("mqtt", true) => ("mqtts", "TLS listeners"),
+        ("websockets", false) => ("ws", "WebSockets"),
+        ("websockets", true) => ("wss", "WebSockets over TLS"),
+        _ => {
+            if let Some(set) = section.get("protocol") {
+                let text = "not a protocol that is spoken here: the listener is left out";
+                draft.remark(At::Listeners, set.spot, Unsupported, set.what(), text);
+            }
+            return Kind::None;
+        }
+    };
+    if port == 0 && host.is_empty() {
+        return Kind::None; // switched off
+    }
+    if port == 0 {
+        let bind = scalar(&format!("unix:{host}"));
+        return Kind::Later("Unix sockets", format!("- {{protocol: {word}, bind: {bind}}}"));
+    }
+    let bind = address(section, port, host, draft);
+    if word == "mqtt" {
+        return Kind::Mqtt(bind);
+    }
+    let bind: Vec<String> = bind.iter().map(|addr| scalar(&addr.to_string())).collect();
+    let mut line = format!("- {{protocol: {word}, bind: [{}]", bind.join(", "));
+    if let (Some(cert), Some(key)) = (section.get("certfile"), section.get("keyfile")) {
+        let (cert, key) = (scalar(cert.value), scalar(key.value));
+        line.push_str(&format!(", tls: {{cert: {cert}, key: {key}"));
+        if let (Some(ca), true) = (section.get("cafile"), section.is_on("require_certificate")) {
+            line.push_str(&format!(", client_ca: {}, client_cert: required", scalar(ca.value)));
+        }
+        line.push('}');
+    }
+    Kind::Later(what, line + "}")
+}
+
+fn address(section: &Section<'_>, port: u16, host: &str, draft: &mut Draft) -> Vec<SocketAddr> {
+    if let Some(set) = section.get("bind_interface") {
+        let text = "set `bind` to the address of that device; until then this machine only";
+        draft.remark(At::Listeners, set.spot, Changed, set.what(), text);
+        return loopback(port);
+    }
+    let domain = section.get("socket_domain");
+    match (host, domain.map(|set| set.value)) {
+        ("", Some("ipv4")) => return vec![(Ipv4Addr::UNSPECIFIED, port).into()],
+        (_, Some("ipv6")) => {
+            if let Some(set) = domain {
+                let text = "[::] takes IPv4 clients, too";
+                draft.remark(At::Listeners, set.spot, Changed, set.what(), text);
+            }
+        }
+        _ => {}
+    }
+    match on(host, port) {
+        Bound::Addrs(addrs) => addrs,
+        Bound::Host(_) | Bound::Nonsense => {
+            let set = section.head.as_ref().or(section.get("bind_address"));
+            if let Some(set) = set {
+                let text = "a host name: set `bind` to its address; until then this machine only";
+                draft.remark(At::Listeners, set.spot, Changed, set.what(), text);
+            }
+            loopback(port)
+        }
+    }
+}
+
+/// Options that kept clients out, or from topics, and that are not carried over.
+const CLOSING: [&str; 7] = [
+    "acl_file",
+    "auth_plugin",
+    "plugin",
+    "global_plugin",
+    "plugin_load",
+    "plugin_use",
+    "clientid_prefixes",
+];
+
+fn closing<'f, 'a>(file: &'f File<'a>, section: &'f Section<'a>) -> Option<&'f Set<'a>> {
+    let plain = CLOSING.iter().find_map(|name| section.get(name).or(file.global(name)));
+    let on = ["use_username_as_clientid", "require_certificate"];
+    plain.or_else(|| on.iter().find_map(|name| section.get(name).filter(|set| set.is_on())))
+}
+
+fn is_open(file: &File<'_>, section: &Section<'_>, local: bool) -> bool {
+    let own = section.get("listener_allow_anonymous").or(section.get("allow_anonymous"));
+    let said = own.or(file.global("allow_anonymous"));
+    // Without a listener in the file, this machine's clients need no login there.
+    said.map_or(local, Set::is_on) && closing(file, section).is_none()
+}
+
+/// Says why nobody may connect.
+fn say_closed(file: &File<'_>, section: &Section<'_>, place: usize, draft: &mut Draft) {
+    let own = section.get("listener_allow_anonymous").or(section.get("allow_anonymous"));
+    let said = own.or(file.global("allow_anonymous"));
+    let at = At::Listener(place);
+    if let Some(set) = closing(file, section) {
+        let text = "keeps the listener closed: it cannot be carried over yet";
+        draft.remark(at, set.spot, Later, set.what(), text);
+    } else if let Some(set) = said.filter(|set| !set.is_on()) {
+        let text = "logins come with a later version: nobody may connect. `anonymous: true` opens \
+                    the listener to everybody";
+        draft.remark(at, set.spot, Later, set.what(), text);
+    } else if let (Some(set), None) = (section.first(), said) {
+        let text = "allow_anonymous is not set, so it asked for logins, which come with a later \
+                    version: nobody may connect";
+        draft.remark(at, set.spot, Later, set.what(), text);
+    }
+}
+
+fn mount(section: &Section<'_>, place: usize, draft: &mut Draft) {
+    let Some(set) = section.get("mount_point") else { return };
+    let fault = mount_fault(set.value);
+    let Some(listener) = draft.listener_mut(place) else { return };
+    match fault {
+        None => listener.mount = set.value.to_owned(),
+        Some(fault) => {
+            listener.anonymous = false;
+            let text = format!("{fault}; without it topics would be shared: nobody may connect");
+            draft.remark(At::Listener(place), set.spot, Unsupported, set.what(), text);
+        }
+    }
+}
+
+type Sections<'s, 'a> = [(&'s Section<'a>, Vec<SocketAddr>)];
+
+/// A setting of listeners that is one of all listeners here: taken where they agree.
+fn common(
+    sections: &Sections<'_, '_>,
+    name: &str,
+    block: Block,
+    key: &str,
+    form: Form,
+    draft: &mut Draft,
+) {
+    let all: Vec<Option<&Set<'_>>> =
+        sections.iter().map(|(section, _)| section.get(name)).collect();
+    let Some(first) = all.iter().flatten().next() else { return };
+    if all.iter().all(|set| set.is_some_and(|set| set.value == first.value)) {
+        carry(block, key, form, first.spot, (&first.what(), first.value), draft);
+        return;
+    }
+    for set in all.iter().flatten() {
+        let text =
+            format!("`{key}` holds for all listeners, and there not all are alike: left out");
+        draft.remark(At::Mqtt, set.spot, Unsupported, set.what(), text);
+    }
+}
+
+fn connections(sections: &Sections<'_, '_>, draft: &mut Draft) {
+    let all: Vec<Option<&Set<'_>>> =
+        sections.iter().map(|(section, _)| section.get("max_connections")).collect();
+    let number = |set: &Option<&Set<'_>>| set.and_then(|set| set.value.parse::<u32>().ok());
+    let total: Option<u64> = all.iter().map(|set| number(set).map(u64::from)).sum();
+    for (i, set) in all.iter().flatten().enumerate() {
+        if set.value == "-1" {
+            continue; // no limit but that of the gateway
+        }
+        match total.filter(|total| *total > 0) {
+            Some(total) if i == 0 => {
+                draft.limits.set("max_connections", total.min(10_000_000).to_string());
+                if all.len() > 1 {
+                    let text = "the sum of all listeners: limits of one come with a later version";
+                    draft.remark(At::Limits, set.spot, Changed, set.what(), text);
+                }
+            }
+            Some(_) => {}
+            None => {
+                let text = "limits of one listener come with a later version";
+                draft.remark(At::Limits, set.spot, Later, set.what(), text);
+            }
+        }
+    }
+}

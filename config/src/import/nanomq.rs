@@ -1,0 +1,196 @@
+//! NanoMQ: listeners, limits and bridges of `nanomq.conf`, in HOCON.
+//!
+//! Best effort: the older `key=value` file is read as far as its keys are dotted HOCON keys, which
+//! they are; of bridges the comment says how they will be written.
+
+use super::RemarkKind::{Changed, Later, Unknown, Unsupported};
+use super::draft::{At, Draft, Spot};
+use super::hocon::{Entry, Value};
+use super::listener::{Bound, Listener, address, loopback};
+use super::tree::{Block, Carried, Form, Known, Tree, field};
+use super::yaml::scalar;
+use super::{ImportError, Source};
+
+const CARRIED: &[Carried] = &[
+    ("mqtt.max_packet_size", Block::Limits, "max_packet_size", Form::Size(128, 268_435_460)),
+    ("mqtt.max_mqueue_len", Block::Limits, "max_queued_messages", Form::Number(1, 100_000_000)),
+    ("msq_len", Block::Limits, "max_queued_messages", Form::Number(1, 100_000_000)),
+];
+
+const KNOWN: &[Known] = &[
+    ("system", At::Top, Unsupported, "threads are the gateway's own matter"),
+    ("num_taskq_thread", At::Top, Unsupported, "threads are the gateway's own matter"),
+    ("max_taskq_thread", At::Top, Unsupported, "threads are the gateway's own matter"),
+    ("parallel", At::Top, Unsupported, "threads are the gateway's own matter"),
+    ("daemon", At::Top, Unsupported, "the service manager runs it"),
+    ("mqtt.keepalive_multiplier", At::Mqtt, Unsupported, "1.5, as the standard says"),
+    ("mqtt.retry_interval", At::Mqtt, Unsupported, "repeated at a reconnect, as the standard says"),
+    ("mqtt.*", At::Mqtt, Unsupported, "there is no such setting"),
+    ("listeners.tcp.*", At::Listeners, Unsupported, "there is no such setting"),
+    ("sqlite", At::Top, Unsupported, "`data_dir` and `durability` say what is kept"),
+    ("log.*", At::Log, Unsupported, "the log goes to stderr, as logfmt or JSON"),
+    ("auth.password", At::Users, Later, "logins"),
+    ("auth.acl", At::Acl, Later, "access rules"),
+    ("auth.no_match", At::Acl, Later, "access rules"),
+    ("auth.deny_action", At::Acl, Later, "access rules"),
+    ("auth.cache", At::Acl, Later, "access rules"),
+    ("auth.*", At::Users, Later, "logins"),
+    ("http_server", At::Top, Later, "the API"),
+    ("webhook", At::Top, Unsupported, "subscribe instead"),
+    ("bridges.mqtt.cache", At::Bridges, Later, "the queues of bridges"),
+    ("bridges.*.*", At::Bridges, Later, "bridges"),
+    ("bridge", At::Bridges, Later, "bridges"),
+    ("rules", At::Top, Unsupported, "there is no rule engine; see `mappings`"),
+    ("tls", At::Listeners, Later, "TLS"),
+    ("websocket", At::Listeners, Later, "WebSockets"),
+];
+
+pub(crate) fn read(sources: &[Source<'_>]) -> Result<Draft, ImportError> {
+    let tree = Tree::parse(sources)?;
+    let known = ["listeners", "mqtt", "auth", "bridges", "url", "system", "bridge", "websocket"];
+    if let (Some(source), false) =
+        (sources.first(), known.iter().any(|block| tree.root.get(block).is_some()))
+    {
+        let text = "there is nothing of NanoMQ in it: no listener, mqtt, auth or bridge";
+        return Err(ImportError::new(*source, 1, text, "give nanomq.conf"));
+    }
+    let mut draft = Draft::default();
+    let closed = auth(&tree, &mut draft);
+    listeners(&tree, !closed, &mut draft);
+    tree.carry(CARRIED, &mut draft);
+    if let Some((spot, level)) = tree.text(&["log", "level"]) {
+        match level {
+            "trace" | "debug" | "info" | "warn" | "error" => draft.log.set("level", level),
+            "fatal" => draft.log.set("level", "error"),
+            _ => draft.remark(At::Log, spot, Unknown, level, "not a level of the log"),
+        }
+    }
+    for (name, spot) in tree.keys(&["bridges", "mqtt"]) {
+        if name != "cache" {
+            bridge(&tree, &name, spot, &mut draft);
+        }
+    }
+    tree.rest(KNOWN, &mut draft);
+    Ok(draft)
+}
+
+/// Whether clients were kept out by something that is not carried over.
+fn auth(tree: &Tree<'_>, draft: &mut Draft) -> bool {
+    let allowed = tree.flag(&["auth", "allow_anonymous"]).or(tree.flag(&["allow_anonymous"]));
+    let mut closed = false;
+    if let Some((spot, false)) = allowed {
+        let text = "logins come with a later version: nobody may connect until then";
+        draft.remark(At::Users, spot, Later, "allow_anonymous = false", text);
+        closed = true;
+    }
+    for (key, _) in tree.keys(&["auth"]) {
+        let deny = key == "no_match"
+            && tree.root.find(&["auth", "no_match"]).is_some_and(
+                |entry| matches!(&entry.value, Value::Text { text, .. } if text == "deny"),
+            );
+        // Access rules, or a service that decides.
+        closed |= deny || matches!(key.as_str(), "acl" | "http_auth");
+    }
+    closed
+}
+
+fn listeners(tree: &Tree<'_>, open: bool, draft: &mut Draft) {
+    let old = tree.text(&["url"]).map(|(spot, text)| (spot, text, String::new()));
+    let mut found: Vec<(Spot<'_>, &str, String)> = old.into_iter().collect();
+    if tree.flag(&["listeners", "tcp", "enable"]).is_none_or(|(_, on)| on)
+        && let Some((spot, text)) = tree.text(&["listeners", "tcp", "bind"])
+    {
+        found.push((spot, text, String::new()));
+    }
+    for (name, _) in tree.keys(&["listeners", "tcp"]) {
+        let path = ["listeners", "tcp", &name, "enable"];
+        let on = tree.flag(&path).is_none_or(|(_, on)| on);
+        if let (Some((spot, text)), true) = (tree.text(&["listeners", "tcp", &name, "bind"]), on) {
+            found.push((spot, text, name));
+        }
+    }
+    for (spot, text, name) in found {
+        let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let name = if name.is_empty() { "mqtt".to_owned() } else { format!("mqtt-{name}") };
+        let mut listener = Listener::new(name, "mqtt");
+        listener.anonymous = open;
+        let host = match address(bare) {
+            Bound::Addrs(addrs) => {
+                listener.bind = addrs;
+                false
+            }
+            Bound::Host(port) => {
+                listener.bind = loopback(port);
+                true
+            }
+            Bound::Nonsense => {
+                draft.remark(At::Listeners, spot, Unknown, text, "no address: left out");
+                continue;
+            }
+        };
+        let place = draft.listen(listener, spot);
+        if let (Some(place), true) = (place, host) {
+            let why = "a host name: set `bind` to its address; until then this machine only";
+            draft.remark(At::Listener(place), spot, Changed, text, why);
+        }
+    }
+    for (group, protocol) in [("ssl", "mqtts"), ("ws", "ws"), ("wss", "wss")] {
+        let path = ["listeners", group];
+        let Some(entry) = tree.root.find(&path) else { continue };
+        let bind = tree.text(&["listeners", group, "bind"]).map_or("", |(_, text)| text);
+        let line = format!("- {{name: {protocol}, protocol: {protocol}, bind: {}}}", scalar(bind));
+        let others = tree.others(&path);
+        let text = format!("the protocol {protocol} comes with a later version: left out{others}");
+        let what = path.join(".");
+        draft.remark_with(At::Listeners, entry.spot, Later, what, text, vec![line]);
+        tree.done(&path);
+    }
+}
+
+/// A bridge, as it will be written.
+fn bridge(tree: &Tree<'_>, name: &str, spot: Spot<'_>, draft: &mut Draft) {
+    let path = ["bridges", "mqtt", name];
+    let text = |key: &'static str| tree.text(&["bridges", "mqtt", name, key]).map(|(_, text)| text);
+    let server = text("server").or(text("address")).unwrap_or_default();
+    let bare = server.split_once("://").map_or(server, |(_, rest)| rest);
+    let (host, port) = bare.rsplit_once(':').unwrap_or((bare, "1883"));
+    let mut head =
+        format!("name: {}, host: {}, port: {}", scalar(name), scalar(host), scalar(port));
+    if let Some(id) = text("clientid") {
+        head.push_str(&format!(", client_id: {}", scalar(id)));
+    }
+    if let Some(user) = text("username") {
+        head.push_str(&format!(
+            ", username: {}, password: \"${{file:secrets/{name}}}\"",
+            scalar(user)
+        ));
+    }
+    let mut equivalent = vec!["bridges:".to_owned(), format!("  - {{{head},")];
+    let list = |key: &'static str| -> Vec<String> {
+        let Some(Entry { value: Value::List(items), .. }) =
+            tree.get(&["bridges", "mqtt", name, key])
+        else {
+            return Vec::new();
+        };
+        items.iter().filter_map(|item| link(item, key == "forwards")).collect()
+    };
+    equivalent.push(format!("     out: [{}],", list("forwards").join(", ")));
+    equivalent.push(format!("     in: [{}]}}", list("subscription").join(", ")));
+    let _ = text("password");
+    let others = tree.others(&path);
+    let why = format!("bridges come with a later version; passwords are not copied{others}");
+    draft.remark_with(At::Bridges, spot, Later, path.join("."), why, equivalent);
+    tree.done(&path);
+}
+
+/// `{topic: …, to: …}` of a topic that goes out or comes in.
+fn link(item: &Entry<'_>, out: bool) -> Option<String> {
+    if let Value::Text { text, .. } = &item.value {
+        return Some(format!("{{topic: {}, to: \"{{topic}}\"}}", scalar(text)));
+    }
+    let text = |key: &str| field(item, key).map_or("", |(_, text)| text);
+    let (local, remote) = (text("local_topic"), text("remote_topic"));
+    let (from, to) = if out { (local, remote) } else { (remote, local) };
+    let to = if to.is_empty() { "{topic}" } else { to };
+    (!from.is_empty()).then(|| format!("{{topic: {}, to: {}}}", scalar(from), scalar(to)))
+}
