@@ -14,7 +14,9 @@ mod diagnostic;
 mod document;
 mod file;
 pub mod import;
+mod format;
 mod layers;
+mod layout;
 mod listeners;
 mod merge;
 mod overrides;
@@ -27,7 +29,9 @@ mod secret;
 mod shape;
 mod show;
 mod sources;
+mod starter;
 mod substitute;
+pub mod tests;
 mod value;
 
 use std::fmt;
@@ -40,10 +44,12 @@ use motegate_mapping::Table;
 use motegate_message::ListenerId;
 
 pub use diagnostic::{Code, Diagnostic, Findings};
+pub use format::{FormatError, format};
 pub use layers::Layers;
 pub use reference::reference;
 pub use show::Show;
 pub use sources::{Position, Source, SourceKind, Sources};
+pub use starter::Starter;
 pub use value::{Durability, LogFormat, LogLevel};
 
 /// Where to listen.
@@ -86,10 +92,16 @@ pub struct Resolved {
     pub max_connections: usize,
     /// Where state is kept.
     pub data_dir: PathBuf,
+    /// Whether that was written, or is the default.
+    pub data_dir_given: bool,
     /// What an acknowledged message survives.
     pub durability: Durability,
     /// The log.
     pub log: Log,
+    /// Tests of the rules.
+    pub tests: Vec<tests::Test>,
+    /// Where everything stands.
+    pub places: tests::Places,
     /// What is worth a second look, drawn, one text each.
     pub warnings: Vec<String>,
     /// Every file that was read: a change of one of them may change the configuration.

@@ -9,8 +9,10 @@ mod config;
 mod demo;
 mod dev;
 mod discover;
+mod fmt;
 mod format;
 mod help;
+mod init;
 mod layers;
 mod json;
 mod link;
@@ -100,6 +102,8 @@ enum Command {
     Dev(dev::Dev),
     Run(run::Run),
     Check(check::Check),
+    Init(init::Init),
+    Fmt(fmt::Fmt),
     Config(config::Config),
     Schema(schema::Schema),
     Pub(publish::Pub),
@@ -132,6 +136,8 @@ pub fn main() -> ExitCode {
         Command::Dev(dev) => dev.run(clock),
         Command::Run(run) => run.run(clock),
         Command::Check(check) => check.run(),
+        Command::Init(init) => init.run(),
+        Command::Fmt(fmt) => fmt.run(),
         Command::Config(config) => config.run(),
         Command::Schema(schema) => schema.run(),
         Command::Pub(publish) => publish.run(clock),
