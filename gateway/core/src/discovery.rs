@@ -1,12 +1,15 @@
-//! `.well-known/core` (RFC 6690): the root that every topic lies under, then the retained topics
-//! that the asking client may read, as the CoAP paths that read them (mapping.md §2.15).
+//! `.well-known/core` (RFC 6690): the roots that every topic lies under, the resources of rules of
+//! one path, then the retained topics that the asking client may read, as the CoAP paths that read
+//! them (mapping.md §2.15). What a rule says of its resources (`link`) comes before what is known
+//! of the value. Rules for a certain host are not listed: a link would need an authority.
 
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use motegate_broker::Request;
 use motegate_coap::endpoint::{Code, ExchangeId, Method, Request as CoapRequest, Response};
-use motegate_coap::link_format::{self, CONTENT_FORMAT, Filter, Link};
-use motegate_mapping::MapError;
+use motegate_coap::link_format::{self, CONTENT_FORMAT, Filter, Link, Value};
+use motegate_mapping::{Link as Resource, MapError};
 use motegate_message::{Message, Reason, Seq, TopicFilter};
 
 use crate::Core;
@@ -67,22 +70,30 @@ impl Core {
     ) {
         let caller = self.caller(asked.peer.listener, asked.key.client_id(), asked.peer.addr.ip());
         let filter = Filter::new(&asked.query);
-        let retained = topics.iter().filter_map(|message| {
-            let path = self.table.coap_path(&caller, &message.topic)?;
-            let format = content_format(message);
-            let size = u32::try_from(message.payload.len()).unwrap_or(u32::MAX);
-            let link = Link::to(&path).content_formats(&[format]).size(size).observable();
-            Some(link.resource_type("core.ps.data"))
-        });
-        let links: Vec<Link> = self
-            .table
-            .prefix()
-            .map(root)
-            .into_iter()
-            .chain(retained)
-            .filter(|link| filter.matches(link))
-            .take(MAX_LINKS)
-            .collect();
+        let values: HashMap<&str, &Message> =
+            topics.iter().map(|message| (message.topic.as_str(), &**message)).collect();
+        let mut listed = HashSet::new();
+        let mut links: Vec<Link> = Vec::new();
+        let mut take = |link: Link| {
+            if filter.matches(&link) && links.len() < MAX_LINKS {
+                links.push(link);
+            }
+        };
+        self.table.roots().map(root).for_each(&mut take);
+        // Every rule of one path is looked at, but no further than the answer can hold.
+        for resource in self.table.links(&caller, None).take(MAX_TOPICS) {
+            let value = resource.topic.as_ref().and_then(|topic| values.get(topic.as_str()));
+            take(link(&resource, value.copied()));
+            listed.insert(resource.path);
+        }
+        for message in topics {
+            match self.table.link(&caller, None, &message.topic) {
+                Some(resource) if !listed.contains(&resource.path) => {
+                    take(link(&resource, Some(message)));
+                }
+                _ => {}
+            }
+        }
         let document = link_format::document(&links, &filter, self.config.coap.max_payload);
         let response = Response {
             payload: document.text.into_bytes().into(),
@@ -91,6 +102,34 @@ impl Core {
         };
         self.coap.respond(&self.turn, exchange, response, Seq::NONE);
     }
+}
+
+/// What is told of a resource: the rule's word, then what its value shows.
+fn link(resource: &Resource, value: Option<&Message>) -> Link {
+    let mut link = Link::to(&resource.path);
+    let given = |name: &str| resource.attribute(name).is_some();
+    if !given("ct") {
+        link = match (resource.content_formats.as_slice(), value) {
+            ([], Some(message)) => link.content_formats(&[content_format(message)]),
+            (formats, _) => link.content_formats(formats),
+        };
+    }
+    if let (Some(message), false) = (value, given("sz")) {
+        link = link.size(u32::try_from(message.payload.len()).unwrap_or(u32::MAX));
+    }
+    if resource.observable {
+        link = link.observable();
+    }
+    if !given("rt") && value.is_some() {
+        link = link.resource_type("core.ps.data");
+    }
+    for (name, text) in &resource.attributes {
+        // RFC 6690 §2: ct and sz are numbers where they are one.
+        let number = matches!(name.as_str(), "ct" | "sz").then(|| text.parse().ok()).flatten();
+        let value = number.map_or_else(|| Value::Text(text.clone().into()), Value::Number);
+        link = link.attribute(name.clone(), value);
+    }
+    link
 }
 
 /// The broker itself, as draft-ietf-core-coap-pubsub names it: how a client of a fresh gateway finds

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{COAP, Gateway, coap, config, peer};
-use motegate_mapping::{Rules, Table};
+use motegate_mapping::{Action, CoapMethod, CoapRule, PayloadRule, Preset, Rules, Table};
 
 /// The document that a GET with this query (under 13 bytes) gives.
 fn document(gateway: &mut Gateway, query: &str) -> String {
@@ -63,4 +63,52 @@ fn a_mount_that_ends_within_a_level_is_answered_too() {
     gateway.datagram(COAP, peer(4_000), &put);
     let door = "</mqtt/door>;ct=0;sz=4;obs;rt=\"core.ps.data\"";
     assert_eq!(document(&mut gateway, ""), format!("{ROOT},{door}"));
+}
+
+/// mapping.md §2.15: rules of one path, then retained topics under the path of their rule.
+#[test]
+fn p15_rules_say_what_their_resources_are() {
+    let rule = |name: &str, path: &str, topic: &str| CoapRule {
+        name: name.into(),
+        path: path.into(),
+        topic: topic.into(),
+        ..CoapRule::default()
+    };
+    let link = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let coap = vec![
+        CoapRule {
+            link: link(&[("rt", "sensor.{kind}"), ("title", "{kind} in {room}")]),
+            payload: Some(PayloadRule {
+                device: vec!["cbor".into(), "json".into()],
+                broker: "json".into(),
+                split: false,
+            }),
+            ..rule("state", "/s/{room}/{kind:temp|co2}", "site/{room}/{kind}")
+        },
+        CoapRule {
+            methods: Some(vec![(CoapMethod::Observe, Action::Subscribe)]),
+            link: link(&[("if", "core.b"), ("ct", "42"), ("sz", "3")]),
+            ..rule("command", "/cmd", "dev/cmd")
+        },
+        CoapRule { host: Some("a.example".into()), ..rule("hosted", "/hosted", "hosted") },
+        rule("plain", "/plain", "plain"),
+    ];
+    let rules = Rules { coap, presets: vec![Preset::CorePubsub], ..Rules::default() };
+    let mut gateway = Gateway::with_table(config(), Table::new(rules).expect("fine"));
+    let before = "</ps/data>;rt=\"core.ps\",</cmd>;obs;if=\"core.b\";ct=42;sz=3,</plain>;obs";
+    assert_eq!(document(&mut gateway, ""), before);
+    for (id, path) in [(8, ["s", "hall", "co2"].as_slice()), (9, &["plain"])] {
+        gateway.datagram(COAP, peer(4_000), &coap_put(id, path));
+    }
+    let plain = "</plain>;ct=0;sz=1;obs;rt=\"core.ps.data\"";
+    let hall = "</s/hall/co2>;ct=\"60 50\";sz=1;obs;rt=\"sensor.co2\";title=\"co2 in hall\"";
+    assert_eq!(document(&mut gateway, "rt=core.ps.*"), plain, "listed once, with its value");
+    assert_eq!(document(&mut gateway, "rt=sensor*"), hall);
+    assert_eq!(document(&mut gateway, "if=core.b"), "</cmd>;obs;if=\"core.b\";ct=42;sz=3");
+}
+
+fn coap_put(id: u8, path: &[&str]) -> Vec<u8> {
+    coap(0, 3, id.into(), b"", None, path, b"1")
 }
