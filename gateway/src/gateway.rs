@@ -5,6 +5,7 @@ use std::fmt;
 use std::hash::BuildHasher as _;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,10 +15,14 @@ use motegate_mapping::Table;
 use motegate_message::ListenerId;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock::Clock;
+use crate::control::server::{Identity, Server};
+use crate::control::socket::ControlSocket;
+use crate::control::{ControlError, ask};
 use crate::machine::Machine;
 use crate::net::listen;
 use crate::notices;
-use crate::setup::{Bind, Setup};
+use crate::setup::{Bind, Control, Setup};
 use crate::worker::{Command, Sockets, Worker};
 
 /// How long a graceful stop may take unless said otherwise.
@@ -75,9 +80,13 @@ impl Builder {
     /// A listener's address is taken, forbidden or not of this machine, or the system gives no
     /// thread, no random seed or no poll.
     pub fn spawn(self) -> Result<Handle, StartError> {
-        let Setup { core, table, binds, max_connections } = self.setup;
+        let Setup { core, table, binds, max_connections, control } = self.setup;
+        let clock = Clock::start();
+        let name = core.gateway_name.clone();
         let seed = seed();
         let (sockets, bound) = open(binds)?;
+        let control = control.map(|control| open_control(&control, &bound)).transpose()?.flatten();
+        let (asker, asked) = control.is_some().then(ask::channel).unzip();
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (started, start) = std::sync::mpsc::sync_channel(1);
         let (alive, ended) = oneshot::channel();
@@ -91,7 +100,7 @@ impl Builder {
                 };
                 let machine = Machine::new(core, table, seed);
                 let _inside = runtime.enter();
-                match Worker::new(machine, sockets, max_connections, inbox) {
+                match Worker::new(machine, sockets, max_connections, inbox, asked) {
                     Ok(worker) => {
                         let _ = started.send(Ok(()));
                         runtime.block_on(worker.run());
@@ -99,12 +108,18 @@ impl Builder {
                     Err(error) => drop(started.send(Err(error))),
                 }
             })?;
-        let handle = Handle { bound, commands, ended, thread: Some(thread) };
+        let mut handle = Handle { bound, commands, ended, thread: Some(thread), control: None };
         match start.recv() {
-            Ok(Ok(())) => Ok(handle),
-            Ok(Err(error)) => Err(StartError::System(error)),
-            Err(_) => Err(StartError::Died),
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(StartError::System(error)),
+            Err(_) => return Err(StartError::Died),
         }
+        if let Some((socket, asker)) = control.zip(asker) {
+            let listeners = handle.bound.clone();
+            let identity = Identity { name, clock, listeners, max_connections };
+            handle.control = Some(Server::start(socket, identity, asker)?);
+        }
+        Ok(handle)
     }
 }
 
@@ -115,6 +130,21 @@ fn seed() -> u64 {
     match std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)) {
         Ok(()) => u64::from_ne_bytes(bytes),
         Err(_) => RandomState::new().hash_one(std::process::id()),
+    }
+}
+
+/// The control interface's socket; `None` where it cannot be had and the gateway does without.
+fn open_control(control: &Control, bound: &[Bind]) -> Result<Option<ControlSocket>, ControlError> {
+    match control.place.open(bound) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if control.required => Err(error),
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "no control interface: `motegate status` and its like cannot ask this gateway"
+            );
+            Ok(None)
+        }
     }
 }
 
@@ -151,9 +181,17 @@ pub struct Handle {
     commands: mpsc::Sender<Command>,
     ended: oneshot::Receiver<()>,
     thread: Option<JoinHandle<()>>,
+    /// Ends after the worker: who asks while it stops is answered.
+    control: Option<Server>,
 }
 
 impl Handle {
+    /// The control interface's socket, if there is one.
+    #[must_use]
+    pub fn control(&self) -> Option<&Path> {
+        self.control.as_ref().map(Server::path)
+    }
+
     /// Where it listens, in the order of the configuration, with the ports the system chose.
     #[must_use]
     pub fn listeners(&self) -> &[Bind] {
@@ -223,6 +261,9 @@ pub enum StartError {
     /// The system refused a thread, a poll or a timer.
     #[error("the system refuses a thread or a poll: {0}")]
     System(#[from] io::Error),
+    /// The control interface's socket cannot be had.
+    #[error("no control interface: {0}")]
+    Control(#[from] ControlError),
     /// More than 65,536.
     #[error("too many listeners: at most 65536")]
     TooManyListeners,

@@ -11,6 +11,7 @@ mod bench;
 pub mod cli;
 mod client;
 mod clock;
+mod control;
 mod demo;
 mod gateway;
 mod log;
@@ -24,7 +25,8 @@ mod shutdown;
 mod store;
 mod worker;
 
+pub use control::{ControlError, ControlPlace};
 pub use gateway::{Builder, Gateway, Handle, STOP_TIMEOUT, StartError};
 pub use motegate_core::Protocol;
 pub use recorder::install_panic_hook;
-pub use setup::{Bind, Setup};
+pub use setup::{Bind, Control, Setup};

@@ -9,6 +9,7 @@ use motegate_config::{Config, Durability, Findings, Layers, LogFormat, Resolved}
 use motegate_core::Protocol;
 use motegate_mapping::Table;
 
+use crate::control::ControlPlace;
 use crate::log;
 
 /// What `motegate run` and `motegate check` read when they are given no file.
@@ -26,6 +27,15 @@ pub struct Bind {
     pub addr: SocketAddr,
 }
 
+/// The control interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// Where it listens.
+    pub place: ControlPlace,
+    /// Whether a gateway without it does not start; otherwise it says why and serves on.
+    pub required: bool,
+}
+
 /// Everything a gateway needs at its start.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -37,6 +47,8 @@ pub struct Setup {
     pub binds: Vec<Bind>,
     /// Most stream connections open at a time; more are accepted and closed.
     pub max_connections: usize,
+    /// The control interface; `None` for a gateway that only its program asks.
+    pub control: Option<Control>,
 }
 
 impl Setup {
@@ -45,7 +57,7 @@ impl Setup {
     /// if `expose`.
     #[must_use]
     pub fn dev(expose: bool) -> Self {
-        Setup::from(Config::dev(expose))
+        Setup { control: None, ..Setup::from(Config::dev(expose)) }
     }
 
     /// Moves every listener of a protocol to another address.
@@ -63,7 +75,13 @@ impl From<Resolved> for Setup {
             protocol: bind.protocol,
             addr: bind.addr,
         });
+        // A directory that was asked for must be had; the default one may be out of reach.
+        let control = Control {
+            place: ControlPlace::Directory(resolved.data_dir),
+            required: resolved.data_dir_given,
+        };
         Setup {
+            control: Some(control),
             binds: binds.collect(),
             core: resolved.core,
             table: resolved.table,

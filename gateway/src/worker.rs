@@ -19,6 +19,7 @@ use motegate_timers::{Instant, earliest};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
+use crate::control::ask::{Asked, Shell};
 use crate::machine::Machine;
 use crate::net::Counters;
 use crate::net::tcp::Tcp;
@@ -49,6 +50,8 @@ pub(crate) struct Worker {
     udp: Udp,
     tcp: Tcp,
     commands: mpsc::Receiver<Command>,
+    /// What the control interface wants to know, if there is one.
+    asked: Option<Asked>,
     counters: Counters,
     /// A datagram socket may hold more than its share of the last turn.
     more_datagrams: bool,
@@ -71,12 +74,14 @@ impl Worker {
         sockets: Sockets,
         max_connections: usize,
         commands: mpsc::Receiver<Command>,
+        asked: Option<Asked>,
     ) -> io::Result<Self> {
         Ok(Worker {
             machine,
             udp: Udp::new(sockets.udp)?,
             tcp: Tcp::new(sockets.tcp, max_connections)?,
             commands,
+            asked,
             counters: Counters::default(),
             more_datagrams: false,
             stop_by: None,
@@ -135,8 +140,9 @@ impl Worker {
         let udp = self.udp.poll_ready(cx).is_ready();
         let tcp = self.tcp.poll_ready(cx).is_ready();
         let store = self.machine.store.poll_ready(cx).is_ready();
+        let asked = self.asked.as_mut().is_some_and(|asked| asked.poll_ready(cx).is_ready());
         let time = sleep.poll(cx).is_ready();
-        if udp || tcp || store || time || more { Poll::Ready(None) } else { Poll::Pending }
+        if udp || tcp || store || asked || time || more { Poll::Ready(None) } else { Poll::Pending }
     }
 
     fn turn(&mut self, command: Option<Command>) -> Next {
@@ -151,6 +157,9 @@ impl Worker {
         }
         let Worker { machine, udp, tcp, counters, .. } = self;
         machine.feed_commits();
+        if let Some(asked) = &mut self.asked {
+            asked.turn(machine, Shell { connections: tcp.len(), counters: *counters });
+        }
         self.more_datagrams = udp.turn(machine, counters);
         tcp.turn(machine, counters);
         let core_deadline = machine.feed_timeout();

@@ -9,11 +9,12 @@ use motegate_core::Protocol;
 
 use super::{Exit, fail};
 use crate::clock::Clock;
+use crate::control::ControlPlace;
 use crate::gateway::Handle;
 use crate::log;
 use crate::notices::protocol;
 use crate::run::serve;
-use crate::setup::Setup;
+use crate::setup::{Control, Setup};
 
 /// Serve without configuration: nothing is saved, neighbours may connect
 ///
@@ -50,6 +51,7 @@ impl Dev {
                 setup.rebind(protocol, addr);
             }
         }
+        setup.control = Some(Control { place: ControlPlace::Runtime, required: false });
         let gateway_id = setup.core.mqtt_sn.gateway_id;
         let greet = |handle: &Handle, millis| banner(handle, self.expose, gateway_id, millis);
         match serve(setup, clock, greet) {

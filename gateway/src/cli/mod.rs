@@ -5,6 +5,7 @@
 mod answer;
 mod bench;
 mod check;
+mod clients;
 mod config;
 mod demo;
 mod dev;
@@ -25,10 +26,13 @@ mod publish;
 mod reply;
 mod resource;
 mod run;
+mod running;
 mod schema;
+mod status;
 mod subscribe;
 mod talk;
 mod time;
+mod topics;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -106,6 +110,9 @@ enum Command {
     Fmt(fmt::Fmt),
     Config(config::Config),
     Schema(schema::Schema),
+    Status(status::Status),
+    Clients(clients::Clients),
+    Topics(topics::Topics),
     Pub(publish::Pub),
     Sub(subscribe::Sub),
     Rr(reply::Rr),
@@ -140,6 +147,9 @@ pub fn main() -> ExitCode {
         Command::Fmt(fmt) => fmt.run(),
         Command::Config(config) => config.run(),
         Command::Schema(schema) => schema.run(),
+        Command::Status(status) => status.run(),
+        Command::Clients(clients) => clients.run(),
+        Command::Topics(topics) => topics.run(),
         Command::Pub(publish) => publish.run(clock),
         Command::Sub(subscribe) => subscribe.run(clock),
         Command::Rr(request) => request.run(clock),

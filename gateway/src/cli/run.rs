@@ -51,6 +51,9 @@ impl Run {
                 let proto = protocol(bind.protocol);
                 tracing::info!(listener = %bind.name, proto, addr = %bind.addr, "listening");
             }
+            if let Some(path) = handle.control() {
+                tracing::info!(path = %path.display(), "control interface");
+            }
             tracing::info!(millis, "ready");
             String::new()
         };

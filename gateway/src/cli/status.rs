@@ -1,0 +1,116 @@
+//! `motegate status`: how a running gateway does.
+
+use clap::Args;
+
+use super::Exit;
+use super::message::Output;
+use super::running::{HELP, Running, count, print, print_json, span, table};
+use crate::control::api::model::{Limit, Status as Told};
+
+/// Show how a running gateway does: clients, drops, limits
+///
+/// Listeners, clients by protocol and state, why things were refused, closed or dropped, and
+/// every limit that is in use or has acted.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Status {
+    #[command(flatten)]
+    gateway: Running,
+    /// Show every limit
+    #[arg(long, help_heading = "Output")]
+    limits: bool,
+}
+
+impl Status {
+    pub(super) fn run(self) -> Exit {
+        self.gateway.ask(async |connection| {
+            let told: Told = connection.get("/status", &[]).await?;
+            match self.gateway.output {
+                Output::Text => print(&text(&told, self.limits)),
+                output => print_json(&told, output),
+            }
+            Ok(())
+        })
+    }
+}
+
+fn text(told: &Told, all_limits: bool) -> String {
+    let Told { version, name, pid, uptime_ms, .. } = told;
+    let mut text = format!("motegate {version}, {name}, process {pid}, up {}\n", span(*uptime_ms));
+    let listeners = told.listeners.iter().map(|listener| {
+        vec![format!("  {}", listener.protocol), listener.address.clone(), listener.name.clone()]
+    });
+    text.push_str(&table(&listeners.collect::<Vec<_>>()));
+    let connections = &told.connections;
+    let rows = [
+        ("clients", clients(told)),
+        ("sessions", format!("{}, {}", told.sessions, count(told.subscriptions, "subscription"))),
+        (
+            "connections",
+            format!(
+                "{} open, {} accepted, {} refused",
+                connections.open, connections.accepted, connections.refused
+            ),
+        ),
+        (
+            "messages",
+            format!(
+                "{} retained ({} bytes), {} bytes queued",
+                told.retained.messages, told.retained.bytes, told.queued_bytes
+            ),
+        ),
+    ];
+    let rows = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]);
+    text.push_str(&table(&rows.collect::<Vec<_>>()));
+    if !told.reasons.is_empty() {
+        text.push_str("refused, closed or dropped:\n");
+        let rows = told.reasons.iter().map(|(why, n)| vec![format!("  {why}"), n.to_string()]);
+        text.push_str(&table(&rows.collect::<Vec<_>>()));
+    }
+    let shown: Vec<&Limit> =
+        told.limits.iter().filter(|limit| all_limits || is_of_interest(limit)).collect();
+    if !shown.is_empty() {
+        text.push_str("limits:\n");
+        let rows: Vec<Vec<String>> = shown.into_iter().map(limit).collect();
+        text.push_str(&table(&rows));
+    }
+    text
+}
+
+/// `mqtt 1 active; mqtt-sn 3 asleep, 1 lost`.
+fn clients(told: &Told) -> String {
+    let mut text = String::new();
+    let mut last = "";
+    for found in &told.clients {
+        if last == found.protocol {
+            text.push_str(", ");
+        } else {
+            text.push_str(if last.is_empty() { "" } else { "; " });
+            text.push_str(&format!("{} ", found.protocol));
+            last = &found.protocol;
+        }
+        text.push_str(&format!("{} {}", found.count, found.state));
+    }
+    if text.is_empty() { "none".into() } else { text }
+}
+
+fn is_of_interest(limit: &Limit) -> bool {
+    limit.used.is_some_and(|used| used > 0) || limit.acted.is_some_and(|acted| acted > 0)
+}
+
+fn limit(limit: &Limit) -> Vec<String> {
+    let max = match limit.unit.as_str() {
+        "bytes" => format!("{} bytes", limit.max),
+        "ms" => span(limit.max),
+        _ => limit.max.to_string(),
+    };
+    let used = match limit.used {
+        Some(used) => format!("{used} of {max}"),
+        None => max,
+    };
+    let acted = match limit.acted {
+        Some(0) | None => String::new(),
+        Some(acted) => format!("acted {}", count(acted, "time")),
+    };
+    vec![format!("  {}", limit.key), used, acted]
+}

@@ -1,0 +1,179 @@
+//! `motegate topics`: what is retained in a running gateway.
+
+use clap::{Args, Subcommand};
+
+use super::Exit;
+use super::message::Output;
+use super::running::{HELP, Running, count, plain, print, print_json, span};
+use crate::control::api::model::{Level, Levels, Message};
+use crate::control::client::{AskError, Connection};
+
+/// Most levels of one page.
+const PAGE: &str = "500";
+/// Characters of a value in the tree.
+const SHOWN: usize = 40;
+
+/// Show the retained topics of a running gateway
+#[derive(Debug, Args)]
+pub(super) struct Topics {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Tree(Tree),
+    Get(Get),
+}
+
+/// Show retained topics as a tree, with their values
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+struct Tree {
+    /// Only what lies below this topic
+    #[arg(value_name = "PREFIX")]
+    prefix: Option<String>,
+    #[command(flatten)]
+    gateway: Running,
+    /// Levels to descend; what lies deeper is counted
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    depth: Option<u64>,
+    /// Most levels to show
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+}
+
+/// Print the retained message of a topic
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+struct Get {
+    /// Topic name
+    #[arg(value_name = "TOPIC")]
+    topic: String,
+    #[command(flatten)]
+    gateway: Running,
+}
+
+impl Topics {
+    pub(super) fn run(self) -> Exit {
+        match self.what {
+            What::Tree(tree) => tree.gateway.ask(async |connection| tree.run(connection).await),
+            What::Get(get) => get.gateway.ask(async |connection| get.run(connection).await),
+        }
+    }
+}
+
+/// A level's children that are still to be shown.
+struct Branch {
+    prefix: Option<String>,
+    depth: u64,
+    levels: std::vec::IntoIter<Level>,
+    /// Where the next page begins.
+    next: Option<String>,
+}
+
+impl Branch {
+    async fn open(
+        connection: &mut Connection,
+        prefix: Option<String>,
+        depth: u64,
+        cursor: Option<String>,
+    ) -> Result<Branch, AskError> {
+        let mut asked = vec![("limit", PAGE)];
+        asked.extend(prefix.as_deref().map(|prefix| ("prefix", prefix)));
+        asked.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+        let page: Levels = connection.get("/topics", &asked).await?;
+        Ok(Branch { prefix, depth, levels: page.levels.into_iter(), next: page.next })
+    }
+}
+
+impl Tree {
+    async fn run(&self, connection: &mut Connection) -> Result<(), AskError> {
+        let mut left = self.limit;
+        let mut all: Vec<Level> = Vec::new();
+        // The way down to where we are: the order of a tree, without recursion.
+        let mut way = vec![Branch::open(connection, self.prefix.clone(), 0, None).await?];
+        while let Some(branch) = way.last_mut() {
+            let Some(level) = branch.levels.next() else {
+                let Some(Branch { prefix, depth, next, .. }) = way.pop() else { break };
+                if next.is_some() {
+                    way.push(Branch::open(connection, prefix, depth, next).await?);
+                }
+                continue;
+            };
+            if left == 0 {
+                eprintln!("there is more: --limit shows more than {} levels", self.limit);
+                break;
+            }
+            left -= 1;
+            let depth = branch.depth;
+            if level.below > 0 && self.depth.is_none_or(|most| depth + 1 < most) {
+                let prefix = Some(level.topic.clone());
+                way.push(Branch::open(connection, prefix, depth + 1, None).await?);
+            }
+            match self.gateway.output {
+                Output::Text => print(&line(&level, depth)),
+                Output::Ndjson => print_json(&level, Output::Ndjson),
+                Output::Json => all.push(level),
+            }
+        }
+        if self.gateway.output == Output::Json {
+            print_json(&serde_json::json!({ "levels": all }), Output::Json);
+        }
+        Ok(())
+    }
+}
+
+/// `  temp  21.5`, `  kitchen  3 topics`.
+fn line(level: &Level, depth: u64) -> String {
+    let indent = "  ".repeat(usize::try_from(depth).unwrap_or_default().min(64));
+    let name = if level.level.is_empty() { "\"\"".into() } else { plain(&level.level) };
+    let mut line = format!("{indent}{name}");
+    if level.below > 0 {
+        line.push_str(&format!("  ({})", count(level.below, "topic")));
+    }
+    if let Some(message) = &level.retained {
+        line.push_str(&format!("  {}", preview(message)));
+    }
+    line.push('\n');
+    line
+}
+
+fn preview(message: &Message) -> String {
+    let Some(payload) = &message.payload else {
+        return format!("[{}]", count(message.bytes, "byte"));
+    };
+    let mut text: String = plain(payload).chars().take(SHOWN).collect();
+    if payload.chars().nth(SHOWN).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+impl Get {
+    async fn run(&self, connection: &mut Connection) -> Result<(), AskError> {
+        let told: Message = connection.get("/retained", &[("topic", &self.topic)]).await?;
+        match self.gateway.output {
+            Output::Text => {
+                let payload = told.payload.as_ref().or(told.payload_hex.as_ref());
+                print(&format!("{}\n", payload.map_or("", String::as_str)));
+                eprintln!("{}", about(&told));
+            }
+            output => print_json(&told, output),
+        }
+        Ok(())
+    }
+}
+
+/// What is worth knowing beside the value.
+fn about(told: &Message) -> String {
+    let mut parts = vec![count(told.bytes, "byte"), format!("qos {}", told.qos)];
+    if told.payload_hex.is_some() {
+        parts.push("not text: shown as hex".into());
+    }
+    parts.extend(told.content_type.as_ref().map(|kind| plain(kind)));
+    parts.extend(told.publisher.as_ref().map(|client| format!("from {}", plain(client))));
+    parts.extend(told.expires_in_ms.map(|millis| format!("expires in {}", span(millis))));
+    parts.join(", ")
+}
