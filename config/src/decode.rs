@@ -60,7 +60,6 @@ impl<'de> Deserializer<'de> for Decoder<'de> {
 ///
 /// For payloads that are written as YAML, whose types nobody asks for.
 impl Node {
-    #[allow(dead_code)] // for the blocks that hold payloads
     pub(crate) fn to_json(&self) -> serde_json::Value {
         use serde_json::Value;
         match &self.kind {

@@ -101,6 +101,8 @@ codes! {
     QosMinusOne = "E0309",
     /// Two rules that take one request.
     Overlap = "E0312",
+    /// A test that cannot be run.
+    Test = "E0401",
     /// A file in `conf.d` that is not read.
     NotRead = "W0101",
     /// A secret in the open.

@@ -17,6 +17,7 @@ use motegate_message::Qos;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::tests::TestBlock;
 use crate::value::{
     AllowWord, ClientFromWord, Durability, EmptyWord, ExtraWord, Factor, IdTopic, KeepWord,
     LogFormat, LogLevel, MqttVersion, OneOrMany, OverflowWord, RebindWord, Size, Typed, UnsafeWord,
@@ -56,6 +57,8 @@ pub(crate) struct File {
     pub(crate) limits: Option<Limits>,
     /// Which path and which topic id is which topic.
     pub(crate) mappings: Option<Mappings>,
+    /// Tests of the rules, run by `check` and `test`.
+    pub(crate) tests: Option<Vec<TestBlock>>,
     /// The log.
     pub(crate) log: Option<Log>,
 }

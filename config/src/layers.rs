@@ -16,6 +16,7 @@ use crate::document::{Document, Node};
 use crate::file::File;
 use crate::merge::{self, Join};
 use crate::sources::{SourceKind, Sources};
+use crate::tests::Places;
 use crate::{Resolved, overrides, resolve, schema, secret, shape, show, substitute};
 
 /// Most files in one `conf.d`.
@@ -95,10 +96,11 @@ impl Layers {
         let mut findings = Findings { sources: reading.sources, diagnostics: reading.found };
         findings.sort();
         match read {
-            Some((mut resolved, _)) if !findings.has_errors() => {
+            Some((mut resolved, document)) if !findings.has_errors() => {
                 let drawn = findings.diagnostics.iter().map(|d| d.render(&findings.sources));
                 resolved.warnings = drawn.collect();
                 resolved.files = reading.files;
+                resolved.places = Places::new(document, findings.sources);
                 Ok(resolved)
             }
             _ => {

@@ -31,6 +31,7 @@ mod show;
 mod sources;
 mod starter;
 mod substitute;
+pub mod tests;
 mod value;
 
 use std::fmt;
@@ -97,6 +98,10 @@ pub struct Resolved {
     pub durability: Durability,
     /// The log.
     pub log: Log,
+    /// Tests of the rules.
+    pub tests: Vec<tests::Test>,
+    /// Where everything stands.
+    pub places: tests::Places,
     /// What is worth a second look, drawn, one text each.
     pub warnings: Vec<String>,
     /// Every file that was read: a change of one of them may change the configuration.

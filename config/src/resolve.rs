@@ -11,6 +11,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::document::Document;
 use crate::file::{Coap, File, Gateway, Limits, Mqtt, MqttSn};
 use crate::reader::Reader;
+use crate::tests::Places;
 use crate::value::{
     AllowWord, Durability, KeepWord, LogFormat, LogLevel, MqttVersion, OverflowWord, RebindWord,
 };
@@ -52,6 +53,7 @@ pub(crate) fn resolve(file: &File, document: &Document) -> (Option<Resolved>, Ve
     let log = log(&mut reader, file, &root);
     let (rules, count) = rules::read(&mut reader, file, &core);
     let table = table(&mut reader, rules);
+    let tests = crate::tests::read(&mut reader, file.tests.as_deref().unwrap_or_default(), &core);
     let found = reader.found;
     if found.iter().any(Diagnostic::is_error) {
         return (None, found);
@@ -66,6 +68,8 @@ pub(crate) fn resolve(file: &File, document: &Document) -> (Option<Resolved>, Ve
         data_dir: PathBuf::from(data_dir.unwrap_or_else(|| "./motegate-data".into())),
         durability,
         log,
+        tests,
+        places: Places::default(),
         warnings: Vec::new(),
         files: Vec::new(),
     });
@@ -260,6 +264,8 @@ pub(crate) fn dev(expose: bool) -> Resolved {
         data_dir_given: false,
         durability: Durability::None,
         log: Log { level: LogLevel::Info, format: LogFormat::Auto },
+        tests: Vec::new(),
+        places: Places::default(),
         warnings: Vec::new(),
         files: Vec::new(),
     }

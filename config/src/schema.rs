@@ -74,6 +74,9 @@ pub(crate) fn published() -> Json {
 fn publish(schema: &Json) -> Json {
     match schema {
         Json::Array(all) => Json::Array(all.iter().map(publish).collect()),
+        Json::Object(map) if map.contains_key("anything") => {
+            json!({"description": description(map)})
+        }
         Json::Object(map) if map.contains_key("what") => scalar(map),
         Json::Object(map) => block(map),
         other => other.clone(),

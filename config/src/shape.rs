@@ -11,7 +11,6 @@ use crate::schema;
 const LATER: &[(&str, &str)] = &[
     ("users", "logins"),
     ("codecs", "payload codecs"),
-    ("tests", "tests of the mapping"),
     ("bridges", "bridges"),
     ("metrics", "metrics"),
     ("acl", "access rules"),

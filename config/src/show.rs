@@ -79,6 +79,10 @@ impl Drawing<'_> {
 
     fn entry(&self, key: &str, value: &Node, schema: &Json, indent: usize) -> Vec<Line> {
         let head = format!("{:indent$}{}:", "", plain_or_quoted(key, false));
+        if schema.get("anything").is_some() {
+            // JSON is YAML.
+            return vec![self.line(format!("{head} {}", value.to_json()), value)];
+        }
         match &value.kind {
             Kind::Scalar { .. } => {
                 vec![self.line(format!("{head} {}", self.scalar(value, schema, false)), value)]
