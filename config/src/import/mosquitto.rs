@@ -91,7 +91,8 @@ fn sets<'a>(sources: &[Source<'a>], draft: &mut Draft) -> Result<Vec<Set<'a>>, I
             first.get_or_insert(line);
             let (name, value) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
             let set = Set { spot: Spot { source: *source, line }, name, value: value.trim() };
-            if options::find(name).is_some() {
+            // `max_packet_size = 1MB` is somebody else's.
+            if options::find(name).is_some() && !set.value.starts_with(['=', '{']) {
                 known = true;
                 sets.push(set);
             } else {

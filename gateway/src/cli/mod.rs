@@ -143,6 +143,7 @@ pub fn main() -> ExitCode {
         Command::Dev(dev) => dev.run(clock),
         Command::Run(run) => run.run(clock),
         Command::Check(check) => check.run(),
+        Command::Import(import) => import.run(),
         Command::Init(init) => init.run(),
         Command::Fmt(fmt) => fmt.run(),
         Command::Config(config) => config.run(),
