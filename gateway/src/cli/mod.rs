@@ -13,6 +13,7 @@ mod discover;
 mod fmt;
 mod format;
 mod help;
+mod import;
 mod init;
 mod layers;
 mod json;
@@ -106,6 +107,7 @@ enum Command {
     Dev(dev::Dev),
     Run(run::Run),
     Check(check::Check),
+    Import(import::Import),
     Init(init::Init),
     Fmt(fmt::Fmt),
     Config(config::Config),
