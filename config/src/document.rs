@@ -85,7 +85,7 @@ impl Document {
                 Ok(item) => item,
                 Err(e) => {
                     let at = builder.byte(e.marker().index());
-                    let fix = "look at the indentation, the quotes and the brackets before it";
+                    let fix = syntax_fix(source, at - start, e.info());
                     let text = format!("this is not YAML: {}", e.info());
                     let d = Diagnostic::new(Code::Syntax, text, fix).at(at..at);
                     return Err(vec![d]);
@@ -156,6 +156,31 @@ impl Document {
             _ => None,
         })
     }
+}
+
+/// The way out of what the parser says at a byte of the text: the usual slips.
+fn syntax_fix(source: &str, at: usize, info: &str) -> &'static str {
+    let line = source.get(..at).and_then(|before| before.rsplit('\n').next()).unwrap_or_default();
+    // `topic: {room}/temp` and `bind: [::]:1883`: the value ends with its bracket.
+    let value = line.rsplit_once(": ").map_or("", |(_, value)| value).trim_start();
+    let closed = value.starts_with('{') && value.ends_with('}')
+        || value.starts_with('[') && value.ends_with(']');
+    if closed {
+        return "put the value in quotes: one that begins with { or [ needs them";
+    }
+    if info.contains("tab") {
+        return "indent with spaces: YAML takes no tabs";
+    }
+    if info.contains("anchor") {
+        return "put the value in quotes if it begins with *, or name with & what it repeats";
+    }
+    if info.contains("quoted scalar") {
+        return "close the quote";
+    }
+    if info.contains("mapping values") {
+        return "indent the line as its neighbours are, or put a value that holds `: ` in quotes";
+    }
+    "look at the indentation, the quotes and the brackets before it"
 }
 
 /// What of a node is shown: the whole of a scalar, the first key of a map.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use motegate_core::Config as Core;
 use motegate_core::settings::Overflow;
-use motegate_mapping::{Place, RuleError, Rules, Table};
+use motegate_mapping::{Place, RuleError, RuleErrorKind, Rules, Table, TemplateError};
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::Document;
@@ -89,7 +89,12 @@ fn table(reader: &mut Reader<'_>, rules: Rules) -> Option<Arc<Table>> {
         Err(errors) => {
             // What is missing was reported as missing.
             let reported = reader.found.iter().any(Diagnostic::is_error);
-            let present = |e: &RuleError| !reported || reader.document.node(&e.place).is_some();
+            let missing = reader.found.iter().any(|d| d.code == Code::Missing);
+            let empty = RuleErrorKind::Template(TemplateError::Empty);
+            let present = |e: &RuleError| {
+                !reported
+                    || reader.document.node(&e.place).is_some() && !(missing && e.kind == empty)
+            };
             let errors = errors.into_iter().filter(present);
             let found: Vec<Diagnostic> =
                 errors.map(|e| rules::diagnose(e, reader.document)).collect();
