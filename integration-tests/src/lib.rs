@@ -4,7 +4,7 @@
 //! under a deadline and waits on its lines, never on time; [`peer`] finds the independent clients
 //! and says how to install a missing one; [`wire`] writes MQTT bytes that no client library can be
 //! made to write; [`relay`] records the datagrams that pass; [`tcp_relay`] breaks connections;
-//! [`commands`] are our own clients, [`mosquitto`] is another broker;
+//! [`commands`] are our own clients, [`mosquitto`] and [`server`] are the other side for them;
 //! [`readme`] cuts README.md into its blocks. The tests themselves are under `tests/`.
 
 pub mod commands;
@@ -15,6 +15,7 @@ pub mod peer;
 pub mod process;
 pub mod readme;
 pub mod relay;
+pub mod server;
 pub mod sim;
 pub mod stream;
 pub mod tcp_relay;

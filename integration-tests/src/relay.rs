@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
@@ -21,6 +21,23 @@ pub enum From {
     Client,
     /// The gateway.
     Gateway,
+}
+
+/// What both directions share.
+struct Link {
+    passed: Sender<(From, Vec<u8>)>,
+    lost: Box<dyn Fn(From, usize) -> bool + Send + Sync>,
+    /// Datagrams of the client and of the gateway.
+    count: [AtomicUsize; 2],
+}
+
+impl Link {
+    /// Records a datagram; whether it goes on, and `None` when nobody reads the record any more.
+    fn pass(&self, from: From, bytes: &[u8]) -> Option<bool> {
+        let number = self.count[usize::from(from == From::Gateway)].fetch_add(1, Ordering::Relaxed);
+        self.passed.send((from, bytes.to_vec())).ok()?;
+        Some(!(self.lost)(from, number))
+    }
 }
 
 /// A running relay; clients send to [`address`](Relay::address).
@@ -39,12 +56,26 @@ impl Relay {
     /// # Panics
     /// If loopback has no free port.
     pub fn start(gateway: SocketAddr) -> Relay {
+        Relay::losing(gateway, |_, _| false)
+    }
+
+    /// The same over a bad link: `lost` says for each datagram, by sender and its number from 0
+    /// among those of this sender, whether it disappears behind the record.
+    ///
+    /// # Panics
+    /// As [`start`](Relay::start).
+    pub fn losing(
+        gateway: SocketAddr,
+        lost: impl Fn(From, usize) -> bool + Send + Sync + 'static,
+    ) -> Relay {
         let front = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         let address = front.local_addr().expect("a bound socket has an address");
         let (sender, passed) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
-        std::thread::spawn(move || forward(&front, gateway, &sender, &stopped));
+        let link =
+            Arc::new(Link { passed: sender, lost: Box::new(lost), count: Default::default() });
+        std::thread::spawn(move || forward(&front, gateway, &link, &stopped));
         Relay { address, passed, record: Vec::new(), stop }
     }
 
@@ -60,13 +91,21 @@ impl Relay {
     /// # Panics
     /// If there are none, if `tshark` is missing or fails, or if it marks one of them.
     pub fn dissect(&mut self, protocol: &str, port: u16) -> Vec<String> {
+        self.dissect_of(From::Gateway, protocol, port)
+    }
+
+    /// The same for the datagrams that `sender` sent.
+    ///
+    /// # Panics
+    /// As [`dissect`](Relay::dissect).
+    pub fn dissect_of(&mut self, sender: From, protocol: &str, port: u16) -> Vec<String> {
         let sent: Vec<Vec<u8>> = self
             .record()
             .iter()
-            .filter(|(from, _)| *from == From::Gateway)
+            .filter(|(from, _)| *from == sender)
             .map(|(_, bytes)| bytes.clone())
             .collect();
-        assert!(!sent.is_empty(), "the gateway sent nothing");
+        assert!(!sent.is_empty(), "the {sender:?} sent nothing");
         let directory = scratch("pcap");
         let file = directory.join("gateway.pcap");
         std::fs::write(&file, pcap(&sent, port)).expect("the scratch directory takes a file");
@@ -93,12 +132,7 @@ impl Drop for Relay {
 }
 
 /// One upstream socket a client, so that the gateway sees as many peers as there are.
-fn forward(
-    front: &UdpSocket,
-    gateway: SocketAddr,
-    passed: &Sender<(From, Vec<u8>)>,
-    stop: &Arc<AtomicBool>,
-) {
+fn forward(front: &UdpSocket, gateway: SocketAddr, link: &Arc<Link>, stop: &Arc<AtomicBool>) {
     let mut upstream: HashMap<SocketAddr, UdpSocket> = HashMap::new();
     front.set_read_timeout(Some(Duration::from_millis(100))).expect("a deadline is not zero");
     let mut buffer = [0; 65_535];
@@ -107,13 +141,14 @@ fn forward(
             continue; // the read deadline, there to look at `stop`
         };
         let bytes = &buffer[..length];
-        if passed.send((From::Client, bytes.to_vec())).is_err() {
-            return;
-        }
+        let Some(goes_on) = link.pass(From::Client, bytes) else { return };
         let socket = upstream.entry(client).or_insert_with(|| {
             let back = front.try_clone().expect("a socket can be shared");
-            answer(&back, client, gateway, passed.clone(), stop.clone())
+            answer(&back, client, gateway, link.clone(), stop.clone())
         });
+        if !goes_on {
+            continue;
+        }
         // What the gateway does not take is lost, as datagrams are.
         let _ = socket.send(bytes);
     }
@@ -123,7 +158,7 @@ fn answer(
     back: &UdpSocket,
     client: SocketAddr,
     gateway: SocketAddr,
-    passed: Sender<(From, Vec<u8>)>,
+    link: Arc<Link>,
     stop: Arc<AtomicBool>,
 ) -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
@@ -137,10 +172,10 @@ fn answer(
             let Ok(length) = from_gateway.recv(&mut buffer) else { continue };
             let bytes = &buffer[..length];
             // Recorded before it is passed on: who waits for the client's word then finds it here.
-            if passed.send((From::Gateway, bytes.to_vec())).is_err() {
-                return;
+            let Some(goes_on) = link.pass(From::Gateway, bytes) else { return };
+            if goes_on {
+                let _ = back.send_to(bytes, client);
             }
-            let _ = back.send_to(bytes, client);
         }
     });
     socket

@@ -47,6 +47,7 @@ impl Discover {
             let what = format!("no answer from {target}");
             drive(bounded(Some(self.asking.wait()), &what, async {
                 let mut client = CoapClient::open(&target, clock, self.place.debug).await?;
+                self.asking.set_up(&mut client);
                 let mut request = client.to_target(Method::Get);
                 self.asking.apply(&mut request);
                 request.accept = request.accept.or(Some(LINK_FORMAT));

@@ -68,11 +68,14 @@ impl Observe {
         printer: &mut Printer,
     ) -> Result<(), Error> {
         let mut client = CoapClient::open(target, clock, self.place.debug).await?;
+        self.asking.set_up(&mut client);
         let mut watch =
             Watch { client: &mut client, id: None, last: None, seen: 0, count: self.count };
         let what = format!("no answer from {target}");
+        let mut max_age = MAX_AGE;
         let mut result = bounded(Some(self.asking.wait()), &what, async {
             let response = watch.begin(&self.asking).await?;
+            max_age = response.max_age.unwrap_or(MAX_AGE);
             talk.step(code_text(response.code));
             if response.observe.is_none() {
                 talk.step("the server does not notify: this is the value of now");
@@ -87,7 +90,7 @@ impl Observe {
         .await;
         if result.is_ok() && watch.wants_more() {
             result = bounded(self.duration, "no further value", async {
-                watch.follow(&self.asking, printer).await
+                watch.follow(&self.asking, max_age, printer).await
             })
             .await;
             if let (Err(Error::TimedOut { what, .. }), true) = (&result, self.duration.is_some()) {
@@ -117,14 +120,17 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Registers; the first value.
+    /// Registers, or renews the registration; the value of now.
     async fn begin(&mut self, asking: &Asking) -> Result<Response, Error> {
-        if let Some(old) = self.id.take() {
-            self.client.forget(old);
-        }
-        let mut request = self.client.to_target(Method::Get).observe();
-        asking.apply(&mut request);
-        let id = self.client.start(request);
+        let id = match self.id.take() {
+            // RFC 7641 §3.3.1: under its token, so that the server does not count two.
+            Some(old) if self.client.renew(old) => old,
+            _ => {
+                let mut request = self.client.to_target(Method::Get).observe();
+                asking.apply(&mut request);
+                self.client.start(request)
+            }
+        };
         loop {
             if let Event::Response { request, response } = self.client.next().await?
                 && request == id
@@ -149,8 +155,12 @@ impl Watch<'_> {
         self.id.is_some() && self.count.is_none_or(|count| self.seen < count)
     }
 
-    async fn follow(&mut self, asking: &Asking, printer: &mut Printer) -> Result<(), Error> {
-        let mut max_age = MAX_AGE;
+    async fn follow(
+        &mut self,
+        asking: &Asking,
+        mut max_age: Duration,
+        printer: &mut Printer,
+    ) -> Result<(), Error> {
         while self.wants_more() {
             let response = match tokio::time::timeout(max_age + GRACE, self.client.next()).await {
                 Ok(Ok(Event::Notification { request, response })) if Some(request) == self.id => {

@@ -94,6 +94,9 @@ pub(super) struct Asking {
     /// A further option, as text, or as hex after 0x
     #[arg(short = 'O', long, value_name = "NUMBER,VALUE", value_parser = option)]
     option: Vec<(u16, Vec<u8>)>,
+    /// Largest block to send, and to ask for: 16, 32 … 1024 bytes
+    #[arg(short, long, value_name = "SIZE", value_parser = block_size)]
+    block: Option<usize>,
     /// No end of line behind the payload
     #[arg(long)]
     no_newline: bool,
@@ -106,6 +109,12 @@ impl Asking {
 
     pub(super) fn wait(&self) -> Duration {
         self.wait
+    }
+
+    pub(super) fn set_up(&self, client: &mut CoapClient) {
+        if let Some(bytes) = self.block {
+            client.set_block_size(bytes);
+        }
     }
 
     pub(super) fn apply(&self, request: &mut Request) {
@@ -261,6 +270,7 @@ fn exchange(
         let what = format!("no answer from {target}");
         drive(bounded(Some(asking.wait), &what, async {
             let mut client = CoapClient::open(&target, clock, place.debug).await?;
+            asking.set_up(&mut client);
             let mut request = client.to_target(method).payload(payload);
             asking.apply(&mut request);
             request.content_format = body.and_then(|body| body.content_format);
@@ -277,6 +287,13 @@ fn exchange(
         }))
     });
     talk.end(result)
+}
+
+/// For clap: a size of RFC 7959 §2.2.
+fn block_size(text: &str) -> Result<usize, String> {
+    let size = text.parse().ok().filter(|size: &usize| size.is_power_of_two());
+    size.filter(|size| (16..=1024).contains(size))
+        .ok_or_else(|| "16, 32, 64, 128, 256, 512 or 1024".to_owned())
 }
 
 /// For clap: `2053,text` or `2053,0x0102`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use motegate_coap::Config;
-use motegate_coap::client::{Client, Event, Request, RequestId, Response};
+use motegate_coap::client::{Client, Event, Flaw, Request, RequestId, Response};
 use motegate_coap::endpoint::Method;
 
 use super::datagrams::Datagrams;
@@ -89,6 +89,16 @@ impl CoapClient {
         self.machine.forget(self.clock.now(), id);
     }
 
+    /// Registers an observation anew; [`next`](Self::next) has the answer. `false` where none is.
+    pub(crate) fn renew(&mut self, id: RequestId) -> bool {
+        self.machine.reregister(self.clock.now(), id)
+    }
+
+    /// Sends blocks of at most so many bytes and asks for no larger ones.
+    pub(crate) const fn set_block_size(&mut self, bytes: usize) {
+        self.machine.set_block_size(bytes);
+    }
+
     /// The next response or notification.
     pub(crate) async fn next(&mut self) -> Result<Event, Error> {
         loop {
@@ -104,6 +114,13 @@ impl CoapClient {
                         hint: "is it a CoAP server, and does it take this kind of request?",
                     });
                 }
+                Some(Event::Broken { flaw: Flaw::TooLarge { limit }, .. }) => {
+                    return Err(Error::Failed(format!(
+                        "the response is larger than {} KiB, which is too much for this client",
+                        limit / 1024
+                    )));
+                }
+                Some(Event::Broken { flaw, .. }) => return Err(Error::Protocol(flaw.to_string())),
                 Some(event) => return Ok(event),
                 None => {}
             }
@@ -134,7 +151,7 @@ impl CoapClient {
     }
 }
 
-/// Type, code, message id and size (RFC 7252 §3).
+/// Type, code, message id, size (RFC 7252 §3).
 fn describe(bytes: &[u8]) -> String {
     let &[first, code, high, low, ..] = bytes else {
         return format!("{} bytes that are no message", bytes.len());

@@ -34,12 +34,16 @@ pub const ACCEPT: u16 = 17;
 pub const BLOCK2: u16 = 23;
 /// Block1 (RFC 7959 §2.1).
 pub const BLOCK1: u16 = 27;
+/// Size2 (RFC 7959 §4).
+pub const SIZE2: u16 = 28;
 /// Proxy-Uri (RFC 7252 §5.10.2).
 pub const PROXY_URI: u16 = 35;
 /// Proxy-Scheme (RFC 7252 §5.10.2).
 pub const PROXY_SCHEME: u16 = 39;
 /// Size1 (RFC 7252 §5.10.9).
 pub const SIZE1: u16 = 60;
+/// Request-Tag (RFC 9175 §3).
+pub const REQUEST_TAG: u16 = 292;
 /// No-Response (RFC 7967 §2).
 pub const NO_RESPONSE: u16 = 258;
 

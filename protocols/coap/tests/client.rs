@@ -63,6 +63,7 @@ impl Device {
                 }
                 Event::TimedOut { request } => format!("{} timed out", request.0),
                 Event::Reset { request } => format!("{} reset", request.0),
+                Event::Broken { request, flaw } => format!("{} broken: {flaw}", request.0),
                 Event::Pong { request } => format!("{} pong", request.0),
             })
             .collect()
@@ -219,6 +220,66 @@ fn unknown_notifications_are_reset() {
     assert_eq!(device.recv(&con), ["RST 0.00 #1"]);
     assert_eq!(device.recv(&Msg::non(0x45, 2).token(&token).opt(6, &[7])), ["RST 0.00 #2"]);
     assert_eq!(device.recv(&Msg::con(0, 3)), ["RST 0.00 #3"]); // a ping
+}
+
+/// RFC 7641 §3.3.1: the interest is renewed under the same token, and numbers may begin anew.
+#[test]
+fn an_observation_is_renewed() {
+    let mut device = Device::new();
+    let request = device.ask(Request::new(Method::Get, "t").observe());
+    assert!(!device.client.reregister(device.now, request), "it does not stand yet");
+    let (id, token) = device.last();
+    device.recv(&ack(0x45, id, &token).opt(6, &[200]).body(b"a"));
+    assert!(device.client.reregister(device.now, request));
+    device.drain();
+    let again = device.last();
+    assert_eq!(again.1, token);
+    assert!(device.shown()[0].contains("observe"));
+    device.recv(&ack(0x45, again.0, &token).opt(6, &[1]).body(b"b"));
+    device.recv(&Msg::con(0x45, 1).token(&token).opt(6, &[2]).body(b"c"));
+    assert_eq!(device.events(), ["1 answered b\"a\"", "1 answered b\"b\"", "1 notified b\"c\""]);
+    assert_eq!((device.client.stale(), device.client.open()), (0, 1));
+    // Nobody answers: the observation is over.
+    assert!(device.client.reregister(device.now, request));
+    device.advance(SECOND * 100);
+    assert_eq!(device.events(), ["1 timed out"]);
+    assert_eq!(device.client.open(), 0);
+}
+
+/// RFC 7252 §5.4.1: rejected, and the request is over; an elective one is ignored.
+#[test]
+fn a_critical_option_that_is_not_known_breaks_an_answer() {
+    let broken =
+        "broken: the 2.05 response has critical option 65001, which this client does not know";
+    let mut device = Device::new();
+    for separate in [false, true] {
+        device.ask(Request::new(Method::Get, "x"));
+        let (id, token) = device.last();
+        if separate {
+            let response = Msg::con(0x45, 5).token(&token).opt(65_001, b"x");
+            assert_eq!(device.recv(&response), ["RST 0.00 #5"]);
+            assert_eq!(device.recv(&response), ["RST 0.00 #5"]);
+        } else {
+            device.recv(&ack(0x45, id, &token).opt(65_001, b"x"));
+        }
+        assert_eq!(device.events(), [format!("{} {broken}", 1 + u8::from(separate))]);
+    }
+    device.ask(Request::new(Method::Get, "x"));
+    let (id, token) = device.last();
+    device.recv(&ack(0x45, id, &token).opt(65_000, b"x").body(b"v"));
+    assert_eq!(device.events(), ["3 answered b\"v\""]);
+    assert_eq!(device.client.open(), 0);
+}
+
+#[test]
+fn a_non_may_be_reset() {
+    let mut device = Device::new();
+    device.ask(Request::new(Method::Get, "a").non_confirmable());
+    let (id, _) = device.last();
+    device.recv(&Msg::rst(id.wrapping_add(1)));
+    assert_eq!(device.events(), [] as [&str; 0]);
+    device.recv(&Msg::rst(id));
+    assert_eq!(device.events(), ["1 reset"]);
 }
 
 #[test]

@@ -141,6 +141,9 @@ impl Coap {
                 text: "refused: the server answered with a reset".to_owned(),
                 hint: "is it a CoAP server, and does it take this kind of request?",
             }),
+            Event::Broken { request, flaw } => {
+                self.failed(request, || Error::Protocol(flaw.to_string()))
+            }
         }
     }
 

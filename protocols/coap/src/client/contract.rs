@@ -8,9 +8,11 @@ use core::time::Duration;
 use crate::endpoint::{Code, Method};
 use crate::message::{Message, Token};
 use crate::options::{
-    ACCEPT, CONTENT_FORMAT, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION_PATH, MAX_AGE, OBSERVE,
-    OptionWriter, URI_PATH, URI_QUERY, read_uint,
+    ACCEPT, BLOCK1, BLOCK2, CONTENT_FORMAT, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION_PATH, MAX_AGE,
+    OBSERVE, OptionWriter, REQUEST_TAG, SIZE1, SIZE2, URI_PATH, URI_QUERY, read_uint,
 };
+
+use super::transfer::{Part, tag_bytes};
 
 /// The client's number for a request or an observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,7 +29,7 @@ pub struct Request {
     pub path: Vec<String>,
     /// Uri-Query options.
     pub query: Vec<String>,
-    /// Body.
+    /// Body; what does not fit a block is sent in several (RFC 7959).
     pub payload: Bytes,
     /// Its Content-Format.
     pub content_format: Option<u16>,
@@ -41,7 +43,8 @@ pub struct Request {
     pub if_none_match: bool,
     /// Asks for an observation (Observe 0).
     pub observe: bool,
-    /// Any further options, by number.
+    /// Any further options, by number. With a Block1 or Block2 among them the blocks of that
+    /// direction are the caller's: a payload is sent as it is, a block is reported as it comes.
     pub options: Vec<(u16, Vec<u8>)>,
 }
 
@@ -89,8 +92,8 @@ impl Request {
         self
     }
 
-    /// Appends options and payload behind header and token; `observe` is the Observe value.
-    pub(super) fn encode(&self, out: &mut Vec<u8>, observe: Option<u32>) {
+    /// Appends options and the payload, or the part of it, behind header and token.
+    pub(super) fn encode(&self, out: &mut Vec<u8>, part: &Part) {
         let mut options: Vec<(u16, Vec<u8>)> = Vec::new();
         let uint = |value: u32| {
             let skip = value.leading_zeros() as usize / 8;
@@ -99,18 +102,23 @@ impl Request {
         options.extend(self.if_match.iter().map(|tag| (IF_MATCH, tag.clone())));
         options.extend(self.etags.iter().map(|tag| (ETAG, tag.clone())));
         options.extend(self.if_none_match.then(|| (IF_NONE_MATCH, Vec::new())));
-        options.extend(observe.map(|value| (OBSERVE, uint(value))));
+        options.extend(part.observe.map(|value| (OBSERVE, uint(value))));
         options.extend(self.path.iter().map(|text| (URI_PATH, text.clone().into_bytes())));
         options.extend(self.content_format.map(|f| (CONTENT_FORMAT, uint(f.into()))));
         options.extend(self.query.iter().map(|text| (URI_QUERY, text.clone().into_bytes())));
         options.extend(self.accept.map(|f| (ACCEPT, uint(f.into()))));
+        options.extend(part.block2.map(|value| (BLOCK2, uint(value))));
+        options.extend(part.block1.map(|value| (BLOCK1, uint(value))));
+        let size1 = part.size1.and_then(|size| u32::try_from(size).ok());
+        options.extend(size1.map(|size| (SIZE1, uint(size))));
+        options.extend(part.tag.map(|tag| (REQUEST_TAG, tag_bytes(tag))));
         options.extend(self.options.iter().cloned());
         options.sort_by_key(|(number, _)| *number); // stable: repeated options keep their order
         let mut writer = OptionWriter::new(out);
         for (number, value) in &options {
             writer.bytes(*number, value);
         }
-        writer.payload(&self.payload);
+        writer.payload(self.payload.get(part.range.0..part.range.1).unwrap_or_default());
     }
 
     /// Code of the method.
@@ -146,6 +154,11 @@ pub struct Response {
     pub location_path: Vec<String>,
     /// Whether it came as CON.
     pub confirmable: bool,
+    /// Of the message, as are the next two.
+    pub(super) block1: Option<u32>,
+    pub(super) block2: Option<u32>,
+    /// What the server says that the body has.
+    pub(super) size2: Option<u32>,
 }
 
 impl Response {
@@ -162,6 +175,9 @@ impl Response {
             observe: uint(OBSERVE),
             location_path: values(LOCATION_PATH).map(text).collect(),
             confirmable,
+            block1: uint(BLOCK1),
+            block2: uint(BLOCK2),
+            size2: uint(SIZE2),
             payload: packet.payload.into(),
         };
         Some((message.token, response))
@@ -195,9 +211,41 @@ pub enum Event {
         /// Which.
         request: RequestId,
     },
+    /// What came cannot be made an answer of.
+    Broken {
+        /// Which.
+        request: RequestId,
+        /// Why.
+        flaw: Flaw,
+    },
     /// The server lives: it rejected a ping, as it must.
     Pong {
         /// Which.
         request: RequestId,
+    },
+}
+
+/// Why an answer is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// It carries a critical option that this client does not know (RFC 7252 §5.4.1).
+    #[error(
+        "the {}.{:02} response has critical option {number}, which this client does not know",
+        code.class(), code.detail()
+    )]
+    CriticalOption {
+        /// The option.
+        number: u16,
+        /// Of the response, which is not to be used but tells something.
+        code: Code,
+    },
+    /// Its blocks do not make a body (RFC 7959).
+    #[error("block-wise transfer: {0}")]
+    Blocks(&'static str),
+    /// It has more than the client takes.
+    #[error("the response has more than {limit} bytes")]
+    TooLarge {
+        /// See `Client::set_max_body`.
+        limit: usize,
     },
 }

@@ -2,12 +2,17 @@
 //!
 //! Sends requests with tokens, repeats CON ones (RFC 7252 §4.2) with NSTART outstanding, matches
 //! piggybacked and separate responses (§5.3.2), keeps observations with the freshness check of
-//! RFC 7641 §3.4, acknowledges what it wants and resets what it does not know. No socket and no
-//! clock: `handle_*` in, `poll_*` out. Left out: block-wise transfer, multicast, caching.
+//! RFC 7641 §3.4, acknowledges what it wants and resets what it does not know. Bodies larger than a
+//! message go and come in blocks (RFC 7959), up to a limit. No socket and no clock: `handle_*` in,
+//! `poll_*` out. Left out: multicast, caching, Q-Block (RFC 9177).
 
+mod blocks;
 mod contract;
+mod transfer;
 
-pub use contract::{Event, Request, RequestId, Response};
+pub use contract::{Event, Flaw, Request, RequestId, Response};
+
+use alloc::boxed::Box;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -17,9 +22,13 @@ use hashbrown::HashMap;
 use motegate_timers::{Backoff, Instant, Timer, TimerQueue};
 
 use crate::Config;
-use crate::endpoint::Method;
+use crate::endpoint::{Code, Method};
 use crate::message::{EMPTY, Head, Kind, Message, Token, decode, write_empty, write_head};
+use crate::options::{definition, is_critical};
 use crate::random::Random;
+
+use self::blocks::LARGEST;
+use self::transfer::{Part, Stage, Transfer};
 
 /// How long the answer to a CON may take (EXCHANGE_LIFETIME).
 const CON_PATIENCE: Duration = Duration::from_secs(247);
@@ -29,6 +38,8 @@ const NON_PATIENCE: Duration = Duration::from_secs(145);
 const FRESH_AFTER: Duration = Duration::from_secs(128);
 /// Message ids from the server that are remembered, to acknowledge repetitions.
 const REMEMBERED: usize = 64;
+/// Largest body of a response unless said otherwise.
+const MAX_BODY: usize = 1 << 20;
 
 #[derive(Debug)]
 struct Pending {
@@ -43,6 +54,8 @@ struct Pending {
     timer: Timer,
     /// Sequence number and time of the newest notification.
     newest: Option<(u32, Instant)>,
+    /// A body in parts.
+    transfer: Option<Box<Transfer>>,
 }
 
 #[derive(Debug)]
@@ -76,6 +89,9 @@ pub struct Client {
     events: VecDeque<Event>,
     /// Notifications that came after newer ones.
     stale: u64,
+    /// Size exponent of the largest block.
+    block_exponent: u32,
+    max_body: usize,
 }
 
 impl Client {
@@ -99,6 +115,8 @@ impl Client {
             out: VecDeque::new(),
             events: VecDeque::new(),
             stale: 0,
+            block_exponent: LARGEST,
+            max_body: MAX_BODY,
         }
     }
 
@@ -116,25 +134,35 @@ impl Client {
     fn enqueue(&mut self, now: Instant, request: Request, pings: bool) -> RequestId {
         self.next_id += 1;
         let id = RequestId(self.next_id);
-        self.next_token = self.next_token.wrapping_add(1);
-        let token = Token::new(&self.next_token.to_be_bytes()).unwrap_or_default();
+        let token = self.next_token();
+        let transfer = self.transfer(&request);
         self.tokens.insert(id, token);
-        self.pending.insert(
-            token,
-            Pending {
-                id,
-                request,
-                message_id: 0,
-                phase: Phase::Queued,
-                deregisters: false,
-                pings,
-                timer: Timer::default(),
-                newest: None,
-            },
-        );
+        self.pending.insert(token, Pending { request, pings, transfer, ..Pending::new(id) });
         self.queue.push_back(token);
         self.pump(now);
         id
+    }
+
+    fn next_token(&mut self) -> Token {
+        self.next_token = self.next_token.wrapping_add(1);
+        Token::new(&self.next_token.to_be_bytes()).unwrap_or_default()
+    }
+
+    /// Registers an observation again, under its token (RFC 7641 §3.3.1): its value is old, the
+    /// server may have forgotten it. Answered as at first, by a response. `false` when there is no
+    /// such observation.
+    pub fn reregister(&mut self, now: Instant, id: RequestId) -> bool {
+        let Some(token) = self.tokens.get(&id).copied() else { return false };
+        let Some(pending) = self.pending.get_mut(&token) else { return false };
+        if !matches!(pending.phase, Phase::Observing) || pending.deregisters {
+            return false;
+        }
+        pending.phase = Phase::Queued;
+        pending.newest = None; // a server that was restarted counts anew
+        self.drop_parts(token);
+        self.queue.push_back(token);
+        self.pump(now);
+        true
     }
 
     /// Ends an observation with a GET and Observe 1 (RFC 7641 §3.6); its answer is reported as the
@@ -149,6 +177,7 @@ impl Client {
         pending.phase = Phase::Queued;
         pending.newest = None;
         pending.deregisters = true;
+        self.drop_parts(token);
         self.queue.push_back(token);
         self.pump(now);
     }
@@ -168,7 +197,7 @@ impl Client {
         match head.kind {
             Kind::Acknowledgement if head.code == EMPTY => self.acknowledged(now, head.message_id),
             Kind::Acknowledgement => self.piggybacked(now, message),
-            Kind::Reset => self.reset(now, head.message_id),
+            Kind::Reset => self.reset(head.message_id),
             Kind::Confirmable if head.code == EMPTY => self.answer(Kind::Reset, head.message_id),
             Kind::Confirmable | Kind::NonConfirmable => self.separate(now, message),
         }
@@ -190,9 +219,9 @@ impl Client {
                 self.timers.set(&mut pending.timer, token, deadline);
                 continue;
             }
-            let request = pending.id;
-            self.remove(token);
-            self.events.push_back(Event::TimedOut { request });
+            if let Some(request) = self.end(token) {
+                self.events.push_back(Event::TimedOut { request });
+            }
         }
         self.pump(now);
     }
@@ -244,8 +273,7 @@ impl Client {
         } else {
             let head = Head { kind, code: pending.request.code(), message_id };
             write_head(&mut bytes, head, &token);
-            let observe = if pending.deregisters { Some(1) } else { None };
-            pending.request.encode(&mut bytes, observe.or(pending.request.observe.then_some(0)));
+            pending.request.encode(&mut bytes, &Part::of(pending, self.block_exponent));
         }
         pending.message_id = message_id;
         let patience = if confirmable {
@@ -278,16 +306,28 @@ impl Client {
         if self.outstanding.get(&message_id) != Some(&message.token) {
             return;
         }
+        if let Some(flaw) = unknown_critical(&message) {
+            return self.break_off(message.token, flaw);
+        }
         if let Some((token, response)) = Response::read(message, false) {
             self.responded(now, token, response);
         }
     }
 
-    fn reset(&mut self, _now: Instant, message_id: u16) {
-        let Some(token) = self.outstanding.get(&message_id).copied() else { return };
-        if let Some(pending) = self.remove(token) {
-            let request = pending.id;
-            self.events.push_back(if pending.pings {
+    fn reset(&mut self, message_id: u16) {
+        let non = |pending: &Pending| {
+            let waits = matches!(pending.phase, Phase::Waiting);
+            waits && !pending.request.confirmable && pending.message_id == message_id
+        };
+        let found = self.outstanding.get(&message_id).copied();
+        let found = found.or_else(|| {
+            // RFC 7252 §4.3: a NON message may be rejected, too.
+            self.pending.iter().find(|(_, pending)| non(pending)).map(|(token, _)| *token)
+        });
+        let Some(token) = found else { return };
+        let pings = self.pending.get(&token).is_some_and(|pending| pending.pings);
+        if let Some(request) = self.end(token) {
+            self.events.push_back(if pings {
                 Event::Pong { request }
             } else {
                 Event::Reset { request }
@@ -307,7 +347,9 @@ impl Client {
             return;
         }
         let is_response = message.head.code >> 5 >= 2;
-        let welcome = is_response && self.pending.contains_key(&message.token);
+        let wanted = is_response && self.pending.contains_key(&message.token);
+        let unknown = unknown_critical(&message);
+        let welcome = wanted && unknown.is_none();
         if self.remembered.len() == REMEMBERED {
             self.remembered.pop_front();
         }
@@ -315,6 +357,9 @@ impl Client {
         if !welcome {
             // RFC 7641 §3.6: a RST to a notification, NON too, ends an observation.
             self.answer(Kind::Reset, message_id);
+            if let (true, Some(flaw)) = (wanted, unknown) {
+                self.break_off(message.token, flaw);
+            }
             return;
         }
         if confirmable {
@@ -334,11 +379,11 @@ impl Client {
         let request = pending.id;
         // A response is also the acknowledgement that may have been lost (RFC 7252 §5.2.2).
         self.outstanding.remove(&pending.message_id);
-        let observing = matches!(pending.phase, Phase::Observing);
-        let goes_on = response.observe.is_some()
+        let notifies = matches!(pending.phase, Phase::Observing);
+        let observes = response.observe.is_some()
             && response.code.class() == 2
-            && (observing || pending.request.observe);
-        if let (true, Some(sequence)) = (goes_on, response.observe) {
+            && (notifies || pending.request.observe);
+        if let (true, Some(sequence)) = (observes, response.observe) {
             if pending.newest.is_some_and(|newest| !is_fresh(newest, (sequence, now))) {
                 self.stale += 1;
                 return;
@@ -346,10 +391,16 @@ impl Client {
             pending.newest = Some((sequence, now));
             pending.phase = Phase::Observing;
             pending.timer.clear();
-        } else {
+        }
+        if notifies || observes {
+            self.drop_parts(token);
+        }
+        let stage = Stage { notifies, observes };
+        let Some((response, notifies)) = self.assemble(now, token, response, stage) else { return };
+        if !observes {
             self.remove(token);
         }
-        self.events.push_back(if observing {
+        self.events.push_back(if notifies {
             Event::Notification { request, response }
         } else {
             Event::Response { request, response }
@@ -364,12 +415,23 @@ impl Client {
 
     fn remove(&mut self, token: Token) -> Option<Pending> {
         let pending = self.pending.remove(&token)?;
-        self.tokens.remove(&pending.id);
+        if self.tokens.get(&pending.id) == Some(&token) {
+            self.tokens.remove(&pending.id); // not where it is a part of an observation
+            self.drop_parts(token);
+        }
         if self.outstanding.get(&pending.message_id) == Some(&token) {
             self.outstanding.remove(&pending.message_id);
         }
         Some(pending)
     }
+}
+
+/// RFC 7252 §5.4.1: an option that a recipient must know, and this one does not.
+fn unknown_critical(message: &Message) -> Option<Flaw> {
+    let is_unknown = |number: &u16| is_critical(*number) && definition(*number).is_none();
+    let mut numbers = message.packet.as_ref()?.options().map(|(number, _)| *number);
+    let code = Code(message.head.code);
+    numbers.find(is_unknown).map(|number| Flaw::CriticalOption { number, code })
 }
 
 /// RFC 7641 §3.4.
