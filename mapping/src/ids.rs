@@ -191,6 +191,15 @@ impl IdTable {
         None
     }
 
+    /// Every id that means something to the client, once, in order.
+    pub(crate) fn known_to(&self, client: &str) -> Vec<u16> {
+        let entries = self.scopes(client).flat_map(|scope| &scope.entries);
+        let mut ids: Vec<u16> = entries.flat_map(|entry| entry.first..=entry.last).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
     /// Whether any scope gives the id a meaning.
     pub(crate) fn knows(&self, id: u16) -> bool {
         let groups = self.groups.iter().map(|group| &group.ids);

@@ -121,6 +121,14 @@ impl SnTable {
         Ok(SnMatch { topic, retain, expiry: self.defaults.expiry, payload: None })
     }
 
+    pub(crate) fn ids_of(&self, client: &str) -> Vec<u16> {
+        self.ids.known_to(client)
+    }
+
+    pub(crate) fn shorts(&self) -> &[[u8; 2]] {
+        &self.shorts
+    }
+
     /// A long name, rewritten where a rule of `names` takes it.
     fn name(&self, caller: &Caller<'_>, name: &str, out: &mut Text) -> Result<(), MapError> {
         // Checked before the mount makes something valid of it.

@@ -279,6 +279,18 @@ impl Table {
         self.sn.minus_one()
     }
 
+    /// Every pre-defined id that means something to a client, in order.
+    #[must_use]
+    pub fn sn_ids(&self, client: &str) -> Vec<u16> {
+        self.sn.ids_of(client)
+    }
+
+    /// Every short name that means something else than itself.
+    #[must_use]
+    pub fn sn_short_names(&self) -> &[[u8; 2]] {
+        self.sn.shorts()
+    }
+
     /// The names of a final topic towards a client; `None` when it lies outside the mount (and no
     /// `absolute` id means it).
     #[must_use]

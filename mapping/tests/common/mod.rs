@@ -1,7 +1,7 @@
 //! What the tests of both sides share.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use motegate_mapping::{Caller, CoapRule, Rules, Table};
+use motegate_mapping::{Caller, CoapRule, Codec, CodecForm, FrameField, Rules, Table};
 
 pub(crate) const CALLER: Caller<'static> = caller_at("edge", "node-7", "");
 
@@ -31,4 +31,12 @@ pub(crate) fn rule(name: &str, path: &str, topic: &str) -> CoapRule {
 
 pub(crate) fn table(rules: Rules) -> Table {
     Table::new(rules).unwrap_or_else(|errors| panic!("{errors:?}"))
+}
+
+pub(crate) fn codecs() -> Vec<Codec> {
+    let field = FrameField { name: "temp".into(), kind: "i16be".into(), ..FrameField::default() };
+    vec![
+        Codec { name: "env4".into(), form: CodecForm::Frame(vec![field]) },
+        Codec { name: "compact".into(), form: CodecForm::CborKeys(vec![(0, "temp".into())]) },
+    ]
 }
