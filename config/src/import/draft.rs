@@ -40,6 +40,9 @@ pub(crate) struct Spot<'a> {
     pub(crate) line: usize,
 }
 
+/// Most listeners, as many as a configuration can have.
+const MAX_LISTENERS: usize = 500;
+
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     pub(crate) gateway: Map,
@@ -107,6 +110,11 @@ impl Draft {
         });
         if let Some((addr, other)) = clash {
             let text = format!("{addr} is already taken by listener {other}: left out");
+            self.remark(At::Listeners, spot, RemarkKind::Unsupported, &listener.name, text);
+            return None;
+        }
+        if self.listeners.len() >= MAX_LISTENERS {
+            let text = "more than 500 listeners: left out";
             self.remark(At::Listeners, spot, RemarkKind::Unsupported, &listener.name, text);
             return None;
         }

@@ -26,7 +26,7 @@ use crate::Config;
 use draft::Draft;
 use yaml::printable;
 
-/// Largest source, in bytes.
+/// Largest source, and largest result, in bytes: what our reader takes.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// Whose configuration it is.
@@ -185,6 +185,13 @@ fn checked(draft: Draft, sources: &[Source<'_>]) -> Result<Imported, ImportError
     let names: Vec<&str> = sources.iter().map(|source| source.name).collect();
     let yaml = draft.write(&names);
     let remarks = draft.into_remarks();
+    let too_much = |source: &Source<'_>| {
+        let text = "there is more to be said of it than a configuration can hold";
+        ImportError::new(*source, 1, text, "import it in parts")
+    };
+    if let Some(source) = sources.first().filter(|_| yaml.len() > MAX_BYTES) {
+        return Err(too_much(source));
+    }
     let Err(findings) = Config::parse("motegate.yaml", &yaml) else {
         return Ok(Imported { yaml, remarks });
     };
@@ -206,10 +213,7 @@ fn checked(draft: Draft, sources: &[Source<'_>]) -> Result<Imported, ImportError
     });
     let yaml = map.write();
     match (Config::parse("motegate.yaml", &yaml), sources.first()) {
-        (Err(_), Some(source)) => {
-            let text = "there is more to be said of it than a configuration can hold";
-            Err(ImportError::new(*source, 1, text, "import it in parts"))
-        }
+        (Err(_), Some(source)) => Err(too_much(source)),
         _ => Ok(Imported { yaml, remarks }),
     }
 }
