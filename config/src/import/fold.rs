@@ -134,9 +134,13 @@ impl<'a> Folder<'a> {
 
     /// A prefix where that takes nobody else who is known, the names otherwise.
     fn globs(&self, prefix: &str, members: &[&str]) -> Vec<String> {
-        let names = || self.clients.keys().chain(self.known);
-        let stranger =
-            names().any(|name| name.starts_with(prefix) && !members.contains(&name.as_str()));
+        // Members are in the order of their names, as the tables are.
+        let stranger = |name: &&String| members.binary_search(&name.as_str()).is_err();
+        let begins = |name: &&String| name.starts_with(prefix);
+        let from = prefix.to_owned()..;
+        let tables = self.clients.range(from.clone()).map(|(name, _)| name);
+        let stranger = tables.take_while(begins).any(|name| stranger(&name))
+            || self.known.range(from).take_while(begins).any(|name| stranger(&name));
         if members.len() >= 3 && !prefix.is_empty() && !stranger {
             return vec![format!("{prefix}*")];
         }
