@@ -6,13 +6,10 @@ use std::hash::BuildHasher as _;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use motegate_core::Protocol;
-use motegate_mapping::Table;
-use motegate_message::ListenerId;
+use motegate_core::{Protocol, Touched};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -20,10 +17,10 @@ use crate::control::server::{Identity, Server};
 use crate::control::socket::ControlSocket;
 use crate::control::{ControlError, ask};
 use crate::machine::Machine;
-use crate::net::listen;
 use crate::notices;
+use crate::reload::{Listening, ReloadError};
 use crate::setup::{Bind, Control, Setup};
-use crate::worker::{Command, Sockets, Worker};
+use crate::worker::{Command, Worker};
 
 /// How long a graceful stop may take unless said otherwise.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,7 +81,8 @@ impl Builder {
         let clock = Clock::start();
         let name = core.gateway_name.clone();
         let seed = seed();
-        let (sockets, bound) = open(binds)?;
+        let (listening, sockets) = Listening::open(&core.listeners, &binds)?;
+        let bound = listening.bound();
         let control = control.map(|control| open_control(&control, &bound)).transpose()?.flatten();
         let (asker, asked) = control.is_some().then(ask::channel).unzip();
         let (commands, inbox) = mpsc::channel(COMMANDS);
@@ -108,7 +106,8 @@ impl Builder {
                     Err(error) => drop(started.send(Err(error))),
                 }
             })?;
-        let mut handle = Handle { bound, commands, ended, thread: Some(thread), control: None };
+        let mut handle =
+            Handle { bound, listening, commands, ended, thread: Some(thread), control: None };
         match start.recv() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(StartError::System(error)),
@@ -148,36 +147,11 @@ fn open_control(control: &Control, bound: &[Bind]) -> Result<Option<ControlSocke
     }
 }
 
-fn open(binds: Vec<Bind>) -> Result<(Sockets, Vec<Bind>), StartError> {
-    let mut sockets = Sockets::default();
-    let mut bound = Vec::with_capacity(binds.len());
-    for (index, mut bind) in binds.into_iter().enumerate() {
-        let id = ListenerId(u16::try_from(index).map_err(|_| StartError::TooManyListeners)?);
-        let addr = match bind.protocol {
-            Protocol::Mqtt => listen::tcp(bind.addr).and_then(|socket| {
-                let addr = socket.local_addr()?;
-                sockets.tcp.push((id, socket));
-                Ok(addr)
-            }),
-            Protocol::MqttSn | Protocol::Coap => listen::udp(bind.addr).and_then(|socket| {
-                let addr = socket.local_addr()?;
-                sockets.udp.push((id, socket));
-                Ok(addr)
-            }),
-        };
-        match addr {
-            Ok(addr) => bind.addr = addr,
-            Err(source) => return Err(StartError::Bind { bind, source }),
-        }
-        bound.push(bind);
-    }
-    Ok((sockets, bound))
-}
-
 /// A running gateway. Dropping it ends the gateway at once; [`stop`](Self::stop) is kinder.
 #[derive(Debug)]
 pub struct Handle {
     bound: Vec<Bind>,
+    listening: Listening,
     commands: mpsc::Sender<Command>,
     ended: oneshot::Receiver<()>,
     thread: Option<JoinHandle<()>>,
@@ -209,9 +183,35 @@ impl Handle {
         Some(addr)
     }
 
-    /// New rules hold from now on.
-    pub fn reload(&self, table: Arc<Table>) {
-        let _ = self.commands.blocking_send(Command::Reload(table));
+    /// Changes to another configuration: sockets of new listeners are opened, then the rules,
+    /// limits and listeners change between two packets, then sockets that are no more are closed.
+    /// No connection is closed but those of removed listeners, no message is lost. Tells what it
+    /// did, by client. `durable` and the control interface stay as they were at the start.
+    ///
+    /// # Errors
+    /// A new listener's address cannot be had, or the gateway is stopping. Nothing has changed
+    /// then.
+    pub async fn reload(&mut self, setup: Setup) -> Result<Vec<Touched>, ReloadError> {
+        let (listening, change) = self.listening.change(setup)?;
+        let (done, report) = oneshot::channel();
+        let command = Command::Reload(Box::new(change), done);
+        self.commands.send(command).await.map_err(|_| ReloadError::Ended)?;
+        let touched = report.await.map_err(|_| ReloadError::Ended)??;
+        self.bound = listening.bound();
+        self.listening = listening;
+        Ok(touched)
+    }
+
+    /// What [`reload`](Self::reload) would do now, by client. Addresses are not tried.
+    ///
+    /// # Errors
+    /// Too many listeners, or the gateway has ended.
+    pub async fn preview(&self, setup: Setup) -> Result<Vec<Touched>, ReloadError> {
+        let reload = self.listening.preview(setup)?;
+        let (done, report) = oneshot::channel();
+        let command = Command::Preview(Box::new(reload), done);
+        self.commands.send(command).await.map_err(|_| ReloadError::Ended)?;
+        report.await.map_err(|_| ReloadError::Ended)
     }
 
     /// Asks for a graceful stop and returns; [`ended`](Self::ended) says when it is done.
@@ -320,7 +320,7 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = taken.local_addr().unwrap();
         let bind = Bind { name: "lan".into(), protocol: Protocol::Mqtt, addr };
-        let error = open(vec![bind]).unwrap_err().to_string();
+        let error = Listening::open(&[], &[bind]).unwrap_err().to_string();
         let port = addr.port();
         assert!(error.starts_with(&format!("mqtt cannot listen on {addr}/tcp (listener lan)")));
         assert!(error.contains(&format!("port {port} is taken")), "{error}");

@@ -19,6 +19,7 @@ mod machine;
 mod net;
 mod notices;
 mod recorder;
+mod reload;
 mod run;
 mod setup;
 mod shutdown;
@@ -27,6 +28,7 @@ mod worker;
 
 pub use control::{ControlError, ControlPlace};
 pub use gateway::{Builder, Gateway, Handle, STOP_TIMEOUT, StartError};
-pub use motegate_core::Protocol;
+pub use motegate_core::{Change, Protocol, Touched};
 pub use recorder::install_panic_hook;
+pub use reload::ReloadError;
 pub use setup::{Bind, Control, Setup};

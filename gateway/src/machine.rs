@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use motegate_core::admin::Answer;
-use motegate_core::{Config, Core, Input, Output};
+use motegate_core::{Config, Core, Input, Output, Reload, Touched};
 use motegate_mapping::Table;
 use motegate_message::{ConnectionId, Reason, Wall};
 use motegate_timers::Instant;
@@ -39,6 +39,8 @@ pub(crate) struct Machine {
     pub(crate) store: Store,
     /// What the control interface asked for, by ticket.
     pub(crate) answers: VecDeque<(u64, Answer)>,
+    /// Of the reload that is going on.
+    reloaded: Vec<Touched>,
     notices: Notices,
     clock: Clock,
     now: Instant,
@@ -55,6 +57,7 @@ impl Machine {
             orders: VecDeque::new(),
             store: Store::default(),
             answers: VecDeque::new(),
+            reloaded: Vec::new(),
             notices,
             clock,
             now: clock.now(),
@@ -84,6 +87,13 @@ impl Machine {
         self.core.handle(self.now, self.wall, input);
         self.drain();
         self.feed_commits();
+    }
+
+    /// Another configuration from now on; what it did, by client.
+    pub(crate) fn reload(&mut self, reload: Reload) -> Vec<Touched> {
+        self.notices = Notices::new(&reload.config.listeners);
+        self.feed(Input::Reload(Box::new(reload)));
+        std::mem::take(&mut self.reloaded)
     }
 
     /// Tells the core what the store has done since it was last asked.
@@ -117,6 +127,10 @@ impl Machine {
                 }
                 Output::Answer { ticket, answer } => {
                     self.answers.push_back((ticket, answer));
+                    continue;
+                }
+                Output::Reloaded(touched) => {
+                    self.reloaded = touched;
                     continue;
                 }
                 Output::Notice(notice) => {

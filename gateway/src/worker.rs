@@ -8,15 +8,13 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use motegate_core::Input;
-use motegate_mapping::Table;
+use motegate_core::{Input, Reload, Touched};
 use motegate_message::ListenerId;
 use motegate_timers::{Instant, earliest};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
 use crate::control::ask::{Asked, Shell};
@@ -32,8 +30,23 @@ pub(crate) enum Command {
     Stop(Duration),
     /// Ends at once.
     Abort,
-    /// New rules hold from now on.
-    Reload(Arc<Table>),
+    /// Another configuration holds from now on.
+    Reload(Box<Change>, oneshot::Sender<io::Result<Vec<Touched>>>),
+    /// What would a reload do?
+    Preview(Box<Reload>, oneshot::Sender<Vec<Touched>>),
+}
+
+/// A reload that is ready to be carried out: its sockets are open.
+#[derive(Debug)]
+pub(crate) struct Change {
+    /// For the core.
+    pub(crate) reload: Reload,
+    /// Of new listeners, and of those that moved.
+    pub(crate) opened: Sockets,
+    /// Listeners whose old socket is closed.
+    pub(crate) closed: Vec<ListenerId>,
+    /// Most stream connections open at a time.
+    pub(crate) max_connections: usize,
 }
 
 /// Opened sockets, by listener.
@@ -153,7 +166,12 @@ impl Worker {
                 self.tcp.abort(&mut self.machine);
                 return Next::End;
             }
-            Some(Command::Reload(table)) => self.machine.feed(Input::Reload(table)),
+            Some(Command::Reload(change, done)) => {
+                let _ = done.send(self.reload(*change));
+            }
+            Some(Command::Preview(reload, done)) => {
+                let _ = done.send(self.machine.core.preview(&reload));
+            }
         }
         let Worker { machine, udp, tcp, counters, .. } = self;
         machine.feed_commits();
@@ -168,6 +186,27 @@ impl Worker {
         udp.flush(machine, counters);
         let deadline = earliest(core_deadline, tcp.next_deadline());
         self.stopped(deadline)
+    }
+
+    /// Everything that may fail comes first: a failed reload changes nothing.
+    fn reload(&mut self, change: Change) -> io::Result<Vec<Touched>> {
+        if self.stop_by.is_some() {
+            return Err(io::Error::other("the gateway is stopping"));
+        }
+        let udp = Udp::watch(change.opened.udp)?;
+        let tcp = self.tcp.watch(change.opened.tcp)?;
+        let touched = self.machine.reload(change.reload);
+        // Last words leave by the old sockets.
+        self.tcp.flush(&mut self.machine);
+        self.udp.flush(&mut self.machine, &mut self.counters);
+        for id in change.closed {
+            self.udp.stop_listening(id);
+            self.tcp.stop_listening(id);
+        }
+        self.udp.listen(udp);
+        self.tcp.listen(tcp);
+        self.tcp.set_max_connections(change.max_connections);
+        Ok(touched)
     }
 
     fn stop(&mut self, timeout: Duration) {

@@ -75,6 +75,11 @@ impl Broker {
         }
     }
 
+    /// Other bounds hold from now on; what is beyond a smaller one already stays.
+    pub fn reconfigure(&mut self, config: Config) {
+        self.config = config;
+    }
+
     /// Does what is asked; the answers are polled.
     pub fn handle(&mut self, turn: &Turn, request: Request) {
         self.journal.begin(turn);

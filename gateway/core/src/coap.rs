@@ -14,10 +14,10 @@ use motegate_coap::endpoint::{
     Code, Event, ExchangeId, Method, Notification, ObservationId, Observe, Request as CoapRequest,
     Response,
 };
-use motegate_mapping::{Action, CoapMatch, CoapMethod, MapError};
+use motegate_mapping::{Action, Caller, CoapMatch, CoapMethod, MapError, Table};
 use motegate_message::{
-    Delivery, Message, Properties, Qos, Reason, Seq, SessionId, SessionKey, SubscriptionFilter,
-    TopicFilter, TopicName,
+    Delivery, ListenerId, Message, Properties, Qos, Reason, Seq, SessionId, SessionKey,
+    SubscriptionFilter, TopicFilter, TopicName,
 };
 
 use crate::access::Target;
@@ -26,7 +26,7 @@ use crate::mqtt::unreachable_answer;
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::{CoapPublish, CoapRead, Pending};
 use crate::topics::{check_bounds, is_reserved};
-use crate::{ClientFrom, Core, Protocol, content_types};
+use crate::{ClientFrom, Config, Core, Protocol, content_types};
 
 /// Content-Formats (RFC 7252 §12.3) of values that came without one.
 const TEXT_PLAIN: u16 = 0;
@@ -47,12 +47,27 @@ const CLIENT: &str = "client=";
 #[derive(Debug)]
 pub(crate) struct Observation {
     pub(crate) session: Option<SessionId>,
-    /// As it was asked for.
-    pub(crate) path: Box<str>,
+    /// What was asked for, to be mapped again when the rules change.
+    pub(crate) asked: Box<Asked>,
     /// The client's name, where the source address does not tell it.
     pub(crate) client: Option<SessionKey>,
     accept: Option<u16>,
-    content_when_empty: bool,
+    pub(crate) content_when_empty: bool,
+}
+
+/// The options that name a resource.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) path: Vec<String>,
+    pub(crate) query: Vec<String>,
+}
+
+impl Asked {
+    /// For people.
+    pub(crate) fn show(&self) -> String {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        ["/", &path.join("/")].concat()
+    }
 }
 
 impl Core {
@@ -114,19 +129,11 @@ impl Core {
 
     /// Who asks, and what the rules make of it.
     fn coap_map(&self, request: &CoapRequest) -> Result<(SessionKey, CoapMatch), MapError> {
-        let listener = request.peer.listener;
         let key = self.coap_client(request);
-        let caller = self.caller(listener, key.client_id(), request.peer.addr.ip());
-        let method = coap_method(request);
-        let mapped = if self.listener(listener).client_from == ClientFrom::Query {
-            // The rules declare their own queries; this one is the listener's.
-            let query: Vec<String> =
-                request.query.iter().filter(|pair| !pair.starts_with(CLIENT)).cloned().collect();
-            self.table.coap(&caller, method, &request.path, &query)?
-        } else {
-            self.table.coap(&caller, method, &request.path, &request.query)?
-        };
-        check_bounds(&self.config.mqtt, mapped.topic.as_str())?;
+        let caller = self.caller(request.peer.listener, key.client_id(), request.peer.addr.ip());
+        let (rules, from) = ((&self.config, &*self.table), request.peer.listener);
+        let asked = (request.path.as_slice(), request.query.as_slice());
+        let mapped = map_resource(rules, from, &caller, coap_method(request), asked)?;
         Ok((key, mapped))
     }
 
@@ -174,7 +181,7 @@ impl Core {
             observation,
             Observation {
                 session: None,
-                path: ["/", &request.path.join("/")].concat().into(),
+                asked: Box::new(Asked { path: request.path, query: request.query }),
                 client: named.then_some(key),
                 accept: request.accept,
                 content_when_empty: mapped.content_when_empty,
@@ -406,7 +413,7 @@ impl Core {
     }
 
     /// A last notification, then nothing.
-    fn finish_observation(&mut self, observation: ObservationId, code: Code) {
+    pub(crate) fn finish_observation(&mut self, observation: ObservationId, code: Code) {
         self.coap.end_observation(&self.turn, observation, code);
         self.end_observation(observation);
     }
@@ -493,6 +500,27 @@ fn fulfils(message: Option<&Message>, condition: &Precondition) -> bool {
         }
         (Precondition::Match(_), None) => false,
     }
+}
+
+/// What the rules of a configuration make of a resource.
+pub(crate) fn map_resource(
+    (config, table): (&Config, &Table),
+    listener: ListenerId,
+    caller: &Caller<'_>,
+    method: CoapMethod,
+    (path, query): (&[String], &[String]),
+) -> Result<CoapMatch, MapError> {
+    let named = config.listeners[usize::from(listener.0)].client_from == ClientFrom::Query;
+    let mapped = if named && query.iter().any(|pair| pair.starts_with(CLIENT)) {
+        // The rules declare their own queries; this one is the listener's.
+        let rest: Vec<String> =
+            query.iter().filter(|pair| !pair.starts_with(CLIENT)).cloned().collect();
+        table.coap(caller, method, path, &rest)?
+    } else {
+        table.coap(caller, method, path, query)?
+    };
+    check_bounds(&config.mqtt, mapped.topic.as_str())?;
+    Ok(mapped)
 }
 
 fn precondition(if_match: &[Vec<u8>], if_none_match: bool) -> Option<Precondition> {

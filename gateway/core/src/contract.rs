@@ -1,13 +1,12 @@
 //! The core's two vocabularies: what comes in ([`Input`]) and what goes out ([`Output`]).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use motegate_mapping::Table;
 use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Record, Seq};
 
 use crate::Notice;
 use crate::admin::{Answer, Query};
+use crate::reload::{Reload, Touched};
 
 /// What the shell hands in.
 #[derive(Debug)]
@@ -55,8 +54,8 @@ pub enum Input<'a> {
     },
     /// Every batch up to this one is stored as durably as configured.
     Committed(Seq),
-    /// New rules hold from now on.
-    Reload(Arc<Table>),
+    /// Another configuration holds from now on; answered by `Output::Reloaded`.
+    Reload(Box<Reload>),
     /// Somebody asks; answered by `Output::Answer` with the same ticket.
     Admin {
         /// To hand back.
@@ -96,6 +95,8 @@ pub enum Output {
         /// What.
         answer: Answer,
     },
+    /// What `Input::Reload` did, by client.
+    Reloaded(Vec<Touched>),
     /// Something for the log.
     Notice(Box<Notice>),
 }

@@ -135,7 +135,11 @@ impl Core {
             Input::Written { conn, n } => self.mqtt.handle_written(&self.turn, conn, n),
             Input::Closed { conn, reason } => self.mqtt_lost(conn, reason),
             Input::Committed(seq) => self.committed(seq),
-            Input::Reload(table) => self.table = table,
+            Input::Reload(reload) => {
+                let touched = self.reload(*reload);
+                self.pump();
+                self.outputs.push_back(Output::Reloaded(touched));
+            }
             Input::Admin { ticket, query } => self.admin(ticket, query),
             Input::Shutdown => self.shutdown(),
             Input::Timeout => self.timeout(),
@@ -165,6 +169,12 @@ impl Core {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let datagrams = earliest(self.sn.poll_timeout(), self.coap.poll_timeout());
         earliest(earliest(self.broker.poll_timeout(), self.mqtt.poll_timeout()), datagrams)
+    }
+
+    /// What holds now.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Counters.

@@ -18,6 +18,7 @@ mod mqtt;
 mod notice;
 mod pending;
 mod rate;
+mod reload;
 mod sn;
 mod stats;
 mod topics;
@@ -26,6 +27,7 @@ pub use config::{ClientFrom, Config, Listener, Protocol, Sources};
 pub use contract::{Input, Output};
 pub use core::Core;
 pub use notice::{Notice, NoticeKind};
+pub use reload::{Aligned, Change, Reload, Touched, align};
 pub use stats::Stats;
 
 /// The parts' own settings, for whoever resolves a configuration into a [`Config`].

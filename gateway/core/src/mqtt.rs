@@ -20,11 +20,11 @@ const MAX_SLOT: usize = 1 << 24;
 /// What the core knows of a connection, from its beginning until it was refused, closed or lost.
 #[derive(Debug)]
 pub(crate) struct MqttClient {
-    conn: ConnectionId,
+    pub(crate) conn: ConnectionId,
     /// Once the broker has opened it.
     session: Option<SessionId>,
     /// Once a CONNECT has come.
-    key: Option<SessionKey>,
+    pub(crate) key: Option<SessionKey>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) listener: ListenerId,
     /// Not read because its endpoint says so, or because the store is behind.
@@ -312,6 +312,16 @@ impl Core {
         let client = self.drop_mqtt_client(conn);
         self.mqtt_notice(client.as_ref(), NoticeKind::Disconnected(reason), None);
         self.mqtt.close(&self.turn, conn, reason);
+    }
+
+    /// Its listener is another one, or none: the session stays as it was kept.
+    pub(crate) fn mqtt_moved(&mut self, conn: ConnectionId) {
+        let Some(client) = self.drop_mqtt_client(conn) else { return };
+        self.mqtt.close(&self.turn, conn, Reason::ConfigReload);
+        let Some(session) = client.session else { return };
+        let handle = Target::Mqtt(conn).to_handle();
+        self.ask(Request::Close { session, handle, drop_will: true, expiry: None });
+        self.mqtt_notice(Some(&client), NoticeKind::Disconnected(Reason::ConfigReload), None);
     }
 
     pub(crate) fn shutdown_mqtt(&mut self) {

@@ -18,7 +18,7 @@ use crate::mqtt::unreachable_answer;
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::Pending;
 use crate::topics::{check_bounds, is_reserved};
-use crate::{Core, Protocol};
+use crate::{Config, Core, Protocol};
 
 /// Bytes that a client's link takes now: UDP has no window, so it is topped up at every credit.
 const ROOM: u32 = 64 * 1024;
@@ -26,8 +26,8 @@ const ROOM: u32 = 64 * 1024;
 /// What the core knows of a client that has (or waits for) a session.
 #[derive(Debug)]
 pub(crate) struct SnClient {
-    session: Option<SessionId>,
-    key: SessionKey,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) key: SessionKey,
     pub(crate) peer: Peer,
 }
 
@@ -260,6 +260,7 @@ impl Core {
         match mapped {
             Ok(mapped) => {
                 let ticket = self.pending.insert(Pending::SnSubscribe { ticket });
+                let identifier = subscribed_by(filter);
                 let filter = SubscriptionFilter { share: None, filter: mapped.topic };
                 self.ask(Request::Subscribe {
                     ticket,
@@ -270,7 +271,7 @@ impl Core {
                         no_local: false,
                         retain_as_published: false,
                         retain_handling: RetainHandling::Always,
-                        identifier: None,
+                        identifier,
                     }],
                 });
             }
@@ -424,21 +425,31 @@ impl Core {
         client: &'a str,
         source_ip: std::net::IpAddr,
     ) -> Caller<'a> {
-        let settings = self.listener(listener);
-        Caller {
-            listener: &settings.name,
-            client,
-            identity: None,
-            tenant: &settings.tenant,
-            gateway: &self.config.gateway_name,
-            source_ip,
-            mount: &settings.mount,
-        }
+        caller(&self.config, listener, client, source_ip)
+    }
+}
+
+/// Who asks, as the mapping of a configuration sees it.
+pub(crate) fn caller<'a>(
+    config: &'a Config,
+    listener: ListenerId,
+    client: &'a str,
+    source_ip: std::net::IpAddr,
+) -> Caller<'a> {
+    let settings = &config.listeners[usize::from(listener.0)];
+    Caller {
+        listener: &settings.name,
+        client,
+        identity: None,
+        tenant: &settings.tenant,
+        gateway: &config.gateway_name,
+        source_ip,
+        mount: &settings.mount,
     }
 }
 
 impl SnClient {
-    fn notice(&self, kind: NoticeKind) -> Notice {
+    pub(crate) fn notice(&self, kind: NoticeKind) -> Notice {
         Notice { client: Some(self.key.clone()), ..of_peer(kind, &self.peer) }
     }
 }
@@ -461,6 +472,26 @@ fn sn_filter(filter: &Filter) -> SnTopic<'_> {
         Filter::Predefined(id) => SnTopic::Predefined(*id),
         Filter::Short(short) => SnTopic::Short(*short),
     }
+}
+
+/// A subscription by number remembers it, so that it can follow the rules when they change; 0 to
+/// 0xFFFF are pre-defined ids, what is above it short names.
+fn subscribed_by(filter: &Filter) -> Option<u32> {
+    match filter {
+        Filter::Name(_) => None,
+        Filter::Predefined(id) => Some(u32::from(*id)),
+        Filter::Short(short) => Some(1 << 16 | u32::from(u16::from_be_bytes(*short))),
+    }
+}
+
+/// The reverse of [`subscribed_by`]; `None` for a subscription by name.
+pub(crate) fn subscribed_topic(identifier: Option<u32>) -> Option<SnTopic<'static>> {
+    let identifier = identifier?;
+    let number = u16::try_from(identifier & 0xffff).ok()?;
+    Some(match identifier >> 16 {
+        0 => SnTopic::Predefined(number),
+        _ => SnTopic::Short(number.to_be_bytes()),
+    })
 }
 
 fn empty_will(topic: TopicName) -> Will {

@@ -68,8 +68,9 @@ pub(crate) struct Tcp {
     more_events: bool,
 }
 
+/// A socket that connections come from.
 #[derive(Debug)]
-struct Listener {
+pub(crate) struct Listener {
     socket: mio::net::TcpListener,
     id: ListenerId,
     /// Connections may wait.
@@ -86,23 +87,10 @@ impl Tcp {
         sockets: Vec<(ListenerId, mio::net::TcpListener)>,
         max_connections: usize,
     ) -> io::Result<Self> {
-        let poll = mio::Poll::new()?;
-        let mut listeners = Vec::new();
-        for (index, (id, mut socket)) in sockets.into_iter().enumerate() {
-            let token = Token(FIRST_LISTENER + index);
-            poll.registry().register(&mut socket, token, mio::Interest::READABLE)?;
-            listeners.push(Listener {
-                socket,
-                id,
-                ready: false,
-                paused_until: None,
-                failing: false,
-            });
-        }
-        Ok(Tcp {
-            poll: watch(poll, Interest::READABLE)?,
+        let mut tcp = Tcp {
+            poll: watch(mio::Poll::new()?, Interest::READABLE)?,
             events: Events::with_capacity(TURN_EVENTS),
-            listeners,
+            listeners: Vec::new(),
             connections: Connections::default(),
             max_connections,
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
@@ -112,7 +100,39 @@ impl Tcp {
             flushing: VecDeque::new(),
             draining: VecDeque::new(),
             more_events: false,
-        })
+        };
+        tcp.listeners = tcp.watch(sockets)?;
+        Ok(tcp)
+    }
+
+    /// Has the poll watch sockets that [`listen`](Self::listen) then accepts on.
+    pub(crate) fn watch(
+        &self,
+        sockets: Vec<(ListenerId, mio::net::TcpListener)>,
+    ) -> io::Result<Vec<Listener>> {
+        let registry = self.poll.get_ref().registry();
+        let watched = sockets.into_iter().map(|(id, mut socket)| {
+            let token = Token(FIRST_LISTENER + usize::from(id.0));
+            registry.register(&mut socket, token, mio::Interest::READABLE)?;
+            // Connections may have come before it was watched.
+            Ok(Listener { socket, id, ready: true, paused_until: None, failing: false })
+        });
+        watched.collect()
+    }
+
+    /// Accepts there too.
+    pub(crate) fn listen(&mut self, listeners: Vec<Listener>) {
+        self.listeners.extend(listeners);
+    }
+
+    /// Accepts there no more; the connections that it brought stay.
+    pub(crate) fn stop_listening(&mut self, id: ListenerId) {
+        self.listeners.retain(|listener| listener.id != id);
+    }
+
+    /// Another bound holds for the next connections.
+    pub(crate) fn set_max_connections(&mut self, max: usize) {
+        self.max_connections = max;
     }
 
     /// Ready when the poll has events.
@@ -188,8 +208,9 @@ impl Tcp {
         }
         for event in &self.events {
             let token = event.token().0;
-            if let Some(index) = token.checked_sub(FIRST_LISTENER) {
-                if let Some(listener) = self.listeners.get_mut(index) {
+            if let Some(id) = token.checked_sub(FIRST_LISTENER) {
+                let here = |listener: &&mut Listener| usize::from(listener.id.0) == id;
+                if let Some(listener) = self.listeners.iter_mut().find(here) {
                     listener.ready = true;
                 }
                 continue;

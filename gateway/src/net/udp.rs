@@ -36,8 +36,9 @@ pub(crate) struct Udp {
     sender: Sender,
 }
 
+/// A socket with what waits for it.
 #[derive(Debug)]
-struct Socket {
+pub(crate) struct Socket {
     fd: AsyncFd<UdpSocket>,
     /// The same socket, watched for writability while a backlog waits.
     writable: Option<AsyncFd<UdpSocket>>,
@@ -74,12 +75,23 @@ impl Locals {
 impl Udp {
     /// Takes opened sockets; must be called within the runtime.
     pub(crate) fn new(sockets: Vec<(ListenerId, UdpSocket)>) -> io::Result<Self> {
-        let sockets = sockets.into_iter().map(|(listener, socket)| Socket::new(listener, socket));
-        Ok(Udp {
-            sockets: sockets.collect::<io::Result<_>>()?,
-            batch: Batch::new(),
-            sender: Sender::new(),
-        })
+        Ok(Udp { sockets: Udp::watch(sockets)?, batch: Batch::new(), sender: Sender::new() })
+    }
+
+    /// Has the runtime, within which it must be called, watch sockets for
+    /// [`listen`](Self::listen).
+    pub(crate) fn watch(sockets: Vec<(ListenerId, UdpSocket)>) -> io::Result<Vec<Socket>> {
+        sockets.into_iter().map(|(listener, socket)| Socket::new(listener, socket)).collect()
+    }
+
+    /// Reads and writes these too.
+    pub(crate) fn listen(&mut self, sockets: Vec<Socket>) {
+        self.sockets.extend(sockets);
+    }
+
+    /// Closes a socket; what waited in its backlog is forgotten, as the network might have done.
+    pub(crate) fn stop_listening(&mut self, id: ListenerId) {
+        self.sockets.retain(|socket| socket.listener != id);
     }
 
     /// Ready when a socket has datagrams, or takes some that wait.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use motegate_core::{ClientFrom, Config, Core, Input, Listener, Protocol, Sources};
+use motegate_core::{ClientFrom, Config, Core, Input, Listener, Protocol, Reload, Sources};
 use motegate_mapping::Table;
 use motegate_message::{ListenerId, Wall};
 use motegate_timers::Instant;
@@ -142,8 +142,10 @@ impl Gateway {
 
     /// The rules are read again; nothing has changed in them. False while the core is down.
     pub fn reload(&mut self, now: Micros) -> bool {
-        let table = self.table.clone();
-        self.handle(now, Input::Reload(table))
+        let Some(core) = &self.core else { return false };
+        let (config, table) = (core.config().clone(), self.table.clone());
+        let reload = Reload { config, table, removed: Vec::new() };
+        self.handle(now, Input::Reload(Box::new(reload)))
     }
 
     /// When the core wants to be told of the time.

@@ -127,6 +127,8 @@ impl World {
                 }
             }
             Output::Answer { .. } => {} // nobody asks
+            Output::Reloaded(touched) if touched.is_empty() => {}
+            Output::Reloaded(touched) => self.fail(format!("nothing changed, but {touched:?}")),
             Output::Notice(notice) => self.trace.line(self.now, || format!("  {notice:?}")),
         }
     }

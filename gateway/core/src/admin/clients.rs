@@ -194,7 +194,7 @@ impl Core {
         }
         let Target::Coap(id) = Target::from_handle(session.handle?) else { return None };
         let client = self.observing(self.coap.observer(id)?, &[id]);
-        let path = self.observations.get(&id).map(|known| known.path.to_string());
+        let path = self.observations.get(&id).map(|known| known.asked.show());
         Some((client, path))
     }
 
@@ -234,7 +234,7 @@ impl Core {
         let ids = observer.map_or_else(Vec::new, |observer| observer.observations);
         let observed = |known: &Observation| {
             let topic = self.broker.subscriptions_of(known.session?, 1).pop()?.filter;
-            Some(Observed { path: known.path.to_string(), topic: topic.as_str().to_owned() })
+            Some(Observed { path: known.asked.show(), topic: topic.as_str().to_owned() })
         };
         let known = ids.iter().filter_map(|id| self.observations.get(id));
         ClientDetail {

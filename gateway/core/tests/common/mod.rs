@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use motegate_core::admin::Answer;
-use motegate_core::{Config, Core, Input, Listener, Notice, Output, Protocol, Sources};
+use motegate_core::{Config, Core, Input, Listener, Notice, Output, Protocol, Sources, Touched};
 use motegate_mapping::Table;
 use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Record, Seq, Wall};
 use motegate_timers::Instant;
@@ -25,6 +25,8 @@ pub struct Gateway {
     pub datagrams: Vec<(SocketAddr, Vec<u8>)>,
     /// What was worth a line in the log, and was not yet looked at.
     pub notices: Vec<Notice>,
+    /// What reloads did.
+    pub touched: Vec<Touched>,
     /// What was asked for, and not yet looked at.
     pub answers: Vec<Answer>,
     /// Batches that the store has not reported yet.
@@ -72,6 +74,7 @@ impl Gateway {
             closed: BTreeMap::new(),
             datagrams: Vec::new(),
             notices: Vec::new(),
+            touched: Vec::new(),
             answers: Vec::new(),
             uncommitted: Vec::new(),
             store: BTreeMap::new(),
@@ -116,6 +119,7 @@ impl Gateway {
                     }
                 }
                 Output::Notice(notice) => self.notices.push(*notice),
+                Output::Reloaded(touched) => self.touched.extend(touched),
                 Output::Answer { answer, .. } => self.answers.push(answer),
                 Output::PauseReads(_) | Output::ResumeReads(_) => {}
             }

@@ -125,6 +125,11 @@ impl Deduplication {
         }
     }
 
+    /// What is beyond a smaller bound goes as its time comes.
+    pub(super) fn set_max(&mut self, max: usize) {
+        self.max = max;
+    }
+
     pub(super) const fn len(&self) -> usize {
         self.slab.len()
     }

@@ -98,6 +98,13 @@ impl Endpoint {
         }
     }
 
+    /// Another configuration holds from now on; exchanges keep the timers that they began with.
+    pub fn reconfigure(&mut self, config: Config) {
+        self.peers.set_max(config.max_exchanges);
+        self.deduplication.set_max(config.max_exchanges);
+        self.config = config;
+    }
+
     /// A datagram came.
     pub fn handle_datagram(&mut self, turn: &Turn, peer: Peer, bytes: &[u8]) {
         match decode(bytes) {

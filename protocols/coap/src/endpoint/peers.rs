@@ -83,6 +83,11 @@ impl Peers {
         }
     }
 
+    /// What is beyond a smaller bound goes as its time comes.
+    pub(super) fn set_max(&mut self, max_lingering: usize) {
+        self.max_lingering = max_lingering;
+    }
+
     pub(super) fn find(&self, peer: &Peer) -> Option<Key> {
         let hash = self.hasher.hash_one(peer);
         let same = |slot: &u32| self.slab.at(*slot).is_some_and(|known| known.peer == *peer);

@@ -368,6 +368,11 @@ impl Endpoint {
         }
     }
 
+    /// Another configuration holds from now on; timers that run keep their deadlines.
+    pub fn reconfigure(&mut self, config: Config) {
+        self.config = config;
+    }
+
     /// The session is over.
     pub fn forget(&mut self, turn: &Turn, session: SessionId) {
         let slot = self.wires.get(&session).and_then(|wire| wire.slot);

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use motegate_message::{Reason, SessionId};
+use motegate_message::{Reason, SessionId, TopicName};
 use motegate_timers::Instant;
 
 use super::Endpoint;
@@ -69,6 +69,12 @@ impl Endpoint {
     pub fn wire(&self, session: SessionId) -> Option<WireView> {
         let wire = self.wires.get(&session)?;
         Some(WireView { lost: wire.lost, topics: wire.topics.len() })
+    }
+
+    /// The names to which the client and the gateway have given ids, as the client knows them.
+    pub fn registered_names(&self, session: SessionId) -> impl Iterator<Item = &TopicName> {
+        let wire = self.wires.get(&session);
+        wire.into_iter().flat_map(|wire| wire.topics.iter().map(|(_, name)| name))
     }
 
     /// Clients in the CONNECT dialogue.

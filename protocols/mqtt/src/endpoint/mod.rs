@@ -70,6 +70,12 @@ impl Endpoint {
         Endpoint { connections: Vec::new(), shared: Shared::new(config, seed) }
     }
 
+    /// Another configuration holds from now on. What was settled with a client at its CONNECT
+    /// (keep alive, windows, aliases) holds until it connects again.
+    pub fn reconfigure(&mut self, config: Config) {
+        self.shared.config = config;
+    }
+
     fn get(&self, conn: ConnectionId) -> Option<&Connection> {
         self.connections.get(conn.slot())?.as_deref().filter(|c| c.id == conn)
     }
