@@ -33,6 +33,37 @@ impl<'a> From<&'a Segment> for Edge<'a> {
     }
 }
 
+/// Ways not yet followed that are kept without an allocation.
+const ON_STACK: usize = 12;
+
+/// Nodes still to be looked at, each with its depth: at most one a segment of the path.
+#[derive(Default)]
+struct Open {
+    few: [(usize, usize); ON_STACK],
+    len: usize,
+    more: Vec<(usize, usize)>,
+}
+
+impl Open {
+    fn push(&mut self, way: (usize, usize)) {
+        match self.few.get_mut(self.len) {
+            Some(room) => {
+                *room = way;
+                self.len += 1;
+            }
+            None => self.more.push(way),
+        }
+    }
+
+    fn pop(&mut self) -> Option<(usize, usize)> {
+        if let Some(way) = self.more.pop() {
+            return Some(way);
+        }
+        self.len = self.len.checked_sub(1)?;
+        self.few.get(self.len).copied()
+    }
+}
+
 /// Rules by the segments of their patterns.
 #[derive(Debug, Clone)]
 pub(crate) struct Index {
@@ -101,9 +132,9 @@ impl Index {
     }
 
     /// Names every rule that could take `path`, each once. Allocates only where a literal and a
-    /// capture compete for one segment.
+    /// capture compete for more than [`ON_STACK`] segments of one path.
     pub(crate) fn candidates<S: AsRef<str>>(&self, path: &[S], mut found: impl FnMut(usize)) {
-        let mut open = Vec::new();
+        let mut open = Open::default();
         let mut next = Some((0, 0));
         while let Some((mut node, mut depth)) = next {
             loop {
@@ -200,6 +231,21 @@ mod tests {
                 assert!(!pattern.matches(&path, false) || found.contains(&i), "{path:?}: {i}");
             }
         }
+    }
+
+    #[test]
+    fn every_segment_may_be_a_literal_and_a_capture() {
+        let depth = ON_STACK + 4;
+        let chosen = |i: usize| -> String {
+            (0..depth).map(|at| if at == i { "/{x}" } else { "/a" }).collect()
+        };
+        let texts: Vec<String> = (0..=depth).map(chosen).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let (index, _) = index(&texts);
+        let mut found = Vec::new();
+        index.candidates(&vec!["a"; depth], |rule| found.push(rule));
+        found.sort_unstable();
+        assert_eq!(found, (0..=depth).collect::<Vec<_>>());
     }
 
     #[test]
