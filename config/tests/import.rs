@@ -143,6 +143,14 @@ fn paho_gateway_and_those_without_connection() {
     // The button is known by its address.
     assert_eq!(topic(&resolved, "anon-10.3.2.5", 5).as_deref(), Some("plant/hall3/button"));
     assert_eq!(topic(&resolved, "anon-10.3.2.6", 5), None);
+    let sends = |ip: [u8; 4], id| {
+        let caller = Caller { source_ip: ip.into(), ..caller("", "") };
+        let found = resolved.table.sn_qos_minus_one(&caller, SnTopic::Predefined(id));
+        found.ok().map(|(_, found)| found.topic.as_str().to_owned())
+    };
+    assert_eq!(sends([10, 3, 2, 5], 5).as_deref(), Some("plant/hall3/button"));
+    assert_eq!(sends([10, 3, 2, 5], 1).as_deref(), Some("plant/hall3/time"));
+    assert_eq!(sends([10, 3, 0, 11], 10), None, "not for those who must connect");
     assert_eq!(remark(&imported, 30, "Colour").0, RemarkKind::Unknown);
     assert_eq!(remark(&imported, 29, "GatewayID").0, RemarkKind::Changed);
     assert_eq!(remark(&imported, 17, "ClientAuthentication").0, RemarkKind::Later);
@@ -264,6 +272,26 @@ fn emqx_gateways_listeners_and_rewriting() {
     for line in [69, 70] {
         assert_eq!(remark(&imported, line, "rewrite").0, RemarkKind::Unsupported);
     }
+}
+
+#[test]
+fn emqx_paths_stay_what_they_were() {
+    let text = "gateway.coap {\n mountpoint = \"coap/\"\n listeners.udp.default.bind = 5683\n}";
+    let source = [Source { name: "gateway.conf", text }];
+    let yaml = import(Dialect::Emqx, &source).unwrap().yaml;
+    assert!(yaml.contains("presets: [emqx-ps]") || yaml.contains("name: emqx-ps"), "{yaml}");
+    let resolved = Config::parse("motegate.yaml", &yaml).unwrap();
+    let mount = &resolved.core.listeners[0].mount;
+    let ask = |method, query: &str| {
+        let path = ["ps", "a", "b"].map(str::to_owned);
+        let query: Vec<String> = query.split('&').map(str::to_owned).collect();
+        resolved.table.coap(&caller("c", mount), method, &path, &query)
+    };
+    let post = ask(CoapMethod::Post, "clientid=x&qos=1").unwrap();
+    assert_eq!((post.topic.as_str(), post.retain), ("coap/a/b", false));
+    assert!(ask(CoapMethod::Post, "retain=true&expiry=60").unwrap().retain);
+    assert_eq!(ask(CoapMethod::Observe, "qos=0").unwrap().topic.as_str(), "coap/a/b");
+    assert!(ask(CoapMethod::Delete, "qos=0").is_err());
 }
 
 #[test]

@@ -132,9 +132,9 @@ pub(super) fn coap(tree: &Tree<'_>, who: &Doors, draft: &mut Draft) {
         draft.remark(At::Coap, spot, RemarkKind::Changed, what, text);
     }
     qos(tree, draft);
-    if preset_exists() {
+    // The preset has the QoS of the request, and no other.
+    if rule_qos(tree).is_none() && preset_exists() {
         draft.presets = Some(vec!["emqx-ps".into()]);
-        let _ = rule_qos(tree);
     } else {
         let mut rule = Map::default();
         rule.set("name", "emqx-ps");

@@ -1,6 +1,6 @@
 //! What is known of EMQX's settings: those that mean the same here, and what becomes of others.
 
-use super::super::RemarkKind::{self, Changed, Later, Unsupported};
+use super::super::RemarkKind::{Changed, Later, Unsupported};
 use super::super::draft::At;
 use super::super::tree::{Block, Carried, Form, Known, Tree};
 
@@ -112,6 +112,3 @@ pub(super) const KNOWN: &[Known] = &[
     ("psk_authentication", At::Users, Later, "pre-shared keys"),
     ("sys_topics", At::Mqtt, Later, "$SYS topics"),
 ];
-
-// Every table names why; a kind without a use would be a slip.
-const _: RemarkKind = RemarkKind::Unknown;
