@@ -17,6 +17,7 @@ mod glob;
 mod ids;
 mod index;
 mod pattern;
+pub mod payload;
 mod place;
 mod query;
 mod record;

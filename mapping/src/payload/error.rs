@@ -67,7 +67,7 @@ impl PayloadError {
 
     /// What to do about it, for diagnostics; one sentence, for the device's or rule's author.
     #[must_use]
-    pub const fn fix(&self) -> &'static str {
+    pub fn fix(&self) -> &'static str {
         match self {
             PayloadError::UnsupportedContentFormat { .. } => {
                 "send one of the rule's formats, or list this one under `payload: {device: […]}`"
@@ -88,9 +88,10 @@ struct List<'a>(&'a [u16]);
 
 impl fmt::Display for List<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().enumerate().try_for_each(|(i, number)| {
-            write!(f, "{}{number}", if i == 0 { "" } else { ", " })
-        })
+        self.0
+            .iter()
+            .enumerate()
+            .try_for_each(|(i, number)| write!(f, "{}{number}", if i == 0 { "" } else { ", " }))
     }
 }
 
@@ -99,8 +100,8 @@ impl fmt::Display for List<'_> {
 pub struct Fault {
     /// Where.
     pub at: At,
-    /// What.
-    pub problem: Problem,
+    /// What. Boxed, since most payloads are well and every step of a reader carries the error.
+    pub problem: Box<Problem>,
 }
 
 impl std::error::Error for Fault {}
@@ -128,15 +129,15 @@ pub enum At {
 
 impl Fault {
     pub(super) fn whole(problem: Problem) -> Fault {
-        Fault { at: At::Whole, problem }
+        Fault { at: At::Whole, problem: Box::new(problem) }
     }
 
     pub(super) fn byte(offset: usize, problem: Problem) -> Fault {
-        Fault { at: At::Byte(offset), problem }
+        Fault { at: At::Byte(offset), problem: Box::new(problem) }
     }
 
     pub(super) fn field(name: impl fmt::Display, problem: Problem) -> Fault {
-        Fault { at: At::Path(name.to_string()), problem }
+        Fault { at: At::Path(name.to_string()), problem: Box::new(problem) }
     }
 
     /// The same one step further out: below `name`.
@@ -293,7 +294,9 @@ pub enum SenmlProblem {
     #[error("the record has no name")]
     NoName,
     /// A character that no name may hold (§4.5.1).
-    #[error("the name {0:?} holds other than A-Z a-z 0-9 - : . / _, or does not begin with a letter or digit")]
+    #[error(
+        "the name {0:?} holds other than A-Z a-z 0-9 - : . / _, or does not begin with a letter or digit"
+    )]
     BadName(String),
     /// No value and no sum (§4.2).
     #[error("the record has no value")]

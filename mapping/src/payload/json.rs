@@ -99,39 +99,40 @@ pub(super) fn read<'a>(input: &'a [u8], limits: &Limits) -> Result<Value<'a>, Fa
     let mut done = None;
     let mut count = 0usize;
     loop {
-        let value = match events.next()? {
-            JsonEvent::Eof => break,
-            JsonEvent::ObjectKey(name) => {
-                if let Some(Open::Map(_, key)) = open.last_mut() {
-                    *key = Some(name);
-                }
-                continue;
-            }
-            JsonEvent::StartArray => {
-                open.push(Open::Array(Vec::new()));
-                continue;
-            }
-            JsonEvent::StartObject => {
-                open.push(Open::Map(Vec::new(), None));
-                continue;
-            }
-            JsonEvent::EndArray | JsonEvent::EndObject => match open.pop() {
-                Some(Open::Array(list)) => Value::Array(list),
-                Some(Open::Map(map, _)) => {
-                    if let Some(key) = duplicate(&map) {
-                        return Err(events.fault(Problem::DuplicateKey(key.to_string())));
+        let value =
+            match events.next()? {
+                JsonEvent::Eof => break,
+                JsonEvent::ObjectKey(name) => {
+                    if let Some(Open::Map(_, key)) = open.last_mut() {
+                        *key = Some(name);
                     }
-                    Value::Map(map)
+                    continue;
                 }
-                None => return Err(events.fault(Problem::Trailing)),
-            },
-            JsonEvent::Null => Value::Null,
-            JsonEvent::Boolean(value) => Value::Bool(value),
-            JsonEvent::String(text) => Value::Text(text),
-            JsonEvent::Number(text) => Value::Number(number(&text).map_err(|problem| {
-                Fault::byte(events.at.saturating_sub(text.len()), problem)
-            })?),
-        };
+                JsonEvent::StartArray => {
+                    open.push(Open::Array(Vec::new()));
+                    continue;
+                }
+                JsonEvent::StartObject => {
+                    open.push(Open::Map(Vec::new(), None));
+                    continue;
+                }
+                JsonEvent::EndArray | JsonEvent::EndObject => match open.pop() {
+                    Some(Open::Array(list)) => Value::Array(list),
+                    Some(Open::Map(map, _)) => {
+                        if let Some(key) = duplicate(&map) {
+                            return Err(events.fault(Problem::DuplicateKey(key.to_string())));
+                        }
+                        Value::Map(map)
+                    }
+                    None => return Err(events.fault(Problem::Trailing)),
+                },
+                JsonEvent::Null => Value::Null,
+                JsonEvent::Boolean(value) => Value::Bool(value),
+                JsonEvent::String(text) => Value::Text(text),
+                JsonEvent::Number(text) => Value::Number(number(&text).map_err(|problem| {
+                    Fault::byte(events.at.saturating_sub(text.len()), problem)
+                })?),
+            };
         count += 1;
         if count > limits.values {
             return Err(events.fault(Problem::TooMany(limits.values)));
@@ -247,7 +248,10 @@ mod tests {
         ] {
             assert_eq!(again(text), text);
         }
-        assert_eq!(again(" { \"a\" : 1.50 ,\n\"b\" : \"\\ud83d\\ude00\\/\" } "), r#"{"a":1.5,"b":"😀/"}"#);
+        assert_eq!(
+            again(" { \"a\" : 1.50 ,\n\"b\" : \"\\ud83d\\ude00\\/\" } "),
+            r#"{"a":1.5,"b":"😀/"}"#
+        );
     }
 
     #[test]
@@ -274,11 +278,14 @@ mod tests {
     fn nesting_and_number_of_values_are_bounded() {
         let limits = Limits { depth: 3, values: 5, output: 10 };
         assert!(read(b"[[[1]]]", &limits).is_ok());
-        assert_eq!(read(b"[[[[1]]]]", &limits).unwrap_err().problem, Problem::TooDeep(3));
-        assert_eq!(check(b"[[[[1]]]]", &limits).unwrap_err().problem, Problem::TooDeep(3));
-        assert_eq!(check(&b"[".repeat(100_000), &limits).unwrap_err().problem, Problem::TooDeep(3));
+        assert_eq!(*read(b"[[[[1]]]]", &limits).unwrap_err().problem, Problem::TooDeep(3));
+        assert_eq!(*check(b"[[[[1]]]]", &limits).unwrap_err().problem, Problem::TooDeep(3));
+        assert_eq!(
+            *check(&b"[".repeat(100_000), &limits).unwrap_err().problem,
+            Problem::TooDeep(3)
+        );
         assert!(read(b"[1,1,1,1]", &limits).is_ok());
-        assert_eq!(read(b"[1,1,1,1,1]", &limits).unwrap_err().problem, Problem::TooMany(5));
+        assert_eq!(*read(b"[1,1,1,1,1]", &limits).unwrap_err().problem, Problem::TooMany(5));
         let long = Value::text("123456789");
         assert_eq!(write(&long, &limits), Err(WriteError::TooLarge));
         assert_eq!(write(&Value::text("12345678"), &limits).map(|out| out.len()), Ok(10));
@@ -286,7 +293,8 @@ mod tests {
 
     #[test]
     fn what_json_cannot_say_is_named() {
-        let bytes = Value::map([("a", Value::Array(vec![Value::Null, Value::Bytes(vec![1].into())]))]);
+        let bytes =
+            Value::map([("a", Value::Array(vec![Value::Null, Value::Bytes(vec![1].into())]))]);
         let Err(WriteError::Fault(fault)) = write(&bytes, &Limits::default()) else { panic!() };
         assert_eq!(fault.to_string(), "a[1]: bytes have no counterpart in JSON");
         let keys = Value::map([("a", Value::Map(vec![(Key::Int(-7), Value::Null)]))]);

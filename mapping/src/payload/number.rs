@@ -154,6 +154,11 @@ impl Number {
         (Number::from_f32(value).as_ref() == Some(self)).then_some(value)
     }
 
+    /// The nearest binary64, for comparisons in messages.
+    pub(super) fn approx(&self) -> f64 {
+        self.scientific().parse().unwrap_or(0.0)
+    }
+
     fn scientific(&self) -> String {
         let sign = if self.negative { "-" } else { "" };
         format!("{sign}{}e{}", self.coefficient, self.exponent)
@@ -177,6 +182,21 @@ impl Number {
             false => i128::try_from(magnitude).ok(),
             true => 0i128.checked_sub_unsigned(magnitude),
         }
+    }
+
+    /// Whether it has a minus; so has -0.
+    #[must_use]
+    pub const fn is_negative(&self) -> bool {
+        self.negative
+    }
+
+    /// Significant digits; 0 has one.
+    pub(super) fn digits(&self) -> usize {
+        self.coefficient.checked_ilog10().map_or(1, |log| log as usize + 1)
+    }
+
+    pub(super) const fn exponent(&self) -> i32 {
+        self.exponent
     }
 
     /// Whether it is 0 or -0.
@@ -297,8 +317,8 @@ impl From<i128> for Number {
     }
 }
 
-/// As JSON writes it: plain from 10^-7 up to 21 digits, as JavaScript does, else with an exponent.
-/// All digits of an integer are written where it has no trailing zeros to leave out.
+/// As JSON writes it: plain where the point is at most 39 digits (as many as 128 bits have) from the
+/// first and at most 6 zeros stand behind it, else with an exponent.
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.negative {
@@ -307,7 +327,7 @@ impl fmt::Display for Number {
         let digits = self.coefficient.to_string();
         let len = i32::try_from(digits.len()).unwrap_or(i32::MAX);
         let point = len + self.exponent; // digits before the point
-        let plain = self.exponent == 0 || (-6..=21).contains(&point);
+        let plain = self.exponent == 0 || (-6..=39).contains(&point);
         match self.exponent {
             0 => f.write_str(&digits),
             zeros @ 1.. if plain => {
@@ -350,7 +370,8 @@ mod tests {
             ("-0.0e9", "-0"),
             ("21.50", "21.5"),
             ("1e3", "1000"),
-            ("1E+21", "1e21"),
+            ("1E+21", "1000000000000000000000"),
+            ("1E+39", "1e39"),
             ("123e18", "123000000000000000000"),
             ("0.000001", "0.000001"),
             ("0.0000001", "0.0000001"),
@@ -368,7 +389,8 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_number_or_too_much() {
-        for text in ["", "-", "+1", "01", "1.", ".5", "1e", "1e+", "0x1", "NaN", "1 ", "1_0", "é"] {
+        for text in ["", "-", "+1", "01", "1.", ".5", "1e", "1e+", "0x1", "NaN", "1 ", "1_0", "é"]
+        {
             assert_eq!(Number::parse(text), Err(NumberError::Syntax), "{text:?}");
         }
         for text in ["1e1001", "1e-1001", "1e99999999999999999999", &"123456789".repeat(5)] {
@@ -382,7 +404,10 @@ mod tests {
         assert_eq!(Number::from_f64(0.1), Some(number("0.1")));
         assert_eq!(Number::from_f64(f64::from(0.1f32)), Some(number("0.10000000149011612")));
         assert_eq!(Number::from_f32(0.1), Some(number("0.1")));
-        assert_eq!(Number::from_f64(9_223_372_036_854_775_808.0), Some(number("9223372036854775808")));
+        assert_eq!(
+            Number::from_f64(9_223_372_036_854_775_808.0),
+            Some(number("9223372036854775808"))
+        );
         assert_eq!(Number::from_f64(f64::MAX).and_then(|n| n.to_f64()), Some(f64::MAX));
         assert_eq!(Number::from_f64(5e-324).map(|n| n.to_string()), Some("5e-324".into()));
         assert_eq!((Number::from_f64(f64::NAN), Number::from_f32(f32::INFINITY)), (None, None));
@@ -397,7 +422,10 @@ mod tests {
         assert_eq!(number("2150").checked_mul(&number("0.01")), Some(number("21.5")));
         assert_eq!(number("0.1").checked_add(&number("0.2")), Some(number("0.3")));
         assert_eq!(number("-40").checked_add(&number("40")), Some(Number::ZERO));
-        assert_eq!(number("1e30").checked_sub(&number("1")), Some(number("999999999999999999999999999999")));
+        assert_eq!(
+            number("1e30").checked_sub(&number("1")),
+            Some(number("999999999999999999999999999999"))
+        );
         assert_eq!(number("1e300").checked_add(&number("1")), None, "not rounded");
         assert_eq!(number("3.3").exact_quotient(&number("0.02")), Some(165));
         assert_eq!(number("3.31").exact_quotient(&number("0.02")), None);

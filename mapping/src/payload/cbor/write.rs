@@ -106,7 +106,9 @@ impl Writer<'_> {
         };
         let bytes = content.to_be_bytes();
         let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
-        self.put(|encoder| encoder.tag(Tag::new(tag))?.bytes(bytes.get(first..).unwrap_or_default()))
+        self.put(|encoder| {
+            encoder.tag(Tag::new(tag))?.bytes(bytes.get(first..).unwrap_or_default())
+        })
     }
 
     /// RFC 8949 §4.1: the shortest of the three widths that has the value.
