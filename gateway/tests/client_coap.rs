@@ -150,6 +150,30 @@ fn the_gateway_refuses() {
         said(&format!("{command} coap://{addr}/mqtt/a")).bad(4, &words);
     }
     said(&format!("ping coap://{addr}")).good();
+    // What is in the way of a ping is a server that does not speak CoAP.
+    let (rude, addr) = silent_udp();
+    let server = std::thread::spawn(move || {
+        let mut message = [0; 64];
+        let (_, from) = rude.recv_from(&mut message).unwrap();
+        // An answer of CoAP, but to a message that was never sent; then nothing.
+        rude.send_to(&[0x70, 0, message[2], message[3].wrapping_add(1)], from).unwrap();
+        rude
+    });
+    said(&format!("ping coap://{addr} -W 0.5")).bad(27, &["timed out"]);
+    drop(server.join().unwrap());
+}
+
+/// A payload of more than a message: our gateway says which option it does not know.
+#[test]
+fn a_large_payload_is_refused_in_words() {
+    let gateway = Program::dev();
+    let addr = gateway.address("coap");
+    let large = "x".repeat(3_000);
+    for command in ["put", "post"] {
+        let line = format!("{command} coap://{addr}/mqtt/a -s");
+        said_with_stdin(&line, &large).bad(4, &["block-wise transfer is not supported"]);
+    }
+    said(&format!("get coap://{addr}/mqtt/a")).bad(4, &["4.04"]);
 }
 
 #[test]
@@ -164,6 +188,11 @@ fn the_command_line_is_wrong() {
         ("get coap://localhost/a -p 0", "--port"),
         ("get coap://localhost/a -W 0", "above 0"),
         ("get coap://localhost/a -A yaml", "link"),
+        ("get coap://localhost/a -b 100", "16, 32, 64"),
+        ("put coap://localhost/a x -b 2048", "16, 32, 64"),
+        ("post coap://localhost/a x -O x,1", "NUMBER"),
+        ("delete coap://localhost/a x", "unexpected argument"),
+        ("discover coap://localhost -C 1", "unexpected argument"),
         ("get coap://224.0.1.187/a", "multicast"),
         ("put coap://localhost/a x -m y", "cannot be used"),
         ("put coap://localhost/a -t nothing x", "cbor"),

@@ -120,6 +120,13 @@ fn the_gateway_refuses() {
     }
     let open = Program::dev();
     let url = url(open.address("mqtt-sn"));
+    // What was refused is named.
+    for (line, what) in [
+        ("pub {url} -T 999 -m x", "PUBLISH refused"),
+        ("sub {url} -T 999", "SUBSCRIBE id 999 refused"),
+    ] {
+        said(&line.replace("{url}", &url)).bad(4, &[what]);
+    }
     // The CONNECT went well, and is told of.
     said(&format!("pub {url} -T 999 -q 1 -m x")).bad(4, &["CONNECT ok\n", "invalid topic id"]);
 }

@@ -72,7 +72,8 @@ impl SnClient {
 
     /// REGISTER: the id of the name.
     pub(crate) async fn register(&mut self, name: &str) -> Result<u16, Error> {
-        match self.done("REGISTER", |machine, now| machine.register(now, name)).await? {
+        let what = format!("REGISTER {name}");
+        match self.done(&what, |machine, now| machine.register(now, name)).await? {
             Done::Register { topic_id } => {
                 self.names.insert(topic_id, name.to_owned());
                 Ok(topic_id)
@@ -108,7 +109,8 @@ impl SnClient {
         topic: TopicRef<'_>,
         qos: QosBits,
     ) -> Result<QosBits, Error> {
-        match self.done("SUBSCRIBE", |machine, now| machine.subscribe(now, topic, qos)).await? {
+        let what = format!("SUBSCRIBE {}", shown(topic));
+        match self.done(&what, |machine, now| machine.subscribe(now, topic, qos)).await? {
             Done::Subscribe { qos, topic_id } => {
                 if let (TopicRef::Name(name), 1..) = (topic, topic_id) {
                     self.names.insert(topic_id, name.to_owned());
@@ -121,7 +123,8 @@ impl SnClient {
 
     /// UNSUBSCRIBE.
     pub(crate) async fn unsubscribe(&mut self, topic: TopicRef<'_>) -> Result<(), Error> {
-        self.done("UNSUBSCRIBE", |machine, now| machine.unsubscribe(now, topic)).await.map(drop)
+        let what = format!("UNSUBSCRIBE {}", shown(topic));
+        self.done(&what, |machine, now| machine.unsubscribe(now, topic)).await.map(drop)
     }
 
     /// DISCONNECT with a duration.
@@ -169,7 +172,7 @@ impl SnClient {
                 done = &mut pause => return Ok(done),
                 step = self.step() => match step? {
                     Step::Lost => return Err(gone()),
-                    Step::Refused(_, code) => return Err(refused("PUBLISH", code)),
+                    Step::Refused(request, code) => return Err(refused(&request, "", code)),
                     Step::Nothing | Step::Done(_) => {}
                 },
             }
@@ -200,8 +203,7 @@ impl SnClient {
         loop {
             match self.step().await? {
                 Step::Done(done) => return Ok(done),
-                Step::Refused(Done::Publish, code) => return Err(refused("PUBLISH", code)),
-                Step::Refused(_, code) => return Err(refused(what, code)),
+                Step::Refused(request, code) => return Err(refused(&request, what, code)),
                 Step::Lost => return Err(self.silent(what)),
                 Step::Nothing => {}
             }
@@ -295,15 +297,41 @@ fn unexpected(what: &str, got: &Done) -> Error {
     Error::Protocol(format!("{what} was answered by {got:?}"))
 }
 
-/// MQTT-SN 1.2 §5.3.10.
-fn refused(what: &str, code: ReturnCode) -> Error {
+fn shown(topic: TopicRef<'_>) -> String {
+    match topic {
+        TopicRef::Name(name) => name.to_owned(),
+        TopicRef::Short(name) => String::from_utf8_lossy(&name).into_owned(),
+        TopicRef::Predefined(id) => format!("id {id}"),
+    }
+}
+
+/// The packet that asked for it.
+const fn name_of(request: &Done) -> &'static str {
+    match request {
+        Done::Connect => "CONNECT",
+        Done::Register { .. } => "REGISTER",
+        Done::Publish => "PUBLISH",
+        Done::Subscribe { .. } => "SUBSCRIBE",
+        Done::Unsubscribe => "UNSUBSCRIBE",
+        Done::Ping => "PINGREQ",
+        Done::Sleep | Done::Disconnect => "DISCONNECT",
+        Done::WillTopic => "WILLTOPICUPD",
+        Done::WillMessage => "WILLMSGUPD",
+    }
+}
+
+/// MQTT-SN 1.2 §5.3.10. `asked` is what is being waited for, which may be something else: a PUBLISH
+/// at QoS 0 is refused whenever the gateway comes to it (§6.6).
+fn refused(request: &Done, asked: &str, code: ReturnCode) -> Error {
+    let name = name_of(request);
+    let what = if asked.split(' ').next() == Some(name) { asked } else { name };
     let (why, hint) = match code {
         ReturnCode::Congestion => ("congestion".to_owned(), "the gateway is busy: try again"),
         ReturnCode::InvalidTopicId => (
             "invalid topic id".to_owned(),
             "the gateway knows no such id: predefine it in its configuration, or give -t NAME",
         ),
-        ReturnCode::NotSupported if what == "CONNECT" => (
+        ReturnCode::NotSupported if *request == Done::Connect => (
             "not supported (or not allowed)".to_owned(),
             "does the listener take clients without identity (`anonymous`)? see its log",
         ),

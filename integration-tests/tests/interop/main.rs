@@ -11,6 +11,7 @@ mod commands_coap;
 mod commands_coap_blocks;
 mod commands_coap_observe;
 mod commands_mqtt_reconnect;
+mod commands_sn;
 mod mosquitto_qos;
 mod mosquitto_retain;
 mod mosquitto_session;
