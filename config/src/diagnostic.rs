@@ -9,6 +9,8 @@ use crate::sources::{Position, Sources};
 
 /// Longest line that is shown with its surroundings.
 const MAX_LINE: usize = 4096;
+/// Most diagnostics that are drawn at once.
+const MAX_DRAWN: usize = 100;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)+) => {
@@ -248,15 +250,18 @@ impl Findings {
 }
 
 impl fmt::Display for Findings {
-    /// All of them, drawn, an empty line between two.
+    /// All of them, drawn, an empty line between two; of very many, the first hundred.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, diagnostic) in self.diagnostics.iter().enumerate() {
+        for (i, diagnostic) in self.diagnostics.iter().take(MAX_DRAWN).enumerate() {
             if i > 0 {
                 f.write_str("\n\n")?;
             }
             f.write_str(&diagnostic.render(&self.sources))?;
         }
-        Ok(())
+        match self.diagnostics.len().saturating_sub(MAX_DRAWN) {
+            0 => Ok(()),
+            more => write!(f, "\n\nand {more} more"),
+        }
     }
 }
 

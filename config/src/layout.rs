@@ -1,4 +1,4 @@
-//! Lines and columns of a YAML text: what [`format`](crate::format) changes.
+//! Lines and columns of a YAML text: what [`format`](mod@crate::format) changes.
 //!
 //! Where the texts are is known from the parser. All that is not in one of them is indentation,
 //! brackets, commas, colons, dashes, anchors, tags and comments. Block structure is a matter of
@@ -144,22 +144,16 @@ fn roles(lines: &[(usize, &str)], scalars: &[Scalar]) -> Result<Vec<Role>, Strin
             at = scalar.span.end.clamp(at, end);
         }
         let head = line[..structure - start].trim_end();
-        if let Some(scalar) = scalars_left.peek().filter(|s| s.block) {
-            if is_block_head(head) && scalars_of_block_follow(lines, number, scalar) {
-                if head.ends_with(|c: char| c.is_ascii_digit())
-                    || head.trim_end_matches(['+', '-']).ends_with(|c: char| c.is_ascii_digit())
-                {
-                    return Err(format!(
-                        "line {}: a text with an indentation of its own cannot be moved",
-                        number + 1
-                    ));
-                }
-                let first = lines.iter().rev().find(|(start, _)| *start <= scalar.span.start);
-                let first = first.map_or(0, |(start, _)| scalar.span.start - start);
-                block = Some((scalar.span.end, first));
-                scalars_left.next();
-            }
+        let next = scalars_left.peek().filter(|scalar| scalar.block && is_block_head(head));
+        let Some(scalar) = next.filter(|scalar| follows(lines, number, scalar)) else { continue };
+        if head.trim_end_matches(['+', '-']).ends_with(|c: char| c.is_ascii_digit()) {
+            let cause = "a text with an indentation of its own cannot be moved";
+            return Err(format!("line {}: {cause}", number + 1));
         }
+        let first = lines.partition_point(|(start, _)| *start <= scalar.span.start);
+        let start = first.checked_sub(1).and_then(|i| lines.get(i)).map_or(0, |(start, _)| *start);
+        block = Some((scalar.span.end, scalar.span.start - start));
+        scalars_left.next();
     }
     Ok(roles)
 }
@@ -171,7 +165,7 @@ fn is_block_head(head: &str) -> bool {
 }
 
 /// Whether the next line that is not blank is that of the text.
-fn scalars_of_block_follow(lines: &[(usize, &str)], number: usize, scalar: &Scalar) -> bool {
+fn follows(lines: &[(usize, &str)], number: usize, scalar: &Scalar) -> bool {
     let next = lines.get(number + 1..).unwrap_or_default();
     let next = next.iter().find(|(_, line)| !line.trim().is_empty());
     next.is_some_and(|(start, line)| (*start..=start + line.len()).contains(&scalar.span.start))

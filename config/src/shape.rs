@@ -110,9 +110,27 @@ fn unknown(key: &str, known: Option<&serde_json::Map<String, Json>>, place: &Pla
     let names = || known.into_iter().flat_map(|map| map.keys().map(String::as_str));
     let fix = match nearest(key, names()) {
         Some(name) => format!("did you mean `{name}`?"),
-        None => format!("the keys here are {}", names().collect::<Vec<_>>().join(", ")),
+        None => match elsewhere(key) {
+            Some(block) => format!("it belongs under `{block}:`"),
+            None => format!("the keys here are {}", names().collect::<Vec<_>>().join(", ")),
+        },
     };
     Diagnostic::new(Code::UnknownKey, format!("unknown key {key:?}"), fix).label("unknown key")
+}
+
+/// The block that has a key of this name, if only one has.
+fn elsewhere(key: &str) -> Option<Place> {
+    let mut found = Vec::new();
+    let mut open = vec![(Place::root(), schema::schema())];
+    while let Some((place, schema)) = open.pop() {
+        let map = schema::alternative(schema, "object");
+        let Some(properties) = map.and_then(|map| map["properties"].as_object()) else { continue };
+        if properties.contains_key(key) && !place.steps().is_empty() {
+            found.push(place.clone());
+        }
+        open.extend(properties.iter().map(|(key, inner)| (place.at(key.as_str()), inner)));
+    }
+    if found.len() == 1 { found.pop() } else { None }
 }
 
 /// What a key of a later version belongs to.

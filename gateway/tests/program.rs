@@ -14,6 +14,11 @@ fn help_is_on_stdout_fits_80_columns_and_ends_well() {
         &["dev", "--help"],
         &["run", "--help"],
         &["check", "--help"],
+        &["config", "show", "--help"],
+        &["schema", "--help"],
+        &["fmt", "--help"],
+        &["init", "--help"],
+        &["help", "help"],
     ] {
         let output = finished(arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
@@ -46,6 +51,7 @@ fn a_wrong_command_line_is_exit_2_and_says_what_was_meant() {
         (&["chekc"][..], "check"),
         (&["--nonsense"], "--nonsense"),
         (&["dev", "--mqtt", "nowhere"], "--mqtt"),
+        (&["dev", "--mqtt", "1884"], "127.0.0.1:1884"),
         (&["dev", "--exposed"], "--expose"),
         (&["run", "-c"], "--config"),
     ] {
@@ -87,7 +93,9 @@ fn a_configuration_is_judged_with_line_and_remedy() {
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
         assert!(text.starts_with("config ok: ") && text.lines().count() == 1, "{text}");
     }
-    for arguments in [&["check", bad][..], &["check", good, bad], &["run", "-c", bad]] {
+    for arguments in
+        [&["check", bad][..], &["check", good, bad], &["run", "-c", bad], &["run", bad]]
+    {
         let output = finished(arguments);
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(3), "{arguments:?}");

@@ -27,13 +27,13 @@ pub(super) struct Dev {
     #[arg(long)]
     expose: bool,
     /// Listen for MQTT here; port 0 takes a free one
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     mqtt: Option<SocketAddr>,
     /// Listen for MQTT-SN here
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     mqttsn: Option<SocketAddr>,
     /// Listen for CoAP here
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     coap: Option<SocketAddr>,
 }
 
@@ -59,6 +59,14 @@ impl Dev {
             Err(error) => fail(Exit::Failed, &error),
         }
     }
+}
+
+/// An address with its port; a bare port is shown how to be one.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let port = text.rsplit(':').next().and_then(|p| p.parse::<u16>().ok()).unwrap_or(0);
+        format!("write 127.0.0.1:{port} for this machine, [::]:{port} for every address")
+    })
 }
 
 /// What it listens on, and lines to type that work with just these ports.
