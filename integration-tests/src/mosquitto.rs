@@ -93,18 +93,21 @@ impl Mosquitto {
     pub fn stored(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let (running, file) = (self.running.clone(), self.directory.join("mosquitto.db"));
         move || {
+            // A broker that has taken its place knows nothing of this answer.
+            let Some(broker) = *running.lock() else { return false };
             let inode = || file.metadata().map(|file| file.ino()).ok();
             let (before, deadline) = (inode(), Instant::now() + DEADLINE);
             // The new store is written beside the old one and takes its name when it is complete.
             // SIGUSR1 begins one; repeated, because two signals may become one.
             while Instant::now() < deadline {
-                match *running.lock() {
-                    Some(pid) if kill(pid, Signal::SIGUSR1).is_ok() => {}
-                    _ => return false,
+                let now = running.lock();
+                if *now != Some(broker) || kill(broker, Signal::SIGUSR1).is_err() {
+                    return false;
                 }
+                drop(now);
                 for _ in 0..50 {
                     if inode().is_some_and(|now| Some(now) != before) {
-                        return true;
+                        return *running.lock() == Some(broker);
                     }
                     std::thread::sleep(Duration::from_millis(1));
                 }

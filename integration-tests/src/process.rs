@@ -135,6 +135,27 @@ impl Process {
         self.wait_for(&format!("line with {text:?}"), |line| line.contains(text))
     }
 
+    /// Whether a line that holds `text` comes in so short a time; what came is passed over. For a
+    /// caller who does something and asks again.
+    ///
+    /// # Panics
+    /// If the child ends.
+    pub fn prints_within(&mut self, text: &str, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        loop {
+            while let Some((_, line)) = self.seen.get(self.taken) {
+                self.taken += 1;
+                if line.contains(text) {
+                    return true;
+                }
+            }
+            if !self.read_more(deadline) {
+                assert!(self.open_streams > 0, "{} ended\n{}", self.name, self.transcript());
+                return false;
+            }
+        }
+    }
+
     /// Makes the lines that were passed over or taken count again.
     pub fn rewind(&mut self) {
         self.taken = 0;

@@ -9,7 +9,7 @@ use crate::process::Process;
 /// The longest that a feed goes on.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Between two lines: a stream and not one burst.
-const PACE: Duration = Duration::from_millis(2);
+const PACE: Duration = Duration::from_millis(5);
 
 /// Lines that were given to a publisher.
 #[derive(Debug, Default)]
@@ -59,6 +59,24 @@ pub fn until_end(subscriber: &mut Process) -> Vec<String> {
         }
         got.push(payload.to_owned());
     }
+}
+
+/// What is wrong with `got` where each of `lines` should have come once and in order; empty: nothing.
+pub fn wrong(got: &[String], lines: &[String]) -> String {
+    let mut text = String::new();
+    let mut say = |what: &str, which: Vec<&String>| {
+        if !which.is_empty() {
+            text.push_str(&format!("{what}: {which:?}\n"));
+        }
+    };
+    let times = |line: &&String| got.iter().filter(|other| other == line).count();
+    say("missing", lines.iter().filter(|line| times(line) == 0).collect());
+    say("more than once", lines.iter().filter(|line| times(line) > 1).collect());
+    let place = |line: &String| lines.iter().position(|other| other == line);
+    let behind = got.windows(2).filter(|pair| place(&pair[0]) > place(&pair[1]));
+    say("too late", behind.map(|pair| &pair[1]).collect());
+    say("strange", got.iter().filter(|line| place(line).is_none()).collect());
+    text
 }
 
 /// Without what came before.
