@@ -236,6 +236,14 @@ fn mosquitto_without_listeners_is_for_this_machine() {
     assert_eq!(addrs, ["127.0.0.1:1883", "[::1]:1883"]);
     assert!(resolved.core.listeners.iter().all(|l| l.anonymous));
     assert_eq!(resolved.durability, motegate_config::Durability::None);
+    // Another file may say who may connect.
+    let text = "include_dir /etc/mosquitto/conf.d\n";
+    let main = Source { name: "mosquitto.conf", text };
+    let more = Source { name: "conf.d/a.conf", text: "log_type error\n" };
+    for (sources, open) in [(vec![main], false), (vec![main, more], true)] {
+        let yaml = import(Dialect::Mosquitto, &sources).unwrap().yaml;
+        assert!(yaml.contains(&format!("anonymous: {open}")), "{yaml}");
+    }
 }
 
 #[test]

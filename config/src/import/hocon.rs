@@ -118,6 +118,37 @@ pub(crate) fn parse<'a>(
     if parser.rest.is_empty() { Ok(()) } else { Err(parser.wrong("a brace is closed twice")) }
 }
 
+/// Reads a file of `dotted.key=value` lines, whose values go up to the line's end, commas and `#`
+/// included; whether it is one.
+pub(crate) fn parse_lines<'a>(source: Source<'a>, root: &mut Object<'a>) -> bool {
+    let lines = || {
+        let lines = source.text.lines().zip(1..).map(|(text, line)| (text.trim(), line));
+        lines.filter(|(text, _)| !text.is_empty() && !text.starts_with(['#', '/']))
+    };
+    let pair = |text: &'a str| -> Option<(&'a str, &'a str)> {
+        let (key, value) = text.split_once('=')?;
+        let (key, value) = (key.trim(), value.trim());
+        let good = |part: &str| {
+            !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+        };
+        let plain = !value.is_empty() && !value.starts_with(['[', '{', '"', '$']);
+        let depth = key.split('.').count();
+        (plain && depth <= MAX_DEPTH && key.split('.').all(good)).then_some((key, value))
+    };
+    if lines().any(|(text, _)| pair(text).is_none()) {
+        return false;
+    }
+    for (text, line) in lines() {
+        let Some((key, value)) = pair(text) else { continue };
+        let value = value.find(" #").map_or(value, |at| value[..at].trim_end());
+        let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+        let value = Value::Text { text: value.to_owned(), substituted: false };
+        root.put(&path, Entry { spot: Spot { source, line }, value }, false);
+    }
+    true
+}
+
 struct Parser<'a, 'i> {
     source: Source<'a>,
     rest: &'a str,
@@ -437,6 +468,21 @@ mod tests {
             ("included = 1", r#"{included@1="1"}"#),
         ] {
             assert_eq!(read(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_of_keys_and_values() {
+        let mut root = Object::default();
+        let text = "## x\nlog.to=file,console\nbridge.forwards=a/#,b/# # both\n";
+        assert!(parse_lines(Source { name: "x.conf", text }, &mut root));
+        let shown = r#"{log@2={to@2="file,console"} bridge@3={forwards@3="a/#,b/#"}}"#;
+        assert_eq!(show(&Value::Object(root)), shown);
+        for text in ["a = {b=1}", "a {", "a = [1]", "a", "a = \"x\"", "a = 1, b = {}\n}"] {
+            assert!(
+                !parse_lines(Source { name: "x.conf", text }, &mut Object::default()),
+                "{text}"
+            );
         }
     }
 

@@ -46,6 +46,8 @@ struct File<'a> {
     /// The one that there is without `listener`.
     default: Section<'a>,
     listeners: Vec<Section<'a>>,
+    /// Whether files that it asks for were not given.
+    parts_missing: bool,
     bridges: Vec<Bridge<'a>>,
 }
 
@@ -59,7 +61,8 @@ impl<'a> File<'a> {
 pub(crate) fn read(sources: &[Source<'_>]) -> Result<Draft, ImportError> {
     let mut draft = Draft::default();
     let sets = sets(sources, &mut draft)?;
-    let file = sort(&sets, &mut draft);
+    let mut file = sort(&sets, &mut draft);
+    file.parts_missing = sources.len() == 1 && file.global("include_dir").is_some();
     for set in &file.global {
         treat(set, At::Top, &mut draft);
     }

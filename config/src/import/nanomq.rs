@@ -1,7 +1,7 @@
 //! NanoMQ: listeners, limits and bridges of `nanomq.conf`, in HOCON.
 //!
-//! Best effort: the older `key=value` file is read as far as its keys are dotted HOCON keys, which
-//! they are; of bridges the comment says how they will be written.
+//! Best effort: of the older file of `key=value` lines, bridges are only named; of newer ones the
+//! comment says how they will be written.
 
 use super::RemarkKind::{Changed, Later, Unknown, Unsupported};
 use super::draft::{At, Draft, Spot};
@@ -30,7 +30,8 @@ const KNOWN: &[Known] = &[
     ("sqlite", At::Top, Unsupported, "`data_dir` and `durability` say what is kept"),
     ("log.*", At::Log, Unsupported, "the log goes to stderr, as logfmt or JSON"),
     ("auth.password", At::Users, Later, "logins"),
-    ("auth.acl", At::Acl, Later, "access rules"),
+    ("auth.acl", At::Acl, Later, "access rules: nobody may connect until then"),
+    ("auth.http_auth", At::Users, Later, "logins: nobody may connect until then"),
     ("auth.no_match", At::Acl, Later, "access rules"),
     ("auth.deny_action", At::Acl, Later, "access rules"),
     ("auth.cache", At::Acl, Later, "access rules"),
@@ -46,7 +47,7 @@ const KNOWN: &[Known] = &[
 ];
 
 pub(crate) fn read(sources: &[Source<'_>]) -> Result<Draft, ImportError> {
-    let tree = Tree::parse(sources)?;
+    let tree = Tree::parse_lines(sources)?;
     let known = ["listeners", "mqtt", "auth", "bridges", "url", "system", "bridge", "websocket"];
     if let (Some(source), false) =
         (sources.first(), known.iter().any(|block| tree.root.get(block).is_some()))

@@ -50,6 +50,17 @@ impl<'a> Tree<'a> {
         Ok(Tree { root, includes, used: RefCell::default() })
     }
 
+    /// The same, where a file may also be lines of `dotted.key=value`.
+    pub(crate) fn parse_lines(sources: &[Source<'a>]) -> Result<Tree<'a>, ImportError> {
+        let (mut root, mut includes) = (Object::default(), Vec::new());
+        for source in sources {
+            if !hocon::parse_lines(*source, &mut root) {
+                hocon::parse(*source, &mut root, &mut includes)?;
+            }
+        }
+        Ok(Tree { root, includes, used: RefCell::default() })
+    }
+
     /// Everything at and below a path is dealt with.
     pub(crate) fn done(&self, path: &[&str]) {
         self.used.borrow_mut().insert(path.join("."));

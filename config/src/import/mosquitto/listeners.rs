@@ -234,7 +234,9 @@ fn closing<'f, 'a>(file: &'f File<'a>, section: &'f Section<'a>) -> Option<&'f S
 fn is_open(file: &File<'_>, section: &Section<'_>, local: bool) -> bool {
     let own = section.get("listener_allow_anonymous").or(section.get("allow_anonymous"));
     let said = own.or(file.global("allow_anonymous"));
-    // Without a listener in the file, this machine's clients need no login there.
+    // Without a listener in the file, this machine's clients need no login there; but another file
+    // may have one.
+    let local = local && !file.parts_missing;
     said.map_or(local, Set::is_on) && closing(file, section).is_none()
 }
 
@@ -243,6 +245,7 @@ fn say_closed(file: &File<'_>, section: &Section<'_>, place: usize, draft: &mut 
     let own = section.get("listener_allow_anonymous").or(section.get("allow_anonymous"));
     let said = own.or(file.global("allow_anonymous"));
     let at = At::Listener(place);
+    let unknown = file.parts_missing && said.is_none() && section.head.is_none();
     if let Some(set) = closing(file, section) {
         let text = "keeps the listener closed: it cannot be carried over yet";
         draft.remark(at, set.spot, Later, set.what(), text);
@@ -250,6 +253,9 @@ fn say_closed(file: &File<'_>, section: &Section<'_>, place: usize, draft: &mut 
         let text = "logins come with a later version: nobody may connect. `anonymous: true` opens \
                     the listener to everybody";
         draft.remark(at, set.spot, Later, set.what(), text);
+    } else if let (Some(set), true) = (file.global("include_dir"), unknown) {
+        let text = "may say who may connect: give its files, too. Until then nobody may";
+        draft.remark(at, set.spot, Changed, set.what(), text);
     } else if let (Some(set), None) = (section.first(), said) {
         let text = "allow_anonymous is not set, so it asked for logins, which come with a later \
                     version: nobody may connect";
