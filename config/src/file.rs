@@ -38,7 +38,7 @@ pub(crate) struct File {
     pub(crate) version: Number,
     /// The gateway itself.
     pub(crate) gateway: Option<Gateway>,
-    /// Where state is kept; relative to where the gateway is started.
+    /// Where the control socket lies, and later state is kept; relative to where the gateway is started.
     #[schemars(extend("default" = "./motegate-data"))]
     pub(crate) data_dir: Text,
     /// What an acknowledged message survives.

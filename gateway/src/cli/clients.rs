@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Exit;
 use super::message::Output;
-use super::running::{HELP, Running, count, plain, print, print_json, span, table};
+use super::running::{Running, count, help, plain, print, print_json, span, table};
 use crate::control::api::model::{Client, ClientDetail, ClientDetails, Clients as Page};
 use crate::control::client::{AskError, Connection, encoded};
 
@@ -27,7 +27,10 @@ enum What {
 
 /// List clients: connected, asleep, observing, or with a session that is kept
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = help("\
+  motegate clients list
+  motegate clients list --state asleep
+  motegate clients list --protocol coap -o ndjson"))]
 struct List {
     #[command(flatten)]
     gateway: Running,
@@ -44,7 +47,9 @@ struct List {
 
 /// Show one client, its subscriptions and its queue
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = help("\
+  motegate clients show env-3
+  motegate clients show anon-10.0.0.7 -o json"))]
 struct Show {
     /// Client id
     #[arg(value_name = "ID")]

@@ -19,8 +19,12 @@ const VARIABLE: &str = "MOTEGATE_CONTROL";
 /// Where the socket is unless a configuration says otherwise.
 const DEFAULT_DIRECTORY: &str = "motegate-data";
 
-/// How the socket is found, for the help of every command.
-pub(super) const HELP: &str = "\
+/// What stands below the options of every command: examples, and how the socket is found.
+pub(super) fn help(examples: &str) -> String {
+    format!("Examples:\n{examples}\n\n{SEARCH}")
+}
+
+const SEARCH: &str = "\
 Without --control (or $MOTEGATE_CONTROL) and -c it asks the gateway whose data
 directory motegate.yaml names, the one in ./motegate-data, or this user's
 `motegate dev`, whichever answers first.";
@@ -131,6 +135,7 @@ fn said(error: &AskError) -> Exit {
         AskError::TimedOut(_) => (Exit::TimedOut, ""),
         AskError::Refused(problem) => match problem.status {
             400 => (Exit::Usage, ""),
+            422 => (Exit::Config, ""),
             503 => (Exit::Unreachable, ""),
             _ => (Exit::Failed, ""),
         },

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Exit;
 use super::message::Output;
-use super::running::{HELP, Running, count, print, print_json, span, table};
+use super::running::{Running, count, help, plain, print, print_json, span, table};
 use crate::control::api::model::{Limit, Status as Told};
 
 /// Show how a running gateway does: clients, drops, limits
@@ -12,7 +12,10 @@ use crate::control::api::model::{Limit, Status as Told};
 /// Listeners, clients by protocol and state, why things were refused, closed or dropped, and
 /// every limit that is in use or has acted.
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = help("\
+  motegate status
+  motegate status -c motegate.yaml -o json
+  motegate status --limits"))]
 pub(super) struct Status {
     #[command(flatten)]
     gateway: Running,
@@ -41,6 +44,9 @@ fn text(told: &Told, all_limits: bool) -> String {
         vec![format!("  {}", listener.protocol), listener.address.clone(), listener.name.clone()]
     });
     text.push_str(&table(&listeners.collect::<Vec<_>>()));
+    if let Some(last) = told.last_reload.as_ref().filter(|last| !last.successful) {
+        text.push_str(&format!("THE LAST RELOAD FAILED: {}\n", plain(last.text.lines().next().unwrap_or_default())));
+    }
     let connections = &told.connections;
     let rows = [
         ("clients", clients(told)),

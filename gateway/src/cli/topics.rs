@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::Exit;
 use super::message::Output;
-use super::running::{HELP, Running, count, plain, print, print_json, span};
+use super::running::{Running, count, help, plain, print, print_json, span};
 use crate::control::api::model::{Level, Levels, Message};
 use crate::control::client::{AskError, Connection};
 
@@ -28,7 +28,10 @@ enum What {
 
 /// Show retained topics as a tree, with their values
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = help("\
+  motegate topics tree
+  motegate topics tree site --depth 1
+  motegate topics tree -o ndjson"))]
 struct Tree {
     /// Only what lies below this topic
     #[arg(value_name = "PREFIX")]
@@ -46,7 +49,9 @@ struct Tree {
 
 /// Print the retained message of a topic
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = help("\
+  motegate topics get site/door
+  motegate topics get site/door -o json"))]
 struct Get {
     /// Topic name
     #[arg(value_name = "TOPIC")]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -87,16 +87,33 @@ impl Connection {
         path: &str,
         parameters: &[(&str, &str)],
     ) -> Result<T, AskError> {
-        let target = target(path, parameters);
-        let bytes = match tokio::time::timeout(PATIENCE, self.exchange(&target)).await {
+        self.answer(Method::GET, &target(path, parameters)).await
+    }
+
+    /// The answer to POST.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<T, AskError> {
+        self.answer(Method::POST, &target(path, parameters)).await
+    }
+
+    async fn answer<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        target: &str,
+    ) -> Result<T, AskError> {
+        let bytes = match tokio::time::timeout(PATIENCE, self.exchange(method, target)).await {
             Ok(answer) => answer?,
             Err(_) => return Err(AskError::TimedOut(self.path.clone())),
         };
         serde_json::from_slice(&bytes).map_err(|error| self.strange(error.to_string()))
     }
 
-    async fn exchange(&mut self, target: &str) -> Result<Bytes, AskError> {
-        let request = Request::get(target).header("host", "localhost").body(Empty::new());
+    async fn exchange(&mut self, method: Method, target: &str) -> Result<Bytes, AskError> {
+        let request = Request::builder().method(method).uri(target).header("host", "localhost");
+        let request = request.body(Empty::new());
         let request = request.map_err(|error| self.strange(error.to_string()))?;
         let answer = self.sender.send_request(request).await;
         let answer = answer.map_err(|error| lost(&self.path, &error))?;

@@ -5,9 +5,10 @@
 //! be asked, [`client`] the other side, for the commands. The worker shares no lock with any of
 //! it, and a question is bounded in the core ([`motegate_core::admin`]).
 //!
-//! Left out: authentication (the file's mode is it), and a TCP listener. What changes a gateway
-//! (`POST /reload`) becomes a variant of [`ask::Control`] or a call of its own beside
-//! [`api::Gateway::ask`]; its handler goes into a file of `api` and one line of `api::router`.
+//! `POST /reload` goes to the gateway's owner ([`crate::supervisor`]), who reads files; all else
+//! goes to the worker.
+//!
+//! Left out: authentication (the file's mode is it), and a TCP listener.
 
 pub(crate) mod api;
 pub(crate) mod ask;

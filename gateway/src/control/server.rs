@@ -6,21 +6,22 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::net::UnixListener;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::api::{self, Gateway};
 use super::ask::Asker;
 use super::socket::{ControlSocket, SocketFile};
 use crate::clock::Clock;
-use crate::setup::Bind;
+use crate::supervisor::{Request, Standing};
 
 /// What is known of the gateway without asking it.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) name: Arc<str>,
     pub(crate) clock: Clock,
-    pub(crate) listeners: Vec<Bind>,
-    pub(crate) max_connections: usize,
+    pub(crate) standing: watch::Receiver<Standing>,
+    /// To the gateway's owner; closed where nobody answers.
+    pub(crate) requests: mpsc::Sender<Request>,
 }
 
 /// The running interface; dropping it ends the thread and removes the socket's file.
@@ -66,6 +67,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.file.remove();
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

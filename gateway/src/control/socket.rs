@@ -85,8 +85,14 @@ pub(crate) struct ControlSocket {
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    made: Made,
+}
+
+/// Which file it is: device, inode, and when it was made, as inodes are used again.
+type Made = (u64, u64, i64, i64);
+
+fn made(found: &std::fs::Metadata) -> Made {
+    (found.dev(), found.ino(), found.mtime(), found.mtime_nsec())
 }
 
 impl SocketFile {
@@ -95,13 +101,20 @@ impl SocketFile {
     }
 }
 
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let ours =
-            |found: &std::fs::Metadata| (found.dev(), found.ino()) == (self.device, self.inode);
-        if std::fs::symlink_metadata(&self.path).is_ok_and(|found| ours(&found)) {
+impl SocketFile {
+    /// Takes the file away. Best while the socket still answers: a gateway that starts right now
+    /// leaves it alone then, and does not put its own in its place.
+    pub(crate) fn remove(&self) {
+        let found = std::fs::symlink_metadata(&self.path);
+        if found.is_ok_and(|found| made(&found) == self.made) {
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 
@@ -228,8 +241,8 @@ fn bind(path: PathBuf) -> Result<ControlSocket, ControlError> {
         socket.set_permissions(std::fs::Permissions::from_mode(0o600))?;
         let socket = Socket::from(OwnedFd::from(socket));
         socket.bind(&address)?;
-        let made = std::fs::symlink_metadata(&path)?;
-        let file = SocketFile { path: path.clone(), device: made.dev(), inode: made.ino() };
+        let made = made(&std::fs::symlink_metadata(&path)?);
+        let file = SocketFile { path: path.clone(), made };
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         Ok(ControlSocket { listener: UnixListener::from(OwnedFd::from(socket)), file })

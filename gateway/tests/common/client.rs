@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::Receiver;
 
@@ -117,6 +118,7 @@ impl Drop for Running {
 pub(crate) struct Configured {
     child: Child,
     listeners: Vec<(String, SocketAddr)>,
+    pub(crate) directory: PathBuf,
 }
 
 impl Configured {
@@ -128,12 +130,16 @@ impl Configured {
     }
 
     pub(crate) fn start(name: &str, text: &str) -> Configured {
-        let file = format!("motegate-client-{name}-{}.yaml", std::process::id());
-        let file = std::env::temp_dir().join(file);
-        std::fs::write(&file, text).expect("it writes");
-        let mut command = motegate(&["run", "-c", file.to_str().expect("text")]);
+        // It makes its data directory where it runs.
+        let directory = format!("motegate-client-{name}-{}", std::process::id());
+        let directory = std::env::temp_dir().join(directory);
+        std::fs::create_dir_all(&directory).expect("a directory");
+        std::fs::write(directory.join("motegate.yaml"), text).expect("it writes");
+        let mut command = motegate(&["run"]);
+        command.current_dir(&directory);
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        let mut gateway = Configured { child: child.expect("it starts"), listeners: Vec::new() };
+        let child = child.expect("it starts");
+        let mut gateway = Configured { child, listeners: Vec::new(), directory };
         let log = lines(gateway.child.stderr.take().expect("piped"));
         loop {
             let line = log.recv_timeout(PATIENCE).expect("it says that it is ready");
@@ -142,7 +148,6 @@ impl Configured {
                 gateway.listeners.push((proto.to_owned(), addr.parse().expect("an address")));
             }
             if entry["message"] == "ready" {
-                let _ = std::fs::remove_file(&file);
                 return gateway;
             }
         }
@@ -158,6 +163,7 @@ impl Drop for Configured {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 

@@ -36,7 +36,19 @@ impl Program {
     /// `motegate dev` on loopback and free ports, when it has said what to type next.
     pub(crate) fn dev() -> Program {
         let free = "127.0.0.1:0";
-        Program::of(motegate(&["dev", "--mqtt", free, "--mqttsn", free, "--coap", free]))
+        Program::started(motegate(&["dev", "--mqtt", free, "--mqttsn", free, "--coap", free]))
+    }
+
+    /// The same with its control socket below this directory.
+    pub(crate) fn dev_in(directory: &std::path::Path) -> Program {
+        let free = "127.0.0.1:0";
+        let mut command = motegate(&["dev", "--mqtt", free, "--mqttsn", free, "--coap", free]);
+        command.env("XDG_RUNTIME_DIR", directory);
+        Program::started(command)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The same with room for so many open files.
@@ -48,10 +60,10 @@ impl Program {
         );
         let mut command = Command::new("sh");
         command.args(["-c", &script]).env_remove("MOTEGATE_LOG").stdin(Stdio::null());
-        Program::of(command)
+        Program::started(command)
     }
 
-    fn of(mut command: Command) -> Program {
+    pub(crate) fn started(mut command: Command) -> Program {
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let stdout = lines(child.stdout.take().expect("piped"));

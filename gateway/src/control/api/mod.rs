@@ -9,6 +9,7 @@ mod health;
 pub(crate) mod model;
 mod problem;
 mod receivers;
+pub(crate) mod reload;
 mod status;
 mod topics;
 
@@ -66,8 +67,8 @@ impl Gateway {
     }
 
     fn listener(&self, id: ListenerId) -> Option<String> {
-        let bind = self.0.identity.listeners.get(usize::from(id.0))?;
-        Some(bind.name.to_string())
+        let standing = self.0.identity.standing.borrow();
+        standing.names.get(usize::from(id.0)).map(|name| name.to_string())
     }
 }
 
@@ -90,6 +91,7 @@ fn router() -> OpenApiRouter<Gateway> {
         .routes(routes!(topics::levels))
         .routes(routes!(topics::retained))
         .routes(routes!(receivers::receivers))
+        .routes(routes!(reload::reload))
         .routes(routes!(document))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready));

@@ -5,6 +5,17 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// A reload of the configuration
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct LastReload {
+    /// Whether the configuration was good; otherwise nothing was changed.
+    pub(crate) successful: bool,
+    /// When, in ms since 1970.
+    pub(crate) at_ms: u64,
+    /// The configuration in a line, or its mistakes.
+    pub(crate) text: String,
+}
+
 /// How the gateway does
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Status {
@@ -12,6 +23,8 @@ pub(crate) struct Status {
     pub(crate) version: String,
     /// Of the gateway, as configured.
     pub(crate) name: String,
+    /// How the last reload went; absent before the first.
+    pub(crate) last_reload: Option<LastReload>,
     /// The process.
     pub(crate) pid: u32,
     /// When it started, in ms since 1970.

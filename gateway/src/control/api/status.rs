@@ -8,7 +8,7 @@ use axum::extract::State;
 use motegate_core::Protocol;
 use motegate_core::admin::{self, Answer, ClientState, Cursor, Query};
 
-use super::model::{Amount, ClientCount, Connections, Datagrams, Limit, Listener, Status};
+use super::model::{Amount, ClientCount, Connections, Datagrams, LastReload, Limit, Listener, Status};
 use super::{Gateway, Problem, protocol, unexpected};
 use crate::control::ask::Shell;
 
@@ -26,6 +26,7 @@ pub(super) async fn status(State(gateway): State<Gateway>) -> Result<Json<Status
     let reply = gateway.ask(Query::Status).await?;
     let Answer::Status(core) = reply.answer else { return Err(unexpected(reply.answer)) };
     let identity = gateway.identity();
+    let standing = identity.standing.borrow().clone();
     let listener = |bind: &crate::setup::Bind| Listener {
         name: bind.name.to_string(),
         protocol: protocol(bind.protocol).into(),
@@ -35,10 +36,15 @@ pub(super) async fn status(State(gateway): State<Gateway>) -> Result<Json<Status
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").into(),
         name: identity.name.to_string(),
+        last_reload: standing.last_reload.map(|last| LastReload {
+            successful: last.result.is_ok(),
+            at_ms: last.at.as_millis(),
+            text: last.result.unwrap_or_else(|text| text),
+        }),
         pid: std::process::id(),
         started_ms: gateway.0.started.as_millis(),
         uptime_ms: identity.clock.now().as_micros() / 1_000,
-        listeners: identity.listeners.iter().map(listener).collect(),
+        listeners: standing.listeners.iter().map(listener).collect(),
         clients,
         connections: connections(&reply.shell),
         datagrams: datagrams(&reply.shell),
@@ -47,7 +53,7 @@ pub(super) async fn status(State(gateway): State<Gateway>) -> Result<Json<Status
         retained: Amount { messages: retained_messages as u64, bytes: retained_bytes as u64 },
         queued_bytes: core.queued_bytes,
         reasons: core.reasons.iter().map(|(r, n)| (r.as_str().to_owned(), *n)).collect(),
-        limits: limits(identity.max_connections, &reply.shell, &core.limits),
+        limits: limits(standing.max_connections, &reply.shell, &core.limits),
     }))
 }
 

@@ -1,0 +1,414 @@
+//! The control interface as a user meets it: its socket, its commands, its description.
+
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::client::{Configured, Said};
+use common::{PATIENCE, Program, connect, motegate, packet, read_packet, string};
+use serde_json::Value;
+
+/// A directory of this test's own, gone with it.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let name = format!("motegate-control-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("a directory");
+        Directory(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A command, run in a directory where no gateway of another test is found.
+fn said_in(directory: &Path, line: &str) -> Said {
+    let mut command = motegate(&line.split(' ').collect::<Vec<_>>());
+    command.current_dir(directory).env("XDG_RUNTIME_DIR", directory);
+    command.env_remove("MOTEGATE_CONTROL");
+    said_by(command)
+}
+
+fn said_by(mut command: Command) -> Said {
+    let output = command.output().expect("the program runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// One GET by hand: status, head and body.
+fn get(socket: &Path, target: &str) -> (u16, String, Value) {
+    let mut stream = UnixStream::connect(socket).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    (status, head.to_lowercase(), serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+fn dev_socket(directory: &Path, program: &Program) -> PathBuf {
+    directory.join(format!("motegate/dev-{}.sock", program.address("mqtt").port()))
+}
+
+/// A retained message by MQTT.
+fn retain(program: &Program, topic: &str, payload: &str) {
+    let mut client = connect(program.address("mqtt"), 4, "retainer");
+    let mut body = Vec::new();
+    string(&mut body, topic);
+    body.extend([0, 1]);
+    body.extend(payload.as_bytes());
+    client.write_all(&packet(0x33, &body)).expect("it reads");
+    assert_eq!(read_packet(&mut client).map(|(first, _)| first), Some(0x40), "PUBACK");
+}
+
+#[test]
+fn every_command_has_a_help_of_80_columns_with_examples() {
+    for command in ["status", "clients list", "clients show", "topics tree", "topics get"] {
+        let directory = std::env::temp_dir();
+        let text = said_in(&directory, &format!("{command} --help")).good();
+        assert!(text.contains(&format!("Usage: motegate {command}")), "{text}");
+        let example = text.lines().filter(|l| l.starts_with(&format!("  motegate {command}")));
+        assert!(example.count() > 0, "{text}");
+        for word in ["--control <PATH>", "MOTEGATE_CONTROL", "-o, --output", "motegate-data"] {
+            assert!(text.contains(word), "`{word}` is not in\n{text}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+    for command in ["clients", "topics"] {
+        let text = said_in(&std::env::temp_dir(), &format!("{command} --help")).good();
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+}
+
+#[test]
+fn without_a_gateway_every_command_says_where_it_looked() {
+    let directory = Directory::new("nobody");
+    for line in ["status", "clients list", "clients show x", "topics tree", "topics get t"] {
+        let words = ["no gateway answers at", "motegate-data/control.sock", "motegate dev"];
+        said_in(&directory.0, line).bad(5, &words);
+        let line = format!("{line} --control ./elsewhere.sock");
+        said_in(&directory.0, &line).bad(5, &["./elsewhere.sock", "--control"]);
+    }
+    said_in(&directory.0, "status -c missing.yaml").bad(3, &["missing.yaml"]);
+    let mut command = motegate(&["status"]);
+    command.current_dir(&directory.0).env("MOTEGATE_CONTROL", "/by/variable.sock");
+    said_by(command).bad(5, &["/by/variable.sock"]);
+}
+
+#[test]
+fn status_tells_of_a_dev_gateway() {
+    let directory = Directory::new("status");
+    let program = Program::dev_in(&directory.0);
+    let _client = connect(program.address("mqtt"), 5, "panel");
+    let text = said_in(&directory.0, "status").good();
+    let mqtt = program.address("mqtt").to_string();
+    for word in [&*mqtt, "clients      mqtt 1 active", "max_connections", "1 open, 1 accepted"] {
+        assert!(text.contains(word), "`{word}` is not in\n{text}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(said_in(&directory.0, "status --limits").good().contains("max_topic_levels"));
+    let json: Value =
+        serde_json::from_str(&said_in(&directory.0, "status -o json").good()).unwrap();
+    assert_eq!(json["pid"], program.id());
+    assert_eq!(json["clients"][0]["count"], 1);
+    let limits = json["limits"].as_array().unwrap();
+    let connections = limits.iter().find(|limit| limit["key"] == "max_connections").unwrap();
+    assert_eq!((&connections["used"], &connections["acted"]), (&1.into(), &0.into()));
+    let line = said_in(&directory.0, "status -o ndjson").good();
+    assert_eq!(line.lines().count(), 1);
+}
+
+#[test]
+fn clients_are_listed_and_shown() {
+    let directory = Directory::new("clients");
+    let program = Program::dev_in(&directory.0);
+    let mut panel = connect(program.address("mqtt"), 4, "panel/1 ä");
+    let mut body = vec![0, 7];
+    string(&mut body, "site/+");
+    body.push(1);
+    panel.write_all(&packet(0x82, &body)).unwrap();
+    assert_eq!(read_packet(&mut panel).map(|(first, _)| first), Some(0x90));
+    let others: Vec<_> =
+        (0..7).map(|n| connect(program.address("mqtt"), 5, &format!("c{n}"))).collect();
+
+    let text = said_in(&directory.0, "clients list").good();
+    assert_eq!(text.lines().count(), 8);
+    assert!(text.contains("panel/1 ä") && text.contains("mqtt 3.1.1") && text.contains("1 sub"));
+    let lines = said_in(&directory.0, "clients list -o ndjson --limit 3").good();
+    assert_eq!(lines.lines().count(), 3);
+    let json = said_in(&directory.0, "clients list -o json --protocol mqtt --state active").good();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["clients"].as_array().map(Vec::len), Some(8));
+    assert_eq!(said_in(&directory.0, "clients list --state asleep").good(), "");
+    said_in(&directory.0, "clients list --state tired").bad(2, &["tired", "asleep"]);
+    said_in(&directory.0, "clients list --protocol amqp").bad(2, &["amqp", "mqtt-sn"]);
+
+    let mut command = motegate(&["clients", "show", "panel/1 ä"]);
+    command.current_dir(&directory.0).env("XDG_RUNTIME_DIR", &directory.0);
+    let text = said_by(command).good();
+    assert!(text.contains("subscribed  site/+  qos 1"), "{text}");
+    said_in(&directory.0, "clients show nobody").bad(1, &["nobody is called `nobody`"]);
+    let json = said_in(&directory.0, "clients show c3 -o json").good();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&json["clients"][0]["version"], &json["clients"][0]["kept"]),
+        (&"5.0".into(), &false.into())
+    );
+    drop(others);
+}
+
+#[test]
+fn topics_are_a_tree_and_their_values_are_read() {
+    let directory = Directory::new("topics");
+    let program = Program::dev_in(&directory.0);
+    for (topic, payload) in
+        [("site/kitchen/temp", "21.5"), ("site/kitchen", "lit"), ("site/door", "open"), ("up", "1")]
+    {
+        retain(&program, topic, payload);
+    }
+    let tree = "site  (3 topics)\n  door  open\n  kitchen  (1 topic)  lit\n    temp  21.5\nup  1\n";
+    assert_eq!(said_in(&directory.0, "topics tree").good(), tree);
+    let below = "kitchen  (1 topic)  lit\n";
+    let shallow = said_in(&directory.0, "topics tree site --depth 1").good();
+    assert_eq!(shallow, format!("door  open\n{below}"));
+    let cut = said_in(&directory.0, "topics tree --limit 2");
+    assert!(cut.err.contains("there is more"), "{}", cut.err);
+    assert_eq!(cut.good().lines().count(), 2);
+    let lines = said_in(&directory.0, "topics tree site -o ndjson").good();
+    let topics: Vec<Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let topics: Vec<&str> = topics.iter().filter_map(|level| level["topic"].as_str()).collect();
+    assert_eq!(topics, ["site/door", "site/kitchen", "site/kitchen/temp"]);
+    assert_eq!(said_in(&directory.0, "topics tree none").good(), "");
+
+    let value = said_in(&directory.0, "topics get site/kitchen/temp");
+    assert!(value.err.contains("4 bytes, qos 1, from retainer"), "{}", value.err);
+    assert_eq!(value.good(), "21.5\n");
+    let json = said_in(&directory.0, "topics get site/door -o json").good();
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["payload"], "open");
+    said_in(&directory.0, "topics get site").bad(1, &["nothing is retained on `site`"]);
+    said_in(&directory.0, "topics get site/#").bad(2, &["site/#", "wildcards"]);
+}
+
+#[test]
+fn receivers_are_told() {
+    let directory = Directory::new("receivers");
+    let program = Program::dev_in(&directory.0);
+    let mut panel = connect(program.address("mqtt"), 4, "panel");
+    let mut body = vec![0, 7];
+    string(&mut body, "site/#");
+    body.push(0);
+    panel.write_all(&packet(0x82, &body)).unwrap();
+    read_packet(&mut panel).expect("a SUBACK");
+    let socket = dev_socket(&directory.0, &program);
+    let (status, _, told) = get(&socket, "/api/v1/receivers?topic=site%2Fdoor&qos=1");
+    assert_eq!((status, &told["receivers"][0]["text"]), (200, &"qos 0, now".into()));
+    assert_eq!(told["receivers"][0]["client"]["client_id"], "panel");
+    assert_eq!(get(&socket, "/api/v1/receivers?topic=a&qos=3").0, 400);
+    assert_eq!(get(&socket, "/api/v1/receivers").0, 400);
+}
+
+/// Every resource, written down.
+const RESOURCES: [&str; 11] = [
+    "/api/v1/clients",
+    "/api/v1/clients/{id}",
+    "/api/v1/healthz",
+    "/api/v1/openapi.json",
+    "/api/v1/readyz",
+    "/api/v1/receivers",
+    "/api/v1/retained",
+    "/api/v1/status",
+    "/api/v1/topics",
+    "/healthz",
+    "/readyz",
+];
+
+#[test]
+fn the_description_has_every_resource_and_no_other() {
+    let directory = Directory::new("openapi");
+    let program = Program::dev_in(&directory.0);
+    let socket = dev_socket(&directory.0, &program);
+    let (status, _, document) = get(&socket, "/api/v1/openapi.json");
+    assert_eq!(status, 200);
+    let paths = document["paths"].as_object().unwrap();
+    let mut described: Vec<&str> = paths.keys().map(String::as_str).collect();
+    described.sort_unstable();
+    assert_eq!(described, RESOURCES);
+    let mut names = Vec::new();
+    for (path, item) in paths {
+        let methods: Vec<&String> = item.as_object().unwrap().keys().collect();
+        assert_eq!(methods, ["get"], "{path}");
+        let operation = &item["get"];
+        names.push(operation["operationId"].as_str().unwrap());
+        assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{path}");
+        let (status, head, body) = get(&socket, &path.replace("{id}", "nobody"));
+        let described = operation["responses"].as_object().unwrap();
+        assert!(described.contains_key(&status.to_string()), "{path}: {status} {body}");
+        if status != 200 {
+            assert!(head.contains("content-type: application/problem+json"), "{head}");
+            assert_eq!(body["status"], status);
+            assert!(body["code"].is_string() && body["detail"].is_string(), "{body}");
+        }
+    }
+    names.sort_unstable();
+    let all = names.len();
+    names.dedup();
+    assert_eq!(names.len(), all, "an operation's name is its own");
+    // Every shape that is named is there.
+    let text = document.to_string();
+    for name in text.split("\"#/components/schemas/").skip(1) {
+        let name = name.split('"').next().unwrap();
+        assert!(document["components"]["schemas"][name].is_object(), "{name}");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_a_problem_document() {
+    let directory = Directory::new("problems");
+    let program = Program::dev_in(&directory.0);
+    let socket = dev_socket(&directory.0, &program);
+    for (target, status, code) in [
+        ("/api/v1/nothing", 404, "unknown_path"),
+        ("/", 404, "unknown_path"),
+        ("/api/v1/clients/nobody", 404, "unknown_client"),
+        ("/api/v1/clients?limit=0", 400, "bad_parameter"),
+        ("/api/v1/clients?limit=1001", 400, "bad_parameter"),
+        ("/api/v1/clients?limit=x", 400, "bad_parameter"),
+        ("/api/v1/clients?cursor=x", 400, "bad_parameter"),
+        ("/api/v1/clients/%ff", 400, "bad_parameter"),
+        ("/api/v1/retained?topic=", 400, "bad_parameter"),
+        ("/api/v1/retained?topic=none", 404, "no_retained_value"),
+    ] {
+        let (found, head, body) = get(&socket, target);
+        assert_eq!((found, &body["code"]), (status, &code.into()), "{target}");
+        assert!(head.contains("application/problem+json"), "{target}: {head}");
+        assert_eq!(body["type"], format!("urn:motegate:problem:{code}"));
+    }
+    let mut stream = UnixStream::connect(&socket).unwrap();
+    stream
+        .write_all(b"POST /api/v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 405") && answer.contains("method_not_allowed"),
+        "{answer}"
+    );
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::symlink_metadata(path).expect("it is there").mode() & 0o7777
+}
+
+#[test]
+fn the_socket_is_the_owners_alone_and_goes_with_the_gateway() {
+    let directory = Directory::new("mode");
+    // The loosest umask there is.
+    let program = env!("CARGO_BIN_EXE_motegate");
+    let free = "127.0.0.1:0";
+    let script = format!("umask 0; exec {program} dev --mqtt {free} --mqttsn {free} --coap {free}");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).env("XDG_RUNTIME_DIR", &directory.0);
+    let program = Program::started(command);
+    let socket = dev_socket(&directory.0, &program);
+    assert_eq!((mode(&socket), mode(socket.parent().unwrap())), (0o600, 0o700));
+    // An open connection does not hold up the end.
+    let _idle = UnixStream::connect(&socket).unwrap();
+    program.signal("TERM");
+    assert_eq!(program.end().0, Some(0));
+    assert!(!socket.exists());
+}
+
+#[test]
+fn two_gateways_run_side_by_side() {
+    let directory = Directory::new("two");
+    let (one, two) = (Program::dev_in(&directory.0), Program::dev_in(&directory.0));
+    for program in [&one, &two] {
+        let socket = dev_socket(&directory.0, program);
+        let line = format!("status -o json --control {}", socket.display());
+        let told: Value = serde_json::from_str(&said_in(&directory.0, &line).good()).unwrap();
+        assert_eq!(told["pid"], program.id());
+    }
+    said_in(&directory.0, "status").bad(2, &["several gateways run here", "--control"]);
+    // One is killed: the other is found, and the next one clears away what the first left.
+    let left = dev_socket(&directory.0, &one);
+    one.signal("KILL");
+    one.end();
+    assert!(left.exists());
+    assert_eq!(said_in(&directory.0, "clients list").good(), "");
+    let _three = Program::dev_in(&directory.0);
+    assert!(!left.exists());
+}
+
+const LISTENERS: &str = "version: 1
+durability: none
+listeners:
+  - {protocol: mqtt, bind: \"127.0.0.1:0\", anonymous: true}
+  - {protocol: mqttsn, bind: \"127.0.0.1:0\"}
+  - {protocol: coap, bind: \"127.0.0.1:0\"}
+";
+
+#[test]
+fn run_has_its_socket_in_the_data_directory() {
+    let gateway = Configured::start("control", &format!("{LISTENERS}data_dir: data/here\n"));
+    let socket = gateway.directory.join("data/here/control.sock");
+    assert_eq!((mode(&socket), mode(&gateway.directory.join("data"))), (0o600, 0o700));
+    let text = said_in(&gateway.directory, "status -c motegate.yaml").good();
+    assert!(text.contains(&gateway.address("mqtt").to_string()), "{text}");
+    // motegate.yaml is found without being named, and so is the default directory.
+    said_in(&gateway.directory, "clients list").good();
+    let (status, _, ready) = get(&socket, "/readyz");
+    assert_eq!((status, &ready["status"]), (200, &"ok".into()));
+
+    // A second one in the same directory does not start.
+    let mut command = motegate(&["run"]);
+    command.current_dir(&gateway.directory);
+    said_by(command).bad(1, &["another gateway answers at data/here/control.sock", "data_dir"]);
+
+    let default = Configured::start("control-default", LISTENERS);
+    assert!(default.directory.join("motegate-data/control.sock").exists());
+    said_in(&default.directory, "status").good();
+}
+
+#[test]
+fn a_gateway_serves_without_a_socket_unless_its_directory_was_asked_for() {
+    let directory = Directory::new("unwritable");
+    // A file where the directory should be: nobody, root neither, can make it.
+    std::fs::write(directory.0.join("motegate-data"), "").unwrap();
+    std::fs::write(
+        directory.0.join("given.yaml"),
+        format!("{LISTENERS}data_dir: ./motegate-data\n"),
+    )
+    .unwrap();
+    let mut command = motegate(&["run", "-c", "given.yaml"]);
+    command.current_dir(&directory.0);
+    said_by(command).bad(1, &["no control interface", "./motegate-data"]);
+
+    std::fs::write(directory.0.join("motegate.yaml"), LISTENERS).unwrap();
+    let mut command = motegate(&["run"]);
+    command.current_dir(&directory.0).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let log = common::lines(child.stderr.take().unwrap());
+    let mut warned = false;
+    loop {
+        let line = log.recv_timeout(PATIENCE).expect("it serves");
+        warned |= line.contains("no control interface") && line.contains("motegate-data");
+        if line.contains("\"ready\"") {
+            break;
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(warned);
+}
