@@ -12,6 +12,7 @@ mod commands_coap_blocks;
 mod commands_coap_observe;
 mod commands_mqtt_killed;
 mod commands_mqtt_reconnect;
+mod commands_sn;
 mod mosquitto_qos;
 mod mosquitto_retain;
 mod mosquitto_session;
