@@ -21,6 +21,7 @@ mod notices;
 mod recorder;
 mod reload;
 mod run;
+mod selftest;
 mod setup;
 mod shutdown;
 mod store;

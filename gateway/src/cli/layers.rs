@@ -37,3 +37,21 @@ impl From {
         files
     }
 }
+
+/// The same for commands whose words are no files.
+#[derive(Debug, Args, Clone, Default)]
+pub(super) struct Options {
+    /// Configuration files, merged in this order; default motegate.yaml
+    #[arg(short, long = "config", value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// Set one key, over files and environment: mqtt.max_qos=1
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Options {
+    pub(super) fn layers(&self) -> Layers {
+        let files = From { config: self.config.clone(), ..From::default() }.paths();
+        Layers::new().files(files).environment(std::env::vars_os()).set(self.set.iter().cloned())
+    }
+}

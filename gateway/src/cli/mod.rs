@@ -32,6 +32,7 @@ mod schema;
 mod status;
 mod subscribe;
 mod talk;
+mod test;
 mod time;
 mod topics;
 
@@ -60,7 +61,8 @@ enum Exit {
     Unreachable = 5,
     /// The other side breaks its protocol.
     Protocol = 6,
-    // 7 is for failed tests of a configuration.
+    /// Tests of the configuration fail.
+    Tests = 7,
     /// No answer in time; mosquitto's code.
     TimedOut = 27,
 }
@@ -84,7 +86,7 @@ Try it:
   mosquitto_pub -t site/door -m ajar                  your usual tools work
 
 Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration, 4 refused,
-5 unreachable, 6 protocol error, 27 timed out.
+5 unreachable, 6 protocol error, 7 tests failed, 27 timed out.
 Data goes to stdout, talk and logs to stderr; MOTEGATE_LOG=debug (or any RUST_LOG filter) says more."
 )]
 struct Cli {
@@ -107,6 +109,7 @@ enum Command {
     Dev(dev::Dev),
     Run(run::Run),
     Check(check::Check),
+    Test(test::Test),
     Import(import::Import),
     Init(init::Init),
     Fmt(fmt::Fmt),
@@ -145,6 +148,7 @@ pub fn main() -> ExitCode {
         Command::Dev(dev) => dev.run(clock),
         Command::Run(run) => run.run(clock),
         Command::Check(check) => check.run(),
+        Command::Test(test) => test.run(),
         Command::Import(import) => import.run(),
         Command::Init(init) => init.run(),
         Command::Fmt(fmt) => fmt.run(),

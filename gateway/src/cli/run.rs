@@ -30,7 +30,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(self, clock: Clock) -> Exit {
         if self.check_only {
-            return super::check::check(&self.from, false);
+            return super::check::check(&self.from, false, true);
         }
         let configured = match setup::load(&self.from.layers()) {
             Ok(configured) => configured,
