@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use motegate_core::{Protocol, Touched};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::control::server::{Identity, Server};
@@ -20,6 +20,7 @@ use crate::machine::Machine;
 use crate::notices;
 use crate::reload::{Listening, ReloadError};
 use crate::setup::{Bind, Control, Setup};
+use crate::supervisor::{LastReload, REQUESTS, Request, Standing};
 use crate::worker::{Command, Worker};
 
 /// How long a graceful stop may take unless said otherwise.
@@ -46,7 +47,7 @@ impl Gateway {
     /// ```
     #[must_use]
     pub fn builder() -> Builder {
-        Builder { setup: Setup::dev(false) }
+        Builder { setup: Setup::dev(false), supervised: false }
     }
 }
 
@@ -54,6 +55,7 @@ impl Gateway {
 #[derive(Debug, Clone)]
 pub struct Builder {
     setup: Setup,
+    supervised: bool,
 }
 
 impl Builder {
@@ -61,6 +63,12 @@ impl Builder {
     #[must_use]
     pub fn setup(mut self, setup: Setup) -> Self {
         self.setup = setup;
+        self
+    }
+
+    /// Somebody answers what the control interface asks of the gateway's owner.
+    pub(crate) fn supervised(mut self) -> Self {
+        self.supervised = true;
         self
     }
 
@@ -83,6 +91,9 @@ impl Builder {
         let seed = seed();
         let (listening, sockets) = Listening::open(&core.listeners, &binds)?;
         let bound = listening.bound();
+        let (requests_to, requests) = mpsc::channel(REQUESTS);
+        let requests = self.supervised.then_some(requests);
+        let (standing, stands) = watch::channel(listening.standing(max_connections));
         let control = control.map(|control| open_control(&control, &bound)).transpose()?.flatten();
         let (asker, asked) = control.is_some().then(ask::channel).unzip();
         let (commands, inbox) = mpsc::channel(COMMANDS);
@@ -106,16 +117,23 @@ impl Builder {
                     Err(error) => drop(started.send(Err(error))),
                 }
             })?;
-        let mut handle =
-            Handle { bound, listening, commands, ended, thread: Some(thread), control: None };
+        let mut handle = Handle {
+            bound,
+            listening,
+            commands,
+            ended,
+            thread: Some(thread),
+            control: None,
+            standing,
+            requests,
+        };
         match start.recv() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(StartError::System(error)),
             Err(_) => return Err(StartError::Died),
         }
         if let Some((socket, asker)) = control.zip(asker) {
-            let listeners = handle.bound.clone();
-            let identity = Identity { name, clock, listeners, max_connections };
+            let identity = Identity { name, clock, standing: stands, requests: requests_to };
             handle.control = Some(Server::start(socket, identity, asker)?);
         }
         Ok(handle)
@@ -157,6 +175,8 @@ pub struct Handle {
     thread: Option<JoinHandle<()>>,
     /// Ends after the worker: who asks while it stops is answered.
     control: Option<Server>,
+    standing: watch::Sender<Standing>,
+    requests: Option<mpsc::Receiver<Request>>,
 }
 
 impl Handle {
@@ -192,12 +212,17 @@ impl Handle {
     /// A new listener's address cannot be had, or the gateway is stopping. Nothing has changed
     /// then.
     pub async fn reload(&mut self, setup: Setup) -> Result<Vec<Touched>, ReloadError> {
+        let max_connections = setup.max_connections;
         let (listening, change) = self.listening.change(setup)?;
         let (done, report) = oneshot::channel();
         let command = Command::Reload(Box::new(change), done);
         self.commands.send(command).await.map_err(|_| ReloadError::Ended)?;
         let touched = report.await.map_err(|_| ReloadError::Ended)??;
         self.bound = listening.bound();
+        let now = listening.standing(max_connections);
+        self.standing.send_modify(|standing| {
+            *standing = Standing { last_reload: standing.last_reload.take(), ..now };
+        });
         self.listening = listening;
         Ok(touched)
     }
@@ -212,6 +237,15 @@ impl Handle {
         let command = Command::Preview(Box::new(reload), done);
         self.commands.send(command).await.map_err(|_| ReloadError::Ended)?;
         report.await.map_err(|_| ReloadError::Ended)
+    }
+
+    /// What the control interface asks of the supervisor.
+    pub(crate) fn take_requests(&mut self) -> Option<mpsc::Receiver<Request>> {
+        self.requests.take()
+    }
+
+    pub(crate) fn note_reload(&self, last: LastReload) {
+        self.standing.send_modify(|standing| standing.last_reload = Some(last));
     }
 
     /// Asks for a graceful stop and returns; [`ended`](Self::ended) says when it is done.

@@ -13,6 +13,7 @@ mod client;
 mod clock;
 mod control;
 mod demo;
+mod file_watch;
 mod gateway;
 mod log;
 mod machine;
@@ -25,6 +26,7 @@ mod selftest;
 mod setup;
 mod shutdown;
 mod store;
+mod supervisor;
 mod worker;
 
 pub use control::{ControlError, ControlPlace};

@@ -11,6 +11,7 @@ use motegate_message::ListenerId;
 use crate::gateway::StartError;
 use crate::net::listen;
 use crate::setup::{Bind, Setup};
+use crate::supervisor::Standing;
 use crate::worker::{Change, Sockets};
 
 /// Why a reload changed nothing.
@@ -72,6 +73,16 @@ impl Listening {
     /// Where it listens, with the ports the system chose.
     pub(crate) fn bound(&self) -> Vec<Bind> {
         self.places.iter().map(|place| place.bound.clone()).collect()
+    }
+
+    /// The same for whoever asks.
+    pub(crate) fn standing(&self, max_connections: usize) -> Standing {
+        Standing {
+            listeners: self.bound(),
+            names: self.listeners.iter().map(|listener| listener.name.clone()).collect(),
+            max_connections,
+            last_reload: None,
+        }
     }
 
     /// What the core would have to do.

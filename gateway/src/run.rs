@@ -7,7 +7,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::clock::Clock;
 use crate::gateway::{Gateway, Handle, StartError};
 use crate::setup::Setup;
-use crate::shutdown::{Ended, Signals, supervise};
+use crate::shutdown::{Ended, Signals};
+use crate::supervisor::{Source, supervise};
 
 /// Why a gateway did not run to a good end.
 #[derive(Debug, thiserror::Error)]
@@ -25,21 +26,22 @@ pub(crate) enum RunError {
 /// Starts, says so with `greet`, and serves until a signal ends it.
 pub(crate) fn serve(
     setup: Setup,
+    source: Option<Source>,
     clock: Clock,
     greet: impl FnOnce(&Handle, u64) -> String,
 ) -> Result<(), RunError> {
     raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let signals = {
         let _within = runtime.enter();
         Signals::catch()?
     };
-    let handle = Gateway::builder().setup(setup).spawn()?;
+    let handle = Gateway::builder().setup(setup).supervised().spawn()?;
     let millis = clock.now().as_micros().div_ceil(1000);
     let text = greet(&handle, millis);
     // Whoever closed our stdout still wants the gateway.
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
-    match runtime.block_on(supervise(handle, signals)) {
+    match runtime.block_on(supervise(handle, signals, source)) {
         Ended::Stopped => {
             tracing::info!("stopped");
             Ok(())

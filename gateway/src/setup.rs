@@ -3,6 +3,7 @@
 //! The one place where the shell meets the `config` crate: everything else takes a `Setup`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use motegate_config::{Config, Durability, Findings, Layers, LogFormat, Resolved};
@@ -100,23 +101,61 @@ pub(crate) struct Configured {
     pub(crate) warnings: Vec<String>,
     /// Whether the file asks for state to be kept, which is not done yet.
     pub(crate) wants_disk: bool,
+    /// What cannot change while it runs.
+    pub(crate) fixed: Fixed,
+    /// Every file that was read.
+    pub(crate) files: Vec<PathBuf>,
     /// One line for `motegate check`.
     pub(crate) summary: String,
+}
+
+/// Settings that count from the start of the program to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fixed {
+    data_dir: PathBuf,
+    durability: Durability,
+    max_uncommitted_bytes: usize,
+    log: (&'static str, log::Format),
+}
+
+impl Fixed {
+    /// The keys in which another configuration differs.
+    pub(crate) fn differences(&self, other: &Fixed) -> Vec<&'static str> {
+        let keys = [
+            ("data_dir", self.data_dir != other.data_dir),
+            ("durability", self.durability != other.durability),
+            (
+                "limits.max_uncommitted_bytes",
+                self.max_uncommitted_bytes != other.max_uncommitted_bytes,
+            ),
+            ("log", self.log != other.log),
+        ];
+        keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
 }
 
 /// Reads and checks a configuration.
 pub(crate) fn load(layers: &Layers) -> Result<Configured, Findings> {
     let mut resolved = layers.load()?;
+    let log_level = resolved.log.level.as_str();
+    let log_format = match resolved.log.format {
+        LogFormat::Auto => log::Format::Auto,
+        LogFormat::Logfmt => log::Format::Logfmt,
+        LogFormat::Json => log::Format::Json,
+    };
     Ok(Configured {
+        fixed: Fixed {
+            data_dir: resolved.data_dir.clone(),
+            durability: resolved.durability,
+            max_uncommitted_bytes: resolved.core.max_uncommitted_bytes,
+            log: (log_level, log_format),
+        },
+        files: std::mem::take(&mut resolved.files),
         summary: resolved.summary(),
         warnings: std::mem::take(&mut resolved.warnings),
         wants_disk: resolved.durability != Durability::None,
-        log_level: resolved.log.level.as_str(),
-        log_format: match resolved.log.format {
-            LogFormat::Auto => log::Format::Auto,
-            LogFormat::Logfmt => log::Format::Logfmt,
-            LogFormat::Json => log::Format::Json,
-        },
+        log_level,
+        log_format,
         setup: Setup::from(resolved),
     })
 }

@@ -1,10 +1,8 @@
-//! Signals: the first SIGTERM or SIGINT stops gracefully, the second at once.
+//! The signals that a gateway listens to, and how it ends.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-use crate::gateway::{Handle, STOP_TIMEOUT};
 
 /// How a gateway ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,11 +15,12 @@ pub(crate) enum Ended {
     Died,
 }
 
-/// The signals that end a gateway, caught from here on.
+/// The signals that end a gateway or have it reload, caught from here on.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    pub(crate) terminate: Signal,
+    pub(crate) interrupt: Signal,
+    pub(crate) hangup: Signal,
 }
 
 impl Signals {
@@ -31,27 +30,7 @@ impl Signals {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
-    }
-}
-
-/// Waits for signals until the gateway has ended.
-pub(crate) async fn supervise(mut handle: Handle, mut signals: Signals) -> Ended {
-    let mut asked = None;
-    loop {
-        let name = tokio::select! {
-            () = handle.ended() => {
-                return if asked.is_some() { Ended::Stopped } else { Ended::Died };
-            }
-            _ = signals.terminate.recv() => "SIGTERM",
-            _ = signals.interrupt.recv() => "SIGINT",
-        };
-        if asked.is_some() {
-            tracing::warn!(signal = name, "second signal: ending at once");
-            return Ended::Forced;
-        }
-        tracing::info!(signal = name, "stopping");
-        asked = Some(name);
-        handle.request_stop(STOP_TIMEOUT);
     }
 }

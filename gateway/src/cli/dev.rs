@@ -54,7 +54,7 @@ impl Dev {
         setup.control = Some(Control { place: ControlPlace::Runtime, required: false });
         let gateway_id = setup.core.mqtt_sn.gateway_id;
         let greet = |handle: &Handle, millis| banner(handle, self.expose, gateway_id, millis);
-        match serve(setup, clock, greet) {
+        match serve(setup, None, clock, greet) {
             Ok(()) => Exit::Ok,
             Err(error) => fail(Exit::Failed, &error),
         }

@@ -15,8 +15,8 @@ mod format;
 mod help;
 mod import;
 mod init;
-mod layers;
 mod json;
+mod layers;
 mod link;
 mod message;
 mod observe;
@@ -24,6 +24,7 @@ mod pages;
 mod payload;
 mod properties;
 mod publish;
+mod reload;
 mod reply;
 mod resource;
 mod run;
@@ -115,6 +116,7 @@ enum Command {
     Fmt(fmt::Fmt),
     Config(config::Config),
     Schema(schema::Schema),
+    Reload(reload::Reload),
     Status(status::Status),
     Clients(clients::Clients),
     Topics(topics::Topics),
@@ -154,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Fmt(fmt) => fmt.run(),
         Command::Config(config) => config.run(),
         Command::Schema(schema) => schema.run(),
+        Command::Reload(reload) => reload.run(),
         Command::Status(status) => status.run(),
         Command::Clients(clients) => clients.run(),
         Command::Topics(topics) => topics.run(),

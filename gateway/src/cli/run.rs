@@ -10,6 +10,7 @@ use crate::log;
 use crate::notices::protocol;
 use crate::run::serve;
 use crate::setup;
+use crate::supervisor::Source;
 
 /// Serve as the configuration says
 #[derive(Debug, Args)]
@@ -18,13 +19,20 @@ Examples:
   motegate run
   motegate run -c site.yaml
   motegate run -c base.yaml -c site.yaml --set log.level=debug
-  MOTEGATE__MQTT__MAX_QOS=1 motegate run")]
+  MOTEGATE__MQTT__MAX_QOS=1 motegate run
+
+SIGHUP and `motegate reload` have it read its files again: rules, limits and
+listeners change, nobody is disconnected who need not be. One with a mistake
+changes nothing.")]
 pub(super) struct Run {
     #[command(flatten)]
     from: From,
     /// Check the configuration and stop
     #[arg(long)]
     check_only: bool,
+    /// Reload when a file of the configuration changes
+    #[arg(long)]
+    watch: bool,
 }
 
 impl Run {
@@ -32,7 +40,8 @@ impl Run {
         if self.check_only {
             return super::check::check(&self.from, false, true);
         }
-        let configured = match setup::load(&self.from.layers()) {
+        let layers = self.from.layers();
+        let configured = match setup::load(&layers) {
             Ok(configured) => configured,
             Err(findings) => return refuse(&findings),
         };
@@ -57,7 +66,9 @@ impl Run {
             tracing::info!(millis, "ready");
             String::new()
         };
-        match serve(configured.setup, clock, greet) {
+        let watch = self.watch.then_some(configured.files);
+        let source = Source { layers, fixed: configured.fixed, files: watch };
+        match serve(configured.setup, Some(source), clock, greet) {
             Ok(()) => Exit::Ok,
             Err(error) => fail(Exit::Failed, &error),
         }

@@ -45,7 +45,10 @@ fn text(told: &Told, all_limits: bool) -> String {
     });
     text.push_str(&table(&listeners.collect::<Vec<_>>()));
     if let Some(last) = told.last_reload.as_ref().filter(|last| !last.successful) {
-        text.push_str(&format!("THE LAST RELOAD FAILED: {}\n", plain(last.text.lines().next().unwrap_or_default())));
+        text.push_str(&format!(
+            "THE LAST RELOAD FAILED: {}\n",
+            plain(last.text.lines().next().unwrap_or_default())
+        ));
     }
     let connections = &told.connections;
     let rows = [

@@ -24,7 +24,7 @@ use tokio::io::unix::AsyncFd;
     reason = "its successor is unsafe; what that asks for holds: sockets and polls keep their \
               own open descriptor, the same one, until they are dropped with the `AsyncFd`"
 )]
-fn watch<T: AsRawFd>(inner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+pub(crate) fn watch<T: AsRawFd>(inner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(inner, interest)
 }
 

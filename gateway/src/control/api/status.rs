@@ -8,7 +8,9 @@ use axum::extract::State;
 use motegate_core::Protocol;
 use motegate_core::admin::{self, Answer, ClientState, Cursor, Query};
 
-use super::model::{Amount, ClientCount, Connections, Datagrams, LastReload, Limit, Listener, Status};
+use super::model::{
+    Amount, ClientCount, Connections, Datagrams, LastReload, Limit, Listener, Status,
+};
 use super::{Gateway, Problem, protocol, unexpected};
 use crate::control::ask::Shell;
 
