@@ -4,20 +4,33 @@
 //! digit. Whatever cannot be held (beyond 128 bits of digits, or a result that would have to be
 //! rounded) is an error of its caller, never another number.
 //!
-//! Binary floating point comes in two ways. An integral value below 2^128 is taken as the integer
-//! that it is. Any other is taken as the shortest decimal that reads back as it, which is what JSON
-//! writers print (RFC 8949 §6.1); the way back accepts a decimal only if it is that shortest one.
+//! A binary float is taken as the shortest decimal that reads back as it, which is what JSON writers
+//! print (RFC 8949 §6.1); the way back accepts a decimal only if it is that shortest one. Whether an
+//! integral number was written as a float is kept, though equal numbers are equal: `21.0` is a float
+//! in CBOR and `21` an integer, and a device's decoder may insist on either.
 
 use std::fmt;
 
-/// An exact decimal: `± coefficient × 10^exponent`, always in lowest terms, so that equal numbers
-/// are equal. Zero has a sign, as in JSON and IEEE 754: `-0` and `0` differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+/// An exact decimal: `± coefficient × 10^exponent`, always in lowest terms. Zero has a sign, as in
+/// JSON and IEEE 754: `-0` and `0` differ.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Number {
     negative: bool,
+    /// Written as a float; says something about integral numbers only.
+    float: bool,
     coefficient: u128,
     exponent: i32,
 }
+
+/// Of the numbers, not of how they were written.
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        (self.negative, self.coefficient, self.exponent)
+            == (other.negative, other.coefficient, other.exponent)
+    }
+}
+
+impl Eq for Number {}
 
 /// Why a text is no [`Number`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +46,13 @@ const MAX_EXPONENT: i32 = 1_000;
 
 impl Number {
     /// 0.
-    pub const ZERO: Number = Number { negative: false, coefficient: 0, exponent: 0 };
+    pub const ZERO: Number = Number::small(0);
     /// 1.
-    pub const ONE: Number = Number { negative: false, coefficient: 1, exponent: 0 };
+    pub const ONE: Number = Number::small(1);
+
+    const fn small(digit: u128) -> Number {
+        Number { negative: false, float: false, coefficient: digit, exponent: 0 }
+    }
 
     /// In lowest terms; `None` beyond [`MAX_EXPONENT`].
     fn new(negative: bool, mut coefficient: u128, exponent: i64) -> Option<Number> {
@@ -48,7 +65,17 @@ impl Number {
             exponent += 1;
         }
         let exponent = i32::try_from(exponent).ok()?;
-        (exponent.abs() <= MAX_EXPONENT).then_some(Number { negative, coefficient, exponent })
+        (exponent.abs() <= MAX_EXPONENT).then_some(Number {
+            negative,
+            float: false,
+            coefficient,
+            exponent,
+        })
+    }
+
+    pub(super) const fn as_float(mut self, float: bool) -> Number {
+        self.float = float && self.exponent >= 0;
+        self
     }
 
     /// The integer `± magnitude`; `-0` is 0.
@@ -112,7 +139,8 @@ impl Number {
         }
         let places = i64::try_from(fraction.len()).map_err(|_| NumberError::Range)?;
         let exponent = exponent.saturating_sub(places).saturating_add(i64::from(zeros));
-        Number::new(negative, coefficient, exponent).ok_or(NumberError::Range)
+        let number = Number::new(negative, coefficient, exponent).ok_or(NumberError::Range)?;
+        Ok(number.as_float(!fraction.is_empty()))
     }
 
     /// The number that a binary64 stands for; `None` if it is not finite.
@@ -121,23 +149,17 @@ impl Number {
         if !value.is_finite() {
             return None;
         }
-        let magnitude = value.abs();
-        if magnitude.fract() == 0.0 && magnitude < TWO_POW_128 {
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let whole = magnitude as u128; // integral and in range: exact
-            return Number::new(value.is_sign_negative(), whole, 0);
-        }
-        Number::parse(&format!("{value:e}")).ok()
+        Number::parse(&format!("{value:e}")).ok().map(|number| number.as_float(true))
     }
 
     /// The number that a binary32 stands for: its own shortest decimal, not that of the binary64
     /// that it widens to. For fields that are known to be binary32.
     #[must_use]
     pub fn from_f32(value: f32) -> Option<Number> {
-        if value.fract() == 0.0 {
-            return Number::from_f64(f64::from(value));
+        if !value.is_finite() {
+            return None;
         }
-        if value.is_finite() { Number::parse(&format!("{value:e}")).ok() } else { None }
+        Number::parse(&format!("{value:e}")).ok().map(|number| number.as_float(true))
     }
 
     /// The binary64 that reads back as this number; `None` if there is none.
@@ -199,6 +221,12 @@ impl Number {
         self.exponent
     }
 
+    /// Whether it was written as a float: `21.0`, not `21`.
+    #[must_use]
+    pub const fn is_float(&self) -> bool {
+        self.float
+    }
+
     /// Whether it is 0 or -0.
     #[must_use]
     pub const fn is_zero(&self) -> bool {
@@ -217,7 +245,7 @@ impl Number {
                 _ => *self,
             });
         }
-        let exponent = self.exponent.min(other.exponent);
+        let (exponent, float) = (self.exponent.min(other.exponent), self.float || other.float);
         let aligned = |one: &Number| {
             let by = 10u128.checked_pow(u32::try_from(one.exponent - exponent).ok()?)?;
             one.coefficient.checked_mul(by)
@@ -228,7 +256,7 @@ impl Number {
             false if a >= b => (self.negative && a != b, a - b),
             false => (other.negative, b - a),
         };
-        Number::new(negative, sum, i64::from(exponent))
+        Some(Number::new(negative, sum, i64::from(exponent))?.as_float(float))
     }
 
     /// The exact difference; `None` if it cannot be held.
@@ -273,9 +301,6 @@ impl Number {
     }
 }
 
-/// 2^128, the first float that no `u128` holds.
-const TWO_POW_128: f64 = 340_282_366_920_938_463_463_374_607_431_768_211_456.0;
-
 fn gcd(mut a: u128, mut b: u128) -> u128 {
     while b != 0 {
         (a, b) = (b, a % b);
@@ -317,8 +342,9 @@ impl From<i128> for Number {
     }
 }
 
-/// As JSON writes it: plain where the point is at most 39 digits (as many as 128 bits have) from the
-/// first and at most 6 zeros stand behind it, else with an exponent.
+/// As JSON writes it: plain where the point is at most 39 digits (as many as 128 bits have; 21 for a
+/// float) from the first and at most 6 zeros stand behind it, else with an exponent. A float always
+/// has a point, so that it is one when it is read again.
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.negative {
@@ -327,27 +353,27 @@ impl fmt::Display for Number {
         let digits = self.coefficient.to_string();
         let len = i32::try_from(digits.len()).unwrap_or(i32::MAX);
         let point = len + self.exponent; // digits before the point
-        let plain = self.exponent == 0 || (-6..=39).contains(&point);
-        match self.exponent {
-            0 => f.write_str(&digits),
-            zeros @ 1.. if plain => {
+        let most = if self.float { 21 } else { 39 };
+        let integral = if self.float { ".0" } else { "" };
+        match (-6..=most).contains(&point) {
+            true if self.exponent >= 0 => {
                 f.write_str(&digits)?;
-                (0..zeros).try_for_each(|_| f.write_str("0"))
+                (0..self.exponent).try_for_each(|_| f.write_str("0"))?;
+                f.write_str(integral)
             }
-            _ if plain && point > 0 => {
+            true if point > 0 => {
                 let (whole, fraction) = digits.split_at(usize::try_from(point).unwrap_or(0));
                 write!(f, "{whole}.{fraction}")
             }
-            _ if plain => {
+            true => {
                 f.write_str("0.")?;
                 (point..0).try_for_each(|_| f.write_str("0"))?;
                 f.write_str(&digits)
             }
-            _ => {
-                let (first, rest) = digits.split_at(1);
-                let dot = if rest.is_empty() { "" } else { "." };
-                write!(f, "{first}{dot}{rest}e{}", point - 1)
-            }
+            false => match digits.split_at(1) {
+                (first, "") => write!(f, "{first}{integral}e{}", point - 1),
+                (first, rest) => write!(f, "{first}.{rest}e{}", point - 1),
+            },
         }
     }
 }
@@ -367,7 +393,12 @@ mod tests {
         for (text, written) in [
             ("0", "0"),
             ("-0", "-0"),
-            ("-0.0e9", "-0"),
+            ("-0.0e9", "-0.0"),
+            ("21.0", "21.0"),
+            ("1.0e22", "1.0e22"),
+            ("1e-9", "1e-9"),
+            ("1.0e-9", "1e-9"),
+            ("12.0e19", "120000000000000000000.0"),
             ("21.50", "21.5"),
             ("1e3", "1000"),
             ("1E+21", "1000000000000000000000"),
@@ -406,13 +437,13 @@ mod tests {
         assert_eq!(Number::from_f32(0.1), Some(number("0.1")));
         assert_eq!(
             Number::from_f64(9_223_372_036_854_775_808.0),
-            Some(number("9223372036854775808"))
+            Some(number("9223372036854776000"))
         );
         assert_eq!(Number::from_f64(f64::MAX).and_then(|n| n.to_f64()), Some(f64::MAX));
         assert_eq!(Number::from_f64(5e-324).map(|n| n.to_string()), Some("5e-324".into()));
         assert_eq!((Number::from_f64(f64::NAN), Number::from_f32(f32::INFINITY)), (None, None));
         assert!(Number::from_f64(-0.0).unwrap().to_f64().unwrap().is_sign_negative());
-        for text in ["0.1234567890123456789", "1e30", "9007199254740993", "1e400"] {
+        for text in ["0.1234567890123456789", "1e400", "9007199254740993", "1e-400"] {
             assert_eq!(number(text).to_f64(), None, "{text}");
         }
     }

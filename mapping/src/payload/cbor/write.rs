@@ -79,22 +79,22 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// RFC 8949 §4.2.1 and §6.2: an integer of 64 bits is one; beyond it is a float if one has
-    /// exactly this value, else a bignum. A fraction is the float that reads back as it.
+    /// RFC 8949 §4.2.1 and §6.2: an integer is one, or a bignum beyond 64 bits; a fraction, and
+    /// what was written as a float, is the float that reads back as it.
     fn number(&mut self, number: &Number) -> Result<(), WriteError> {
-        let integer = number.to_i128().and_then(|n| minicbor::data::Int::try_from(n).ok());
-        if let Some(integer) = integer {
-            return self.put(|encoder| encoder.int(integer));
-        }
-        if let Some(float) = number.to_f64() {
+        let integer = number.to_integer().filter(|_| !number.is_float());
+        let float = if integer.is_none() { number.to_f64() } else { None };
+        if let Some(float) = float {
             return self.float(float);
         }
-        match number.to_integer() {
-            Some((negative, magnitude)) => self.bignum(negative, magnitude),
-            None => {
-                let target = "a binary64 float";
-                Err(Fault::whole(Problem::WouldRound { number: *number, target }).into())
-            }
+        // A float that no binary64 has, and is integral, is held exactly all the same.
+        let Some((negative, magnitude)) = number.to_integer() else {
+            let target = "a binary64 float";
+            return Err(Fault::whole(Problem::WouldRound { number: *number, target }).into());
+        };
+        match number.to_i128().and_then(|n| minicbor::data::Int::try_from(n).ok()) {
+            Some(integer) => self.put(|encoder| encoder.int(integer)),
+            None => self.bignum(negative, magnitude),
         }
     }
 

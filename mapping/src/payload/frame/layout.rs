@@ -222,7 +222,8 @@ pub(super) const fn range(word: Word, signed: bool) -> (i128, i128) {
 /// At most 18 digits and a modest exponent, so that a 64-bit raw value times it can be held.
 fn decimal(text: &str) -> Option<Number> {
     const DIGITS: usize = 18;
-    let number = Number::parse(text).ok()?;
+    // A frame's integers are no floats, whatever their scale is written as.
+    let number = Number::parse(text).ok()?.as_float(false);
     let digits = number.digits();
     (digits <= DIGITS && (-30..=30).contains(&number.exponent())).then_some(number)
 }
