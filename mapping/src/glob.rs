@@ -9,6 +9,12 @@ pub(crate) struct Glob {
     pieces: Vec<Box<str>>,
 }
 
+impl std::fmt::Display for Glob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.pieces.join("*"))
+    }
+}
+
 impl Glob {
     /// `None` for the empty text.
     pub(crate) fn parse(text: &str) -> Option<Glob> {

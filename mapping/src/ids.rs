@@ -4,6 +4,8 @@
 //! (mapping.md §2.11). The way back, from a topic to the id that means it to a client, goes
 //! through an index of the topics' literal levels, so that a delivery does not pay for every id.
 
+mod explain;
+
 use std::sync::Arc;
 use std::time::Duration;
 

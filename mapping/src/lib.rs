@@ -12,6 +12,7 @@
 mod coap;
 mod conflict;
 mod error;
+mod explain;
 mod format;
 mod glob;
 mod ids;
@@ -31,6 +32,7 @@ mod text;
 
 pub use coap::Link;
 pub use error::{PatternError, RuleError, RuleErrorKind, TemplateError};
+pub use explain::{Explanation, NearMiss, RuleKind, RuleRef, SnNaming};
 pub use format::{Format, Payload};
 pub use place::{Place, Step};
 pub use record::RecordTopic;

@@ -1,5 +1,7 @@
 //! [`SnTable`]: what an MQTT-SN client's names, short names and ids mean, and back.
 
+mod explain;
+
 use hashbrown::HashMap;
 use motegate_message::{Reason, TopicFilter, TopicName};
 

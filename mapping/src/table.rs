@@ -151,8 +151,8 @@ pub struct SnNames {
 /// Checked rules, ready to be asked.
 #[derive(Debug)]
 pub struct Table {
-    coap: CoapTable,
-    sn: SnTable,
+    pub(crate) coap: CoapTable,
+    pub(crate) sn: SnTable,
     /// Of the passthrough preset, where it holds.
     prefix: Option<String>,
     /// Of all presets.

@@ -5,12 +5,14 @@
 //! are kept in an order of which "narrower" is a part, so that the winner is the lowest number.
 
 mod check;
+mod explain;
 mod links;
 mod preset;
 mod rule;
 
 use motegate_message::{Reason, TopicName};
 
+pub(crate) use explain::captures;
 pub use links::Link;
 use rule::Rule;
 
