@@ -39,6 +39,14 @@ mappings:
       topic: \"site/{room}/{kind}\"
 ";
 
+const TESTS: &str = "
+# Run by `motegate check`.
+tests:
+  - name: PUT becomes the retained state of a room
+    coap: {listener: coap, client: node-7, method: PUT, path: /s/kitchen/temp, text: \"21.5\"}
+    expect: {code: \"2.01\", topic: site/kitchen/temp, retain: true, text: \"21.5\"}
+";
+
 const IDS: &str = "\
     # Topic ids that devices know without asking. `{client}` is the name that they connect with.
     topic_ids:
@@ -73,6 +81,9 @@ impl Starter {
             text.push_str(if has("coap") { "" } else { "\nmappings:\n" });
             text.push_str("  mqttsn:\n");
             text.push_str(IDS);
+        }
+        if has("coap") {
+            text.push_str(TESTS);
         }
         text
     }
