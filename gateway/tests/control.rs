@@ -45,11 +45,15 @@ fn said_by(mut command: Command) -> Said {
     Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
-/// One GET by hand: status, head and body.
 fn get(socket: &Path, target: &str) -> (u16, String, Value) {
+    request(socket, "GET", target)
+}
+
+/// One request by hand: status, head and body.
+fn request(socket: &Path, method: &str, target: &str) -> (u16, String, Value) {
     let mut stream = UnixStream::connect(socket).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let request = format!("{method} {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");
@@ -220,18 +224,19 @@ fn receivers_are_told() {
 }
 
 /// Every resource, written down.
-const RESOURCES: [&str; 11] = [
-    "/api/v1/clients",
-    "/api/v1/clients/{id}",
-    "/api/v1/healthz",
-    "/api/v1/openapi.json",
-    "/api/v1/readyz",
-    "/api/v1/receivers",
-    "/api/v1/retained",
-    "/api/v1/status",
-    "/api/v1/topics",
-    "/healthz",
-    "/readyz",
+const RESOURCES: [(&str, &str); 12] = [
+    ("/api/v1/clients", "get"),
+    ("/api/v1/clients/{id}", "get"),
+    ("/api/v1/healthz", "get"),
+    ("/api/v1/openapi.json", "get"),
+    ("/api/v1/readyz", "get"),
+    ("/api/v1/receivers", "get"),
+    ("/api/v1/reload", "post"),
+    ("/api/v1/retained", "get"),
+    ("/api/v1/status", "get"),
+    ("/api/v1/topics", "get"),
+    ("/healthz", "get"),
+    ("/readyz", "get"),
 ];
 
 #[test]
@@ -242,17 +247,25 @@ fn the_description_has_every_resource_and_no_other() {
     let (status, _, document) = get(&socket, "/api/v1/openapi.json");
     assert_eq!(status, 200);
     let paths = document["paths"].as_object().unwrap();
-    let mut described: Vec<&str> = paths.keys().map(String::as_str).collect();
-    described.sort_unstable();
-    assert_eq!(described, RESOURCES);
-    let mut names = Vec::new();
+    let methods = |item: &Value| item.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let mut described: Vec<(&str, String)> = Vec::new();
     for (path, item) in paths {
-        let methods: Vec<&String> = item.as_object().unwrap().keys().collect();
-        assert_eq!(methods, ["get"], "{path}");
-        let operation = &item["get"];
+        described.extend(methods(item).into_iter().map(|method| (path.as_str(), method)));
+    }
+    described.sort_unstable();
+    assert_eq!(described, RESOURCES.map(|(path, method)| (path, method.to_owned())));
+    let mut names = Vec::new();
+    for (path, method) in RESOURCES {
+        let operation = &paths[path][method];
         names.push(operation["operationId"].as_str().unwrap());
         assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{path}");
-        let (status, head, body) = get(&socket, &path.replace("{id}", "nobody"));
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let name = parameter["name"].as_str().unwrap();
+            let place = if path.contains(&format!("{{{name}}}")) { "path" } else { "query" };
+            assert_eq!(parameter["in"], place, "{name} of {path}");
+        }
+        let target = path.replace("{id}", "nobody");
+        let (status, head, body) = request(&socket, &method.to_uppercase(), &target);
         let described = operation["responses"].as_object().unwrap();
         assert!(described.contains_key(&status.to_string()), "{path}: {status} {body}");
         if status != 200 {

@@ -41,6 +41,7 @@ pub(crate) struct Touched {
 
 /// How to reload
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct How {
     /// Change nothing, only say what would change.
     #[serde(default)]
