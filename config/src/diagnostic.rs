@@ -101,6 +101,10 @@ codes! {
     RuleName = "E0308",
     /// Publishing without a connection.
     QosMinusOne = "E0309",
+    /// A payload format or a codec.
+    Format = "E0310",
+    /// A link of `.well-known/core`.
+    Link = "E0311",
     /// Two rules that take one request.
     Overlap = "E0312",
     /// A test that cannot be run.

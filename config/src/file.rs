@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use motegate_mapping::{Action, Rate, Retain};
+use motegate_mapping::{Action, OnBadPayload, Rate, Retain};
 use motegate_message::Qos;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -20,7 +20,8 @@ use serde::Deserialize;
 use crate::tests::TestBlock;
 use crate::value::{
     AllowWord, ClientFromWord, Durability, EmptyWord, ExtraWord, Factor, IdTopic, KeepWord,
-    LogFormat, LogLevel, MqttVersion, OneOrMany, OverflowWord, RebindWord, Size, Typed, UnsafeWord,
+    LogFormat, LogLevel, MqttVersion, OneOrMany, OverflowWord, RebindWord, Size, SplitWord, Typed,
+    UnsafeWord,
 };
 
 type Text = Option<Typed<String>>;
@@ -55,6 +56,9 @@ pub(crate) struct File {
     pub(crate) coap: Option<Coap>,
     /// Bounds on everything that can grow.
     pub(crate) limits: Option<Limits>,
+    /// Payload formats of devices, by name; each works in both directions.
+    #[schemars(extend("otherwise" = "none"))]
+    pub(crate) codecs: Option<BTreeMap<String, Codec>>,
     /// Which path and which topic id is which topic.
     pub(crate) mappings: Option<Mappings>,
     /// Tests of the rules, run by `check` and `test`.
@@ -305,13 +309,48 @@ pub(crate) struct Log {
     pub(crate) format: Option<Typed<LogFormat>>,
 }
 
+/// A payload format of devices: one of `frame` and `cbor_keys`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Codec {
+    /// Fields one after another: `[{temp: i16be, scale: 0.01, unit: "°C"}, {hum: u8}]`.
+    #[schemars(extend("otherwise" = "none; then there is `cbor_keys`"))]
+    pub(crate) frame: Option<Vec<Field>>,
+    /// Keys of a CBOR map and the names that they stand for: `{0: temp, 1: hum}`.
+    #[schemars(extend("otherwise" = "none; then there is `frame`"))]
+    pub(crate) cbor_keys: Option<BTreeMap<String, Typed<String>>>,
+}
+
+/// A field of a frame: `NAME: TYPE`, and what follows.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct Field {
+    /// What an integer is multiplied by: a decimal number.
+    #[schemars(extend("default" = "1"))]
+    pub(crate) scale: Text,
+    /// What is added to it then: a decimal number.
+    #[schemars(extend("default" = "0"))]
+    pub(crate) offset: Text,
+    /// For people.
+    #[schemars(extend("otherwise" = "none"))]
+    pub(crate) unit: Text,
+    /// Names of single bits of an unsigned field, 0 is the least significant: `{door: 0}`.
+    #[schemars(extend("otherwise" = "none"))]
+    pub(crate) bits: Option<BTreeMap<String, Typed<u64>>>,
+    /// Its name, and its type: `u8`, `i16be`, `u32le` …
+    #[serde(flatten)]
+    pub(crate) name: BTreeMap<String, Typed<String>>,
+}
+
 /// Which path and which topic id is which topic.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Mappings {
     /// What holds where a rule says nothing.
     pub(crate) defaults: Option<MappingDefaults>,
-    /// Ready rules: `passthrough`. Absent: `[passthrough]`; a list replaces it.
+    /// Ready rules of lowest priority: `passthrough` (`/PREFIX/…`, see `coap.prefix`), `core-pubsub`
+    /// (`/ps/data/…`, the topic data of draft-ietf-core-coap-pubsub), `emqx-ps` (`/ps/…`), `ponte-r`
+    /// (`/r/…`). A list replaces the default.
     #[schemars(extend("default" = ["passthrough"]))]
     pub(crate) presets: Option<Vec<Typed<String>>>,
     /// Rules for CoAP.
@@ -333,6 +372,10 @@ pub(crate) struct MappingDefaults {
     /// When published messages expire.
     #[schemars(extend("otherwise" = "never"))]
     pub(crate) expiry: Time,
+    /// A payload that is not in its format: `reject` it, `pass` it on as it is, or publish it as a
+    /// `dead_letter`.
+    #[schemars(extend("default" = "reject"))]
+    pub(crate) on_bad_payload: Option<Typed<OnBadPayload>>,
 }
 
 /// A rule for CoAP.
@@ -391,6 +434,34 @@ pub(crate) struct CoapRule {
     /// Observing a topic without value: `content` (2.05, empty) or `4.04`.
     #[schemars(extend("default" = "content"))]
     pub(crate) when_empty: Option<Typed<EmptyWord>>,
+    /// Uri-Host that it holds for.
+    #[schemars(extend("otherwise" = "any, or none"))]
+    pub(crate) host: Text,
+    /// Formats of the two sides.
+    #[schemars(extend("otherwise" = "payloads go through as they are"))]
+    pub(crate) payload: Option<Payload>,
+    /// A payload that is not in its format: `reject`, `pass` or `dead_letter`.
+    #[schemars(extend("otherwise" = "`mappings.defaults.on_bad_payload`"))]
+    pub(crate) on_bad_payload: Option<Typed<OnBadPayload>>,
+    /// Attributes in `.well-known/core`, with templates of their values: `{rt: "sensor.{kind}"}`.
+    #[schemars(extend("otherwise" = "none"))]
+    pub(crate) link: Option<BTreeMap<String, Typed<String>>>,
+}
+
+/// Formats of the two sides: `json`, `cbor`, `senml+json`, `senml+cbor`, `text`, `raw` or a codec.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Payload {
+    /// What devices write, one or a list; the first is what they are given unless they ask for
+    /// another.
+    #[schemars(extend("required" = true))]
+    pub(crate) device: Option<OneOrMany<String>>,
+    /// What stands in the broker.
+    #[schemars(extend("required" = true))]
+    pub(crate) broker: Text,
+    /// `senml`: one message per record; `{senml.n}` in the topic is its name.
+    #[schemars(extend("otherwise" = "packs stay whole"))]
+    pub(crate) split: Option<Typed<SplitWord>>,
 }
 
 /// Rules for MQTT-SN.

@@ -1,16 +1,19 @@
 //! The `mappings` block: into [`Rules`], and the mapping's errors into diagnostics.
 
+use std::collections::BTreeMap;
+
 use motegate_core::{Config as Core, Protocol};
 use motegate_mapping::{
-    CoapMethod, CoapRule, Defaults, NameRule, PatternError, Place, Preset, QosMinusOne, RuleError,
-    RuleErrorKind, Rules, Scope, SnRules, TemplateError, TopicId,
+    CoapMethod, CoapRule, Codec, CodecForm, Defaults, FrameField, NameRule, PatternError,
+    PayloadRule, Place, Preset, QosMinusOne, RuleError, RuleErrorKind, Rules, Scope, SnRules,
+    TemplateError, TopicId,
 };
 
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::document::Document;
 use crate::file;
 use crate::reader::Reader;
-use crate::value::{EmptyWord, ExtraWord, IdTopic, OneOrMany, Typed, UnsafeWord};
+use crate::value::{EmptyWord, ExtraWord, IdTopic, OneOrMany, SplitWord, Typed, UnsafeWord};
 
 const METHODS: [(&str, CoapMethod); 5] = [
     ("GET", CoapMethod::Get),
@@ -19,9 +22,6 @@ const METHODS: [(&str, CoapMethod); 5] = [
     ("POST", CoapMethod::Post),
     ("DELETE", CoapMethod::Delete),
 ];
-
-/// Presets that a later version has.
-const LATER_PRESETS: [&str; 3] = ["core-pubsub", "emqx-ps", "ponte-r"];
 
 /// Reads the block; also how many rules the file has.
 pub(crate) fn read(reader: &mut Reader<'_>, file: &file::File, core: &Core) -> (Rules, usize) {
@@ -36,6 +36,9 @@ pub(crate) fn read(reader: &mut Reader<'_>, file: &file::File, core: &Core) -> (
             reader.report(&place, Code::Value, "this is no prefix of a path", fix);
         }
     }
+    if let Some(blocks) = &file.codecs {
+        rules.codecs = codecs(reader, blocks);
+    }
     let Some(block) = &file.mappings else { return (rules, 0) };
     let place = Place::root().at("mappings");
     if let Some(defaults) = &block.defaults {
@@ -44,7 +47,9 @@ pub(crate) fn read(reader: &mut Reader<'_>, file: &file::File, core: &Core) -> (
             qos: reader.get(defaults.qos.as_ref(), &at, "qos").flatten(),
             retain: reader.get(defaults.retain.as_ref(), &at, "retain").unwrap_or_default(),
             expiry: reader.get(defaults.expiry.as_ref(), &at, "expiry"),
-            ..Defaults::default()
+            on_bad_payload: reader
+                .get(defaults.on_bad_payload.as_ref(), &at, "on_bad_payload")
+                .unwrap_or_default(),
         };
     }
     if let Some(presets) = &block.presets {
@@ -67,22 +72,108 @@ fn presets(reader: &mut Reader<'_>, words: &[Typed<String>], at: &Place) -> Vec<
     let mut presets = Vec::new();
     for (i, word) in words.iter().enumerate() {
         let place = at.at(i);
-        match word.text.as_str() {
-            "passthrough" if presets.is_empty() => presets.push(Preset::Passthrough),
-            "passthrough" => {
+        match Preset::ALL.into_iter().find(|preset| preset.as_str() == word.text) {
+            Some(preset) if presets.contains(&preset) => {
                 reader.report(&place, Code::RuleName, "the preset is listed twice", "remove one");
             }
-            later if LATER_PRESETS.contains(&later) => {
-                let text = format!("the preset {later} is not in this version");
-                reader.report(&place, Code::NotInThisVersion, text, "write `passthrough`");
-            }
-            other => {
-                let text = format!("there is no preset {other:?}");
-                reader.report(&place, Code::Value, text, "write `passthrough`");
+            Some(preset) => presets.push(preset),
+            None => {
+                let text = format!("there is no preset {:?}", word.text);
+                let names = Preset::ALL.map(Preset::as_str);
+                let fix = match nearest(&word.text, names.into_iter()) {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => format!("the presets are {}", names.join(", ")),
+                };
+                reader.report(&place, Code::Value, text, fix);
             }
         }
     }
     presets
+}
+
+/// The entries of `codecs`; their fields are checked with the rules.
+fn codecs(reader: &mut Reader<'_>, blocks: &BTreeMap<String, file::Codec>) -> Vec<Codec> {
+    let place = Place::root().at("codecs");
+    let mut codecs = Vec::new();
+    for (name, block) in blocks {
+        let at = place.at(name.as_str());
+        let form = match (&block.frame, &block.cbor_keys) {
+            (Some(fields), None) => {
+                let at = at.at("frame");
+                let fields = fields.iter().enumerate();
+                CodecForm::Frame(fields.map(|(i, f)| field(reader, f, &at.at(i))).collect())
+            }
+            (None, Some(keys)) => CodecForm::CborKeys(cbor_keys(reader, keys, &at.at("cbor_keys"))),
+            (one, _) => {
+                let text = match one {
+                    Some(_) => "a codec is a frame or has CBOR keys, not both",
+                    None => "the codec is empty",
+                };
+                let fix = "write `frame: [{temp: i16be}]` or `cbor_keys: {0: temp}`";
+                let at = reader.document.key(&at);
+                reader.found.push(Diagnostic::new(Code::Format, text, fix).at(at));
+                continue;
+            }
+        };
+        codecs.push(Codec { name: name.clone(), form });
+    }
+    codecs
+}
+
+fn field(reader: &mut Reader<'_>, field: &file::Field, at: &Place) -> FrameField {
+    let mut names = field.name.iter();
+    let (name, kind) = match (names.next(), names.next()) {
+        (Some((name, kind)), None) => (name.clone(), kind.text.clone()),
+        (first, _) => {
+            let text = match first {
+                Some(_) => "a field has one name",
+                None => "the field has no name",
+            };
+            let fix = "write `{NAME: TYPE}` with `scale`, `offset`, `unit` or `bits` behind it";
+            reader.report(at, Code::Format, text, fix);
+            (String::new(), String::new())
+        }
+    };
+    let mut bits = Vec::new();
+    for (bit, number) in field.bits.iter().flatten() {
+        let place = at.at("bits").at(bit.as_str());
+        let Some(number) = reader.typed(number, &place) else { continue };
+        match u8::try_from(number) {
+            Ok(number) => bits.push((bit.clone(), number)),
+            Err(_) => {
+                reader.report(&place, Code::Format, "no field has so many bits", "count from 0")
+            }
+        }
+    }
+    FrameField {
+        name,
+        kind,
+        scale: reader.get(field.scale.as_ref(), at, "scale"),
+        offset: reader.get(field.offset.as_ref(), at, "offset"),
+        unit: reader.get(field.unit.as_ref(), at, "unit"),
+        bits,
+    }
+}
+
+fn cbor_keys(
+    reader: &mut Reader<'_>,
+    keys: &BTreeMap<String, Typed<String>>,
+    at: &Place,
+) -> Vec<(i64, String)> {
+    let mut out = Vec::new();
+    for (key, name) in keys {
+        // As it would be written, so that no key stands twice.
+        match key.parse::<i64>().ok().filter(|number| number.to_string() == *key) {
+            Some(number) => out.push((number, name.text.clone())),
+            None => {
+                let at = reader.document.key(&at.at(key.as_str()));
+                let text = format!("{key:?} is no integer key");
+                let fix = "write integers, and the names that they stand for: `{0: temp}`";
+                reader.found.push(Diagnostic::new(Code::Format, text, fix).at(at));
+            }
+        }
+    }
+    out
 }
 
 /// A text that must be there.
@@ -119,7 +210,7 @@ fn coap_rule(reader: &mut Reader<'_>, rule: &file::CoapRule, at: &Place, core: &
     CoapRule {
         name: name(r, rule.name.as_ref(), at),
         methods: methods(r, rule, &at.at("methods")),
-        query: query.map(|(key, target)| (key.clone(), target.text.clone())).collect(),
+        query: texts(query),
         query_extra_ignored: extra == Some(ExtraWord::Ignore),
         qos: r.get(rule.qos.as_ref(), at, "qos"),
         retain: r.get(rule.retain.as_ref(), at, "retain"),
@@ -130,9 +221,30 @@ fn coap_rule(reader: &mut Reader<'_>, rule: &file::CoapRule, at: &Place, core: &
         encode,
         absolute: r.get(rule.absolute.as_ref(), at, "absolute").unwrap_or(false),
         not_found_when_empty: empty == Some(EmptyWord::NotFound),
+        host: r.get(rule.host.as_ref(), at, "host"),
+        payload: rule.payload.as_ref().map(|block| payload(r, block, &at.at("payload"))),
+        on_bad_payload: r.get(rule.on_bad_payload.as_ref(), at, "on_bad_payload"),
+        link: texts(rule.link.iter().flatten()),
         path,
         topic,
-        ..CoapRule::default()
+    }
+}
+
+fn texts<'a>(
+    pairs: impl Iterator<Item = (&'a String, &'a Typed<String>)>,
+) -> Vec<(String, String)> {
+    pairs.map(|(key, value)| (key.clone(), value.text.clone())).collect()
+}
+
+fn payload(reader: &mut Reader<'_>, block: &file::Payload, at: &Place) -> PayloadRule {
+    let device = block.device.as_ref().map(|many| many.0.as_slice()).unwrap_or_default();
+    if block.device.is_none() {
+        reader.missing(at, "device", "add `device: json`: what devices write");
+    }
+    PayloadRule {
+        device: device.iter().map(|typed| typed.text.clone()).collect(),
+        broker: required(reader, block.broker.as_ref(), at, "broker", "add `broker: json`"),
+        split: reader.get(block.split.as_ref(), at, "split") == Some(SplitWord::Senml),
     }
 }
 
@@ -257,6 +369,7 @@ fn topic_id(reader: &mut Reader<'_>, key: &str, topic: &IdTopic, at: &Place) -> 
             id.expiry = reader.get(detail.expiry.as_ref(), &place, "expiry");
             let absolute = reader.get(detail.absolute.as_ref(), &place, "absolute");
             id.absolute = absolute.unwrap_or(false);
+            id.codec = reader.get(detail.codec.as_ref(), &place, "codec");
         }
     }
     Some(id)
@@ -296,13 +409,20 @@ fn qos_minus_one(reader: &mut Reader<'_>, block: &file::QosMinusOne, at: &Place)
 /// The mapping's error as a diagnostic: code and fix.
 pub(crate) fn diagnose(error: RuleError, document: &Document) -> Diagnostic {
     use RuleErrorKind as Kind;
-    let (code, fix) = advice(&error.kind);
+    let (code, mut fix) = advice(&error.kind);
+    if code == Code::Overlap && error.place.steps().get(1) == Some(&"presets".into()) {
+        "keep one of them: both claim this path".clone_into(&mut fix);
+    }
     let at = match &error.kind {
         // These are about the key, not about what stands behind it.
         Kind::DuplicateTopicId { .. }
         | Kind::BadTopicId
         | Kind::BadShortName
         | Kind::UnknownGroup { .. }
+        | Kind::BadCodecName
+        | Kind::BadLinkAttribute { .. }
+        | Kind::NotReversible
+        | Kind::NoPayload
         | Kind::BadGroupName => document.key(&error.place),
         _ => document.value(&error.place),
     };
@@ -322,9 +442,13 @@ pub(crate) fn diagnose(error: RuleError, document: &Document) -> Diagnostic {
             let labelled = diagnostic.label(format!("both take {witness}"));
             match other_place {
                 Some(place) => {
-                    let step =
-                        if document.node(&place.at("path")).is_some() { "path" } else { "filter" };
-                    labelled.also(document.value(&place.at(step)), format!("rule {other}"))
+                    // A rule is known by its pattern; a preset is a word.
+                    let pattern = ["path", "filter"].into_iter().map(|step| place.at(step));
+                    let place = pattern
+                        .into_iter()
+                        .find(|place| document.node(place).is_some())
+                        .unwrap_or(place);
+                    labelled.also(document.value(&place), format!("rule {other}"))
                 }
                 None => labelled,
             }
@@ -348,6 +472,35 @@ fn advice(kind: &RuleErrorKind) -> (Code, String) {
         }
         Kind::UnknownQosMinusOneId { id } => {
             return (Code::QosMinusOne, format!("add {id} under `topic_ids`, or remove it here"));
+        }
+        Kind::UnknownFormat { format, known } => {
+            let fix = match nearest(format, known.iter().map(String::as_str)) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("add it under `codecs`, or write one of {}", known.join(", ")),
+            };
+            return (Code::Format, fix);
+        }
+        Kind::FormatTwice { .. } => (Code::Format, "remove one"),
+        Kind::NoFormats => (Code::Format, "add `device: json`: what devices write"),
+        Kind::SplitNeedsSenml { .. } | Kind::WildcardNeedsSenml { .. } => {
+            (Code::Format, "write senml+json, senml+cbor or both")
+        }
+        Kind::NoPayload => (Code::Format, "add `payload: {device: …, broker: …}`, or remove it"),
+        Kind::BadCodecName => (Code::Format, "give the codec another name"),
+        Kind::RecordWithoutSplit => {
+            (Code::Template, "add `split: senml` to `payload`, or name one topic")
+        }
+        Kind::MisplacedWildcard => (Code::Template, "give + and # levels of their own"),
+        Kind::RecordTopic => (Code::Method, "add `methods: {POST: publish}`"),
+        Kind::NotReversible => (
+            Code::Link,
+            "let each capture of the path fill one level of the topic, once, or remove `link`",
+        ),
+        Kind::BadLinkAttribute { .. } => {
+            (Code::Link, "give rt, if, ct, sz, title or an attribute of your own")
+        }
+        Kind::BadHost { .. } => {
+            (Code::Value, "write the host that devices ask for, without scheme and port")
         }
         Kind::EmptyGlob => (Code::Group, "write a client id, with * for any characters"),
         Kind::BadGroupName => (Code::Group, "give the group another name"),

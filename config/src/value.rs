@@ -6,7 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use motegate_mapping::{Action, Rate, Retain};
+use motegate_mapping::{Action, OnBadPayload, Rate, Retain};
 use motegate_message::Qos;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -148,6 +148,9 @@ pub(crate) struct IdDetail {
     /// The topic is final: the listener's mount is not put in front.
     #[schemars(extend("default" = "false"))]
     pub(crate) absolute: Option<Typed<bool>>,
+    /// The device's format, by its name in `codecs`; what stands in the broker is JSON.
+    #[schemars(extend("otherwise" = "payloads go through as they are"))]
+    pub(crate) codec: Option<Typed<String>>,
 }
 
 impl<'de> Deserialize<'de> for IdTopic {
@@ -367,6 +370,19 @@ impl Value for Retain {
     }
 }
 
+impl Value for OnBadPayload {
+    const WHAT: &'static str = "reject, pass or dead_letter";
+    const WORDS: &'static [&'static str] = &["reject", "pass", "dead_letter"];
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "reject" => Some(OnBadPayload::Reject),
+            "pass" => Some(OnBadPayload::Pass),
+            "dead_letter" => Some(OnBadPayload::DeadLetter),
+            _ => None,
+        }
+    }
+}
+
 impl Value for Action {
     const WHAT: &'static str = "publish, read, subscribe or clear";
     const WORDS: &'static [&'static str] = &["publish", "read", "subscribe", "clear"];
@@ -479,6 +495,11 @@ words! {
 words! {
     /// What becomes of unsafe text in captures.
     pub(crate) UnsafeWord, "refuse or encode" { Refuse = "refuse", Encode = "encode", }
+}
+
+words! {
+    /// What packs are taken apart by.
+    pub(crate) SplitWord, "senml" { Senml = "senml", }
 }
 
 words! {

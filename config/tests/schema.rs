@@ -66,7 +66,9 @@ fn what_the_loader_refuses_by_its_look_the_schema_refuses() {
         "limits: {max_packet_size: 2MB!}",
         "log: {level: warning}",
         "mappings: {coap: [{name: a, path: /, topic: t, methods: {put: publish}}]}",
-        "mappings: {mqttsn: {topic_ids: {all: {1: {topic: a, codec: b}}}}}",
+        "mappings: {mqttsn: {topic_ids: {all: {1: {topic: a, codek: b}}}}}",
+        "mappings: {coap: [{name: a, path: /, topic: t, payload: {device: json, borker: json}}]}",
+        "codecs: {a: {fram: [{temp: u8}]}}",
     ] {
         assert!(!validator.is_valid(&json(text)), "{text}");
         assert!(Config::parse("motegate.yaml", text).is_err(), "{text}");

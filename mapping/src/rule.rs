@@ -99,8 +99,12 @@ pub struct FrameField {
     pub kind: String,
     /// A decimal number that the field's is multiplied by, as written.
     pub scale: Option<String>,
+    /// A decimal number that is added then, as written.
+    pub offset: Option<String>,
     /// For people and discovery.
     pub unit: Option<String>,
+    /// Names of single bits of an unsigned field, counted from the least significant.
+    pub bits: Vec<(String, u8)>,
 }
 
 /// `payload` of a rule: the formats of the two sides, by name.
