@@ -1,5 +1,8 @@
 //! Unknown keys and wrong shapes, all of them at once, by the schema of the file's own types.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use motegate_mapping::Place;
 use serde_json::Value as Json;
 
@@ -111,19 +114,25 @@ fn unknown(key: &str, known: Option<&serde_json::Map<String, Json>>, place: &Pla
     Diagnostic::new(Code::UnknownKey, format!("unknown key {key:?}"), fix).label("unknown key")
 }
 
-/// The block that has a key of this name, if only one has.
-fn elsewhere(key: &str) -> Option<Place> {
-    let mut found = Vec::new();
+/// Where each key stands, those of list entries left out; `None` for one in several blocks.
+static PLACES: LazyLock<HashMap<&'static str, Option<Place>>> = LazyLock::new(|| {
+    let mut places = HashMap::new();
     let mut open = vec![(Place::root(), schema::schema())];
     while let Some((place, schema)) = open.pop() {
         let map = schema::alternative(schema, "object");
-        let Some(properties) = map.and_then(|map| map["properties"].as_object()) else { continue };
-        if properties.contains_key(key) && !place.steps().is_empty() {
-            found.push(place.clone());
+        for (key, inner) in map.and_then(|map| map["properties"].as_object()).into_iter().flatten()
+        {
+            let one = (!place.steps().is_empty()).then(|| place.clone());
+            places.entry(key.as_str()).and_modify(|place| *place = None).or_insert(one);
+            open.push((place.at(key.as_str()), inner));
         }
-        open.extend(properties.iter().map(|(key, inner)| (place.at(key.as_str()), inner)));
     }
-    if found.len() == 1 { found.pop() } else { None }
+    places
+});
+
+/// The block that has a key of this name, if only one has.
+fn elsewhere(key: &str) -> Option<&'static Place> {
+    PLACES.get(key)?.as_ref()
 }
 
 /// What a key of a later version belongs to.

@@ -254,13 +254,13 @@ fn ten_thousand_rules_are_no_trouble() {
 #[test]
 fn very_many_mistakes_are_counted_not_drawn() {
     let mut text = String::from("mqtt:\n");
-    for i in 0..50_000 {
+    for i in 0..5_000 {
         text.push_str(&format!("  nonsense_{i}: {i}\n"));
     }
     let findings = Config::parse("motegate.yaml", &text).unwrap_err();
-    assert_eq!(findings.diagnostics.len(), 50_000);
+    assert_eq!(findings.diagnostics.len(), 5_000);
     let drawn = findings.to_string();
-    assert!(drawn.ends_with("and 49900 more"), "{}", &drawn[drawn.len() - 200..]);
+    assert!(drawn.ends_with("and 4900 more"), "{}", &drawn[drawn.len() - 200..]);
     // As many keys of a mapping that takes any.
     let mut ids = String::from("mappings:\n  mqttsn:\n    topic_ids:\n      all:\n");
     for i in 1..=65_534 {
