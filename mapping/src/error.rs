@@ -1,6 +1,7 @@
 //! [`RuleError`]: what is wrong with the rules, and where.
 
 use crate::Place;
+use crate::payload::{CodecError, ConversionError};
 
 /// A mistake in the rules.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +98,12 @@ pub enum RuleErrorKind {
         /// As written.
         format: String,
     },
+    /// Formats of the two sides that never become each other.
+    #[error(transparent)]
+    Conversion(#[from] ConversionError),
+    /// In an entry of `codecs`.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
     /// A `payload` that names no format of the device.
     #[error("`payload` names no format of the device")]
     NoFormats,

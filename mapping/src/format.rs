@@ -1,11 +1,12 @@
 //! [`Payload`]: which formats the two sides of a rule speak (mapping.md §2.10).
 //!
 //! A rule names formats by word: those that are built in, or a codec of the configuration. Here the
-//! names are checked and resolved; turning one format into another is the payload's own part.
+//! names are checked and resolved; turning one format into another is [`crate::payload`]'s part.
 
 use std::fmt;
 use std::sync::Arc;
 
+use crate::payload::{Codecs, Conversion, ConversionError};
 use crate::rule::{Codec, CodecForm, OnBadPayload, PayloadRule};
 use crate::{Place, RuleError, RuleErrorKind};
 
@@ -110,6 +111,16 @@ impl Payload {
 #[derive(Debug, Default)]
 pub(crate) struct Formats {
     codecs: Vec<Format>,
+    compiled: Codecs,
+    /// A codec has a mistake, which is reported; what uses it is not compiled.
+    broken: bool,
+}
+
+/// A rule's formats, with what turns one into the other.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Formatted {
+    pub(crate) payload: Option<Arc<Payload>>,
+    pub(crate) conversion: Option<Arc<Conversion>>,
 }
 
 impl Formats {
@@ -128,7 +139,29 @@ impl Formats {
                 CodecForm::CborKeys(_) => Format::CborKeys(name),
             });
         }
+        match Codecs::new(codecs) {
+            Ok(compiled) => formats.compiled = compiled,
+            Err(found) => {
+                formats.broken = true;
+                errors.extend(found.into_iter().map(|(place, error)| RuleError::new(place, error)));
+            }
+        }
         formats
+    }
+
+    /// What turns the formats into each other; `wildcard`: deliveries of many topics.
+    pub(crate) fn compile(
+        &self,
+        payload: Option<Payload>,
+        wildcard: bool,
+    ) -> Result<Formatted, ConversionError> {
+        let conversion = match &payload {
+            _ if self.broken => None,
+            given if wildcard => Some(Conversion::wildcard(given.as_ref(), &self.compiled)?),
+            Some(payload) => Some(Conversion::new(payload, &self.compiled)?),
+            None => None,
+        };
+        Ok(Formatted { payload: payload.map(Arc::new), conversion: conversion.map(Arc::new) })
     }
 
     /// The format of a name.

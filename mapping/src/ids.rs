@@ -6,13 +6,12 @@
 
 mod explain;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 use motegate_message::{Reason, TopicFilter};
 
-use crate::format::{Format, Formats, Payload};
+use crate::format::{Format, Formats, Formatted, Payload};
 use crate::glob::Glob;
 use crate::index::{Edge, Index};
 use crate::rule::{Defaults, Retain, Scope, SnRules, TopicId};
@@ -58,7 +57,7 @@ struct Entry {
     retain: Option<bool>,
     expiry: Option<Duration>,
     absolute: bool,
-    payload: Option<Arc<Payload>>,
+    formatted: Formatted,
 }
 
 /// What a scope is checked against.
@@ -163,17 +162,13 @@ impl IdTable {
         entry.render(caller, id, &mut out)?;
         let topic = TopicFilter::new(out.as_str())
             .map_err(|e| MapError { reason: Reason::BadTopic, text: e.to_string() })?;
-        let payload = entry.payload.clone();
-        Ok(SnMatch { topic, retain: entry.retain, expiry: entry.expiry, payload })
+        let Formatted { payload, conversion } = entry.formatted.clone();
+        Ok(SnMatch { topic, retain: entry.retain, expiry: entry.expiry, payload, conversion })
     }
 
     /// The id that means this final topic to the client, and its formats; the closest scope and the
     /// lowest id.
-    pub(crate) fn id(
-        &self,
-        caller: &Caller<'_>,
-        topic: &str,
-    ) -> Option<(u16, Option<Arc<Payload>>)> {
+    pub(crate) fn id(&self, caller: &Caller<'_>, topic: &str) -> Option<(u16, Formatted)> {
         let mut levels: Option<Vec<&str>> = None;
         for scope in self.scopes(caller.client) {
             if scope.entries.is_empty() {
@@ -184,7 +179,7 @@ impl IdTable {
             // An id that a closer scope uses for something else does not mean this topic.
             let means = |id: u16| {
                 let found = self.map(caller, id).ok().filter(|m| m.topic.as_str() == topic)?;
-                Some((id, found.payload))
+                Some((id, Formatted { payload: found.payload, conversion: found.conversion }))
             };
             if let Some(id) = found.into_iter().find_map(means) {
                 return Some(id);
@@ -215,14 +210,15 @@ impl IdTable {
 
 impl Given<'_> {
     /// The formats of an id with a `codec`: the other side is JSON.
-    fn payload(&self, id: &TopicId) -> Result<Option<Arc<Payload>>, RuleErrorKind> {
-        let Some(codec) = &id.codec else { return Ok(None) };
-        Ok(Some(Arc::new(Payload {
+    fn formatted(&self, id: &TopicId) -> Result<Formatted, RuleErrorKind> {
+        let Some(codec) = &id.codec else { return Ok(Formatted::default()) };
+        let payload = Payload {
             device: vec![self.formats.find(codec)?],
             broker: Format::Json,
             split: false,
             on_bad: self.defaults.on_bad_payload,
-        })))
+        };
+        Ok(self.formats.compile(Some(payload), false)?)
     }
 }
 
@@ -249,7 +245,7 @@ impl ScopeTable {
                     continue;
                 }
             };
-            let Ok(payload) = given.payload(id).map_err(|kind| {
+            let Ok(formatted) = given.formatted(id).map_err(|kind| {
                 errors.push(RuleError::new(at.at("codec"), kind));
             }) else {
                 continue;
@@ -261,7 +257,7 @@ impl ScopeTable {
                 retain: flag(id.retain.unwrap_or(given.defaults.retain)),
                 expiry: id.expiry.or(given.defaults.expiry),
                 absolute: id.absolute,
-                payload,
+                formatted,
             });
         }
         table.entries.sort_by_key(|entry| entry.first);

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use motegate_message::{Reason, TopicFilter, TopicName};
 
 use crate::conflict::{self, Contender};
+use crate::format::Formatted;
 use crate::ids::IdTable;
 use crate::index::{Edge, Index};
 use crate::pattern::Pattern;
@@ -120,7 +121,7 @@ impl SnTable {
             crate::Retain::Always => Some(true),
             crate::Retain::Never => Some(false),
         };
-        Ok(SnMatch { topic, retain, expiry: self.defaults.expiry, payload: None })
+        Ok(SnMatch { topic, retain, expiry: self.defaults.expiry, payload: None, conversion: None })
     }
 
     pub(crate) fn ids_of(&self, client: &str) -> Vec<u16> {
@@ -208,7 +209,11 @@ impl SnTable {
 
     pub(crate) fn names(&self, caller: &Caller<'_>, topic: &TopicName) -> Option<SnNames> {
         let found = self.ids.id(caller, topic.as_str());
-        let (predefined, payload) = found.map_or((None, None), |(id, payload)| (Some(id), payload));
+        let (predefined, formatted) = match found {
+            Some((id, formatted)) => (Some(id), formatted),
+            None => (None, Formatted::default()),
+        };
+        let Formatted { payload, conversion } = formatted;
         let below = topic.as_str().strip_prefix(caller.mount).filter(|rest| !rest.is_empty());
         let Some(below) = below else {
             // Only an `absolute` id reaches outside the mount.
@@ -216,6 +221,7 @@ impl SnTable {
                 name: topic.clone(),
                 predefined: Some(id),
                 payload,
+                conversion,
                 short: None,
             });
         };
@@ -224,7 +230,13 @@ impl SnTable {
             None if caller.mount.is_empty() => topic.clone(),
             None => TopicName::new(below).ok()?,
         };
-        Some(SnNames { name, predefined, payload, short: self.short_for(caller, below) })
+        Some(SnNames {
+            name,
+            predefined,
+            payload,
+            conversion,
+            short: self.short_for(caller, below),
+        })
     }
 
     /// The long name that is rewritten to this topic.

@@ -8,6 +8,7 @@ use motegate_message::{Qos, Reason, TopicFilter, TopicName};
 
 use crate::coap::{Asker, CoapTable, Link};
 use crate::format::Payload;
+use crate::payload::Conversion;
 use crate::record::RecordTopic;
 use crate::sn::SnTable;
 use crate::{Preset, QosMinusOne, RuleError, Rules};
@@ -95,6 +96,9 @@ pub struct CoapMatch {
     pub content_when_empty: bool,
     /// Formats of the two sides; `None`: the payload goes through as it is.
     pub payload: Option<Arc<Payload>>,
+    /// What turns one side's format into the other's; with a topic that has wildcards there is one
+    /// without [`payload`](Self::payload), too.
+    pub conversion: Option<Arc<Conversion>>,
     /// The topic of each record, where the rule's topic names them; [`topic`](Self::topic) is then
     /// the filter of all of them.
     pub records: Option<RecordTopic>,
@@ -133,6 +137,8 @@ pub struct SnMatch {
     pub expiry: Option<Duration>,
     /// Formats of the two sides; `None`: the payload goes through as it is.
     pub payload: Option<Arc<Payload>>,
+    /// What turns one side's format into the other's.
+    pub conversion: Option<Arc<Conversion>>,
 }
 
 /// How a topic is named towards an MQTT-SN client.
@@ -144,6 +150,8 @@ pub struct SnNames {
     pub predefined: Option<u16>,
     /// Formats of the two sides when it is delivered by [`predefined`](Self::predefined).
     pub payload: Option<Arc<Payload>>,
+    /// What turns the broker's into the device's then.
+    pub conversion: Option<Arc<Conversion>>,
     /// A short name that means it to this client.
     pub short: Option<[u8; 2]>,
 }

@@ -7,8 +7,8 @@ mod common;
 
 use common::{CALLER, caller_at, codecs, rule, strings, table};
 use motegate_mapping::{
-    Action, Caller, CoapMatch, CoapMethod, CoapRule, Codec, CodecForm, Defaults, Format, Link,
-    OnBadPayload, PayloadRule, Preset, RuleErrorKind, Rules, Table,
+    Action, Caller, CoapMatch, CoapMethod, CoapRule, Codec, CodecForm, Defaults, Format,
+    FrameField, Link, OnBadPayload, PayloadRule, Preset, RuleErrorKind, Rules, Table,
 };
 use motegate_message::{Qos, Reason, TopicName};
 
@@ -370,6 +370,11 @@ fn p10_formats_of_the_two_sides() {
     let b = payload("/b").unwrap();
     assert_eq!((b.device[0].name(), b.on_bad), ("compact", OnBadPayload::Pass));
     assert_eq!(payload("/c"), None, "without `payload` it goes through as it is");
+    let conversion = ask(&table, CoapMethod::Put, "/b").unwrap().conversion.unwrap();
+    let up = conversion.uplink(Some(60), &bytes::Bytes::from_static(b"\xa1\x00\x13"));
+    let up = up.unwrap();
+    let motegate_mapping::payload::Uplink::One(up) = up else { panic!("{up:?}") };
+    assert_eq!(&up[..], b"\xa1\x64temp\x13", "{{0: 19}} has become {{temp: 19}}");
 }
 
 #[test]
@@ -387,7 +392,14 @@ fn p10_mistakes_in_formats() {
     assert_eq!(mistake(with(formats(&[], "json"))).1, RuleErrorKind::NoFormats);
     let on_bad = CoapRule { on_bad_payload: Some(OnBadPayload::Pass), ..rule("a", "/a", "a") };
     assert_eq!(mistake(on_bad).1, RuleErrorKind::NoPayload);
-    let named = Codec { name: "json".into(), form: CodecForm::CborKeys(Vec::new()) };
+    let (place, kind) = mistake(with(formats(&["text", "raw"], "json")));
+    assert_eq!(place, "mappings.coap[0].payload.device[1]", "bytes never become JSON");
+    assert!(matches!(kind, RuleErrorKind::Conversion(_)), "{kind}");
+    let field = FrameField { name: "a".into(), kind: "i16".into(), ..FrameField::default() };
+    let frame = Codec { name: "f".into(), form: CodecForm::Frame(vec![field]) };
+    let all = mistakes(Rules { codecs: vec![frame], ..Rules::default() });
+    assert_eq!((all.len(), all[0].0.as_str()), (1, "codecs.f.frame[0]"));
+    let named = Codec { name: "json".into(), form: CodecForm::CborKeys(vec![(0, "a".into())]) };
     let all = mistakes(Rules { codecs: vec![named], ..Rules::default() });
     assert_eq!(all, [("codecs.json".to_owned(), RuleErrorKind::BadCodecName)]);
 }

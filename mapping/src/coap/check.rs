@@ -1,12 +1,11 @@
 //! From a rule as written to a checked one. All of its mistakes are reported, not just the first.
 
-use std::sync::Arc;
-
 use super::links::LinkAttribute;
 use super::rule::{METHODS, Methods, PRESET_PRIORITY, Rule, natural};
-use crate::format::{Formats, Payload};
+use crate::format::{Formats, Formatted};
 use crate::glob::Glob;
 use crate::pattern::Pattern;
+use crate::payload::ConversionError;
 use crate::query::Queries;
 use crate::reverse::Reversal;
 use crate::template::{Names, Template};
@@ -32,7 +31,7 @@ pub(super) fn check(
         publish_or_observe(rule, topic, place, &mut report);
     }
     let wildcard = topic.as_ref().is_some_and(Template::has_wildcard);
-    let payload = payload(rule, rules, formats, wildcard, place, &mut report);
+    let formatted = payload(rule, rules, formats, wildcard, place, &mut report);
     let client = rule.client.as_deref().map(Glob::parse);
     if client == Some(None) {
         report(place.at("client"), RuleErrorKind::EmptyGlob);
@@ -64,7 +63,7 @@ pub(super) fn check(
         encode: rule.encode,
         absolute: rule.absolute,
         content_when_empty: !rule.not_found_when_empty,
-        payload: payload.map(Arc::new),
+        formatted,
         link: link?,
     };
     // A rule of one path needs no way back: it is listed as it stands.
@@ -135,23 +134,29 @@ fn payload(
     wildcard: bool,
     place: &Place,
     report: &mut impl FnMut(Place, RuleErrorKind),
-) -> Option<Payload> {
+) -> Formatted {
     let on_bad = rule.on_bad_payload.unwrap_or(rules.defaults.on_bad_payload);
-    let Some(payload) = &rule.payload else {
-        if rule.on_bad_payload.is_some() {
-            report(place.at("on_bad_payload"), RuleErrorKind::NoPayload);
-        }
-        return None;
-    };
+    if rule.payload.is_none() && rule.on_bad_payload.is_some() {
+        report(place.at("on_bad_payload"), RuleErrorKind::NoPayload);
+    }
     let place = place.at("payload");
-    let payload = formats.payload(payload, on_bad, &place, report)?;
-    for (i, format) in payload.device.iter().enumerate() {
+    let payload =
+        rule.payload.as_ref().and_then(|rule| formats.payload(rule, on_bad, &place, report));
+    let device = payload.iter().flat_map(|payload| &payload.device).enumerate();
+    for (i, format) in device {
         if wildcard && !format.is_senml() {
             let kind = RuleErrorKind::WildcardNeedsSenml { format: format.name().to_owned() };
             report(place.at("device").at(i), kind);
         }
     }
-    Some(payload)
+    formats.compile(payload, wildcard).unwrap_or_else(|error| {
+        let at = match &error {
+            ConversionError::NeverConverts { index, .. } => place.at("device").at(*index),
+            _ => place.clone(),
+        };
+        report(at, error.into());
+        Formatted::default()
+    })
 }
 
 fn host(

@@ -100,7 +100,7 @@ impl CoapTable {
             value.render(&values, Unsafe::Free, &mut out).ok()?;
             attributes.push((name.to_string(), out.as_str().to_owned()));
         }
-        let content_formats = match &rule.payload {
+        let content_formats = match &rule.formatted.payload {
             Some(payload) => payload.content_formats(),
             None if rule.topic.has_wildcard() => PACKS.to_vec(),
             None => Vec::new(),

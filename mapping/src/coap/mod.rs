@@ -109,7 +109,8 @@ impl CoapTable {
             expiry: options.expiry.or(rule.expiry),
             user: options.user,
             content_when_empty: rule.content_when_empty,
-            payload: rule.payload.clone(),
+            payload: rule.formatted.payload.clone(),
+            conversion: rule.formatted.conversion.clone(),
             records,
         })
     }

@@ -7,6 +7,7 @@
 
 use super::rule::{Methods, PRESET_PRIORITY, Rule};
 use crate::conflict::Contender;
+use crate::format::Formatted;
 use crate::pattern::Pattern;
 use crate::query::Queries;
 use crate::reverse::Reversal;
@@ -69,7 +70,7 @@ pub(super) fn rule(preset: Preset, rules: &Rules) -> Rule {
         absolute: false,
         // The draft: no value, no resource; deleting it ends every observation with 4.04.
         content_when_empty: preset != Preset::CorePubsub,
-        payload: None,
+        formatted: Formatted::default(),
         link: Box::default(),
     }
 }

@@ -8,7 +8,7 @@ use motegate_message::{Qos, Reason, TopicFilter};
 
 use super::links::LinkAttribute;
 use crate::conflict::Contender;
-use crate::format::Payload;
+use crate::format::Formatted;
 use crate::glob::Glob;
 use crate::pattern::{Pattern, Segment};
 use crate::query::{self, Queries};
@@ -44,7 +44,7 @@ pub(crate) struct Rule {
     pub(super) encode: bool,
     pub(super) absolute: bool,
     pub(super) content_when_empty: bool,
-    pub(super) payload: Option<Arc<Payload>>,
+    pub(super) formatted: Formatted,
     pub(super) link: Box<[LinkAttribute]>,
     pub(super) reversal: Option<Reversal>,
 }

@@ -13,7 +13,7 @@ use crate::{Format, Payload};
 ///
 /// A payload whose format is the same on both sides is checked and goes through as it is, without a
 /// copy; any other is read into a [`Value`] and written anew.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversion {
     device: Box<[Side]>,
     broker: Side,
@@ -25,7 +25,7 @@ pub struct Conversion {
     limits: Limits,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Side {
     format: Format,
     codec: Arc<Codec>,

@@ -27,8 +27,9 @@ impl<'a> From<&'a FrameField> for FieldSpec<'a> {
             name: &field.name,
             kind: &field.kind,
             scale: field.scale.as_deref(),
+            offset: field.offset.as_deref(),
             unit: field.unit.as_deref(),
-            ..FieldSpec::default()
+            bits: &field.bits,
         }
     }
 }
