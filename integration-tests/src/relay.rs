@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::gateway::scratch;
 use crate::peer::program;
-use crate::process::Process;
+use crate::process::{DEADLINE, Process};
 
 /// Who sent a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +83,22 @@ impl Relay {
     pub fn record(&mut self) -> &[(From, Vec<u8>)] {
         self.record.extend(self.passed.try_iter());
         &self.record
+    }
+
+    /// The record, as soon as `sender` has so many datagrams in it.
+    ///
+    /// # Panics
+    /// If the deadline passes first.
+    pub fn record_of(&mut self, sender: From, count: usize) -> &[(From, Vec<u8>)] {
+        let seen =
+            |record: &[(From, Vec<u8>)]| record.iter().filter(|(from, _)| *from == sender).count();
+        while seen(&self.record) < count {
+            let next = self.passed.recv_timeout(DEADLINE);
+            let record = &self.record;
+            self.record
+                .push(next.unwrap_or_else(|_| panic!("no {count} of {sender:?}: {record:02x?}")));
+        }
+        self.record()
     }
 
     /// What Wireshark makes of the datagrams that the gateway sent: one line each,

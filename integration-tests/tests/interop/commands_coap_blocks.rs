@@ -5,11 +5,14 @@ use motegate_tests::gateway::scratch;
 use motegate_tests::relay::{From, Relay};
 use motegate_tests::server::{Make, Server, motegate, running};
 
+const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz";
+
 /// A file of this many bytes; the directory, to be removed, and the path.
 fn file(bytes: usize) -> (std::path::PathBuf, String) {
     let directory = scratch("blocks");
     let path = directory.join("body");
-    let text: String = (0..bytes).map(|at| char::from(b'a' + (at / 7 % 26) as u8)).collect();
+    let text: String =
+        (0..bytes).map(|at| LETTERS[at / 7 % LETTERS.len()]).map(char::from).collect();
     std::fs::write(&path, text).expect("the scratch directory takes a file");
     let shown = path.to_str().expect("a path of letters").to_owned();
     (directory, shown)

@@ -117,6 +117,7 @@ fn a_restarted_server_is_observed_again() {
 fn observing(url: &str) -> Process {
     let mut process = running(&["observe", url]);
     process.wait_for_text("2.05 Content");
+    process.rewind(); // the value is on the other stream, and may have come first
     process
 }
 

@@ -107,6 +107,7 @@ fn with_will() -> ClientConfig<32> {
     ClientConfig { will: Some(will), ..ClientConfig::default() }
 }
 
+/// MQTT-SN 1.2 §6.2, §6.13: repeated every T_RETRY, N_RETRY times.
 #[test]
 fn connect_is_repeated_refused_and_answered() {
     let mut air = Air::new();
@@ -124,6 +125,7 @@ fn connect_is_repeated_refused_and_answered() {
     assert_eq!(air.client.state(), ClientState::Disconnected, "nobody asked");
 }
 
+/// §6.2: CONNECT, WILLTOPICREQ, WILLTOPIC, WILLMSGREQ, WILLMSG, CONNACK.
 #[test]
 fn the_will_is_told_half_by_half_however_often_it_is_asked_for() {
     let mut air = Air::with(with_will());
@@ -145,6 +147,7 @@ fn the_will_is_told_half_by_half_however_often_it_is_asked_for() {
     air.expect(&[]);
 }
 
+/// §5.4.7, §5.4.9: topic and message each have one packet.
 #[test]
 fn a_will_that_fits_no_packet_is_an_error_before_it_is_promised() {
     let config = ClientConfig::<64> {
@@ -161,6 +164,7 @@ fn a_will_that_fits_no_packet_is_an_error_before_it_is_promised() {
     assert_eq!(client.poll_transmit(), None);
 }
 
+/// §6.4.
 #[test]
 fn a_will_is_changed_and_deleted() {
     let mut air = Air::connected();
@@ -176,6 +180,7 @@ fn a_will_is_changed_and_deleted() {
     air.says(Packet::WillMsgResp { code: OK }, Some(Done::WillMessage));
 }
 
+/// §6.5.
 #[test]
 fn register_is_answered_by_its_msg_id_alone() {
     let mut air = Air::connected();
@@ -194,6 +199,7 @@ fn register_is_answered_by_its_msg_id_alone() {
     assert_eq!(air.client.state(), ClientState::Active);
 }
 
+/// §6.6, and §6.7 for predefined ids and short names.
 #[test]
 fn every_qos_with_every_kind_of_topic() {
     for topic in [TopicId::Normal(3), TopicId::Predefined(4), TopicId::Short(*b"ab")] {
@@ -230,6 +236,7 @@ fn every_qos_with_every_kind_of_topic() {
     }
 }
 
+/// §6.8.
 #[test]
 fn qos_minus_one_is_for_strangers_sleepers_and_ids_that_need_no_agreement() {
     let strangers: [fn() -> Air; 3] = [Air::new, Air::connected, Air::asleep];
@@ -246,6 +253,7 @@ fn qos_minus_one_is_for_strangers_sleepers_and_ids_that_need_no_agreement() {
     }
 }
 
+/// §6.6: a PUBACK refuses at every QoS.
 #[test]
 fn an_unknown_id_is_told_at_qos_0_too() {
     let mut air = Air::connected();
@@ -258,6 +266,7 @@ fn an_unknown_id_is_told_at_qos_0_too() {
     air.says(GOODBYE, Some(Done::Sleep));
 }
 
+/// §6.6: one PUBLISH at QoS 1 or 2 at a time.
 #[test]
 fn what_is_published_leaves_in_order() {
     let mut air = Air::connected();
@@ -277,6 +286,7 @@ fn what_is_published_leaves_in_order() {
     air.says(GOODBYE, Some(Done::Disconnect));
 }
 
+/// §6.9.
 #[test]
 fn subscribe_and_unsubscribe_by_name_id_and_short_name() {
     let mut air = Air::connected();
@@ -300,6 +310,7 @@ fn subscribe_and_unsubscribe_by_name_id_and_short_name() {
     assert_eq!(minus, Err(ClientError::Qos));
 }
 
+/// §6.10, and §6.6 from the other side.
 #[test]
 fn messages_are_acknowledged_and_qos_2_comes_once() {
     let mut air = Air::connected();
@@ -319,6 +330,7 @@ fn messages_are_acknowledged_and_qos_2_comes_once() {
     air.tells(publish(topic, QosBits::Two, 9), message);
 }
 
+/// §6.10, §6.11.
 #[test]
 fn the_gateway_registers_and_pings() {
     let mut air = Air::connected();
@@ -333,6 +345,7 @@ fn the_gateway_registers_and_pings() {
     air.expect(&[Packet::PingResp]);
 }
 
+/// §6.14: a disconnected client is sent nothing.
 #[test]
 fn a_disconnected_client_takes_nothing() {
     let mut air = Air::new();
@@ -352,6 +365,7 @@ fn a_disconnected_client_takes_nothing() {
     }
 }
 
+/// §6.1.
 #[test]
 fn a_search_finds_a_gateway_or_nobody() {
     let mut air = Air::new();
@@ -374,6 +388,7 @@ fn a_search_finds_a_gateway_or_nobody() {
     assert_eq!(air.client.state(), ClientState::Active, "the connection is another matter");
 }
 
+/// §6.12, §6.13.
 #[test]
 fn a_late_answer_to_a_repeated_goodbye_wakes_nobody() {
     let mut air = Air::asleep();
@@ -386,6 +401,7 @@ fn a_late_answer_to_a_repeated_goodbye_wakes_nobody() {
     assert_eq!(air.client.state(), ClientState::Disconnected);
 }
 
+/// §6.14: PINGRESP comes behind what was buffered.
 #[test]
 fn as_long_as_messages_come_a_waking_client_is_patient() {
     let mut air = Air::asleep();
@@ -408,6 +424,7 @@ fn as_long_as_messages_come_a_waking_client_is_patient() {
     air.silence(ping);
 }
 
+/// §6.14: the transitions from asleep.
 #[test]
 fn a_sleeper_sleeps_on_wakes_for_good_or_leaves() {
     let mut air = Air::asleep();
@@ -429,6 +446,7 @@ fn a_sleeper_sleeps_on_wakes_for_good_or_leaves() {
     assert_eq!(air.client.sleep(air.now, 60), Err(ClientError::NotConnected));
 }
 
+/// §5.4.12: 0x0000 is not a message id of an acknowledged PUBLISH.
 #[test]
 fn message_ids_go_on_where_they_are_told_and_are_never_zero() {
     let mut air = Air::connected();
@@ -446,6 +464,7 @@ fn message_ids_go_on_where_they_are_told_and_are_never_zero() {
     }
 }
 
+/// §6.14: disconnected, as after a power failure.
 #[test]
 fn reset_leaves_nothing_to_send() {
     let mut air = Air::connected();
