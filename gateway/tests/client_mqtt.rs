@@ -284,6 +284,7 @@ fn the_command_line_is_wrong() {
         ("pub mqttsn://localhost -t a -m x -A 127.0.0.1", "-A is for MQTT"),
         ("pub -t a -m x -M 0", "--max-inflight"),
         ("rr -t a", "what to ask?"),
+        ("rr -t a -m x -D publish response-topic b", "-e TOPIC"),
     ] {
         let said = said(line);
         assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{line}: {}", said.err);

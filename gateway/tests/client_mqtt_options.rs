@@ -249,3 +249,32 @@ fn what_is_lost_at_qos_0_is_counted() {
     said.bad(1, &["lost; connecting again", "1 of 2 messages at QoS 0 were lost", "-q 1"]);
     assert_eq!(broker.join().unwrap(), Some(b'b'));
 }
+
+/// A server that is still sending must not lose what the command said last.
+#[test]
+fn the_last_acknowledgement_arrives_although_more_is_coming() {
+    let (listener, addr) = silent_tcp();
+    let broker = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        read_packet(&mut stream).unwrap();
+        stream.write_all(&packet(0x20, &[0, 0, 0])).unwrap();
+        let (_, subscribe) = read_packet(&mut stream).unwrap();
+        let mut all = packet(0x90, &[subscribe[0], subscribe[1], 0, 1]);
+        for id in 1..=200_u8 {
+            let message = [&b"\x00\x01t\x00"[..], &[id, 0], &[b'x'; 8_000]].concat();
+            all.extend(packet(0x32, &message));
+        }
+        // It reads late, when the command is gone.
+        let mut to = stream.try_clone().unwrap();
+        let sender = std::thread::spawn(move || to.write_all(&all));
+        std::thread::sleep(Duration::from_millis(300));
+        let mut said = Vec::new();
+        let heard = stream.read_to_end(&mut said);
+        let _ = sender.join();
+        (heard.is_ok(), said)
+    });
+    said(&format!("sub mqtt://{addr} -t t -q 1 -C 1")).good();
+    let (whole, said) = broker.join().unwrap();
+    assert!(whole, "the connection was reset");
+    assert_eq!(said, [packet(0x40, &[0, 1]), packet(0xe0, &[])].concat());
+}

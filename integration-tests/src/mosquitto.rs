@@ -116,6 +116,16 @@ impl Mosquitto {
         }
     }
 
+    /// A file that goes when the broker goes.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn file(&self, name: &str, contents: &[u8]) -> PathBuf {
+        let path = self.directory.join(name);
+        std::fs::write(&path, contents).expect("the scratch directory is ours");
+        path
+    }
+
     /// mosquitto_sub, subscribed when this returns; messages are lines of the form [`MESSAGE`].
     pub fn sub(&self, arguments: &[&str]) -> Process {
         let mut process = Process::start(self.client("mosquitto_sub", arguments));

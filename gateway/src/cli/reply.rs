@@ -93,6 +93,11 @@ impl Rr {
         let response_topic = self.response_topic.clone();
         let response_topic = response_topic.unwrap_or_else(|| format!("response/{client_id}"));
         self.link.qos()?;
+        let of_publish = self.link.properties()?.of(For::Publish);
+        let is_topic = |property| matches!(property, Property::ResponseTopic(_));
+        if of_publish.as_properties().iter().any(is_topic) {
+            return Err(Error::usage("-D response-topic: -e TOPIC gives it"));
+        }
         let payload = self.payload.read()?;
         let exchange = Exchange { target, topic, response_topic, client_id, payload };
         Ok((exchange, Printer::new(&self.printing)?))
@@ -136,11 +141,16 @@ impl Rr {
         config.client_id.clone_from(&exchange.client_id);
         let qos = self.link.qos()?;
         let mut properties = self.link.properties()?.of(For::Publish);
-        let correlation = random().to_be_bytes();
+        let given = properties.as_properties().iter().find_map(|property| match property {
+            Property::CorrelationData(data) => Some(data.to_vec()),
+            _ => None,
+        });
+        let correlation = given.clone().unwrap_or_else(|| random().to_be_bytes().to_vec());
         if self.link.is_v5() {
-            properties
-                .push(Property::ResponseTopic(&exchange.response_topic))
-                .push(Property::CorrelationData(&correlation));
+            properties.push(Property::ResponseTopic(&exchange.response_topic));
+            if given.is_none() {
+                properties.push(Property::CorrelationData(&correlation));
+            }
         }
         let mut client = MqttClient::new(&exchange.target, config, clock, self.link.debug)?;
         let filters = [Filter::new(&exchange.response_topic, qos)];

@@ -120,7 +120,9 @@ impl MqttClient {
                 Some(Transmit::Open) => (self.opening, self.paused) = (true, false),
                 Some(Transmit::Close) => {
                     let _ = timeout(CLOSE_TIMEOUT, self.flush()).await;
-                    self.stream = None;
+                    if let Some(stream) = self.stream.take() {
+                        let _ = timeout(CLOSE_TIMEOUT, stream.end()).await;
+                    }
                     self.opening = false;
                     self.machine.handle_closed(self.clock.now());
                 }

@@ -1,11 +1,13 @@
 //! The byte stream under MQTT: TCP, or a Unix domain socket on the same machine.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::io::{Interest, Ready};
+use tokio::io::{AsyncWrite as _, Interest, Ready};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::timeout;
 
@@ -41,6 +43,32 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.writable().await,
             Stream::Unix(stream) => stream.writable().await,
+        }
+    }
+
+    /// Ends our half and waits for the end of the other. A socket that is closed with bytes in it
+    /// that nobody read resets the connection, and the server may lose what we wrote last: an
+    /// acknowledgement, or the goodbye that holds the will back.
+    pub(super) async fn end(mut self) {
+        let shut = poll_fn(|context| match &mut self {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+        });
+        if shut.await.is_err() {
+            return;
+        }
+        let mut rest = vec![0; 16 * 1024];
+        loop {
+            match self.try_read(&mut rest) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.ready(Interest::READABLE).await.is_err() {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
         }
     }
 
