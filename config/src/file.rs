@@ -313,7 +313,9 @@ pub(crate) struct Log {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Codec {
-    /// Fields one after another: `[{temp: i16be, scale: 0.01, unit: "°C"}, {hum: u8}]`.
+    /// Fields one after another, each `NAME: TYPE`, with `scale` (what an integer is multiplied by),
+    /// `offset` (what is added then), `unit` and `bits` (names of single bits) as needed:
+    /// `[{temp: i16be, scale: 0.01, unit: "°C"}, {hum: u8}]`.
     #[schemars(extend("otherwise" = "none; then there is `cbor_keys`"))]
     pub(crate) frame: Option<Vec<Field>>,
     /// Keys of a CBOR map and the names that they stand for: `{0: temp, 1: hum}`.

@@ -196,7 +196,10 @@ pub(crate) fn kind(map: &Map<String, Json>) -> Option<String> {
             let words: Vec<String> =
                 words.iter().filter_map(Json::as_str).map(|w| format!("`{w}`")).collect();
             let (last, first) = words.split_last()?;
-            format!("{} or {last}", first.join(", "))
+            match first {
+                [] => last.clone(),
+                first => format!("{} or {last}", first.join(", ")),
+            }
         }
         None => capital(map.get("what")?.as_str()?),
     };
