@@ -126,6 +126,9 @@ fn keys_without_a_name_are_kept_and_come_back() {
         down(&compact, r#"{"0":1}"#),
         "compact cannot hold this payload: 0: the key \"0\" is written otherwise in this codec"
     );
+    let cbor = conversion(&["compact"], "cbor");
+    let error = cbor.downlink(None, "", &hex("a10013")).unwrap_err().to_string();
+    assert!(error.starts_with("compact cannot hold this payload: 0: the key \"0\""), "{error}");
     assert_eq!(
         down(&compact, r#"{"007":1,"-0":2,"18446744073709551616":3}"#),
         "a3622d3002633030370174313834343637343430373337303935353136313603"
@@ -272,6 +275,23 @@ fn every_type_of_field_goes_both_ways() {
         assert_eq!(String::from_utf8(text).unwrap(), json);
         assert_eq!(codec.write(value, &limits).unwrap(), wire);
     }
+}
+
+#[test]
+fn offset_and_bits_come_from_the_configuration() {
+    let fields = vec![
+        FrameField { offset: Some("-40".into()), ..field("temp", "u8", Some("0.5")) },
+        FrameField {
+            bits: vec![("door".into(), 0), ("tamper".into(), 1)],
+            ..field("flags", "u8", None)
+        },
+    ];
+    let codec = mapping::Codec { name: "env4".into(), form: CodecForm::Frame(fields) };
+    let codecs = Codecs::new(&[codec]).unwrap();
+    let env = Conversion::new(&rule(&["env4"], "json"), &codecs).unwrap();
+    let json = up(&env, None, hex("7b02")).unwrap();
+    assert_eq!(json, r#"{"temp":21.5,"flags":{"door":false,"tamper":true}}"#);
+    assert_eq!(down(&env, &json), "7b02");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The seeded fuzzer, on the stable toolchain: every decoder and endpoint, the configuration parser and
-//! the whole core are fed valid, wounded and random inputs. Checked: no panic, decode(encode(x)) = x,
+//! The seeded fuzzer, on the stable toolchain: every decoder and endpoint, the payload codecs, the
+//! configuration parser and the whole core are fed valid, wounded and random inputs. Checked: no panic, decode(encode(x)) = x,
 //! bounded output, and (by the binary's allocator) peak memory.
 //!
 //! A target with state runs in rounds of [`ROUND`] inputs, each on a new machine with its own seed, so
@@ -10,6 +10,7 @@ pub mod core;
 pub mod corpus;
 pub mod endpoints;
 pub mod mutate;
+pub mod payloads;
 
 use crate::sim::rng::Rng;
 
@@ -35,17 +36,18 @@ enum Kind {
 }
 
 /// Every target; the shares make 1,000.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     single("mqtt-codec-3.1", 100, |rng| codecs::mqtt(rng, 0)),
     single("mqtt-codec-3.1.1", 100, |rng| codecs::mqtt(rng, 1)),
     single("mqtt-codec-5.0", 120, |rng| codecs::mqtt(rng, 2)),
     machine("mqtt-endpoint", 150, endpoints::mqtt),
     single("mqtt-sn-codec", 100, codecs::sn),
     machine("mqtt-sn-endpoint", 130, endpoints::sn),
-    machine("coap-parser", 80, |rng, run, inputs| endpoints::coap(rng, run, inputs, true)),
+    machine("coap-parser", 50, |rng, run, inputs| endpoints::coap(rng, run, inputs, true)),
     machine("coap-endpoint", 70, |rng, run, inputs| endpoints::coap(rng, run, inputs, false)),
     machine("core", 70, core::core),
-    single("topics", 79, codecs::topics),
+    single("topics", 49, codecs::topics),
+    machine("payloads", 60, payloads::payloads),
     single("config", 1, config),
 ];
 

@@ -85,11 +85,13 @@ impl CborKeys {
     /// Writes an object with its keys as integers.
     ///
     /// # Errors
-    /// Not an object, a key that has a name and is written as its number, or what CBOR cannot hold.
+    /// Not an object, a key that has a name and is written as its number, an integer key, or what
+    /// CBOR cannot hold.
     pub(super) fn write(&self, value: Value<'_>, limits: &Limits) -> Result<Vec<u8>, WriteError> {
         let Value::Map(mut map) = object(value)? else { return Ok(Vec::new()) };
         for (key, _) in &mut map {
-            let Key::Text(text) = key else { continue };
+            // An integer would come back as a name: it is no key of this side.
+            let Key::Text(text) = key else { return Err(ambiguous(&key.to_string()).into()) };
             match (self.key(text), decimal(text)) {
                 (Some(number), _) => *key = Key::Int(number),
                 (None, Some(number)) if self.name(number).is_some() => {
