@@ -3,7 +3,7 @@
 //! It watches the files' folders (an editor replaces a file, a Kubernetes volume a link), waits
 //! until they have been quiet for a moment, and then looks whether any file is another one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -25,8 +25,40 @@ const QUIET: Duration = Duration::from_millis(200);
 pub(crate) struct FileWatch {
     inotify: AsyncFd<Descriptor>,
     folders: BTreeSet<PathBuf>,
+    seen: Seen,
+    /// Something happened that was not looked at yet.
+    stirred: bool,
+}
+
+/// Files as they were when they were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
     files: Vec<PathBuf>,
-    seen: Vec<Option<Stamp>>,
+    stamps: BTreeMap<PathBuf, Option<Stamp>>,
+}
+
+impl Seen {
+    /// Looks at these files, and at what is in the `conf.d` beside the first.
+    pub(crate) fn now(files: &[PathBuf]) -> Seen {
+        let conf_d = files.first().map(|first| beside(first).join("conf.d"));
+        let found = conf_d.and_then(|folder| std::fs::read_dir(folder).ok());
+        let yaml = |path: &PathBuf| path.extension().is_some_and(|end| end == "yaml");
+        let entries = found.into_iter().flatten().flatten().map(|entry| entry.path());
+        let all = files.iter().cloned().chain(entries.filter(yaml));
+        let stamp = |file: PathBuf| {
+            let stamp = std::fs::metadata(&file).ok().map(Stamp::from);
+            (file, stamp)
+        };
+        Seen { files: files.to_vec(), stamps: all.map(stamp).collect() }
+    }
+}
+
+/// The folder of a file.
+fn beside(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(folder) if folder != Path::new("") => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
 }
 
 /// `Inotify` as something with a raw descriptor.
@@ -56,26 +88,33 @@ impl From<Metadata> for Stamp {
 }
 
 impl FileWatch {
-    /// Watches these files and the `conf.d` beside the first; must be called within the runtime.
-    pub(crate) fn new(files: &[PathBuf]) -> io::Result<Self> {
+    /// Watches what was read; a change since then counts. Must be called within the runtime.
+    pub(crate) fn new(seen: Seen) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let inotify = watch(Descriptor(inotify), Interest::READABLE)?;
-        let mut watch =
-            FileWatch { inotify, folders: BTreeSet::new(), files: Vec::new(), seen: Vec::new() };
-        watch.follow(files);
+        let mut watch = FileWatch { inotify, folders: BTreeSet::new(), seen, stirred: true };
+        watch.watch_folders();
         Ok(watch)
     }
 
     /// The configuration consists of these files now.
     pub(crate) fn follow(&mut self, files: &[PathBuf]) {
-        self.files = files.to_vec();
-        self.seen = self.stamps();
-        let beside = |file: &PathBuf| match file.parent() {
-            Some(folder) if folder != Path::new("") => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        let conf_d = self.files.first().map(|first| beside(first).join("conf.d"));
-        let folders: Vec<PathBuf> = self.files.iter().map(beside).chain(conf_d).collect();
+        let mut seen = Seen::now(files);
+        for (file, stamp) in &mut seen.stamps {
+            // What has changed since it was read is still to be noticed.
+            if let Some(known) = self.seen.stamps.get(file) {
+                *stamp = *known;
+            }
+        }
+        self.seen = seen;
+        self.stirred = true;
+        self.watch_folders();
+    }
+
+    fn watch_folders(&mut self) {
+        let files = &self.seen.files;
+        let conf_d = files.first().map(|first| beside(first).join("conf.d"));
+        let folders: Vec<PathBuf> = files.iter().map(|file| beside(file)).chain(conf_d).collect();
         for folder in folders {
             let what = AddWatchFlags::IN_CLOSE_WRITE
                 | AddWatchFlags::IN_MOVED_TO
@@ -91,12 +130,16 @@ impl FileWatch {
         }
     }
 
-    /// Ready when a file has changed, came or went.
+    /// Ready when a file has changed, came or went. May be dropped and called again.
     pub(crate) async fn changed(&mut self) {
         loop {
-            self.event().await;
+            if !self.stirred {
+                self.event().await;
+                self.stirred = true;
+            }
             while tokio::time::timeout(QUIET, self.event()).await.is_ok() {}
-            let now = self.stamps();
+            self.stirred = false;
+            let now = Seen::now(&self.seen.files);
             if now != self.seen {
                 self.seen = now;
                 return;
@@ -121,18 +164,6 @@ impl FileWatch {
             }
         }
     }
-
-    /// Of every file, and of what is in `conf.d`.
-    fn stamps(&self) -> Vec<Option<Stamp>> {
-        let mut files: BTreeSet<PathBuf> = self.files.iter().cloned().collect();
-        let beside = self.files.first().and_then(|first| first.parent());
-        let conf_d = beside.map(|folder| folder.join("conf.d"));
-        let found = conf_d.and_then(|folder| std::fs::read_dir(folder).ok());
-        let yaml = |path: &PathBuf| path.extension().is_some_and(|end| end == "yaml");
-        let entries = found.into_iter().flatten().flatten().map(|entry| entry.path());
-        files.extend(entries.filter(yaml));
-        files.iter().map(|file| std::fs::metadata(file).ok().map(Stamp::from)).collect()
-    }
 }
 
 #[cfg(test)]
@@ -155,7 +186,7 @@ mod tests {
         let folder = folder("file-watch");
         let file = folder.join("motegate.yaml");
         std::fs::write(&file, "version: 1\n").unwrap();
-        let mut watch = FileWatch::new(std::slice::from_ref(&file)).unwrap();
+        let mut watch = FileWatch::new(Seen::now(std::slice::from_ref(&file))).unwrap();
         std::fs::write(&file, "version: 1\n# more\n").unwrap();
         assert!(changes(&mut watch).await, "written");
         std::fs::write(folder.join("new"), "version: 1\n# other\n").unwrap();

@@ -6,7 +6,6 @@
 //! read and checked as at the start, then [`Handle::reload`] changes over. A configuration with a
 //! mistake changes nothing and is told in the log and to whoever asked.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use motegate_config::{Findings, Layers};
@@ -15,7 +14,7 @@ use motegate_message::Wall;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::file_watch::FileWatch;
+use crate::file_watch::{FileWatch, Seen};
 use crate::gateway::{Handle, STOP_TIMEOUT};
 use crate::notices;
 use crate::reload::ReloadError;
@@ -34,7 +33,7 @@ pub(crate) struct Source {
     /// What cannot change while it runs.
     pub(crate) fixed: setup::Fixed,
     /// Files whose changes are reloaded unasked.
-    pub(crate) files: Option<Vec<PathBuf>>,
+    pub(crate) files: Option<Seen>,
 }
 
 /// A request to reload, or to say what that would do.
@@ -135,7 +134,7 @@ pub(crate) async fn supervise(
 }
 
 fn watch_files(source: &Source) -> Option<FileWatch> {
-    let watch = FileWatch::new(source.files.as_ref()?);
+    let watch = FileWatch::new(source.files.clone()?);
     watch.inspect_err(|error| tracing::error!(%error, "files are not watched")).ok()
 }
 

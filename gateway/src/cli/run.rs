@@ -5,6 +5,7 @@ use clap::Args;
 use super::layers::From;
 use super::{Exit, fail, refuse};
 use crate::clock::Clock;
+use crate::file_watch::Seen;
 use crate::gateway::Handle;
 use crate::log;
 use crate::notices::protocol;
@@ -66,7 +67,7 @@ impl Run {
             tracing::info!(millis, "ready");
             String::new()
         };
-        let watch = self.watch.then_some(configured.files);
+        let watch = self.watch.then(|| Seen::now(&configured.files));
         let source = Source { layers, fixed: configured.fixed, files: watch };
         match serve(configured.setup, Some(source), clock, greet) {
             Ok(()) => Exit::Ok,

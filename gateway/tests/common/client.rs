@@ -130,12 +130,17 @@ impl Configured {
     }
 
     pub(crate) fn start(name: &str, text: &str) -> Configured {
+        Configured::start_with(name, text, &["run"])
+    }
+
+    /// The same with arguments of its own.
+    pub(crate) fn start_with(name: &str, text: &str, arguments: &[&str]) -> Configured {
         // It makes its data directory where it runs.
         let directory = format!("motegate-client-{name}-{}", std::process::id());
         let directory = std::env::temp_dir().join(directory);
         std::fs::create_dir_all(&directory).expect("a directory");
         std::fs::write(directory.join("motegate.yaml"), text).expect("it writes");
-        let mut command = motegate(&["run"]);
+        let mut command = motegate(arguments);
         command.current_dir(&directory);
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let child = child.expect("it starts");
