@@ -70,9 +70,50 @@ pub(crate) struct Index {
     nodes: Vec<Node>,
 }
 
+/// The nodes behind literal segments. Most nodes have one, which needs no table of its own.
+#[derive(Debug, Clone, Default)]
+enum Literals {
+    #[default]
+    None,
+    One(Box<str>, usize),
+    Many(HashMap<Box<str>, usize>),
+}
+
+impl Literals {
+    fn get(&self, text: &str) -> Option<usize> {
+        match self {
+            Literals::None => None,
+            Literals::One(own, next) => (**own == *text).then_some(*next),
+            Literals::Many(all) => all.get(text).copied(),
+        }
+    }
+
+    fn insert(&mut self, text: &str, next: usize) {
+        *self = match std::mem::take(self) {
+            Literals::None => Literals::One(text.into(), next),
+            Literals::One(own, first) => {
+                Literals::Many(HashMap::from_iter([(own, first), (text.into(), next)]))
+            }
+            Literals::Many(mut all) => {
+                all.insert(text.into(), next);
+                Literals::Many(all)
+            }
+        };
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = usize> {
+        let (one, many) = match self {
+            Literals::None => (None, None),
+            Literals::One(_, next) => (Some(*next), None),
+            Literals::Many(all) => (None, Some(all)),
+        };
+        one.into_iter().chain(many.into_iter().flat_map(|all| all.values().copied()))
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 struct Node {
-    literals: HashMap<Box<str>, usize>,
+    literals: Literals,
     any: Option<usize>,
     /// Rules whose pattern ends here.
     ends: Vec<usize>,
@@ -112,12 +153,12 @@ impl Index {
     }
 
     fn literal(&mut self, node: usize, text: &str) -> usize {
-        if let Some(&next) = self.nodes[node].literals.get(text) {
+        if let Some(next) = self.nodes[node].literals.get(text) {
             return next;
         }
         let next = self.nodes.len();
         self.nodes.push(Node::default());
-        self.nodes[node].literals.insert(text.into(), next);
+        self.nodes[node].literals.insert(text, next);
         next
     }
 
@@ -146,11 +187,11 @@ impl Index {
                 here.tails.iter().for_each(|&rule| found(rule));
                 depth += 1;
                 node = match (here.literals.get(segment.as_ref()), here.any) {
-                    (Some(&literal), Some(any)) => {
+                    (Some(literal), Some(any)) => {
                         open.push((any, depth));
                         literal
                     }
-                    (Some(&one), None) | (None, Some(one)) => one,
+                    (Some(one), None) | (None, Some(one)) => one,
                     (None, None) => break,
                 };
             }
@@ -168,12 +209,12 @@ impl Index {
                     here.tails.iter().for_each(|&rule| found(rule));
                     open.extend(here.any.map(|next| (next, depth + 1)));
                     let mut go = |text: &str| {
-                        open.extend(here.literals.get(text).map(|&next| (next, depth + 1)));
+                        open.extend(here.literals.get(text).map(|next| (next, depth + 1)));
                     };
                     match edge {
                         Edge::Literal(text) => go(text),
                         Edge::Choice(all) => all.iter().for_each(|text| go(text)),
-                        Edge::Any => open.extend(here.literals.values().map(|&n| (n, depth + 1))),
+                        Edge::Any => open.extend(here.literals.nodes().map(|n| (n, depth + 1))),
                     }
                 }
                 None if pattern.tail => {
@@ -181,8 +222,8 @@ impl Index {
                     if depth > pattern.segments.len() {
                         here.ends.iter().for_each(|&rule| found(rule));
                     }
-                    let further = here.any.iter().chain(here.literals.values());
-                    open.extend(further.map(|&next| (next, depth + 1)));
+                    let further = here.any.into_iter().chain(here.literals.nodes());
+                    open.extend(further.map(|next| (next, depth + 1)));
                 }
                 None => here.ends.iter().for_each(|&rule| found(rule)),
             }
