@@ -25,6 +25,26 @@
 //! **Bounded.** [`Limits`] hold for every payload; nothing recurses deeper than they say, nothing is
 //! reserved for a length that a payload only claims, no input makes it panic.
 //!
+//! ```
+//! use bytes::Bytes;
+//! use motegate_mapping::payload::{Codecs, Conversion, Uplink};
+//! use motegate_mapping::{Format, OnBadPayload, Payload};
+//!
+//! let rule = Payload {
+//!     device: vec![Format::Cbor, Format::Json],
+//!     broker: Format::Json,
+//!     split: false,
+//!     on_bad: OnBadPayload::Reject,
+//! };
+//! let conversion = Conversion::new(&rule, &Codecs::default())?;
+//! let wire = Bytes::from_static(b"\xa1\x61v\xf9\x4d\x60"); // {"v": 21.5}
+//! let json = Bytes::from_static(b"{\"v\":21.5}");
+//! assert_eq!(conversion.uplink(Some(60), &wire)?, Uplink::One(json.clone()));
+//! assert_eq!(conversion.downlink(None, "", &json)?.payload, wire);
+//! assert!(conversion.uplink(Some(42), &wire).is_err(), "4.15");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Left out: which topic or path a message has, what a refusal is answered with, dead letters.
 
 mod cbor;

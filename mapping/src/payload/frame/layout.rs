@@ -9,7 +9,7 @@ use crate::rule::FrameField;
 pub struct FieldSpec<'a> {
     /// Its name on the other side.
     pub name: &'a str,
-    /// Its type, from the table in the [module's documentation](super).
+    /// Its type, one of the table at [`Frame`].
     pub kind: &'a str,
     /// What an integer is multiplied by; a decimal as written.
     pub scale: Option<&'a str>,
@@ -34,7 +34,24 @@ impl<'a> From<&'a FrameField> for FieldSpec<'a> {
     }
 }
 
-/// The layout of a frame.
+/// The layout of a frame: fields one after another.
+///
+/// ```yaml
+/// frame: [{temp: i16be, scale: 0.01, unit: "°C"}, {hum: u8, unit: "%"}, {batt: u8, scale: 0.02, unit: V}]
+/// ```
+///
+/// | type | on the other side |
+/// |---|---|
+/// | `u8` `i8`, `u16be` … `i64le` (16, 24, 32, 64 bits; `be` or `le`) | a number: raw × `scale` + `offset` |
+/// | the unsigned of these with `bits: {door: 0, tamper: 1}` | an object of booleans; other bits must be 0 |
+/// | `f32be` `f32le` `f64be` `f64le` | a number: the shortest decimal that is this float |
+/// | `bool` | `true` or `false`: a byte that is 0 or 1 |
+/// | `text[N]` | text of up to N bytes, filled up with NUL |
+/// | `bytes[N]` | N bytes as 2 × N lower-case hexadecimal digits |
+/// | `rest`, last | what remains, any length, as hexadecimal digits |
+///
+/// A frame has the length of its fields, an object all of them and no other; a number lies on the
+/// field's grid and in its range. An integer field takes -0 for 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     pub(super) fields: Box<[Field]>,
