@@ -1,6 +1,6 @@
 //! The seeded fuzzer, on the stable toolchain: every decoder and endpoint, the payload codecs, the
-//! configuration parser and the whole core are fed valid, wounded and random inputs. Checked: no panic, decode(encode(x)) = x,
-//! bounded output, and (by the binary's allocator) peak memory.
+//! configuration parser and the whole core are fed valid, wounded and random inputs. Checked: no
+//! panic, decode(encode(x)) = x, bounded output, and (by the binary's allocator) peak memory.
 //!
 //! A target with state runs in rounds of [`ROUND`] inputs, each on a new machine with its own seed, so
 //! that a finding is repeated by one number. Every second round has small limits.
