@@ -173,7 +173,7 @@ impl Index {
     }
 
     /// Names every rule that could take `path`, each once. Allocates only where a literal and a
-    /// capture compete for more than [`ON_STACK`] segments of one path.
+    /// capture compete for more than `ON_STACK` segments of one path.
     pub(crate) fn candidates<S: AsRef<str>>(&self, path: &[S], mut found: impl FnMut(usize)) {
         let mut open = Open::default();
         let mut next = Some((0, 0));
