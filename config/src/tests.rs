@@ -166,7 +166,7 @@ pub struct Expect {
     /// CoAP's answer, as on the wire: class and detail.
     pub code: Option<u8>,
     /// What is in the answer.
-    pub answer: Option<Payload>,
+    pub answer: Option<Answer>,
     /// Why it is refused or dropped.
     pub refused: Option<Reason>,
     /// The messages that are published, no others.
@@ -179,6 +179,15 @@ pub struct Expect {
     pub coap_path: Option<String>,
     /// Its line in `.well-known/core`; attributes that are not named are not looked at.
     pub link: Option<String>,
+}
+
+/// What is in CoAP's answer; what is not there is not looked at.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Answer {
+    /// Content-Format.
+    pub content_format: Option<u16>,
+    /// Body.
+    pub payload: Option<Payload>,
 }
 
 /// A published message; what is not there is not looked at.

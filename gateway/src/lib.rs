@@ -13,6 +13,7 @@ mod client;
 mod clock;
 mod control;
 mod demo;
+mod explain;
 mod file_watch;
 mod gateway;
 mod log;

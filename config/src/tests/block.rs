@@ -170,8 +170,8 @@ pub(crate) struct MqttSn {
     /// The listener that it is sent to.
     #[schemars(extend("otherwise" = "the first one for MQTT-SN"))]
     pub(crate) listener: Text,
-    /// Client id.
-    #[schemars(extend("required" = true))]
+    /// Client id; must be there unless `qos` is -1.
+    #[schemars(extend("otherwise" = "none"))]
     pub(crate) client: Text,
     /// Name, registered first; one of `topic`, `topic_id` and `short` must be there.
     #[schemars(extend("otherwise" = "see `topic_id`, `short`"))]
@@ -289,6 +289,9 @@ pub(crate) struct Expect {
 #[derive(Debug, Default, Derive, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Answer {
+    /// Content-Format.
+    #[schemars(extend("otherwise" = "any", "range" = "0 to 65535"))]
+    pub(crate) content_format: Number,
     /// Its payload, compared by value; CBOR is read as such.
     #[schemars(extend("otherwise" = "any"))]
     pub(crate) json: Anything,

@@ -10,8 +10,8 @@ use serde_json::Value as Json;
 use super::block::{self, OneOrSome};
 use super::part::{CodeText, Hex, MethodWord, REASONS, SnQos, decode_percent};
 use super::{
-    CoapRequest, Deliver, Expect, Given, Message, MqttPublish, Notify, Payload, SnPublish, SnTopic,
-    Stimulus, Subscriber, Test,
+    Answer, CoapRequest, Deliver, Expect, Given, Message, MqttPublish, Notify, Payload, SnPublish,
+    SnTopic, Stimulus, Subscriber, Test,
 };
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::reader::Reader;
@@ -130,7 +130,7 @@ impl Part<'_, '_> {
         let qos =
             self.reader.get(sn.qos.as_ref(), at, "qos").unwrap_or(SnQos(Some(Qos::AtMostOnce)));
         let topic = self.sn_topic(sn.topic.as_ref(), sn.topic_id.as_ref(), sn.short.as_ref(), at);
-        if topic.is_none() {
+        if sn.topic.is_none() && sn.topic_id.is_none() && sn.short.is_none() {
             self.no_topic(at);
         }
         if let (Some(SnTopic::Name(_)), SnQos(None)) = (&topic, qos) {
@@ -140,7 +140,11 @@ impl Part<'_, '_> {
         }
         Some(SnPublish {
             listener: self.listener(sn.listener.as_ref(), at, Protocol::MqttSn)?,
-            client: self.client(sn.client.as_ref(), at)?,
+            // Without a connection there is no client id: the rule gives one.
+            client: match (&sn.client, qos.0) {
+                (None, None) => String::new(),
+                (client, _) => self.client(client.as_ref(), at)?,
+            },
             topic: topic?,
             qos: qos.0,
             retain: self.reader.get(sn.retain.as_ref(), at, "retain").unwrap_or(false),
@@ -231,7 +235,7 @@ impl Part<'_, '_> {
     ) -> Option<Subscriber> {
         let topic =
             self.sn_topic(block.topic.as_ref(), block.topic_id.as_ref(), block.short.as_ref(), at);
-        if topic.is_none() {
+        if block.topic.is_none() && block.topic_id.is_none() && block.short.is_none() {
             self.no_topic(at);
         }
         Some(Subscriber {
@@ -278,8 +282,12 @@ impl Part<'_, '_> {
             let all = each(Some(all), &at.at("deliver"));
             all.map(|(one, at)| self.deliver(one, &at)).collect()
         });
-        let answer = expect.answer.as_ref().and_then(|answer| {
-            self.payload(&at.at("answer"), answer.text.as_ref(), answer.hex.as_ref())
+        let answer = expect.answer.as_ref().map(|answer| {
+            let at = at.at("answer");
+            Answer {
+                content_format: self.number(answer.content_format.as_ref(), &at, "content_format"),
+                payload: self.payload(&at, answer.text.as_ref(), answer.hex.as_ref()),
+            }
         });
         let read = Expect {
             code,

@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod dev;
 mod discover;
+mod explain;
 mod fmt;
 mod format;
 mod help;
@@ -111,6 +112,7 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Test(test::Test),
+    Explain(explain::Explain),
     Import(import::Import),
     Init(init::Init),
     Fmt(fmt::Fmt),
@@ -151,6 +153,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.run(clock),
         Command::Check(check) => check.run(),
         Command::Test(test) => test.run(),
+        Command::Explain(explain) => explain.run(),
         Command::Import(import) => import.run(),
         Command::Init(init) => init.run(),
         Command::Fmt(fmt) => fmt.run(),

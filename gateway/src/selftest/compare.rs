@@ -40,7 +40,6 @@ pub(super) struct Published {
     pub(super) qos: Qos,
     pub(super) expiry: Option<Duration>,
     pub(super) user: Vec<(String, String)>,
-    pub(super) content_type: Option<String>,
     pub(super) payload: Bytes,
 }
 
@@ -121,9 +120,21 @@ fn answer(expect: &Expect, came: &Came, out: &mut Vec<Failure>) {
     }
     if let Some(wanted) = &expect.answer {
         match &came.answer {
-            Some(answer) => payload("answer.", wanted, &answer.payload, out),
+            Some(answer) => {
+                format("answer.", wanted.content_format, answer.content_format, out);
+                if let Some(wanted) = &wanted.payload {
+                    payload("answer.", wanted, &answer.payload, out);
+                }
+            }
             None => out.push(Failure::new("answer", "a payload", text())),
         }
+    }
+}
+
+fn format(at: &str, wanted: Option<u16>, came: Option<u16>, out: &mut Vec<Failure>) {
+    if let Some(wanted) = wanted.filter(|wanted| came != Some(*wanted)) {
+        let came = came.map_or_else(|| "none".into(), |format| format.to_string());
+        out.push(Failure::new(format!("{at}content_format"), wanted.to_string(), came));
     }
 }
 
@@ -212,10 +223,7 @@ fn notifications(wanted: &[Notify], came: &Came, out: &mut Vec<Failure>) {
         let path = wanted.path.as_ref().map(|path| shown(path));
         differ(at, "path", path.as_ref(), &shown(&came.path), out);
         differ(at, "code", wanted.code.map(code).as_ref(), &code(came.code), out);
-        if let Some(format) = wanted.content_format.filter(|f| came.content_format != Some(*f)) {
-            let got = came.content_format.map_or_else(|| "none".into(), |f| f.to_string());
-            out.push(Failure::new(format!("{at}content_format"), format.to_string(), got));
-        }
+        format(at, wanted.content_format, came.content_format, out);
         if let Some(wanted) = &wanted.payload {
             payload(at, wanted, &came.payload, out);
         }
@@ -358,10 +366,11 @@ fn shown(path: &[String]) -> String {
     motegate_coap::link_format::Link::to(path).href
 }
 
-/// Text where it is text, else hexadecimal digits.
-fn bytes(bytes: &[u8]) -> String {
+/// JSON as it is, other text in quotes, what is no text in hexadecimal digits.
+pub(super) fn bytes(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok("") => "nothing".into(),
+        Ok(text) if text.starts_with(['{', '[']) && !text.contains('\n') => text.to_owned(),
         Ok(text) if !text.chars().any(char::is_control) => quoted(text),
         _ => format!("hex {}", hex(bytes)),
     }

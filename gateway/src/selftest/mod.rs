@@ -17,7 +17,9 @@ mod sn;
 mod stage;
 
 use motegate_config::Resolved;
-use motegate_config::tests::{Stimulus, Test};
+use motegate_config::tests::{Expect, Given, Stimulus, Test};
+use motegate_mapping::Place;
+use motegate_message::Reason;
 
 pub(crate) use coverage::Coverage;
 pub(crate) use report::{Report, Verdict};
@@ -46,22 +48,56 @@ pub(crate) fn run(resolved: &Resolved, only: Option<&str>) -> Report {
 
 /// What is wrong with one.
 fn one(resolved: &Resolved, test: &Test) -> Vec<Failure> {
-    let mut stage = match Stage::new(resolved, test) {
-        Ok(stage) => stage,
-        Err(failure) => return vec![failure],
-    };
+    match play(resolved, test) {
+        Ok(came) => compare::compare(&test.expect, &came),
+        Err(failure) => vec![failure],
+    }
+}
+
+fn play(resolved: &Resolved, test: &Test) -> Result<Came, Failure> {
+    let mut stage = Stage::new(resolved, test)?;
     stage.curtain();
-    let answer = match &test.stimulus {
-        Stimulus::Coap(request) => stage.coap(request).map(Some),
-        Stimulus::MqttSn(publish) => stage.sn(publish).map(|()| None),
-        Stimulus::Mqtt(publish) => stage.mqtt(publish).map(|()| None),
-    };
-    let answer: Option<Answered> = match answer {
-        Ok(answer) => answer,
-        Err(failure) => return vec![failure],
+    let answer: Option<Answered> = match &test.stimulus {
+        Stimulus::Coap(request) => Some(stage.coap(request)?),
+        Stimulus::MqttSn(publish) => stage.sn(publish).map(|()| None)?,
+        Stimulus::Mqtt(publish) => stage.mqtt(publish).map(|()| None)?,
     };
     stage.wake();
-    let mut came: Came = stage.came(answer);
+    let mut came = stage.came(answer);
     stage.links(resolved, test, &mut came);
-    compare::compare(&test.expect, &came)
+    Ok(came)
+}
+
+/// What came of something that was tried out.
+#[derive(Debug, Default)]
+pub(crate) struct Rehearsal {
+    /// CoAP's code, and its words where it is an error.
+    pub(crate) answer: Option<(u8, String)>,
+    /// What the broker would have: topic and payload, as text or hexadecimal digits.
+    pub(crate) messages: Vec<(String, String)>,
+    /// Why it was refused.
+    pub(crate) refused: Option<Reason>,
+}
+
+/// Tries something out on an empty gateway; `None` where the device itself would not.
+pub(crate) fn rehearse(resolved: &Resolved, stimulus: Stimulus) -> Option<Rehearsal> {
+    let test = Test {
+        name: String::new(),
+        place: Place::root(),
+        given: Given::default(),
+        stimulus,
+        expect: Expect::default(),
+    };
+    let came = play(resolved, &test).ok()?;
+    let answer = came.answer.map(|answer| {
+        let error = answer.code >> 5 > 2;
+        let words = if error { String::from_utf8_lossy(&answer.payload) } else { "".into() };
+        (answer.code, words.into_owned())
+    });
+    let messages = came.messages.into_iter().map(|m| (m.topic, compare::bytes(&m.payload)));
+    Some(Rehearsal {
+        answer,
+        messages: messages.collect(),
+        refused: came.refusals.last().map(|(reason, _)| *reason),
+    })
 }

@@ -120,7 +120,6 @@ fn published(message: &Message) -> Published {
         qos: message.qos(),
         expiry: None,
         user: Vec::new(),
-        content_type: None,
         payload: message.payload_bytes(),
     };
     for property in message.properties().iter() {
@@ -131,7 +130,6 @@ fn published(message: &Message) -> Published {
             Property::MessageExpiryInterval(secs) => {
                 out.expiry = Some(Duration::from_secs(secs.into()));
             }
-            Property::ContentType(text) => out.content_type = Some(text.to_owned()),
             _ => {}
         }
     }

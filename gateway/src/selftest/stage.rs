@@ -42,7 +42,6 @@ pub(super) struct Wires {
 /// The gateway and the devices.
 pub(super) struct Stage {
     wires: Wires,
-    config: Config,
     /// Sees every message.
     tap: MqttDevice,
     observers: Vec<CoapDevice>,
@@ -55,7 +54,7 @@ impl Stage {
         let config = settings(&resolved.core, test);
         let unmounted = ListenerId(u16::try_from(resolved.core.listeners.len()).unwrap_or(0));
         let mut wires = Wires {
-            core: Core::new(config.clone(), resolved.table.clone(), 1),
+            core: Core::new(config, resolved.table.clone(), 1),
             now: Instant::from_secs(1),
             datagrams: HashMap::new(),
             streams: HashMap::new(),
@@ -65,8 +64,7 @@ impl Stage {
             next_conn: 0,
         };
         let tap = MqttDevice::tap(&mut wires, unmounted)?;
-        let mut stage =
-            Stage { wires, config, tap, observers: Vec::new(), subscribers: Vec::new() };
+        let mut stage = Stage { wires, tap, observers: Vec::new(), subscribers: Vec::new() };
         for retained in &test.given.retained {
             stage.mqtt(retained).map_err(|f| f.of("given.retained"))?;
             stage.accepted("given.retained")?;
@@ -185,24 +183,13 @@ impl Stage {
                 continue;
             }
             let client = asks.as_ref().and_then(|(_, client)| client.as_deref()).unwrap_or("test");
-            let found = resolved.table.coap_path(&self.caller(listener, client), &topic);
+            let found = caller(&resolved.core, id, client)
+                .and_then(|asks| resolved.table.coap_path(&asks, &topic));
             let Some(path) = found else { continue };
             let href = motegate_coap::link_format::Link::to(&path).href;
             let line = CoapDevice::discover(&mut self.wires, id, &href);
             came.line = Some(Line { path: href, link: line });
             return;
-        }
-    }
-
-    fn caller<'a>(&'a self, listener: &'a Listener, client: &'a str) -> Caller<'a> {
-        Caller {
-            listener: &listener.name,
-            client,
-            identity: None,
-            tenant: &listener.tenant,
-            gateway: &self.config.gateway_name,
-            source_ip: std::net::IpAddr::from(DEVICES),
-            mount: &listener.mount,
         }
     }
 
@@ -228,6 +215,24 @@ impl Stage {
             }
         }
     }
+}
+
+/// Who asks, as the mapping sees it.
+pub(super) fn caller<'a>(
+    core: &'a Config,
+    listener: ListenerId,
+    client: &'a str,
+) -> Option<Caller<'a>> {
+    let settings = core.listeners.get(usize::from(listener.0))?;
+    Some(Caller {
+        listener: &settings.name,
+        client,
+        identity: None,
+        tenant: &settings.tenant,
+        gateway: &core.gateway_name,
+        source_ip: std::net::IpAddr::from(DEVICES),
+        mount: &settings.mount,
+    })
 }
 
 /// The settings of the configuration, with what a test needs.
