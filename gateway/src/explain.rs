@@ -31,7 +31,7 @@ pub(crate) struct RequestCard {
     /// What its captures hold.
     pub(crate) captures: Vec<(String, String)>,
     pub(crate) near: Vec<NearCard>,
-    /// What it makes of it; `None` where it is refused.
+    /// What the rules make of it; `None` where they refuse it.
     pub(crate) result: Option<ResultCard>,
     /// Why it is refused.
     pub(crate) refused: Option<RefusedCard>,
@@ -163,16 +163,20 @@ pub(crate) fn coap(
     match &explained.outcome {
         Ok(matched) => {
             card.result = Some(coap_result(matched, confirmable, payload, &rehearsal));
-            if let (Some((_, words)), Some(reason)) = (&rehearsal.answer, rehearsal.refused) {
-                // The rules take it, what is behind them does not: a payload, a limit.
-                let error = MapError { reason, text: words.clone() };
-                card.refused = Some(refused(&error, &card.near, "mappings.coap"));
-                card.result = None;
-            }
+            // The rules take it; what is behind them may not: a payload, a limit.
+            card.refused = behind(&rehearsal, &card.near, "mappings.coap");
         }
         Err(error) => card.refused = Some(refused(error, &card.near, "mappings.coap")),
     }
     card
+}
+
+/// Why what the rules take is refused all the same.
+fn behind(rehearsal: &Rehearsal, near: &[NearCard], table: &str) -> Option<RefusedCard> {
+    let (reason, text) = rehearsal.refused.clone()?;
+    let words = rehearsal.answer.as_ref().map(|(_, words)| words.clone());
+    let text = text.or(words).unwrap_or_default();
+    Some(refused(&MapError { reason, text }, near, table))
 }
 
 /// The client that the query names, where the listener believes it.
@@ -228,11 +232,7 @@ pub(crate) fn sn(resolved: &Resolved, publish: SnPublish) -> RequestCard {
                 false => Rehearsal::default(),
             };
             card.result = Some(sn_result(matched, wildcard, &rehearsal));
-            if let Some(reason) = rehearsal.refused {
-                let text = "the payload is not taken".to_owned();
-                card.refused =
-                    Some(refused(&MapError { reason, text }, &card.near, "mappings.mqttsn"));
-            }
+            card.refused = behind(&rehearsal, &card.near, "mappings.mqttsn");
         }
         Err(error) => card.refused = Some(refused(error, &card.near, "mappings.mqttsn.topic_ids")),
     }

@@ -28,11 +28,11 @@ fn at_data(line: &str) -> Said {
 #[test]
 fn every_kind_of_stimulus_and_expectation_passes() {
     let text = at_data("test -c tests.yaml").good();
-    assert_eq!(text.lines().filter(|line| line.starts_with("ok      ")).count(), 14, "{text}");
-    assert!(text.ends_with("\n14 tests passed.\n"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("ok      ")).count(), 15, "{text}");
+    assert!(text.ends_with("\n15 tests passed.\n"), "{text}");
     let one = at_data("test SHORT -c tests.yaml").good();
     assert_eq!(one, "ok      short\n1 test passed.\n");
-    assert_eq!(at_data("check tests.yaml").good(), "config ok: 4 rules, 14 tests passed.\n");
+    assert_eq!(at_data("check tests.yaml").good(), "config ok: 4 rules, 15 tests passed.\n");
     assert_eq!(at_data("check tests.yaml --no-tests").good(), "config ok: 4 rules, 3 listeners\n");
 }
 
@@ -43,7 +43,7 @@ fn a_failure_says_what_was_expected_and_what_came() {
     assert_eq!(said.code, Some(7), "{}", said.err);
     insta::assert_snapshot!("failures", said.out);
     let said = at_data(&format!("check {files}"));
-    said.bad(7, &["FAILED  this one fails  (failing.yaml:2)", "2 of 16 tests failed"]);
+    said.bad(7, &["FAILED  this one fails  (failing.yaml:2)", "2 of 17 tests failed"]);
     at_data(&format!("check {files} --no-tests")).good();
     let json = at_data(&format!("test 'this one' {files} -o json"));
     assert_eq!(json.code, Some(7));

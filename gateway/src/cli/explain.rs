@@ -9,7 +9,7 @@ use motegate_mapping::CoapMethod;
 use motegate_message::{ListenerId, Qos, TopicName};
 use serde::Serialize;
 
-use super::answer::code_text;
+use super::answer::{code_text, content_format};
 use super::layers::Options;
 use super::pages::write;
 use super::test::Format;
@@ -28,6 +28,7 @@ use crate::explain::{
 Examples:
   motegate explain PUT \"coap://localhost/s/kitchen/temp?u=Cel\" --client node-7
   motegate explain POST /s/kitchen/door --text open
+  motegate explain POST /rd/0a1f/senml -t senml+json --json '[{\"n\":\"t\",\"v\":20.5}]'
   motegate explain topic plant/a/site/kitchen/temp --client env-3
   motegate explain sn --client env-3 --id 10")]
 pub(super) struct Explain {
@@ -49,12 +50,18 @@ struct Request {
     /// GET, OBSERVE, PUT, POST, DELETE or FETCH
     #[arg(value_name = "METHOD", value_parser = method, required = true)]
     method: Option<CoapMethod>,
-    /// coap://HOST[:PORT]/PATH[?QUERY], or /PATH[?QUERY]
+    /// coap://HOST/PATH?QUERY (a port tells the listener), or /PATH?QUERY
     #[arg(value_name = "URL", required = true)]
     url: Option<String>,
     /// As this client, whatever the listener knows clients by
     #[arg(long, value_name = "NAME")]
     client: Option<String>,
+    /// Content-Format: a number, or text, json, cbor, senml+json …
+    #[arg(short = 't', long, value_name = "FORMAT", value_parser = content_format)]
+    content_format: Option<u16>,
+    /// Accept: a Content-Format
+    #[arg(short = 'A', long, value_name = "FORMAT", value_parser = content_format)]
+    accept: Option<u16>,
     /// The request is NON
     #[arg(long)]
     non: bool,
@@ -201,8 +208,8 @@ impl Request {
             path: target.path,
             query: target.query,
             payload,
-            content_format: None,
-            accept: None,
+            content_format: self.content_format,
+            accept: self.accept,
             confirmable: !self.non,
         };
         let confirmable = request.confirmable;

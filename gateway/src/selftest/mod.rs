@@ -75,8 +75,8 @@ pub(crate) struct Rehearsal {
     pub(crate) answer: Option<(u8, String)>,
     /// What the broker would have: topic and payload, as text or hexadecimal digits.
     pub(crate) messages: Vec<(String, String)>,
-    /// Why it was refused.
-    pub(crate) refused: Option<Reason>,
+    /// Why it was refused, and the gateway's words.
+    pub(crate) refused: Option<(Reason, Option<String>)>,
 }
 
 /// Tries something out on an empty gateway; `None` where the device itself would not.
@@ -98,6 +98,6 @@ pub(crate) fn rehearse(resolved: &Resolved, stimulus: Stimulus) -> Option<Rehear
     Some(Rehearsal {
         answer,
         messages: messages.collect(),
-        refused: came.refusals.last().map(|(reason, _)| *reason),
+        refused: came.refusals.into_iter().next_back(),
     })
 }
