@@ -69,6 +69,16 @@ pub(crate) fn number(properties: Option<&mut Box<Properties>>) {
     }
 }
 
+/// The properties that say a format, in both names.
+pub(crate) fn properties(format: u16) -> Option<Box<Properties>> {
+    let content_type = content_type(format).map(Into::into);
+    Some(Box::new(Properties {
+        content_format: Some(format),
+        content_type,
+        ..Properties::default()
+    }))
+}
+
 /// `type/subtype` without parameters.
 fn essence(media_type: &str) -> &str {
     media_type.split(';').next().unwrap_or_default().trim()

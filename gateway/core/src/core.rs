@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use motegate_broker::{Broker, Effect, Handle, Request};
-use motegate_coap::endpoint::ObservationId;
+use motegate_coap::endpoint::{ExchangeId, ObservationId};
 use motegate_mapping::Table;
 use motegate_message::{
     ConnectionId, DatagramQueue, Delivery, ListenerId, Peer, Reason, Record, Route, Seq, SessionId,
@@ -22,7 +22,7 @@ use motegate_timers::{Instant, earliest};
 
 use crate::access::{Target, admits};
 use crate::backpressure::Backpressure;
-use crate::coap::Observation;
+use crate::coap::{Observation, Pack};
 use crate::mqtt::MqttClient;
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::{Pending, PendingTable};
@@ -43,6 +43,8 @@ pub struct Core {
     pub(crate) mqtt_clients: Vec<Option<MqttClient>>,
     pub(crate) sn_clients: HashMap<ClientRef, SnClient>,
     pub(crate) observations: HashMap<ObservationId, Observation>,
+    /// Packs whose records the broker has not all answered.
+    pub(crate) packs: HashMap<ExchangeId, Pack>,
     pub(crate) pending: PendingTable,
     pub(crate) turn: Turn,
     pub(crate) backpressure: Backpressure,
@@ -77,6 +79,7 @@ impl Core {
             mqtt_clients: Vec::new(),
             sn_clients: HashMap::new(),
             observations: HashMap::new(),
+            packs: HashMap::new(),
             pending: PendingTable::default(),
             turn,
             wall_floor: None,

@@ -5,8 +5,10 @@
 
 use motegate_broker::{Precondition, Ticket};
 use motegate_coap::endpoint::{ExchangeId, ObservationId};
-use motegate_message::{ConnectionId, Reason, SessionKey, TopicName};
+use motegate_message::{ConnectionId, ListenerId, Reason, SessionKey, TopicFilter};
 use motegate_mqtt_sn::endpoint::{ClientRef, WillUpdate};
+
+use crate::coap::Meaning;
 
 /// A question to the broker.
 #[derive(Debug)]
@@ -32,11 +34,13 @@ pub(crate) enum Pending {
     /// A CoAP GET.
     CoapRead(CoapRead),
     /// An observation's session is being opened; then its filter is subscribed.
-    CoapOpen { topic: TopicName, read: CoapRead },
+    CoapOpen { filter: TopicFilter, read: CoapRead },
     /// The filter is being subscribed; then the present value is read.
-    CoapSubscribe { topic: TopicName, read: CoapRead },
+    CoapSubscribe { filter: TopicFilter, read: CoapRead },
     /// A CoAP PUT, POST or DELETE.
     CoapPublish { exchange: ExchangeId, kind: CoapPublish },
+    /// A record of a CoAP pack.
+    CoapRecord { exchange: ExchangeId },
     /// `.well-known/core`.
     CoapDiscover { exchange: ExchangeId, asked: Box<Discover> },
     /// Nobody waits for the answer.
@@ -47,11 +51,12 @@ pub(crate) enum Pending {
 #[derive(Debug)]
 pub(crate) struct CoapRead {
     pub(crate) exchange: ExchangeId,
+    pub(crate) listener: ListenerId,
     pub(crate) observation: Option<ObservationId>,
     pub(crate) accept: Option<u16>,
     pub(crate) etags: Vec<Vec<u8>>,
     pub(crate) precondition: Option<Precondition>,
-    pub(crate) content_when_empty: bool,
+    pub(crate) meaning: Meaning,
 }
 
 /// Which CoAP method published, for the response code.

@@ -25,7 +25,7 @@ use motegate_message::{
 use motegate_mqtt_sn::endpoint::{ClientRef, ClientState};
 
 use crate::access::Target;
-use crate::coap::{Observation, map_resource};
+use crate::coap::{Meaning, Observation, map_resource};
 use crate::notice::NoticeKind;
 use crate::pending::Pending;
 use crate::sn::{SnClient, caller, subscribed_topic};
@@ -169,8 +169,8 @@ struct SnPlan {
 #[derive(Debug)]
 enum ObservationPlan {
     End(Code),
-    Move { before: TopicFilter, after: TopicFilter, content_when_empty: bool },
-    Keep { content_when_empty: bool },
+    Move { before: TopicFilter, after: TopicFilter, meaning: Meaning },
+    Keep { meaning: Meaning },
 }
 
 impl Core {
@@ -358,7 +358,7 @@ impl Core {
         }
         let map = |config: &Config, table: &Table| {
             let caller = caller(config, id, client, peer.addr.ip());
-            let asked = (known.asked.path.as_slice(), known.asked.query.as_slice());
+            let asked = known.asked.resource();
             map_resource((config, table), id, &caller, CoapMethod::Observe, asked)
         };
         let ended = |text: String| {
@@ -370,7 +370,7 @@ impl Core {
             Ok(mapped) => return ended(format!("rule {} takes no OBSERVE", mapped.rule)),
             Err(error) => return ended(error.text),
         };
-        let content_when_empty = after.content_when_empty;
+        let meaning = Meaning::of(&after);
         match map(&self.config, &self.table) {
             Ok(before) if before.topic != after.topic => {
                 let change = Change::ObservationMoved {
@@ -379,12 +379,10 @@ impl Core {
                     after: after.topic.as_str().to_owned(),
                 };
                 let (before, after) = (before.topic, after.topic);
-                let todo = ObservationPlan::Move { before, after, content_when_empty };
+                let todo = ObservationPlan::Move { before, after, meaning };
                 (Some(todo), Some(change))
             }
-            _ if content_when_empty != known.content_when_empty => {
-                (Some(ObservationPlan::Keep { content_when_empty }), None)
-            }
+            _ if meaning != known.meaning => (Some(ObservationPlan::Keep { meaning }), None),
             _ => (None, None),
         }
     }
@@ -416,14 +414,14 @@ impl Core {
     fn observation_reload(&mut self, id: ObservationId, plan: ObservationPlan) {
         match plan {
             ObservationPlan::End(code) => self.finish_observation(id, code),
-            ObservationPlan::Keep { content_when_empty } => {
+            ObservationPlan::Keep { meaning } => {
                 if let Some(known) = self.observations.get_mut(&id) {
-                    known.content_when_empty = content_when_empty;
+                    known.meaning = meaning;
                 }
             }
-            ObservationPlan::Move { before, after, content_when_empty } => {
+            ObservationPlan::Move { before, after, meaning } => {
                 let Some(known) = self.observations.get_mut(&id) else { return };
-                known.content_when_empty = content_when_empty;
+                known.meaning = meaning;
                 let Some(session) = known.session else { return };
                 self.unsubscribe(session, before);
                 // The value of the new topic is the next notification.

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use motegate_broker::{
     Effect, Open, Request, RetainHandling, Subscribe, SubscribeOutcome, WillChange,
 };
-use motegate_mapping::{Caller, MapError, SnMatch, SnTopic};
+use motegate_mapping::payload::{PayloadError, Uplink};
+use motegate_mapping::{Caller, MapError, OnBadPayload, SnMatch, SnTopic};
 use motegate_message::{
     Delivery, ListenerId, Message, Peer, Qos, Reason, SessionId, SessionKey, SubscriptionFilter,
-    TopicName, Will,
+    TopicFilter, TopicName, Will,
 };
 use motegate_mqtt_sn::endpoint::{
     Accept, ClientRef, Connect, Event, Filter, Names, Topic, WillChange as SnWillChange, WillUpdate,
@@ -17,8 +18,8 @@ use crate::access::Target;
 use crate::mqtt::unreachable_answer;
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::Pending;
-use crate::topics::{check_bounds, is_reserved};
-use crate::{Config, Core, Protocol};
+use crate::topics::{check_bounds, dead_letter, is_reserved};
+use crate::{Config, Core, Protocol, content_types};
 
 /// Bytes that a client's link takes now: UDP has no window, so it is topped up at every credit.
 const ROOM: u32 = 64 * 1024;
@@ -215,13 +216,55 @@ impl Core {
                 return;
             }
         };
-        let mut message = Message::new(topic, publish.payload);
+        let message = match self.sn_message(topic, publisher, &publish, &mapped) {
+            Ok(message) => message,
+            Err(error) => {
+                let text = Some(format!("{error}: {}", error.fix()));
+                let kind = NoticeKind::Refused(Reason::BadPayload);
+                self.notice(Notice { text, ..of_peer(kind, &peer) });
+                self.sn.published(&self.turn, ticket, Err(Reason::BadPayload));
+                return;
+            }
+        };
+        let ticket = self.pending.insert(Pending::SnPublish { ticket });
+        self.ask(Request::Publish { ticket, message, precondition: None });
+    }
+
+    /// The message that a PUBLISH becomes, in the broker's format (mapping.md §2.10).
+    fn sn_message(
+        &self,
+        topic: TopicName,
+        publisher: Option<SessionKey>,
+        publish: &Publish,
+        mapped: &SnMatch,
+    ) -> Result<Message, PayloadError> {
+        let mut message = Message::new(topic, publish.payload.clone());
         message.qos = publish.qos.unwrap_or(Qos::AtMostOnce);
         message.retain = mapped.retain.unwrap_or(publish.retain);
         message.expires = mapped.expiry.map(|expiry| self.turn.now + expiry);
+        // An empty retained message clears the topic, whatever its format.
+        let clears = message.retain && message.payload.is_empty();
+        if let Some(conversion) = mapped.conversion.as_ref().filter(|_| !clears) {
+            match conversion.uplink(None, &publish.payload) {
+                Ok(Uplink::One(payload)) => {
+                    message.payload = payload;
+                    let format = conversion.broker().content_format();
+                    message.properties = content_types::properties(format);
+                }
+                // No topic id has `split`.
+                Ok(Uplink::Records(_)) => {}
+                Err(error) => match (conversion.on_bad(), &publisher) {
+                    (OnBadPayload::Pass, _) => {}
+                    (OnBadPayload::DeadLetter, Some(client)) => {
+                        let (topic, payload) = (TopicFilter::from(message.topic), message.payload);
+                        return Ok(dead_letter(&topic, payload, client, "topic_ids", &error));
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
         message.publisher = publisher;
-        let ticket = self.pending.insert(Pending::SnPublish { ticket });
-        self.ask(Request::Publish { ticket, message, precondition: None });
+        Ok(message)
     }
 
     fn minus_one_admits(&mut self, peer: &Peer) -> bool {
@@ -389,8 +432,16 @@ impl Core {
         let caller = self.sn_caller(&known.key, &known.peer);
         match self.table.sn_names(&caller, &delivery.message.topic) {
             Some(names) => {
-                let names =
-                    Names { name: names.name, predefined: names.predefined, short: names.short };
+                let converted = names.conversion.map(|conversion| {
+                    let payload = &delivery.message.payload;
+                    match conversion.downlink(None, "", payload) {
+                        Ok(down) => Ok(down.payload),
+                        Err(_) if conversion.on_bad() == OnBadPayload::Pass => Ok(payload.clone()),
+                        Err(_) => Err(Reason::BadPayload),
+                    }
+                });
+                let (predefined, short) = (names.predefined, names.short);
+                let names = Names { name: names.name, predefined, short, by_predefined: converted };
                 self.sn.deliver(&self.turn, client, delivery, names);
             }
             // `a/#` matches `a` itself, which lies outside the mount `a/`.

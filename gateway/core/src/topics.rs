@@ -1,8 +1,12 @@
 //! Final topics: the mount point's prefix before every topic of a listener (mapping.md §2.6), and
 //! the bounds that hold for all protocols alike.
 
+use bytes::Bytes;
 use motegate_mapping::MapError;
-use motegate_message::{Reason, SubscriptionFilter, TopicFilter, TopicName};
+use motegate_mapping::payload::PayloadError;
+use motegate_message::{
+    Message, Properties, Qos, Reason, SessionKey, SubscriptionFilter, TopicFilter, TopicName,
+};
 
 /// Whether a final topic or filter is within `max_topic_levels` and `max_topic_length`: what goes
 /// beyond, no MQTT client could name.
@@ -47,6 +51,31 @@ pub(crate) fn mount_filter(
     check_bounds(config, &text).map_err(|error| error.reason)?;
     let mounted = TopicFilter::new(&text).map_err(|_| Reason::BadTopic)?;
     Ok(SubscriptionFilter { share: filter.share, filter: mounted })
+}
+
+/// Where payloads go that are not in their rule's format (`on_bad_payload: dead_letter`), each below
+/// the topic that it was meant for. A leading `$` keeps them out of `#`.
+const DEAD_LETTERS: &str = "$dead_letter/";
+
+/// A payload as it came, with what is known of it as user properties.
+pub(crate) fn dead_letter(
+    topic: &TopicFilter,
+    payload: Bytes,
+    client: &SessionKey,
+    rule: &str,
+    error: &PayloadError,
+) -> Message {
+    // Of a pack's records there is one topic with wildcards: its letter goes below their level.
+    let topic = topic.as_str().replace(['+', '#'], "_");
+    let topic = TopicName::new(&[DEAD_LETTERS, &topic].concat());
+    let topic = topic.unwrap_or_else(|_| TopicName::new("$dead_letter").expect("a topic"));
+    let user = [("reason", &*error.to_string()), ("rule", rule), ("client", client.client_id())];
+    let user = user.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let mut message = Message::new(topic, payload);
+    message.qos = Qos::AtLeastOnce;
+    message.publisher = Some(client.clone());
+    message.properties = Some(Box::new(Properties { user, ..Properties::default() }));
+    message
 }
 
 /// Topics that are the broker's own to publish (mqtt.md, choice 15).

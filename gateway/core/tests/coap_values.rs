@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{COAP, Gateway, coap, config, peer};
+use common::{COAP, Gateway, Options, coap, config, option, peer, request};
 use motegate_core::Input;
 use motegate_message::ConnectionId;
 
@@ -13,52 +13,6 @@ const CONTENT: u8 = 0x45;
 const NOT_FOUND: u8 = 0x84;
 const PRECONDITION_FAILED: u8 = 0x8c;
 const UNAVAILABLE: u8 = 0xa3;
-
-/// Number and value.
-type Options<'a> = &'a [(u16, &'a [u8])];
-
-/// A confirmable request with options in ascending order of their numbers.
-fn request(code: u8, mid: u16, token: &[u8], options: Options<'_>, payload: &[u8]) -> Vec<u8> {
-    let mut packet = coap(0, code, mid, token, None, &[], b"");
-    let mut last = 0;
-    for (number, value) in options {
-        assert!(value.len() < 13);
-        let delta = number - last;
-        last = *number;
-        let (nibble, extended) =
-            if delta < 13 { (delta as u8, None) } else { (13, Some(delta - 13)) };
-        packet.push(nibble << 4 | value.len() as u8);
-        packet.extend(extended.map(|delta| delta as u8));
-        packet.extend_from_slice(value);
-    }
-    if !payload.is_empty() {
-        packet.push(0xff);
-        packet.extend_from_slice(payload);
-    }
-    packet
-}
-
-/// The options of a packet: number and value.
-fn options(packet: &[u8]) -> Vec<(u16, Vec<u8>)> {
-    let mut rest = &packet[4 + usize::from(packet[0] & 0xf)..];
-    let mut found = Vec::new();
-    let mut number = 0;
-    while let Some((head, tail)) = rest.split_first().filter(|(head, _)| **head != 0xff) {
-        let (delta, tail) = match head >> 4 {
-            13 => (u16::from(tail[0]) + 13, &tail[1..]),
-            short => (u16::from(short), tail),
-        };
-        let (value, tail) = tail.split_at(usize::from(head & 0xf));
-        number += delta;
-        found.push((number, value.to_vec()));
-        rest = tail;
-    }
-    found
-}
-
-fn option(packet: &[u8], number: u16) -> Option<Vec<u8>> {
-    options(packet).into_iter().find(|(found, _)| *found == number).map(|(_, value)| value)
-}
 
 const IF_MATCH: u16 = 1;
 const ETAG: u16 = 4;

@@ -110,5 +110,5 @@ fn p15_rules_say_what_their_resources_are() {
 }
 
 fn coap_put(id: u8, path: &[&str]) -> Vec<u8> {
-    coap(0, 3, id.into(), b"", None, path, b"1")
+    coap(0, 3, id.into(), b"", None, path, b"\x01") // 1 in CBOR
 }

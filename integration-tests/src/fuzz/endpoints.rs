@@ -243,7 +243,12 @@ pub fn sn(rng: &mut Rng, run: u64, inputs: u64) -> Result<(), String> {
                 let name = delivery.message.topic.clone();
                 let predefined = rng.chance(200).then_some(7);
                 let short = rng.chance(200).then_some(*b"zz");
-                let names = motegate_mqtt_sn::endpoint::Names { name, predefined, short };
+                let names = motegate_mqtt_sn::endpoint::Names {
+                    name,
+                    predefined,
+                    short,
+                    by_predefined: None,
+                };
                 endpoint.deliver(&turn, client, delivery, names);
             }
             3 if !known.is_empty() && rng.chance(300) => {

@@ -223,4 +223,7 @@ pub struct Names {
     pub predefined: Option<u16>,
     /// A short name that means this topic to this client.
     pub short: Option<[u8; 2]>,
+    /// What goes by [`predefined`](Self::predefined) in place of the message's payload, or why
+    /// nothing does; `None`: the payload.
+    pub by_predefined: Option<Result<Bytes, Reason>>,
 }

@@ -38,6 +38,14 @@ enum Naming {
     Refused(Reason),
 }
 
+/// What is sent under this id.
+fn payload(item: &Item, topic: TopicId) -> &[u8] {
+    match (topic, &item.names.by_predefined) {
+        (TopicId::Predefined(_), Some(Ok(payload))) => payload,
+        _ => &item.delivery.message.payload,
+    }
+}
+
 impl Line<'_> {
     /// A message for the client.
     pub(super) fn deliver(&mut self, item: Item) {
@@ -151,7 +159,7 @@ impl Line<'_> {
     fn publish(&mut self, item: Item, topic: TopicId, registers: u8) -> Option<Current> {
         // MQTT-SN 1.2 §6.10: what is too long for the network is dropped towards the client.
         let overhead = self.client.peer.node.as_ref().map_or(0, |node| 3 + node.len());
-        if item.delivery.message.payload.len() + 9 + overhead > self.config.max_datagram {
+        if payload(&item, topic).len() + 9 + overhead > self.config.max_datagram {
             self.give_up(&item, Reason::TooLarge);
             return None;
         }
@@ -173,8 +181,12 @@ impl Line<'_> {
             let alternatives =
                 [names.predefined.map(TopicId::Predefined), names.short.map(TopicId::Short)];
             let typed = alternatives.into_iter().flatten().find(|id| exchange.typed.contains(id));
-            if let Some(typed) = typed {
-                return Naming::Id(typed);
+            match (typed, &names.by_predefined) {
+                (Some(TopicId::Predefined(_)), Some(Err(reason))) => {
+                    return Naming::Refused(*reason);
+                }
+                (Some(typed), _) => return Naming::Id(typed),
+                (None, _) => {}
             }
         }
         let known = self.wire.topics.id(&names.name);
@@ -245,7 +257,7 @@ impl Line<'_> {
             retain: item.delivery.retain,
             topic,
             msg_id,
-            data: &item.delivery.message.payload,
+            data: payload(item, topic),
         });
     }
 

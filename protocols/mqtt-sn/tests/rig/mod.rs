@@ -468,7 +468,12 @@ impl Rig {
             let name = delivery.message.topic.clone();
             let (predefined, short) =
                 self.names.get(name.as_str()).copied().unwrap_or((None, None));
-            self.endpoint.deliver(turn, client, delivery, Names { name, predefined, short });
+            self.endpoint.deliver(
+                turn,
+                client,
+                delivery,
+                Names { name, predefined, short, by_predefined: None },
+            );
         }
     }
 

@@ -1,0 +1,216 @@
+//! CoAP's requests to requests of the broker, effects to its endpoint.
+//!
+//! GET reads the retained message (`value`), Observe is a broker session of its own (`observe`),
+//! PUT, POST and DELETE publish (`publish`; mapping.md §2.7).
+
+mod observe;
+mod publish;
+mod value;
+
+use std::time::Duration;
+
+use motegate_broker::{Effect, SubscribeOutcome};
+use motegate_coap::endpoint::{
+    Code, Event, ExchangeId, Method, Observe, Request as CoapRequest, Response,
+};
+use motegate_mapping::{Action, Caller, CoapMatch, CoapMethod, MapError, Table};
+use motegate_message::{ListenerId, Reason, Seq, SessionKey};
+
+use crate::discovery::is_discovery;
+use crate::mqtt::unreachable_answer;
+use crate::notice::{Notice, NoticeKind};
+use crate::pending::Pending;
+use crate::topics::check_bounds;
+use crate::{ClientFrom, Config, Core, Protocol};
+
+pub(crate) use observe::{OBSERVER_QUEUE, Observation};
+pub(crate) use publish::Pack;
+pub(crate) use value::{Meaning, content_format};
+
+/// The query of a listener whose clients name themselves.
+const CLIENT: &str = "client=";
+
+impl Core {
+    pub(crate) fn coap_event(&mut self, event: Event) {
+        match event {
+            Event::Request(request) => self.coap_request(*request),
+            Event::Notified { observation, delivery } => {
+                self.notified(observation, delivery);
+            }
+            Event::ObservationEnded { observation, .. } => self.end_observation(observation),
+            Event::Dropped { peer, reason } => {
+                let kind = NoticeKind::Dropped(reason);
+                self.notice(Notice::of_peer(kind, Protocol::Coap, &peer));
+            }
+        }
+    }
+
+    fn coap_request(&mut self, request: CoapRequest) {
+        if let Some(text) = self.closed_to_anonymous(request.peer.listener) {
+            let error = MapError { reason: Reason::AuthMissing, text };
+            self.coap_refuse(&request, error);
+            return;
+        }
+        if is_discovery(&request) {
+            self.discover(&request);
+            return;
+        }
+        match self.coap_map(&request) {
+            Ok((key, mapped)) => self.coap_act(request, key, mapped),
+            Err(error) => self.coap_refuse(&request, error),
+        }
+    }
+
+    /// The client's name (mapping.md §2.4): what the query says where the listener believes it,
+    /// otherwise the source address.
+    pub(crate) fn coap_client(&self, request: &CoapRequest) -> SessionKey {
+        let listener = self.listener(request.peer.listener);
+        let named = match listener.client_from {
+            ClientFrom::Query => request.query.iter().find_map(|pair| pair.strip_prefix(CLIENT)),
+            ClientFrom::Address => None,
+        };
+        match named {
+            Some(name) => SessionKey::new(&listener.realm, name),
+            None => SessionKey::new(&listener.realm, &format!("anon-{}", request.peer.addr.ip())),
+        }
+    }
+
+    /// Who asks, and what the rules make of it.
+    fn coap_map(&self, request: &CoapRequest) -> Result<(SessionKey, CoapMatch), MapError> {
+        let key = self.coap_client(request);
+        let caller = self.caller(request.peer.listener, key.client_id(), request.peer.addr.ip());
+        let (rules, from) = ((&self.config, &*self.table), request.peer.listener);
+        let asked =
+            Resource { host: request.host.as_deref(), path: &request.path, query: &request.query };
+        let mapped = map_resource(rules, from, &caller, coap_method(request), asked)?;
+        Ok((key, mapped))
+    }
+
+    pub(crate) fn coap_refuse(&mut self, request: &CoapRequest, error: MapError) {
+        let kind = NoticeKind::Refused(error.reason);
+        self.notice(Notice {
+            text: Some(error.text.clone()),
+            ..Notice::of_peer(kind, Protocol::Coap, &request.peer)
+        });
+        let response = Response::error(reply_for(error.reason), error.text);
+        self.coap.respond(&self.turn, request.exchange, response, Seq::NONE);
+    }
+
+    fn coap_act(&mut self, request: CoapRequest, key: SessionKey, mapped: CoapMatch) {
+        match mapped.action {
+            Action::Read | Action::Subscribe => self.coap_read(request, key, &mapped),
+            Action::Publish | Action::Clear => self.coap_publish(request, key, mapped),
+        }
+    }
+
+    pub(crate) fn coap_answer(&mut self, pending: Pending, effect: Effect) {
+        match (pending, effect) {
+            (Pending::CoapPublish { exchange, kind }, Effect::Accepted { created, after, .. }) => {
+                self.coap_published(exchange, kind, created, after);
+            }
+            (Pending::CoapRecord { exchange }, Effect::Accepted { created, after, .. }) => {
+                self.coap_record(exchange, Ok((created, after)));
+            }
+            (Pending::CoapRecord { exchange }, Effect::Refused { reason, .. }) => {
+                self.coap_record(exchange, Err(reason));
+            }
+            (Pending::CoapPublish { exchange, .. }, Effect::Refused { reason, .. }) => {
+                self.coap_failed(exchange, reason);
+            }
+            (Pending::CoapRead(read), Effect::Value { message, .. }) => {
+                self.coap_value(read, message.as_deref());
+            }
+            (Pending::CoapOpen { filter, read }, Effect::Opened { session, .. }) => {
+                self.coap_opened(session, filter, read);
+            }
+            (Pending::CoapOpen { filter, read }, Effect::OpenRefused { .. }) => {
+                self.coap_unobserved(&filter, read);
+            }
+            (Pending::CoapSubscribe { filter, read }, Effect::Subscribed { outcomes, .. }) => {
+                if matches!(outcomes.first(), Some(SubscribeOutcome::Granted(_))) {
+                    self.ask_value(&filter, read);
+                } else {
+                    self.coap_unobserved(&filter, read);
+                }
+            }
+            (Pending::CoapDiscover { exchange, asked }, Effect::Topics { topics, .. }) => {
+                self.discovered(exchange, &asked, &topics);
+            }
+            (pending, effect) => unreachable_answer(&pending, &effect),
+        }
+    }
+
+    fn coap_failed(&mut self, exchange: ExchangeId, reason: Reason) {
+        self.notice(Notice {
+            protocol: Some(Protocol::Coap),
+            ..Notice::new(NoticeKind::Refused(reason))
+        });
+        let mut response = Response::error(reply_for(reason), reason.as_str());
+        if response.code.class() == 5 {
+            response.max_age = Some(RETRY_AFTER); // RFC 7252 §5.9.3.4
+        }
+        self.coap.respond(&self.turn, exchange, response, Seq::NONE);
+    }
+}
+
+/// How long a client waits before it tries again what was refused for load.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+fn coap_method(request: &CoapRequest) -> CoapMethod {
+    match request.method {
+        Method::Get if request.observe == Some(Observe::Register) => CoapMethod::Observe,
+        Method::Get => CoapMethod::Get,
+        Method::Put => CoapMethod::Put,
+        Method::Post => CoapMethod::Post,
+        Method::Delete => CoapMethod::Delete,
+        Method::Fetch | Method::Patch | Method::IPatch => CoapMethod::Other,
+    }
+}
+
+/// A refusal's response code, in one place.
+fn reply_for(reason: Reason) -> Code {
+    match reason {
+        Reason::BadTopic | Reason::BadOption | Reason::BadPayload => Code::BAD_REQUEST,
+        Reason::NoRule => Code::NOT_FOUND,
+        Reason::MethodNotAllowed => Code::METHOD_NOT_ALLOWED,
+        Reason::AuthMissing | Reason::AuthFailed => Code::UNAUTHORIZED,
+        Reason::AclDeny | Reason::SourceDenied => Code::FORBIDDEN,
+        Reason::PreconditionFailed => Code::PRECONDITION_FAILED,
+        Reason::TooLarge => Code::REQUEST_ENTITY_TOO_LARGE,
+        Reason::RateLimited => Code::TOO_MANY_REQUESTS,
+        Reason::NotSupported => Code::NOT_IMPLEMENTED,
+        Reason::QuotaExceeded | Reason::QueueFull | Reason::StorageFull | Reason::Overloaded => {
+            Code::SERVICE_UNAVAILABLE
+        }
+        _ => Code::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The options that name a resource.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resource<'a> {
+    pub(crate) host: Option<&'a str>,
+    pub(crate) path: &'a [String],
+    pub(crate) query: &'a [String],
+}
+
+/// What the rules of a configuration make of a resource.
+pub(crate) fn map_resource(
+    (config, table): (&Config, &Table),
+    listener: ListenerId,
+    caller: &Caller<'_>,
+    method: CoapMethod,
+    Resource { host, path, query }: Resource<'_>,
+) -> Result<CoapMatch, MapError> {
+    let named = config.listeners[usize::from(listener.0)].client_from == ClientFrom::Query;
+    let mapped = if named && query.iter().any(|pair| pair.starts_with(CLIENT)) {
+        // The rules declare their own queries; this one is the listener's.
+        let rest: Vec<String> =
+            query.iter().filter(|pair| !pair.starts_with(CLIENT)).cloned().collect();
+        table.coap_at(caller, host, method, path, &rest)?
+    } else {
+        table.coap_at(caller, host, method, path, query)?
+    };
+    check_bounds(&config.mqtt, mapped.topic.as_str())?;
+    Ok(mapped)
+}

@@ -1,0 +1,265 @@
+//! Observations: each is a broker session of its own with window 1 that keeps the latest value of
+//! a topic, or of each topic where the rule has a wildcard (mapping.md §2.7).
+
+use std::time::Duration;
+
+use motegate_broker::{
+    Open, Overflow, QueuePolicy, Request, RetainHandling, Subscribe, WillChange,
+};
+use motegate_coap::endpoint::{
+    Code, Notification, ObservationId, Request as CoapRequest, Response,
+};
+use motegate_mapping::{Action, CoapMatch};
+use motegate_message::{
+    Delivery, DeliveryId, Qos, Seq, SessionId, SessionKey, SubscriptionFilter, TopicFilter,
+};
+
+use super::Resource;
+use super::value::{Hidden, Meaning, formats, precondition};
+use crate::access::Target;
+use crate::pending::{CoapRead, Pending};
+use crate::{ClientFrom, Core};
+
+/// Keep latest: one waiting notification, whatever its QoS.
+pub(crate) const OBSERVER_QUEUE: QueuePolicy = QueuePolicy {
+    max_messages: 1,
+    max_bytes: u32::MAX,
+    overflow: Overflow::LatestPerTopic,
+    queue_qos0: true,
+};
+
+/// Of several topics so many notifications wait; beyond that the latest of each topic.
+const WILDCARD_QUEUE: QueuePolicy = QueuePolicy { max_messages: 1_000, ..OBSERVER_QUEUE };
+
+/// What the core knows of an observation.
+#[derive(Debug)]
+pub(crate) struct Observation {
+    pub(crate) session: Option<SessionId>,
+    /// What was asked for, to be mapped again when the rules change.
+    pub(crate) asked: Box<Asked>,
+    /// The client's name, where the source address does not tell it.
+    pub(crate) client: Option<SessionKey>,
+    accept: Option<u16>,
+    pub(crate) meaning: Meaning,
+    /// Of several topics.
+    several: bool,
+}
+
+/// Bytes that an observer takes at a time: of several topics one message, as the endpoint would
+/// take the value of one topic for the newer value of another.
+const fn room(several: bool) -> u32 {
+    if several { 1 } else { u32::MAX }
+}
+
+/// The options that name a resource.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) path: Vec<String>,
+    pub(crate) query: Vec<String>,
+    pub(crate) host: Option<String>,
+}
+
+impl Asked {
+    pub(crate) fn resource(&self) -> Resource<'_> {
+        Resource { host: self.host.as_deref(), path: &self.path, query: &self.query }
+    }
+
+    /// For people.
+    pub(crate) fn show(&self) -> String {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        ["/", &path.join("/")].concat()
+    }
+}
+
+impl Core {
+    pub(super) fn end_observation(&mut self, observation: ObservationId) {
+        let Some(known) = self.observations.remove(&observation) else { return };
+        if let Some(session) = known.session {
+            let handle = Target::Coap(observation).to_handle();
+            self.ask(Request::Close { session, handle, drop_will: true, expiry: None });
+        }
+    }
+
+    /// A notification needs no more attention: the next one may come.
+    pub(super) fn notified(&mut self, observation: ObservationId, delivery: DeliveryId) {
+        let Some(known) = self.observations.get(&observation) else { return };
+        let room = room(known.several);
+        if let Some(session) = known.session {
+            self.ask(Request::Ack { session, delivery });
+            self.ask(Request::Credit { session, window: 1, room });
+        }
+    }
+
+    pub(super) fn coap_read(&mut self, request: CoapRequest, key: SessionKey, mapped: &CoapMatch) {
+        let formats = formats(mapped);
+        let read = CoapRead {
+            exchange: request.exchange,
+            listener: request.peer.listener,
+            observation: None,
+            accept: request.accept,
+            etags: request.etags,
+            precondition: precondition(&request.if_match, request.if_none_match, &formats),
+            meaning: Meaning::of(mapped),
+        };
+        let filter = mapped.topic.clone();
+        let several = filter.as_name().is_none();
+        let observation = (mapped.action == Action::Subscribe)
+            .then(|| self.coap.observe(&self.turn, request.exchange))
+            .flatten();
+        let Some(observation) = observation else { return self.ask_value(&filter, read) };
+        let read = CoapRead { observation: Some(observation), ..read };
+        let named = self.listener(request.peer.listener).client_from == ClientFrom::Query;
+        self.observations.insert(
+            observation,
+            Observation {
+                session: None,
+                asked: Box::new(Asked {
+                    path: request.path,
+                    query: request.query,
+                    host: request.host,
+                }),
+                client: named.then_some(key),
+                accept: request.accept,
+                meaning: read.meaning.clone(),
+                several,
+            },
+        );
+        let queue = if several { WILDCARD_QUEUE } else { OBSERVER_QUEUE };
+        let ticket = self.pending.insert(Pending::CoapOpen { filter, read });
+        self.ask(Request::Open(Open {
+            ticket,
+            key: None,
+            handle: Target::Coap(observation).to_handle(),
+            clean: true,
+            expiry: Duration::ZERO,
+            will: WillChange::Set(None),
+            window: 1,
+            room: room(several),
+            queue,
+        }));
+    }
+
+    /// The retained value of one topic; of several there is none, only notifications.
+    pub(super) fn ask_value(&mut self, filter: &TopicFilter, read: CoapRead) {
+        if let Some(topic) = filter.as_name() {
+            let ticket = self.pending.insert(Pending::CoapRead(read));
+            self.ask(Request::Read { ticket, topic });
+            return;
+        }
+        let response = match read.observation {
+            Some(_) => Response { observe: read.observation, ..Response::new(Code::CONTENT) },
+            None => Response::error(
+                Code::SERVICE_UNAVAILABLE,
+                "several topics can only be observed, and there are too many observers",
+            ),
+        };
+        self.coap.respond(&self.turn, read.exchange, response, Seq::NONE);
+    }
+
+    /// RFC 7641 §4.1: a server that cannot add an observer answers without Observe.
+    pub(super) fn coap_unobserved(&mut self, filter: &TopicFilter, read: CoapRead) {
+        if let Some(observation) = read.observation {
+            self.end_observation(observation);
+        }
+        self.ask_value(filter, CoapRead { observation: None, ..read });
+    }
+
+    /// The session of an observation is open: subscribe, then read what there is.
+    pub(super) fn coap_opened(&mut self, session: SessionId, filter: TopicFilter, read: CoapRead) {
+        let known = read.observation.and_then(|id| self.observations.get_mut(&id));
+        let Some(known) = known else { return };
+        known.session = Some(session);
+        let several = filter.as_name().is_none();
+        let ticket = self.pending.insert(Pending::CoapSubscribe { filter: filter.clone(), read });
+        self.ask(Request::Subscribe {
+            ticket,
+            session,
+            filters: vec![Subscribe {
+                filter: SubscriptionFilter { share: None, filter },
+                // QoS 2 gives an observer nothing that QoS 1 does not: both are confirmable.
+                qos: Qos::AtLeastOnce,
+                no_local: false,
+                // Tells "cleared" from "an empty message".
+                retain_as_published: true,
+                // Of one topic the answer has the value; of several each has a notification.
+                retain_handling: match several {
+                    true => RetainHandling::Always,
+                    false => RetainHandling::Never,
+                },
+                identifier: None,
+            }],
+        });
+    }
+
+    pub(crate) fn coap_deliver(
+        &mut self,
+        session: SessionId,
+        observation: ObservationId,
+        delivery: Delivery,
+    ) {
+        let Some(known) = self.observations.get(&observation) else {
+            self.ask(Request::Ack { session, delivery: delivery.id });
+            return;
+        };
+        let message = &*delivery.message;
+        let cleared = message.payload.is_empty() && delivery.retain;
+        if cleared && !known.meaning.content_when_empty {
+            self.finish_observation(observation, Code::NOT_FOUND);
+            return;
+        }
+        let mut notification = Notification {
+            delivery: delivery.id,
+            code: Code::CONTENT,
+            payload: bytes::Bytes::new(),
+            content_format: None,
+            etag: None,
+            max_age: self.max_age(message),
+            confirmable: delivery.qos > Qos::AtMostOnce,
+        };
+        if !cleared {
+            let listener = self.coap.observer(observation).map(|peer| peer.listener);
+            let name = listener
+                .map(|listener| self.record_name(&known.meaning, listener, &message.topic))
+                .unwrap_or_default();
+            match known.meaning.show(message, known.accept, &name) {
+                Ok(shown) => {
+                    notification.payload = shown.payload;
+                    notification.content_format = Some(shown.format);
+                    notification.etag = Some(shown.etag);
+                }
+                // RFC 7641 §4.2: a representation that was not asked for ends the observation.
+                Err(Hidden::NotAcceptable(_)) => {
+                    self.finish_observation(observation, Code::NOT_ACCEPTABLE);
+                    return;
+                }
+                // The next value may be a sound one.
+                Err(Hidden::Broken(text)) => {
+                    self.notice_broken(&message.topic, &text);
+                    self.notified(observation, delivery.id);
+                    return;
+                }
+            }
+        }
+        self.coap.notify(&self.turn, observation, notification);
+    }
+
+    /// A last notification, then nothing.
+    pub(crate) fn finish_observation(&mut self, observation: ObservationId, code: Code) {
+        self.coap.end_observation(&self.turn, observation, code);
+        self.end_observation(observation);
+    }
+
+    /// Every observer gets a last 5.03 (RFC 7641 §4.2), so that it registers again later.
+    pub(crate) fn shutdown_coap(&mut self) {
+        let mut observations: Vec<ObservationId> = self.observations.keys().copied().collect();
+        observations.sort_unstable(); // the same in every run
+        for observation in observations {
+            self.finish_observation(observation, Code::SERVICE_UNAVAILABLE);
+        }
+    }
+
+    pub(crate) fn coap_closed(&mut self, observation: ObservationId) {
+        self.observations.remove(&observation);
+        self.coap.end_observation(&self.turn, observation, Code::SERVICE_UNAVAILABLE);
+    }
+}

@@ -1,0 +1,268 @@
+//! PUT, POST and DELETE: what a device wrote, in the broker's format, as one message or as one for
+//! each record of a pack (mapping.md §2.7, §2.10).
+
+use bytes::Bytes;
+use motegate_broker::Request;
+use motegate_coap::endpoint::{Code, ExchangeId, Method, Request as CoapRequest, Response};
+use motegate_mapping::payload::{PayloadError, Uplink};
+use motegate_mapping::{Action, CoapMatch, MapError, OnBadPayload};
+use motegate_message::{Message, Properties, Qos, Reason, Seq, SessionKey, TopicName};
+
+use super::value::{formats, precondition};
+use crate::notice::{Notice, NoticeKind};
+use crate::pending::{CoapPublish, Pending};
+use crate::topics::{check_bounds, dead_letter, is_reserved};
+use crate::{Core, Protocol, content_types};
+
+/// A pack whose records wait for the broker's word.
+#[derive(Debug)]
+pub(crate) struct Pack {
+    kind: CoapPublish,
+    left: usize,
+    created: bool,
+    after: Seq,
+    refused: Option<Reason>,
+}
+
+/// What is published: where, what, in which format.
+struct Part {
+    topic: TopicName,
+    payload: Bytes,
+    format: Option<u16>,
+    retain: bool,
+}
+
+impl Core {
+    pub(super) fn coap_publish(
+        &mut self,
+        mut request: CoapRequest,
+        key: SessionKey,
+        mapped: CoapMatch,
+    ) {
+        if self.backpressure.is_over() {
+            let text = "the store is behind: try again in a moment".into();
+            self.coap_refuse(&request, MapError { reason: Reason::Overloaded, text });
+            return;
+        }
+        let payload = std::mem::take(&mut request.payload);
+        let parts = match mapped.action {
+            Action::Clear => one(&mapped, Bytes::new(), None, true),
+            _ => match self.coap_parts(&request, &key, &mapped, payload) {
+                Ok(parts) => parts,
+                Err(Some(response)) => {
+                    self.coap.respond(&self.turn, request.exchange, response, Seq::NONE);
+                    return;
+                }
+                Err(None) => return,
+            },
+        };
+        let parts = parts.and_then(|parts| {
+            parts.iter().try_for_each(|part| self.coap_may_publish(&part.topic))?;
+            Ok(parts)
+        });
+        match parts {
+            Ok(parts) => self.coap_publish_parts(&request, &key, mapped, parts),
+            Err(error) => self.coap_refuse(&request, error),
+        }
+    }
+
+    fn coap_may_publish(&self, topic: &TopicName) -> Result<(), MapError> {
+        check_bounds(&self.config.mqtt, topic.as_str())?;
+        if is_reserved(topic) {
+            let text = "this topic is the gateway's own to publish".into();
+            return Err(MapError { reason: Reason::AclDeny, text });
+        }
+        Ok(())
+    }
+
+    /// The messages that a payload becomes; `Err`: it is answered otherwise, or already.
+    #[allow(clippy::type_complexity)]
+    fn coap_parts(
+        &mut self,
+        request: &CoapRequest,
+        key: &SessionKey,
+        mapped: &CoapMatch,
+        payload: Bytes,
+    ) -> Result<Result<Vec<Part>, MapError>, Option<Response>> {
+        let Some(conversion) = &mapped.conversion else {
+            return Ok(one(mapped, payload, request.content_format, mapped.retain));
+        };
+        let format = Some(conversion.broker().content_format());
+        match conversion.uplink(request.content_format, &payload) {
+            Ok(Uplink::One(payload)) => Ok(one(mapped, payload, format, mapped.retain)),
+            Ok(Uplink::Records(records)) => {
+                let retain = mapped.retain;
+                let parts = records.into_iter().map(|record| {
+                    let topic = match &mapped.records {
+                        Some(named) => named.topic(&record.name)?,
+                        None => concrete(mapped)?,
+                    };
+                    Ok(Part { topic, payload: record.payload, format, retain })
+                });
+                Ok(parts.collect())
+            }
+            Err(error @ PayloadError::UnsupportedContentFormat { .. }) => {
+                let code = Code::UNSUPPORTED_CONTENT_FORMAT;
+                Err(Some(self.coap_bad_payload(request, code, &error)))
+            }
+            Err(error) => match conversion.on_bad() {
+                OnBadPayload::Pass => {
+                    Ok(one(mapped, payload, request.content_format, mapped.retain))
+                }
+                OnBadPayload::Reject => {
+                    let code = match error {
+                        PayloadError::TooLarge { .. } => Code::REQUEST_ENTITY_TOO_LARGE,
+                        _ => Code::BAD_REQUEST,
+                    };
+                    Err(Some(self.coap_bad_payload(request, code, &error)))
+                }
+                OnBadPayload::DeadLetter => {
+                    let letter = dead_letter(&mapped.topic, payload, key, &mapped.rule, &error);
+                    self.notice(Notice {
+                        text: Some(error.to_string()),
+                        ..Notice::of_peer(
+                            NoticeKind::Dropped(Reason::BadPayload),
+                            Protocol::Coap,
+                            &request.peer,
+                        )
+                    });
+                    let pending = Pending::CoapPublish {
+                        exchange: request.exchange,
+                        kind: CoapPublish::Post,
+                    };
+                    let ticket = self.pending.insert(pending);
+                    self.ask(Request::Publish { ticket, message: letter, precondition: None });
+                    Err(None)
+                }
+            },
+        }
+    }
+
+    fn coap_bad_payload(
+        &mut self,
+        request: &CoapRequest,
+        code: Code,
+        error: &PayloadError,
+    ) -> Response {
+        let text = format!("{error}: {}", error.fix());
+        self.notice(Notice {
+            text: Some(text.clone()),
+            ..Notice::of_peer(
+                NoticeKind::Refused(Reason::BadPayload),
+                Protocol::Coap,
+                &request.peer,
+            )
+        });
+        Response::error(code, text)
+    }
+
+    fn coap_publish_parts(
+        &mut self,
+        request: &CoapRequest,
+        key: &SessionKey,
+        mapped: CoapMatch,
+        parts: Vec<Part>,
+    ) {
+        let kind = match request.method {
+            Method::Put => CoapPublish::Put,
+            Method::Delete => CoapPublish::Delete,
+            _ => CoapPublish::Post,
+        };
+        let formats = formats(&mapped);
+        let precondition = precondition(&request.if_match, request.if_none_match, &formats);
+        let exchange = request.exchange;
+        if parts.len() > 1 {
+            if precondition.is_some() {
+                // Several topics have no ETag in common.
+                self.coap_failed(exchange, Reason::PreconditionFailed);
+                return;
+            }
+            let (left, after) = (parts.len(), Seq::NONE);
+            self.packs.insert(exchange, Pack { kind, left, created: false, after, refused: None });
+        }
+        let several = parts.len() > 1;
+        for part in parts {
+            let mut message = Message::new(part.topic, part.payload);
+            message.qos = mapped.qos.unwrap_or(match request.confirmable {
+                true => Qos::AtLeastOnce,
+                false => Qos::AtMostOnce,
+            });
+            message.retain = part.retain;
+            message.expires = mapped.expiry.map(|expiry| self.turn.now + expiry);
+            message.publisher = Some(key.clone());
+            message.properties = properties(part.format, &mapped.user);
+            let pending = match several {
+                true => Pending::CoapRecord { exchange },
+                false => Pending::CoapPublish { exchange, kind },
+            };
+            let ticket = self.pending.insert(pending);
+            let precondition = precondition.clone();
+            self.ask(Request::Publish { ticket, message, precondition });
+        }
+    }
+
+    /// The broker's word on one record; the last one answers.
+    pub(super) fn coap_record(
+        &mut self,
+        exchange: ExchangeId,
+        result: Result<(bool, Seq), Reason>,
+    ) {
+        let Some(pack) = self.packs.get_mut(&exchange) else { return };
+        pack.left -= 1;
+        match result {
+            Ok((created, after)) => {
+                pack.created |= created;
+                pack.after = pack.after.max(after);
+            }
+            Err(reason) => pack.refused = Some(reason),
+        }
+        if pack.left > 0 {
+            return;
+        }
+        let Some(pack) = self.packs.remove(&exchange) else { return };
+        match pack.refused {
+            Some(reason) => self.coap_failed(exchange, reason),
+            None => self.coap_published(exchange, pack.kind, pack.created, pack.after),
+        }
+    }
+
+    pub(super) fn coap_published(
+        &mut self,
+        exchange: ExchangeId,
+        kind: CoapPublish,
+        created: bool,
+        after: Seq,
+    ) {
+        let code = match (kind, created) {
+            (CoapPublish::Put, true) => Code::CREATED,
+            (CoapPublish::Delete, _) => Code::DELETED,
+            _ => Code::CHANGED,
+        };
+        self.coap.respond(&self.turn, exchange, Response::new(code), after);
+    }
+}
+
+fn concrete(mapped: &CoapMatch) -> Result<TopicName, MapError> {
+    let text = || "publish to one topic".into();
+    mapped.topic.as_name().ok_or_else(|| MapError { reason: Reason::BadTopic, text: text() })
+}
+
+fn one(
+    mapped: &CoapMatch,
+    payload: Bytes,
+    format: Option<u16>,
+    retain: bool,
+) -> Result<Vec<Part>, MapError> {
+    let topic = concrete(mapped)?;
+    Ok(vec![Part { topic, payload, format, retain }])
+}
+
+fn properties(content_format: Option<u16>, user: &[(String, String)]) -> Option<Box<Properties>> {
+    if content_format.is_none() && user.is_empty() {
+        return None;
+    }
+    let user = user.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into()));
+    let user = user.collect();
+    let content_type = content_format.and_then(content_types::content_type).map(Into::into);
+    Some(Box::new(Properties { content_format, content_type, user, ..Properties::default() }))
+}
