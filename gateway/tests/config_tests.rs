@@ -53,6 +53,18 @@ fn a_failure_says_what_was_expected_and_what_came() {
     assert_eq!((&failure["what"], &failure["came"]), (&"code".into(), &"2.01".into()));
 }
 
+/// The example of the mapping language's reference.
+#[test]
+fn the_reference_passes_its_own_tests() {
+    let said = said("test -c ../config/examples/plant.yaml");
+    let failed: Vec<&str> =
+        said.out.lines().filter_map(|line| line.strip_prefix("FAILED  ")).collect();
+    let passed = said.out.lines().filter(|line| line.starts_with("ok      ")).count();
+    assert_eq!(passed + failed.len(), 9, "{}", said.out);
+    assert_eq!(passed, 9, "{}", said.out);
+    assert_eq!(said.code, Some(0));
+}
+
 #[test]
 fn coverage_lists_rules_that_no_test_hits() {
     let text = at_data("test -c tests.yaml --coverage").good();
@@ -94,6 +106,26 @@ fn cards() {
     ] {
         let card = at_data(&format!("explain {line} -c tests.yaml")).good();
         insta::assert_snapshot!(name, card, line);
+    }
+}
+
+/// Payloads are turned into what the broker has, or refused, by a gateway that is made for it.
+#[test]
+fn cards_of_payloads() {
+    for (name, line) in [
+        ("cbor", "PUT /s/kitchen/temp --client node-7 -t cbor --hex a1617602"),
+        ("bad-payload", "PUT /s/kitchen/temp --client node-7 -t cbor --hex a1"),
+        ("bad-format", "POST /rd/0a1f/senml --json '[]'"),
+        (
+            "senml",
+            "POST /rd/0a1f/senml -t senml+json --json '[{\"n\": \"t\", \"v\": 20.5}, {\"n\": \"h\", \"v\": 41}]'",
+        ),
+        ("frame", "sn --client env-3 --id 10 --hex 08662da5"),
+        ("bad-frame", "sn --client env-3 --id 10 --hex 0866"),
+    ] {
+        let card =
+            at_data(&format!("explain {line} -c ../../../config/examples/plant.yaml")).good();
+        insta::assert_snapshot!(name, card.replace("../../../config/examples/", ""), line);
     }
 }
 
