@@ -156,7 +156,7 @@ fn a_publish_survives_a_lost_connection() {
         }
         seen
     });
-    let published = said(&format!("pub {url} -V 311 -t t -q 1 -m kept"));
+    let published = said(&format!("pub {url} -V 311 -t t -q 1 -m kept -W 20"));
     assert!(published.err.contains("lost; connecting again"), "{}", published.err);
     published.good();
     let seen = broker.join().unwrap();

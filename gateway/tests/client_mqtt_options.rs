@@ -106,7 +106,7 @@ fn no_more_is_in_flight_than_asked_for() {
         let _ = stream.read_to_end(&mut Vec::new());
     });
     let lines = "a\nb\nc\nd\ne\nf\n";
-    said_with_stdin(&format!("pub mqtt://{addr}/t -q 1 -l -M 3"), lines).good();
+    said_with_stdin(&format!("pub mqtt://{addr}/t -q 1 -l -M 3 -W 20"), lines).good();
     broker.join().unwrap();
 }
 
@@ -223,7 +223,7 @@ fn qos_2_goes_on_where_the_connection_broke() {
         let goodbye = read_packet(&mut stream).unwrap();
         assert_eq!(goodbye, (0xe0, vec![0, 5, 0x11, 0, 0, 0, 0]), "the session ends with it");
     });
-    said(&format!("pub mqtt://{addr}/t -q 2 -m once")).good();
+    said(&format!("pub mqtt://{addr}/t -q 2 -m once -W 20")).good();
     broker.join().unwrap();
 }
 

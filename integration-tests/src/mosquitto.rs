@@ -3,6 +3,7 @@
 //! [`Mosquitto::kill`] is `SIGKILL`: what the broker had not written is lost. mosquitto acknowledges
 //! before it writes, so a test of what survives puts [`Mosquitto::stored`] in front of its answers:
 //! they then reach the client when all that they acknowledge is in the file.
+#![allow(clippy::disallowed_types)] // a lock between a test and its threads, none of the program's
 #![allow(clippy::disallowed_methods)] // a test harness has a clock of its own: real processes run in real time
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

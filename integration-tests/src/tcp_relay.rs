@@ -1,5 +1,6 @@
 //! A TCP relay that breaks connections where a test wants them broken: after so many bytes of one
 //! direction, in the middle of a packet if need be. Where it leads can change while it runs.
+#![allow(clippy::disallowed_types)] // a lock between a test and its threads, none of the program's
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};

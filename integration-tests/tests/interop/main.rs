@@ -1,7 +1,8 @@
 //! Independent clients against the real gateway over real sockets, one behaviour a module.
 //!
-//! Which clients, and what they showed: mosquitto_pub and mosquitto_sub, paho-mqtt, libcoap's
-//! coap-client, aiocoap, mqtt-sn-12 (PyPI), and Wireshark as the reader of what the gateway sent.
+//! Which, and what they showed: mosquitto with its three clients, paho-mqtt, libcoap's coap-client
+//! and server, aiocoap, mqtt-sn-12 (PyPI), and Wireshark as the reader of what was sent. `commands_*`
+//! are our own clients at other servers, the rest other clients at our gateway.
 
 mod aiocoap;
 mod between_protocols;
