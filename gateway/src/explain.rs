@@ -92,7 +92,6 @@ pub(crate) struct RefusedCard {
 
 /// Somebody who gets the message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[allow(dead_code, reason = "filled in by a running gateway")]
 pub(crate) struct ReceiverCard {
     pub(crate) client: String,
     pub(crate) protocol: String,

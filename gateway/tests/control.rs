@@ -425,3 +425,40 @@ fn a_gateway_serves_without_a_socket_unless_its_directory_was_asked_for() {
     let _ = child.wait();
     assert!(warned);
 }
+
+#[test]
+fn explain_says_who_would_get_the_message() {
+    let listeners = ["mqtt", "mqttsn", "coap"].map(|protocol| {
+        format!("  - {{protocol: {protocol}, bind: \"127.0.0.1:0\", anonymous: true}}\n")
+    });
+    let text = format!(
+        "version: 1\ndurability: none\nlisteners:\n{}mappings:\n  coap:\n    \
+         - {{name: door, path: /door, topic: site/door}}\n",
+        listeners.concat()
+    );
+    let gateway = Configured::start("explain-live", &text);
+    let line = "explain PUT /door --text open";
+    let before = said_in(&gateway.directory, line).good();
+    assert!(
+        before.contains("topic     site/door") && before.contains("goes to   nobody now"),
+        "{before}"
+    );
+    let mut subscriber = connect(gateway.address("mqtt"), 4, "panel");
+    let mut subscribe = vec![0, 1];
+    string(&mut subscribe, "site/#");
+    subscribe.push(1);
+    subscriber.write_all(&packet(0x82, &subscribe)).expect("it reads");
+    read_packet(&mut subscriber).expect("a SUBACK");
+    let after = said_in(&gateway.directory, line).good();
+    assert!(after.contains("goes to   panel      mqtt        qos 1, now"), "{after}");
+    // From elsewhere, by the socket's path.
+    let socket = gateway.directory.join("motegate-data/control.sock");
+    let elsewhere = format!(
+        "explain PUT /door -o json -c {} --control {}",
+        gateway.directory.join("motegate.yaml").display(),
+        socket.display()
+    );
+    let told: Value =
+        serde_json::from_str(&said_in(&std::env::temp_dir(), &elsewhere).good()).expect("JSON");
+    assert_eq!(told["goes_to"][0]["client"], "panel", "{told}");
+}

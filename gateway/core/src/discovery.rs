@@ -13,7 +13,7 @@ use motegate_mapping::{Link as Resource, MapError};
 use motegate_message::{Message, Reason, Seq, TopicFilter};
 
 use crate::Core;
-use crate::coap::content_format;
+use crate::coap::{content_format, rules_query};
 use crate::pending::{Discover, Pending};
 
 /// Most links in one answer (mapping.md §2.15).
@@ -54,7 +54,8 @@ impl Core {
         let asked = Discover {
             peer: request.peer.clone(),
             key: self.coap_client(request),
-            query: request.query.clone(),
+            query: rules_query(&self.config, request.peer.listener, &request.query).into_owned(),
+            host: request.host.clone(),
         };
         let ticket = self
             .pending
@@ -81,13 +82,13 @@ impl Core {
         };
         self.table.roots().map(root).for_each(&mut take);
         // Every rule of one path is looked at, but no further than the answer can hold.
-        for resource in self.table.links(&caller, None).take(MAX_TOPICS) {
+        for resource in self.table.links(&caller, asked.host.as_deref()).take(MAX_TOPICS) {
             let value = resource.topic.as_ref().and_then(|topic| values.get(topic.as_str()));
             take(link(&resource, value.copied()));
             listed.insert(resource.path);
         }
         for message in topics {
-            match self.table.link(&caller, None, &message.topic) {
+            match self.table.link(&caller, asked.host.as_deref(), &message.topic) {
                 Some(resource) if !listed.contains(&resource.path) => {
                     take(link(&resource, Some(message)));
                 }

@@ -75,6 +75,7 @@ pub(crate) enum CoapPublish {
 pub(crate) struct Discover {
     pub(crate) peer: motegate_message::Peer,
     pub(crate) query: Vec<String>,
+    pub(crate) host: Option<String>,
     pub(crate) key: SessionKey,
 }
 

@@ -55,6 +55,15 @@ fn the_root_is_where_the_prefix_says() {
 }
 
 #[test]
+fn a_clients_name_is_no_filter_of_links() {
+    let mut config = config();
+    config.listeners[2].client_from = motegate_core::ClientFrom::Query;
+    let mut gateway = Gateway::new(config);
+    assert_eq!(document(&mut gateway, "client=n-7"), ROOT);
+    assert_eq!(document(&mut gateway, "rt=other"), "");
+}
+
+#[test]
 fn a_mount_that_ends_within_a_level_is_answered_too() {
     let mut config = config();
     config.listeners[2].mount = "a/plant-".into();

@@ -1,5 +1,7 @@
 //! `motegate explain`: which rule takes a request, and why.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use motegate_coap::endpoint::Code;
 use motegate_config::Resolved;
@@ -13,15 +15,16 @@ use super::answer::{code_text, content_format};
 use super::layers::Options;
 use super::pages::write;
 use super::test::Format;
-use super::{Exit, fail, refuse};
+use super::{Exit, fail, receivers, refuse};
 use crate::client::Target;
+use crate::control::socket::in_directory;
 use crate::explain::{
     self, NamesCard, NearCard, PathCard, RequestCard, ResultCard, RuleCard, TopicCard, span,
 };
 
 /// Show which rule takes a request, why, and what it makes of it
 ///
-/// From the configuration alone: nothing is sent, no gateway needs to run.
+/// From the configuration alone: nothing is sent, no gateway needs to run. If one of this configuration runs, it says who would get the message now.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "\
@@ -151,6 +154,9 @@ struct Common {
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     #[arg(hide_possible_values = true)]
     output: Format,
+    /// Ask the gateway at this control socket who would get it
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
 }
 
 fn method(word: &str) -> Result<CoapMethod, &'static str> {
@@ -213,7 +219,8 @@ impl Request {
             confirmable: !self.non,
         };
         let confirmable = request.confirmable;
-        let card = explain::coap(&resolved, host.as_deref(), request);
+        let mut card = explain::coap(&resolved, host.as_deref(), request);
+        receivers::ask(&mut card, &self.common.socket(&resolved), u8::from(confirmable));
         let how = How { method: Some(method), confirmable };
         Ok(self.common.print(&card, &card_text(&card, how)))
     }
@@ -251,7 +258,8 @@ impl Sn {
             retain: false,
             payload: self.payload.read()?,
         };
-        let card = explain::sn(&resolved, publish);
+        let mut card = explain::sn(&resolved, publish);
+        receivers::ask(&mut card, &self.common.socket(&resolved), 1);
         let how = How { method: None, confirmable: false };
         Ok(self.common.print(&card, &card_text(&card, how)))
     }
@@ -276,6 +284,11 @@ impl Given {
 impl Common {
     fn load(&self) -> Result<Resolved, Exit> {
         self.from.layers().load().map_err(|findings| refuse(&findings))
+    }
+
+    /// Where a gateway of this configuration is asked.
+    fn socket(&self, resolved: &Resolved) -> PathBuf {
+        self.control.clone().unwrap_or_else(|| in_directory(&resolved.data_dir))
     }
 
     /// The listener that is named, or has the port, or comes first.
@@ -367,6 +380,9 @@ fn card_text(card: &RequestCard, how: How) -> String {
     if !listener.anonymous {
         let text = format!("{} lets nobody in: `anonymous: true` opens it", listener.name);
         out.text("access", text);
+    }
+    if card.goes_to.as_ref().is_some_and(Vec::is_empty) {
+        out.text("goes to", "nobody now");
     }
     for (i, receiver) in card.goes_to.iter().flatten().enumerate() {
         let label = if i == 0 { "goes to" } else { "" };

@@ -25,6 +25,7 @@ mod pages;
 mod payload;
 mod properties;
 mod publish;
+mod receivers;
 mod reload;
 mod reply;
 mod resource;

@@ -9,6 +9,8 @@ mod value;
 
 use std::time::Duration;
 
+use std::borrow::Cow;
+
 use motegate_broker::{Effect, SubscribeOutcome};
 use motegate_coap::endpoint::{
     Code, Event, ExchangeId, Method, Observe, Request as CoapRequest, Response,
@@ -194,6 +196,20 @@ pub(crate) struct Resource<'a> {
     pub(crate) query: &'a [String],
 }
 
+/// The query without what is the listener's: the rules declare their own.
+pub(crate) fn rules_query<'a>(
+    config: &Config,
+    listener: ListenerId,
+    query: &'a [String],
+) -> Cow<'a, [String]> {
+    let named = config.listeners[usize::from(listener.0)].client_from == ClientFrom::Query;
+    if named && query.iter().any(|pair| pair.starts_with(CLIENT)) {
+        query.iter().filter(|pair| !pair.starts_with(CLIENT)).cloned().collect()
+    } else {
+        Cow::Borrowed(query)
+    }
+}
+
 /// What the rules of a configuration make of a resource.
 pub(crate) fn map_resource(
     (config, table): (&Config, &Table),
@@ -202,15 +218,8 @@ pub(crate) fn map_resource(
     method: CoapMethod,
     Resource { host, path, query }: Resource<'_>,
 ) -> Result<CoapMatch, MapError> {
-    let named = config.listeners[usize::from(listener.0)].client_from == ClientFrom::Query;
-    let mapped = if named && query.iter().any(|pair| pair.starts_with(CLIENT)) {
-        // The rules declare their own queries; this one is the listener's.
-        let rest: Vec<String> =
-            query.iter().filter(|pair| !pair.starts_with(CLIENT)).cloned().collect();
-        table.coap_at(caller, host, method, path, &rest)?
-    } else {
-        table.coap_at(caller, host, method, path, query)?
-    };
+    let query = rules_query(config, listener, query);
+    let mapped = table.coap_at(caller, host, method, path, &query)?;
     check_bounds(&config.mqtt, mapped.topic.as_str())?;
     Ok(mapped)
 }

@@ -1,0 +1,57 @@
+//! Who a running gateway would give a message to, for `motegate explain`.
+
+use std::path::Path;
+
+use crate::control::api::model::{Receiver, Receivers};
+use crate::control::client::{Connection, converse};
+use crate::explain::{ReceiverCard, RequestCard};
+
+/// Most receivers of a topic that are listed.
+const MOST: usize = 20;
+
+/// Fills in `goes_to` of what would be published, if a gateway answers at this socket.
+pub(super) fn ask(card: &mut RequestCard, socket: &Path, qos: u8) {
+    let Some(result) = card.result.as_ref().filter(|result| result.action == "publish") else {
+        return;
+    };
+    let mut topics: Vec<String> = result.messages.iter().map(|(topic, _)| topic.clone()).collect();
+    if topics.is_empty() && !result.topic.contains(['+', '#']) {
+        topics.push(result.topic.clone());
+    }
+    let qos = result.qos.unwrap_or(qos).to_string();
+    let asked = converse(async {
+        let mut connection = Connection::open(socket).await?;
+        let mut cards = Vec::new();
+        for topic in &topics {
+            let limit = MOST.to_string();
+            let parameters =
+                [("topic", topic.as_str()), ("qos", qos.as_str()), ("limit", limit.as_str())];
+            let told: Receivers = connection.get("/receivers", &parameters).await?;
+            cards.extend(self::cards(&told, topics.len() > 1));
+        }
+        Ok(cards)
+    });
+    card.goes_to = asked.ok().and_then(Result::ok);
+}
+
+fn cards(told: &Receivers, name_topic: bool) -> Vec<ReceiverCard> {
+    let card = |receiver: &Receiver, more: &str| {
+        let of = if name_topic { format!("{}: ", told.topic) } else { String::new() };
+        ReceiverCard {
+            client: receiver.client.client_id.clone(),
+            protocol: receiver.client.protocol.clone(),
+            how: format!("{of}{}{more}", receiver.text),
+        }
+    };
+    let mut cards: Vec<ReceiverCard> =
+        told.receivers.iter().map(|receiver| card(receiver, "")).collect();
+    if told.next.is_some() {
+        let how = format!("and more than {MOST}: `motegate clients list`");
+        cards.push(ReceiverCard { client: "…".into(), protocol: String::new(), how });
+    }
+    for group in &told.groups {
+        let more = format!(", next of {} in $share/{}", group.members, group.share);
+        cards.extend(group.next.iter().map(|next| card(next, &more)));
+    }
+    cards
+}
