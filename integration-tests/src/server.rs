@@ -1,7 +1,7 @@
 //! Independent CoAP servers, for our client commands: libcoap's and one on aiocoap.
 //!
 //! A server has a port of its own on loopback and keeps it over a restart; it is ready when it
-//! answers a CoAP ping. [`motegate`] is the program whose commands are asked.
+//! answers a CoAP ping. [`motegate()`] is the program whose commands are asked.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
