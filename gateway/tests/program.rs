@@ -4,34 +4,85 @@ mod common;
 
 use common::finished;
 
-#[test]
-fn help_is_on_stdout_fits_80_columns_and_ends_well() {
-    for arguments in [
-        &["--help"][..],
-        &["-h"],
-        &["help"],
-        &["help", "dev"],
-        &["dev", "--help"],
-        &["run", "--help"],
-        &["check", "--help"],
-        &["config", "show", "--help"],
-        &["schema", "--help"],
-        &["fmt", "--help"],
-        &["init", "--help"],
-        &["help", "help"],
-    ] {
-        let output = finished(arguments);
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
-        assert!(output.stderr.is_empty(), "{arguments:?}");
-        let text = String::from_utf8(output.stdout).unwrap();
-        assert!(text.contains("Usage: motegate"), "{text}");
-        for line in text.lines() {
-            assert!(line.chars().count() <= 80, "{arguments:?}: {line}");
+/// Standard output of a line that succeeds without a word on stderr.
+fn printed(words: &[&str]) -> String {
+    let output = finished(words);
+    assert_eq!(output.status.code(), Some(0), "{words:?}");
+    assert!(output.stderr.is_empty(), "{words:?}");
+    String::from_utf8(output.stdout).expect("a help is text")
+}
+
+/// Every command with its words, those below others too: whatever the man pages, which come from
+/// the definitions, name as a page of its own.
+fn commands() -> Vec<Vec<String>> {
+    let mut found: Vec<Vec<String>> = vec![Vec::new()];
+    let mut next = 0;
+    while let Some(command) = found.get(next).cloned() {
+        next += 1;
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let page = printed(&[&["man"], &words[..]].concat());
+        let prefix =
+            format!("motegate-{}", words.iter().map(|w| format!("{w}-")).collect::<String>());
+        for line in page.lines() {
+            let line = line.replace("\\-", "-");
+            let name = line.strip_suffix("(1)").and_then(|line| line.strip_prefix(&prefix));
+            found.extend(name.map(|name| [&command[..], &[name.to_owned()]].concat()));
         }
     }
-    let text = String::from_utf8(finished(&["--help"]).stdout).unwrap();
-    for word in ["dev", "run", "check", "version", "motegate sub", "Exit codes", "MOTEGATE_LOG"] {
+    found
+}
+
+#[test]
+fn every_command_has_a_help_on_stdout_of_80_columns() {
+    let commands = commands();
+    for known in [&["pub"][..], &["help"], &["config", "show"], &["explain", "topic"]] {
+        assert!(commands.iter().any(|command| command == known), "{known:?} of {commands:?}");
+    }
+    for command in &commands {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let usage = [&["Usage:", "motegate"], &words[..]].concat().join(" ");
+        for line in [[&words[..], &["--help"]].concat(), [&["help"], &words[..]].concat()] {
+            let text = printed(&line);
+            assert!(text.contains(&usage), "{text}");
+            for line in text.lines() {
+                assert!(line.chars().count() <= 80, "{command:?}: {line}");
+            }
+            // What it shows as an example stands indented.
+            let mut examples = text.lines().skip_while(|line| *line != "Examples:").skip(1);
+            assert!(examples.next().is_none_or(|line| line.starts_with("  ")), "{text}");
+        }
+    }
+}
+
+#[test]
+fn the_overview_lists_every_command_once_under_a_heading() {
+    let text = printed(&["--help"]);
+    let list: Vec<&str> = text
+        .lines()
+        .skip_while(|line| *line != "Serve:")
+        .take_while(|l| *l != "Options:")
+        .collect();
+    for command in commands().iter().filter(|command| command.len() == 1) {
+        let lines = list.iter().filter(|line| {
+            line.strip_prefix("  ").and_then(|l| l.split(' ').next()) == Some(command[0].as_str())
+        });
+        assert_eq!(lines.count(), 1, "{command:?} in\n{text}");
+    }
+    for word in ["motegate sub", "Exit codes", "MOTEGATE_LOG", "\nConfigure:\n", "--color"] {
         assert!(text.contains(word), "{word} is not in\n{text}");
+    }
+    // Short and long help have the same list.
+    let short = printed(&["-h"]);
+    assert!(list.iter().all(|line| short.contains(line)), "{short}");
+}
+
+#[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let text = printed(&["completions", shell]);
+        for name in commands().iter().flatten() {
+            assert!(text.contains(name.as_str()), "{shell}: {name}");
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod layers;
 mod link;
 mod message;
 mod observe;
+mod overview;
 mod pages;
 mod payload;
 mod properties;
@@ -80,6 +81,7 @@ enum Exit {
     version,
     max_term_width = 80,
     disable_help_subcommand = true,
+    help_template = overview::template(),
     after_help = "\
 Try it:
   motegate                                            serve on the usual ports
@@ -111,14 +113,14 @@ struct Cli {
 enum Command {
     Dev(dev::Dev),
     Run(run::Run),
+    Init(init::Init),
     Check(check::Check),
     Test(test::Test),
     Explain(explain::Explain),
-    Import(import::Import),
-    Init(init::Init),
     Fmt(fmt::Fmt),
-    Config(config::Config),
     Schema(schema::Schema),
+    Config(config::Config),
+    Import(import::Import),
     Reload(reload::Reload),
     Status(status::Status),
     Clients(clients::Clients),
@@ -133,8 +135,8 @@ enum Command {
     Observe(observe::Observe),
     Discover(discover::Discover),
     Ping(discover::Ping),
-    Bench(bench::Bench),
     Demo(demo::Demo),
+    Bench(bench::Bench),
     Completions(pages::Completions),
     Man(pages::Man),
     Help(help::Help),
@@ -210,17 +212,21 @@ mod tests {
     }
 
     #[test]
-    fn help_fits_80_columns() {
-        let mut command = Cli::command();
-        command.build();
-        let names: Vec<_> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
-        let mut texts = vec![command.render_long_help().to_string()];
-        for name in names {
-            let sub = command.find_subcommand_mut(&name).unwrap();
-            texts.push(sub.render_long_help().to_string());
+    fn every_help_fits_80_columns_and_every_command_says_what_it_is() {
+        let mut root = Cli::command();
+        root.build();
+        let mut open = vec![root];
+        let mut seen = 0;
+        while let Some(mut command) = open.pop() {
+            seen += 1;
+            for text in [command.render_help(), command.render_long_help()] {
+                for line in text.to_string().lines() {
+                    assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+                }
+            }
+            assert!(command.get_about().is_some(), "{} says nothing", command.get_name());
+            open.extend(command.get_subcommands().cloned());
         }
-        for line in texts.iter().flat_map(|text| text.lines()) {
-            assert!(line.chars().count() <= 80, "{line}");
-        }
+        assert!(seen > 30, "{seen}");
     }
 }

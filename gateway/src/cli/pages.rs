@@ -25,11 +25,12 @@ pub(super) struct Completions {
 #[command(after_help = "\
 Examples:
   motegate man | man -l -
-  motegate man pub > motegate-pub.1")]
+  motegate man pub > motegate-pub.1
+  motegate man config show | man -l -")]
 pub(super) struct Man {
     /// Which
     #[arg(value_name = "COMMAND")]
-    command: Option<String>,
+    command: Vec<String>,
 }
 
 impl Completions {
@@ -44,12 +45,9 @@ impl Man {
     pub(super) fn run(&self) -> Exit {
         let mut root = Cli::command().disable_help_subcommand(true);
         root.build();
-        let command = match &self.command {
-            None => root,
-            Some(name) => match page_of(&root, name) {
-                Some(command) => command,
-                None => return fail(Exit::Usage, &format!("there is no command `{name}`")),
-            },
+        let Some(command) = page_of(root, &self.command) else {
+            let name = self.command.join(" ");
+            return fail(Exit::Usage, &format!("there is no command `{name}`"));
         };
         let mut text = Vec::new();
         match clap_mangen::Man::new(command).render(&mut text) {
@@ -60,10 +58,16 @@ impl Man {
 }
 
 /// The command under the name that its own page has.
-fn page_of(root: &Command, name: &str) -> Option<Command> {
-    let command = root.find_subcommand(name)?.clone();
-    let whole: &'static str = format!("motegate-{name}").leak(); // once a run
-    Some(command.name(whole).version(env!("CARGO_PKG_VERSION")))
+fn page_of(root: Command, names: &[String]) -> Option<Command> {
+    let mut command = &root;
+    for name in names {
+        command = command.find_subcommand(name)?;
+    }
+    if names.is_empty() {
+        return Some(root);
+    }
+    let whole: &'static str = format!("motegate-{}", names.join("-")).leak(); // once a run
+    Some(command.clone().name(whole).version(env!("CARGO_PKG_VERSION")))
 }
 
 /// Writes to stdout; a reader that has seen enough is no failure.

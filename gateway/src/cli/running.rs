@@ -21,7 +21,8 @@ const DEFAULT_DIRECTORY: &str = "motegate-data";
 
 /// What stands below the options of every command: examples, and how the socket is found.
 pub(super) fn help(examples: &str) -> String {
-    format!("Examples:\n{examples}\n\n{SEARCH}")
+    // A literal that begins with a broken line has lost its first indentation.
+    format!("Examples:\n  {}\n\n{SEARCH}", examples.trim_start())
 }
 
 const SEARCH: &str = "\
