@@ -112,7 +112,7 @@ fn a_good_one_holds_at_once_and_closes_nothing() {
 }
 
 #[test]
-fn a_bad_one_changes_nothing_and_says_why() {
+fn p18_a_bad_one_changes_nothing_and_says_why() {
     let gateway = Configured::start("reload-bad", &text("site/door", ""));
     let mut watcher = Watcher::new(&gateway);
     write(&gateway, &text("other/{room}", ""));

@@ -64,7 +64,7 @@ fn payload(message: &[u8]) -> &[u8] {
 }
 
 #[test]
-fn an_observation_follows_its_rule_or_ends() {
+fn p18_an_observation_follows_its_rule_or_ends() {
     let before = table(&[("/a", "site/a"), ("/b", "site/b"), ("/c", "site/c")], &[], &[]);
     let mut gateway = Gateway::with_table(config(), before);
     let mqtt = gateway.mqtt("m", true);
@@ -100,7 +100,7 @@ fn an_observation_follows_its_rule_or_ends() {
 }
 
 #[test]
-fn a_subscription_by_number_follows_its_number() {
+fn p18_a_subscription_by_number_follows_its_number() {
     let before = table(&[], &[(1, "old/one"), (2, "gone"), (3, "kept")], &[]);
     let mut gateway = Gateway::with_table(config(), before);
     let mqtt = gateway.mqtt("m", true);
@@ -124,7 +124,7 @@ fn a_subscription_by_number_follows_its_number() {
 }
 
 #[test]
-fn a_client_whose_names_mean_something_else_registers_anew() {
+fn p18_a_client_whose_names_mean_something_else_registers_anew() {
     let before = table(&[], &[], &[("d/{kind}", "dev/{kind}")]);
     let mut gateway = Gateway::with_table(config(), before);
     for (port, client, name) in [(1, "changed", "d/temp"), (2, "same", "e/temp")] {
@@ -172,7 +172,7 @@ fn whoever_is_on_a_removed_listener_is_told_and_nobody_else() {
 }
 
 #[test]
-fn the_same_configuration_touches_nobody() {
+fn p18_the_same_configuration_touches_nobody() {
     let rules = || table(&[("/a", "site/a")], &[(1, "one")], &[("d/{kind}", "dev/{kind}")]);
     let mut gateway = Gateway::with_table(config(), rules());
     let mqtt = gateway.mqtt("m", true);
