@@ -136,28 +136,33 @@ impl Fixed {
 
 /// Reads and checks a configuration.
 pub(crate) fn load(layers: &Layers) -> Result<Configured, Findings> {
-    let mut resolved = layers.load()?;
-    let log_level = resolved.log.level.as_str();
-    let log_format = match resolved.log.format {
-        LogFormat::Auto => log::Format::Auto,
-        LogFormat::Logfmt => log::Format::Logfmt,
-        LogFormat::Json => log::Format::Json,
-    };
-    Ok(Configured {
-        fixed: Fixed {
-            data_dir: resolved.data_dir.clone(),
-            durability: resolved.durability,
-            max_uncommitted_bytes: resolved.core.max_uncommitted_bytes,
-            log: (log_level, log_format),
-        },
-        files: std::mem::take(&mut resolved.files),
-        summary: resolved.summary(),
-        warnings: std::mem::take(&mut resolved.warnings),
-        wants_disk: resolved.durability != Durability::None,
-        log_level,
-        log_format,
-        setup: Setup::from(resolved),
-    })
+    layers.load().map(Configured::from)
+}
+
+impl From<Resolved> for Configured {
+    fn from(mut resolved: Resolved) -> Self {
+        let log_level = resolved.log.level.as_str();
+        let log_format = match resolved.log.format {
+            LogFormat::Auto => log::Format::Auto,
+            LogFormat::Logfmt => log::Format::Logfmt,
+            LogFormat::Json => log::Format::Json,
+        };
+        Configured {
+            fixed: Fixed {
+                data_dir: resolved.data_dir.clone(),
+                durability: resolved.durability,
+                max_uncommitted_bytes: resolved.core.max_uncommitted_bytes,
+                log: (log_level, log_format),
+            },
+            files: std::mem::take(&mut resolved.files),
+            summary: resolved.summary(),
+            warnings: std::mem::take(&mut resolved.warnings),
+            wants_disk: resolved.durability != Durability::None,
+            log_level,
+            log_format,
+            setup: Setup::from(resolved),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 //! reload its configuration.
 //!
 //! The first SIGTERM or SIGINT stops gracefully, the second at once. SIGHUP reloads: the files are
-//! read and checked as at the start, then [`Handle::reload`] changes over. A configuration with a
-//! mistake changes nothing and is told in the log and to whoever asked.
+//! read and checked as `motegate check` does, their tests included (mapping.md §2.18), then
+//! [`Handle::reload`] changes over. A configuration with a mistake or a failing test changes nothing
+//! and is told in the log and to whoever asked. At its start a gateway does not run tests.
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::file_watch::{FileWatch, Seen};
 use crate::gateway::{Handle, STOP_TIMEOUT};
 use crate::notices;
 use crate::reload::ReloadError;
+use crate::selftest::{self, Report};
 use crate::setup::{self, Bind, Configured};
 use crate::shutdown::{Ended, Signals};
 
@@ -58,6 +60,8 @@ pub(crate) struct Reloaded {
 pub(crate) enum Refused {
     #[error("the configuration has mistakes; nothing was changed\n\n{0}")]
     Config(Findings),
+    #[error("tests of the configuration fail; nothing was changed\n\n{0}")]
+    Tests(String),
     #[error("nothing was changed: {0}")]
     Reload(#[from] ReloadError),
     #[error("this gateway was started without a configuration file: there is nothing to reload")]
@@ -169,11 +173,23 @@ async fn next(
     }
 }
 
+/// Reads, checks and tests; this takes its time, and the worker serves on meanwhile.
 fn read(source: Option<&Source>) -> Result<(Configured, Vec<&'static str>), Refused> {
     let source = source.ok_or(Refused::NoFile)?;
-    let configured = setup::load(&source.layers).map_err(Refused::Config)?;
+    let resolved = source.layers.load().map_err(Refused::Config)?;
+    let report = selftest::run(&resolved, None);
+    if !report.passed() {
+        return Err(Refused::Tests(told(&report)));
+    }
+    let configured = Configured::from(resolved);
     let at_next_start = source.fixed.differences(&configured.fixed);
     Ok((configured, at_next_start))
+}
+
+/// Every test that fails, and how many.
+fn told(report: &Report) -> String {
+    let failed = report.failed().map(|verdict| format!("{verdict}\n\n"));
+    failed.collect::<String>() + &report.summary()
 }
 
 async fn preview(handle: &Handle, source: Option<&Source>) -> Result<Reloaded, Refused> {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -131,6 +131,99 @@ fn p18_a_bad_one_changes_nothing_and_says_why() {
     said_in(&gateway.directory, "reload").bad(1, &["nothing was changed", "is taken"]);
     put(&gateway, "2");
     watcher.hears("site/door", "2");
+}
+
+/// Tests of a configuration, one of which wants the door to publish here.
+fn tests(topic: &str) -> String {
+    format!(
+        "tests:\n\
+         \x20 - {{name: none, coap: {{method: PUT, path: /none, text: x}}, expect: {{code: \"4.04\"}}}}\n\
+         \x20 - {{name: door, coap: {{method: PUT, path: /door, text: x}}, \
+         expect: {{topic: {topic}}}}}\n"
+    )
+}
+
+/// The tests of a file are run before anything changes (mapping.md §2.18).
+#[test]
+fn a_failing_test_changes_nothing_and_is_shown() {
+    let gateway = Configured::start("reload-tests", &text("site/door", ""));
+    let mut watcher = Watcher::new(&gateway);
+    write(&gateway, &text("other/door", &tests("site/door")));
+    let words = ["nothing was changed", "FAILED  door", "other/door", "1 of 2 tests failed"];
+    said_in(&gateway.directory, "reload --dry-run").bad(7, &words);
+    assert!(status(&gateway)["last_reload"].is_null(), "a dry run is none");
+    said_in(&gateway.directory, "reload").bad(7, &words);
+    wait_for_reload(&gateway, false, "FAILED  door");
+    put(&gateway, "1");
+    watcher.hears("site/door", "1");
+    // Of the interface: its code, for programs.
+    let mut stream = std::os::unix::net::UnixStream::connect(
+        gateway.directory.join("motegate-data/control.sock"),
+    )
+    .expect("it listens");
+    stream
+        .write_all(b"POST /api/v1/reload?dry_run=true HTTP/1.0\r\nhost: localhost\r\n\r\n")
+        .expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    assert!(answer.starts_with("HTTP/1.0 422 "), "{answer}");
+    assert!(answer.contains("\"code\":\"tests_failed\""), "{answer}");
+
+    write(&gateway, &text("other/door", &tests("other/door")));
+    said_in(&gateway.directory, "reload").good();
+    put(&gateway, "2");
+    watcher.hears("other/door", "2");
+}
+
+/// A start must not fail for a test; `--check-only` is for that.
+#[test]
+fn the_start_runs_no_tests_and_check_only_does() {
+    let bad = text("site/door", &tests("other/door"));
+    let gateway = Configured::start("reload-start", &bad);
+    put(&gateway, "1");
+    said_in(&gateway.directory, "run --check-only").bad(7, &["FAILED  door"]);
+}
+
+#[test]
+fn check_live_names_whom_a_reload_would_touch() {
+    let gateway = Configured::start("check-live", &text("site/door", ""));
+    let _watcher = Watcher::new(&gateway);
+    let url = format!("coap://{}/door", gateway.address("coap"));
+    let _observer = common::client::Running::until("no value yet", &format!("observe {url}"));
+    let told = said_in(&gateway.directory, "check --live").good();
+    assert_eq!(
+        told,
+        "config ok: 1 rule, 2 listeners.   If reloaded now: none of 2 devices is touched\n"
+    );
+    write(&gateway, &text("other/door", &tests("other/door")));
+    let told = said_in(&gateway.directory, "check --live").good();
+    let (first, rest) = told.split_once('\n').expect("lines");
+    assert_eq!(
+        first,
+        "config ok: 1 rule, 2 tests passed.   If reloaded now: 1 change touches 1 of 2 devices"
+    );
+    assert!(rest.contains("observes /door: site/door → other/door"), "{rest}");
+    assert!(status(&gateway)["last_reload"].is_null(), "it only looks");
+    // Mistakes of the file that is checked here, and of those that the gateway reads.
+    let other = gateway.directory.join("other.yaml");
+    std::fs::write(&other, text("site/door", "")).expect("it writes");
+    write(&gateway, &text("other/door", &tests("site/door")));
+    said_in(&gateway.directory, "check --live").bad(7, &["FAILED  door"]);
+    let theirs = ["the files that the running gateway reads are not good", "FAILED  door"];
+    said_in(&gateway.directory, "check --live other.yaml").bad(7, &theirs);
+    write(&gateway, &text("other/{room}", ""));
+    said_in(&gateway.directory, "check --live other.yaml").bad(3, &[theirs[0], "room"]);
+}
+
+#[test]
+fn check_live_without_a_gateway_says_so() {
+    let directory = std::env::temp_dir().join(format!("motegate-live-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    std::fs::write(directory.join("motegate.yaml"), text("site/door", "")).expect("it writes");
+    said_in(&directory, "check --live").bad(5, &["no gateway answers at", "control.sock"]);
+    said_in(&directory, "check --live --control ./none").bad(5, &["./none"]);
+    said_in(&directory, "check --control ./none").bad(2, &["--live"]);
+    let _ = std::fs::remove_dir_all(&directory);
 }
 
 #[test]

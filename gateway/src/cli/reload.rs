@@ -1,5 +1,7 @@
 //! `motegate reload`: a running gateway reads its configuration again.
 
+use std::collections::HashMap;
+
 use clap::Args;
 
 use super::Exit;
@@ -7,9 +9,12 @@ use super::message::Output;
 use super::running::{Running, count, help, plain, print, print_json, table};
 use crate::control::api::reload::{Reloaded, Touched};
 
+/// Clients that are named for a change; the rest is counted.
+const MAX_NAMED: usize = 5;
+
 /// Have a running gateway read its configuration again
 ///
-/// Rules, limits and listeners change, nobody is disconnected who need not be, no message is lost. A configuration with a mistake changes nothing: its mistakes are shown and the exit code is 3.
+/// Rules, limits and listeners change, nobody is disconnected who need not be, no message is lost. A configuration with a mistake changes nothing: its mistakes are shown and the exit code is 3. So it is with tests that fail: 7.
 #[derive(Debug, Args)]
 #[command(after_help = help("\
   motegate reload --dry-run              what would change, and for whom
@@ -46,28 +51,85 @@ fn text(told: &Reloaded) -> String {
 }
 
 /// `2 changes touch 3 clients`.
-pub(super) fn touches(told: &Reloaded) -> String {
+fn touches(told: &Reloaded) -> String {
+    let clients = count(touched(told), "client");
+    match changes(told).len() {
+        0 => "no client is touched".into(),
+        1 => format!("1 change touches {clients}"),
+        changes => format!("{changes} changes touch {clients}"),
+    }
+}
+
+/// How many clients are touched, however often.
+pub(super) fn touched(told: &Reloaded) -> u64 {
     let mut clients: Vec<(&str, &str)> =
         told.touched.iter().map(|t| (t.protocol.as_str(), t.client.as_str())).collect();
     clients.sort_unstable();
     clients.dedup();
-    let changes = told.touched.len() as u64;
-    match changes {
-        0 => "no client is touched".into(),
-        1 => format!("1 change touches {}", count(clients.len() as u64, "client")),
-        _ => format!("{changes} changes touch {}", count(clients.len() as u64, "client")),
-    }
+    clients.len() as u64
 }
 
-/// Client and change under each other; keys that count later.
+/// Each change once, with everybody whom it touches.
+pub(super) fn changes(told: &Reloaded) -> Vec<(&str, Vec<&str>)> {
+    let mut places = HashMap::new();
+    let mut changes: Vec<(&str, Vec<&str>)> = Vec::new();
+    for Touched { client, change, .. } in &told.touched {
+        let place = *places.entry(change.as_str()).or_insert(changes.len());
+        match changes.get_mut(place) {
+            Some((_, clients)) => clients.push(client),
+            None => changes.push((change, vec![client])),
+        }
+    }
+    changes
+}
+
+/// A line for each change, clients first; keys that count later.
 pub(super) fn lines(told: &Reloaded) -> String {
-    let rows = told
-        .touched
-        .iter()
-        .map(|Touched { client, change, .. }| vec![format!("  {}", plain(client)), plain(change)]);
+    let rows = changes(told).into_iter().map(|(change, clients)| {
+        let mut names = clients.iter().take(MAX_NAMED).copied().collect::<Vec<_>>().join(", ");
+        if clients.len() > MAX_NAMED {
+            names.push_str(&format!(" and {} more", clients.len() - MAX_NAMED));
+        }
+        vec![format!("  {}", plain(&names)), plain(change)]
+    });
     let mut text = table(&rows.collect::<Vec<_>>());
     for key in &told.at_next_start {
         text.push_str(&format!("  {key} counts from the next start\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_one_line_for_all_whom_it_touches() {
+        let touched = |client: &str, change: &str| Touched {
+            protocol: "mqtt-sn".into(),
+            client: client.into(),
+            peer: None,
+            change: change.into(),
+        };
+        let told = Reloaded {
+            dry_run: true,
+            summary: "config ok: 2 rules, 1 listener.".into(),
+            touched: vec![
+                touched("env-3", "id 10: a → b"),
+                touched("env-3", "id 11: c → d"),
+                touched("env-9", "id 10: a → b"),
+            ],
+            at_next_start: vec!["log".into()],
+        };
+        assert_eq!(
+            text(&told),
+            "config ok: 2 rules, 1 listener.   If reloaded now: 2 changes touch 2 clients\n  \
+             env-3, env-9  id 10: a → b\n  \
+             env-3         id 11: c → d\n  \
+             log counts from the next start\n"
+        );
+        let many = (0..7).map(|n| touched(&format!("c{n}"), "x")).collect();
+        let told = Reloaded { touched: many, at_next_start: Vec::new(), ..told };
+        assert_eq!(lines(&told), "  c0, c1, c2, c3, c4 and 2 more  x\n");
+    }
 }

@@ -24,7 +24,7 @@ Examples:
 
 SIGHUP and `motegate reload` have it read its files again: rules, limits and
 listeners change, nobody is disconnected who need not be. One with a mistake
-changes nothing.")]
+or a failing test changes nothing. The start runs no tests: --check-only does.")]
 pub(super) struct Run {
     #[command(flatten)]
     from: From,
@@ -39,7 +39,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(self, clock: Clock) -> Exit {
         if self.check_only {
-            return super::check::check(&self.from, false, true);
+            return super::check::check(&self.from);
         }
         let layers = self.from.layers();
         let configured = match setup::load(&layers) {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::message::Output;
 use super::{Exit, fail, refuse};
+use crate::control::api::reload::TESTS_FAILED;
 use crate::control::client::{AskError, Connection, converse};
 use crate::control::socket::{answers, in_directory, running_dev, runtime_directory};
 use crate::setup::DEFAULT_FILE;
@@ -29,6 +30,42 @@ const SEARCH: &str = "\
 Without --control (or $MOTEGATE_CONTROL) and -c it asks the gateway whose data
 directory motegate.yaml names, the one in ./motegate-data, or this user's
 `motegate dev`, whichever answers first.";
+
+/// Why a conversation came to nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The gateway, or the way to it.
+    Ask(AskError),
+    /// This machine.
+    Here(io::Error),
+}
+
+impl Failure {
+    /// Says so on stderr.
+    pub(super) fn said(&self) -> Exit {
+        match self {
+            Failure::Ask(error) => said(error),
+            Failure::Here(error) => fail(Exit::Failed, error),
+        }
+    }
+}
+
+/// Talks with the gateway at this socket.
+pub(super) fn ask_at<T>(
+    socket: &Path,
+    talk: impl AsyncFnOnce(&mut Connection) -> Result<T, AskError>,
+) -> Result<T, Failure> {
+    let conversation = async {
+        let mut connection = Connection::open(socket).await?;
+        talk(&mut connection).await
+    };
+    converse(conversation).map_err(Failure::Here)?.map_err(Failure::Ask)
+}
+
+/// The socket that the environment names.
+pub(super) fn named_socket() -> Option<PathBuf> {
+    std::env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
 
 /// Options of commands that ask a running gateway.
 #[derive(Debug, Args)]
@@ -62,19 +99,10 @@ impl Running {
             Ok(socket) => socket,
             Err(exit) => return exit,
         };
-        let conversation = async {
-            let mut connection = Connection::open(&socket).await?;
-            talk(&mut connection).await
-        };
-        match converse(conversation) {
-            Ok(Ok(())) => Exit::Ok,
-            Ok(Err(error)) => said(&error),
-            Err(error) => fail(Exit::Failed, &error),
-        }
+        ask_at(&socket, talk).map_or_else(|failure| failure.said(), |()| Exit::Ok)
     }
 
     fn socket(&self) -> Result<PathBuf, Exit> {
-        let variable = std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
         if let Some(path) = self.control.clone() {
             return Ok(path);
         }
@@ -82,8 +110,8 @@ impl Running {
             let resolved = layers(&self.config).load().map_err(|findings| refuse(&findings))?;
             return Ok(in_directory(&resolved.data_dir));
         }
-        if let Some(path) = variable {
-            return Ok(path.into());
+        if let Some(path) = named_socket() {
+            return Ok(path);
         }
         self::search().map_err(|error| said(&error))
     }
@@ -136,6 +164,7 @@ fn said(error: &AskError) -> Exit {
         AskError::TimedOut(_) => (Exit::TimedOut, ""),
         AskError::Refused(problem) => match problem.status {
             400 => (Exit::Usage, ""),
+            422 if problem.code == TESTS_FAILED => (Exit::Tests, ""),
             422 => (Exit::Config, ""),
             503 => (Exit::Unreachable, ""),
             _ => (Exit::Failed, ""),

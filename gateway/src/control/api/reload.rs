@@ -13,6 +13,9 @@ use super::{Gateway, Problem, protocol};
 use crate::control::ask::Unanswered;
 use crate::supervisor::{Refused, Request};
 
+/// The code of a problem: tests of the configuration fail.
+pub(crate) const TESTS_FAILED: &str = "tests_failed";
+
 /// What a reload did, or would do
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Reloaded {
@@ -48,14 +51,16 @@ pub(super) struct How {
     dry_run: bool,
 }
 
-/// Read the configuration's files again and change over; one with a mistake changes nothing
+/// Read the configuration's files again and change over
+///
+/// One with a mistake, or with a test that fails, changes nothing.
 #[utoipa::path(
     post, path = "/reload", tag = "configuration", params(How),
     responses(
         (status = OK, description = "Done", body = Reloaded),
         (status = CONFLICT, description = "It runs without a file, or an address is taken",
             body = Problem, content_type = "application/problem+json"),
-        (status = UNPROCESSABLE_ENTITY, description = "The configuration has mistakes",
+        (status = UNPROCESSABLE_ENTITY, description = "The configuration has mistakes, or its tests fail",
             body = Problem, content_type = "application/problem+json"),
         (status = SERVICE_UNAVAILABLE, description = "It is stopping", body = Problem,
             content_type = "application/problem+json")
@@ -95,6 +100,9 @@ fn refused(error: &Refused) -> Problem {
     let (status, code, title) = match error {
         Refused::Config(_) => {
             (StatusCode::UNPROCESSABLE_ENTITY, "bad_config", "The configuration has mistakes")
+        }
+        Refused::Tests(_) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, TESTS_FAILED, "Tests of the configuration fail")
         }
         Refused::Reload(_) => (StatusCode::CONFLICT, "reload_failed", "It cannot be changed to"),
         Refused::NoFile => (StatusCode::CONFLICT, "no_file", "There is nothing to reload"),
