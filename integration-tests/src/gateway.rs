@@ -6,6 +6,9 @@ use std::process::Command;
 
 use crate::process::Process;
 
+/// The configuration file in its scratch directory.
+const FILE: &str = "motegate.yaml";
+
 /// A running gateway; dropped, it is killed.
 #[derive(Debug)]
 pub struct Gateway {
@@ -88,16 +91,25 @@ impl Gateway {
     /// # Panics
     /// As [`run`](Gateway::run).
     pub fn run_of(binary: &Path, rest: &str) -> Gateway {
-        let directory = scratch("gateway");
-        let file = directory.join("motegate.yaml");
         let listeners = ["mqtt", "mqttsn", "coap"].map(|protocol| {
             format!("  - {{protocol: {protocol}, bind: \"127.0.0.1:0\", anonymous: true}}\n")
         });
         let listeners = listeners.concat();
         let text = format!("version: 1\ndurability: none\nlisteners:\n{listeners}{rest}");
+        Gateway::of_file(binary, &["run"], &text)
+    }
+
+    /// `motegate` with these arguments in a scratch directory whose `motegate.yaml` is `text`; its
+    /// first listener of each protocol is the one that counts.
+    ///
+    /// # Panics
+    /// As [`run`](Gateway::run).
+    pub fn of_file(binary: &Path, arguments: &[&str], text: &str) -> Gateway {
+        let directory = scratch("gateway");
+        let file = directory.join(FILE);
         std::fs::write(&file, text).expect("the scratch directory takes a file");
         let mut command = Command::new(binary);
-        command.arg("run").arg("-c").arg(&file).current_dir(&directory);
+        command.args(arguments).arg("-c").arg(&file).current_dir(&directory);
         let mut process = Process::start(command);
         let listening = ["mqtt", "mqtt-sn", "coap"].map(|protocol| {
             let line = process.wait_for("line of a listener", |line| {
@@ -110,6 +122,11 @@ impl Gateway {
         process.wait_for_text("ready");
         let [mqtt, mqtt_sn, coap] = listening;
         Gateway { process: Some(process), mqtt, mqtt_sn, coap, directory: Some(directory) }
+    }
+
+    /// The configuration file, if there is one.
+    pub fn file(&self) -> Option<PathBuf> {
+        self.directory.as_ref().map(|directory| directory.join(FILE))
     }
 
     /// The process id.

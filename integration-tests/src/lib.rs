@@ -15,6 +15,7 @@ pub mod peer;
 pub mod process;
 pub mod readme;
 pub mod relay;
+pub mod reload_load;
 pub mod server;
 pub mod sim;
 pub mod stream;
