@@ -1,66 +1,41 @@
-//! README.md keeps its word: every shell block is run, in order, and what it promises to print is
-//! compared.
+//! README.md and `config/examples` keep their word: every shell block is run, in order, and what it
+//! promises to print is compared.
 //!
 //! The word behind `sh` says how: `serve` starts the gateway (and stops the one before), `listen`
-//! stays in the background, `tests` is the command that runs this test, anything else runs to its
-//! end. A `text` block is the output of the block before; of `text like` the lines are in it, in
-//! order, but for their numbers; `text heard` is what each listener prints. A `yaml FILE` block is a part of that file.
+//! stays in the background, `fails` ends with an error, `tests` is the command that runs this test,
+//! anything else runs to its end. A `text` block is the output of the block before (of one that
+//! fails, its errors); of `text like` the lines are in it, in order, but for their numbers; `text heard`
+//! is what each listener prints. A `yaml FILE` block is a part of that file. In a YAML file it is
+//! the comments that begin with `$`.
 //!
-//! The lines use the usual ports, so they run in a network namespace of their own where the system
-//! lets us make one: whatever else listens on this machine does not matter there.
+//! All blocks of a text are typed in one terminal: the folder and the PATH of one are those of the
+//! next. The lines use the usual ports, so they run in a network namespace of their own where the
+//! system lets us make one: whatever else listens on this machine does not matter there.
 
+#![allow(clippy::disallowed_types, reason = "the tests of this file take turns")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use motegate_tests::gateway::{binary, scratch};
 use motegate_tests::peer::repository;
 use motegate_tests::process::Process;
-use motegate_tests::readme::{Block, blocks};
+use motegate_tests::readme::{Block, blocks, typed};
 
 /// A block may build what it runs.
 const BUILD: Duration = Duration::from_secs(1_200);
 
 #[test]
 fn every_block_does_what_it_says() {
-    let readme = read("README.md");
-    let blocks = blocks(&readme);
-    let place = Place::new();
-    let mut server: Option<Process> = None;
-    let mut listeners: Vec<Process> = Vec::new();
-    let mut output: Vec<String> = Vec::new();
-    let mut run = 0;
-    for block in &blocks {
-        eprintln!("README.md:{}: {}", block.line, block.language); // shown only when the test fails
-        match block.language.as_str() {
-            "sh serve" => {
-                listeners.clear();
-                if let Some(old) = server.take() {
-                    old.signal("TERM");
-                    old.finish();
-                }
-                server = Some(serve(&place, block));
-            }
-            "sh listen" => listeners.push(listen(&place, block)),
-            "sh tests" => assert_eq!(block.text, "./integration-tests/run\n"),
-            "sh" => output = place.shell(&block.text).patient(BUILD).succeed(),
-            "text" => assert_eq!(output, lines(block), "README.md:{}", block.line),
-            "text like" => contains_in_order(&output, block),
-            "text heard" => {
-                for listener in &mut listeners {
-                    for line in lines(block) {
-                        listener.wait_for(&format!("line {line:?}"), |got| got.trim() == line);
-                    }
-                }
-            }
-            other => match other.strip_prefix("yaml ") {
-                Some(file) => {
-                    assert!(read(file).contains(&block.text), "README.md:{}", block.line);
-                }
-                None => panic!("README.md:{}: what is a block of {other:?}?", block.line),
-            },
-        }
-        run += usize::from(block.language.starts_with("sh"));
-    }
-    assert!(run >= 8, "only {run} shell blocks");
+    let before = listing();
+    let mut walk = Walk::new("README.md", &repository());
+    let ran = walk.all(&blocks(&read("README.md")));
+    assert!(ran >= 20, "only {ran} shell blocks");
+    drop(walk);
+    assert_eq!(listing(), before, "the README leaves something behind");
 }
 
 #[test]
@@ -75,50 +50,154 @@ fn there_are_two_commands_to_set_up() {
     assert!(checked.is_ok_and(|status| status.success()), "the script does not parse");
 }
 
-/// The gateway of a block, ready; it has nothing but the block's own lines.
-fn serve(place: &Place, block: &Block) -> Process {
-    let mut server = place.shell(&format!("exec {}", block.text)).patient(BUILD);
-    server.wait_for("ready line", |line| {
-        line.starts_with("ready in ") || line.contains(r#""message":"ready""#)
-    });
-    server
-}
-
-/// A listener that has printed the value which is there already, and so is subscribed.
-fn listen(place: &Place, block: &Block) -> Process {
-    let mut listener = place.shell(&format!("exec {}", block.text));
-    listener.wait_for("first value", |line| !line.trim().is_empty());
-    listener.rewind();
-    listener
-}
-
-/// Numbers are whatever they are in this run, and so are the gaps that align them.
-fn contains_in_order(output: &[String], block: &Block) {
-    let shape = |line: &str| {
-        let digit = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',');
-        let word = |word: &str| word.split(digit).filter(|part| !part.is_empty()).collect();
-        line.split_whitespace().map(word).collect::<Vec<String>>().join(" ")
-    };
-    let mut rest = output.iter().map(|line| shape(line));
-    for line in lines(block) {
-        let wanted = shape(&line);
-        assert!(
-            rest.any(|got| got == wanted),
-            "README.md:{}: no {line:?} in, or not in this order:\n{}",
-            block.line,
-            output.join("\n"),
-        );
+#[test]
+fn the_examples_do_what_their_readme_says() {
+    let folder = Examples::copied();
+    let readme = read("config/examples/README.md");
+    let mut walk = Walk::installed("config/examples/README.md", &folder.0);
+    let ran = walk.all(&blocks(&readme));
+    assert!(ran >= 3, "only {ran} shell blocks");
+    for name in folder.names() {
+        assert!(readme.contains(&format!("({name})")), "{name} is not in the table");
     }
 }
 
-/// Where the lines run.
+#[test]
+fn every_example_passes_check_and_does_what_its_comments_say() {
+    let folder = Examples::copied();
+    let mut silent = Vec::new();
+    for name in folder.names() {
+        let mut walk = Walk::installed(&format!("config/examples/{name}"), &folder.0);
+        let printed = walk.place.shell(&format!("motegate check {name}")).succeed();
+        assert!(printed.concat().starts_with("config ok: "), "{name}: {printed:?}");
+        if walk.all(&typed(&read(&format!("config/examples/{name}")))) == 0 {
+            silent.push(name);
+        }
+    }
+    // The reference's own example, as it is printed there.
+    assert_eq!(silent, ["plant.yaml"], "these do not say how they are tried");
+}
+
+/// One text, walked from its first block to its last.
+struct Walk {
+    name: String,
+    place: Place,
+    server: Option<Process>,
+    listeners: Vec<Process>,
+    output: Vec<String>,
+}
+
+impl Walk {
+    fn new(name: &str, folder: &Path) -> Walk {
+        let place = Place::new(folder);
+        Walk { name: name.into(), place, server: None, listeners: Vec::new(), output: Vec::new() }
+    }
+
+    /// In a terminal that finds `motegate`.
+    fn installed(name: &str, folder: &Path) -> Walk {
+        let walk = Walk::new(name, folder);
+        let built = binary();
+        let programs = built.parent().expect("a program lies in a folder").display();
+        walk.place.shell(&format!("PATH={programs}:$PATH")).succeed();
+        walk
+    }
+
+    /// Does what the blocks say; how many were run.
+    fn all(&mut self, blocks: &[Block]) -> usize {
+        for block in blocks {
+            eprintln!("{}: {}", self.at(block), block.language); // shown only when the test fails
+            self.one(block);
+        }
+        blocks.iter().filter(|block| block.language.starts_with("sh")).count()
+    }
+
+    fn one(&mut self, block: &Block) {
+        match block.language.as_str() {
+            "sh serve" => self.serve(block),
+            "sh listen" => self.listen(block),
+            "sh tests" => assert_eq!(block.text, "./integration-tests/run\n"),
+            "sh" => self.output = self.place.shell(&block.text).succeed(),
+            "sh fails" => {
+                let finished = self.place.shell(&block.text).finish();
+                assert!(!finished.status.success(), "{} does not fail", self.at(block));
+                self.output = finished.stderr;
+            }
+            "text" => assert_eq!(self.output, lines(block), "{}", self.at(block)),
+            "text like" => self.contains_in_order(block),
+            "text heard" => {
+                for listener in &mut self.listeners {
+                    for line in lines(block) {
+                        listener.wait_for(&format!("line {line:?}"), |got| got.trim() == line);
+                    }
+                }
+            }
+            other => match other.strip_prefix("yaml ") {
+                Some(file) => assert!(read(file).contains(&block.text), "{}", self.at(block)),
+                None => panic!("{}: what is a block of {other:?}?", self.at(block)),
+            },
+        }
+    }
+
+    /// The gateway of a block, ready; it has nothing but the block's own lines.
+    fn serve(&mut self, block: &Block) {
+        self.listeners.clear();
+        if let Some(old) = self.server.take() {
+            old.signal("TERM");
+            old.finish();
+        }
+        let mut server = self.place.shell(&format!("exec {}", block.text));
+        server.wait_for("ready line", |line| {
+            line.starts_with("ready in ") || line.contains(r#""message":"ready""#)
+        });
+        self.server = Some(server);
+    }
+
+    /// A listener that has printed the value which is there already, and so is subscribed.
+    fn listen(&mut self, block: &Block) {
+        let mut listener = self.place.shell(&format!("exec {}", block.text));
+        listener.wait_for("first value", |line| !line.trim().is_empty());
+        listener.rewind();
+        self.listeners.push(listener);
+    }
+
+    /// Numbers are whatever they are in this run, and so are the gaps that align them.
+    fn contains_in_order(&self, block: &Block) {
+        let shape = |line: &str| {
+            let digit = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',');
+            let word = |word: &str| word.split(digit).filter(|part| !part.is_empty()).collect();
+            line.split_whitespace().map(word).collect::<Vec<String>>().join(" ")
+        };
+        let mut rest = self.output.iter().map(|line| shape(line));
+        for line in lines(block) {
+            let wanted = shape(&line);
+            assert!(
+                rest.any(|got| got == wanted),
+                "{}: no {line:?} in, or not in this order:\n{}",
+                self.at(block),
+                self.output.join("\n"),
+            );
+        }
+    }
+
+    fn at(&self, block: &Block) -> String {
+        format!("{}:{}", self.name, block.line)
+    }
+}
+
+/// Where the lines run: one terminal.
 struct Place {
     /// Holds a network namespace with nothing but loopback; its end is the namespace's.
     holder: Option<Process>,
+    /// For temporary files; goes with the value.
+    scratch: PathBuf,
+    /// Two gateways would want the same ports where there is no namespace.
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Place {
-    fn new() -> Place {
+    fn new(folder: &Path) -> Place {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let script = "ip link set lo up && echo up && exec cat";
         let mut command = Command::new("unshare");
         command.args(["--user", "--map-root-user", "--net", "bash", "-c", script]);
@@ -131,11 +210,26 @@ impl Place {
             holder.wait_for_text("up");
             holder
         });
-        Place { holder }
+        let place = Place { holder, scratch: scratch("readme"), _alone: alone };
+        let terminal = format!("cd {folder:?}\n");
+        std::fs::write(place.terminal(), terminal).expect("the scratch folder takes a file");
+        place
+    }
+
+    /// Remembers folder and PATH from one block to the next.
+    fn terminal(&self) -> PathBuf {
+        self.scratch.join("terminal")
     }
 
     fn shell(&self, script: &str) -> Process {
-        let lines = ["stdbuf", "-oL", "-eL", "bash", "-euo", "pipefail", "-c", script];
+        let terminal = self.terminal();
+        let terminal = terminal.display();
+        let script = format!(
+            "source {terminal}\n\
+             trap 'printf \"cd %q\\nPATH=%q\\nOLDPWD=%q\\n\" \
+             \"$PWD\" \"$PATH\" \"${{OLDPWD-}}\" >{terminal}' EXIT\n{script}"
+        );
+        let lines = ["stdbuf", "-oL", "-eL", "bash", "-euo", "pipefail", "-c", &script];
         let mut command = match &self.holder {
             Some(holder) => {
                 let mut inside = Command::new("nsenter");
@@ -149,8 +243,44 @@ impl Place {
                 here
             }
         };
-        command.current_dir(repository()).env("PYTHONUNBUFFERED", "1");
-        Process::start(command)
+        command.env("PYTHONUNBUFFERED", "1").env("TMPDIR", &self.scratch);
+        for ours in ["MOTEGATE_LOG", "MOTEGATE_CONTROL", "XDG_RUNTIME_DIR"] {
+            command.env_remove(ours);
+        }
+        let process = Process::start(command);
+        if script.contains("cargo ") { process.patient(BUILD) } else { process }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.scratch);
+    }
+}
+
+/// A copy of `config/examples`, in which a gateway may leave what it leaves.
+struct Examples(PathBuf);
+
+impl Examples {
+    fn copied() -> Examples {
+        let copy = scratch("examples");
+        let from = repository().join("config/examples/.");
+        let copied = Command::new("cp").arg("-r").args([&from, &copy]).status();
+        assert!(copied.is_ok_and(|status| status.success()), "cp {from:?}");
+        Examples(copy)
+    }
+
+    fn names(&self) -> BTreeSet<String> {
+        let entries = std::fs::read_dir(&self.0).expect("the copy can be read");
+        let names =
+            entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.ends_with(".yaml")).collect()
+    }
+}
+
+impl Drop for Examples {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -161,4 +291,13 @@ fn lines(block: &Block) -> Vec<String> {
 fn read(file: &str) -> String {
     let path = repository().join(file);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What lies where the lines of a text may leave something.
+fn listing() -> BTreeSet<PathBuf> {
+    let folders = [repository(), repository().join("config/examples")];
+    let entries = folders.iter().flat_map(|folder| {
+        std::fs::read_dir(folder).expect("a folder of the repository can be read")
+    });
+    entries.map(|entry| entry.expect("an entry can be read").path()).collect()
 }
