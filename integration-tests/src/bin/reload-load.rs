@@ -66,11 +66,12 @@ fn part(by: By, seconds: u64, rate: u64) -> usize {
     };
     println!(
         "{ways}, {seconds} s: {all} messages acknowledged ({} a second: mqtt {mqtt}, mqtt-sn {sn}, \
-         coap {coap}), {} arrived, {} again; {} notifications; {} sessions resumed; {} good \
+         coap {coap}), {} arrived, {} again, {} unacknowledged at a cut; {} notifications; {} sessions resumed; {} good \
          reloads applied, {} bad ones refused, {} moves followed, {} registered anew; {} missing",
         all / seconds,
         ledger.arrived,
         ledger.repeats,
+        ledger.unheard,
         ledger.notifications,
         ledger.resumed,
         told.applied,

@@ -17,6 +17,9 @@ pub struct Ledger {
     untold: u64,
     /// Messages that arrived again.
     pub repeats: u64,
+    /// Messages that came to someone who did not acknowledge them and was cut off: they must come
+    /// again.
+    pub unheard: u64,
     /// Messages that arrived, each counted once a receiver.
     pub arrived: u64,
     /// Notifications that observers got.

@@ -12,6 +12,8 @@ use crate::sim::mqtt_wire::{self as wire, Connect, Packet};
 
 /// Most messages that wait for PUBACK.
 const WINDOW: usize = 100;
+/// So long before its cut a client takes in nothing more: what comes then must come again.
+const DEAF: Duration = Duration::from_millis(40);
 
 /// A socket and what of it is not read or written yet.
 #[derive(Debug)]
@@ -187,6 +189,7 @@ pub(super) struct Subscriber {
     next_cut: Option<Instant>,
     back_at: Option<Instant>,
     away: bool,
+    deaf: bool,
 }
 
 impl Subscriber {
@@ -210,6 +213,7 @@ impl Subscriber {
             next_cut: None,
             back_at: None,
             away: false,
+            deaf: false,
         }
     }
 
@@ -229,6 +233,7 @@ impl Subscriber {
             Packet::SubAck(1, codes) if codes.iter().all(|code| *code == 1) => {
                 self.subscribed = true;
             }
+            Packet::Publish { qos: 1, .. } if self.deaf => ledger.unheard += 1,
             Packet::Publish { qos: 1, pid, payload, .. } => {
                 link.output.extend(wire::ack(wire::PUBACK, pid));
                 ledger.came(self.receiver, &payload);
@@ -241,9 +246,11 @@ impl Subscriber {
     fn come_and_go(&mut self, turn: &Turn, ledger: &mut Ledger) {
         let Some((every, away)) = self.cuts.filter(|_| self.subscribed) else { return };
         let next = *self.next_cut.get_or_insert(turn.now + every);
-        if self.link.is_some() && turn.publishing && turn.now >= next {
-            self.link = None;
-            self.away = true;
+        // Whoever has become deaf must go, also when no more is published.
+        let goes = self.deaf || turn.publishing;
+        self.deaf = self.link.is_some() && goes && turn.now + DEAF >= next;
+        if self.deaf && turn.now >= next {
+            (self.link, self.away, self.deaf) = (None, true, false);
             self.next_cut = Some(turn.now + every);
             self.back_at = Some(turn.now + away);
         }
@@ -280,6 +287,6 @@ impl Actor for Subscriber {
     }
 
     fn is_settled(&self, _: &Ledger) -> bool {
-        !self.away
+        !self.away && !self.deaf
     }
 }
