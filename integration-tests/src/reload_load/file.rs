@@ -132,9 +132,11 @@ mod tests {
 
     /// What the gateway says of a file.
     fn load(text: &str) -> Result<String, String> {
-        let file = crate::gateway::scratch("reload-load").join("motegate.yaml");
+        let directory = crate::gateway::scratch("reload-load");
+        let file = directory.join("motegate.yaml");
         std::fs::write(&file, text).expect("it writes");
         let loaded = motegate_config::Layers::new().files([file]).load();
+        std::fs::remove_dir_all(directory).expect("it is ours");
         loaded.map(|resolved| resolved.summary()).map_err(|findings| findings.to_string())
     }
 
