@@ -47,8 +47,7 @@ tests:
     expect: {code: \"2.01\", topic: site/kitchen/temp, retain: true, text: \"21.5\"}
 ";
 
-const IDS: &str = "\
-    # Topic ids that devices know without asking. `{client}` is the name that they connect with.
+const IDS: &str = "    # Topic ids that devices know without asking. `{client}` is the name that they connect with.
     topic_ids:
       all:
         1: \"dev/{client}/up\"
@@ -141,6 +140,7 @@ mod tests {
             assert_eq!(resolved.data_dir.to_str(), Some("C:\\data, really"));
             assert_eq!(&*resolved.core.gateway_name, "a: \"b\"");
             assert_eq!(crate::format("f", &text).unwrap(), text);
+            assert!(!text.contains("\n# Topic ids"), "a comment stands where its block does");
         }
     }
 }
