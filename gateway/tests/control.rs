@@ -451,6 +451,8 @@ fn explain_says_who_would_get_the_message() {
     read_packet(&mut subscriber).expect("a SUBACK");
     let after = said_in(&gateway.directory, line).good();
     assert!(after.contains("goes to   panel      mqtt        qos 1, now"), "{after}");
+    let by_name = said_in(&gateway.directory, "explain sn --client mote --topic site/x").good();
+    assert!(by_name.contains("goes to   panel "), "{by_name}");
     // From elsewhere, by the socket's path.
     let socket = gateway.directory.join("motegate-data/control.sock");
     let elsewhere = format!(

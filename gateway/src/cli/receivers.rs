@@ -4,16 +4,15 @@ use std::path::Path;
 
 use crate::control::api::model::{Receiver, Receivers};
 use crate::control::client::{Connection, converse};
-use crate::explain::{ReceiverCard, RequestCard};
+use crate::explain::{ReceiverCard, RequestCard, ResultCard};
 
 /// Most receivers of a topic that are listed.
 const MOST: usize = 20;
 
 /// Fills in `goes_to` of what would be published, if a gateway answers at this socket.
 pub(super) fn ask(card: &mut RequestCard, socket: &Path, qos: u8) {
-    let Some(result) = card.result.as_ref().filter(|result| result.action == "publish") else {
-        return;
-    };
+    let published = |result: &&ResultCard| result.action.starts_with("publish");
+    let Some(result) = card.result.as_ref().filter(published) else { return };
     let mut topics: Vec<String> = result.messages.iter().map(|(topic, _)| topic.clone()).collect();
     if topics.is_empty() && !result.topic.contains(['+', '#']) {
         topics.push(result.topic.clone());
