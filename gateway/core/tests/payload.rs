@@ -153,6 +153,8 @@ fn formats_that_a_rule_does_not_have_are_refused() {
     assert_eq!(bad[1], 0x80, "4.00");
     assert!(!payload(&bad).is_empty());
     assert!(gateway.notices.iter().all(|n| n.kind == NoticeKind::Refused(Reason::BadPayload)));
+    ask(&mut gateway, 3, "v", &[(FORMAT, &[50])], b"1e400");
+    assert_eq!(ask(&mut gateway, 1, "v", &[(ACCEPT, &[60])], b"")[1], 0x86, "4.06, JSON holds it");
     // What an MQTT client wrote there is not what the rule says: that is nobody's 4.xx.
     let mqtt = gateway.mqtt("m", true);
     gateway.send(mqtt, &publish("site/v", b"no json", 0, true, 0));
@@ -241,6 +243,10 @@ fn p07_several_topics_are_observed_as_packs_of_one_record_named_by_its_topic() {
     let rest = gateway.datagram(COAP, peer(4_000), &ack);
     let rest: Vec<_> = rest.iter().map(|next| String::from_utf8_lossy(payload(next))).collect();
     assert_eq!(rest, [r#"[{"n":"site/a","vs":"3"}]"#, r#"[{"n":"site/b","vs":"4"}]"#]);
+    // A topic that is cleared is an empty record, and no end of the others.
+    gateway.send(mqtt, &publish("site/a", b"", 0, true, 0));
+    let cleared = gateway.datagrams_to(peer(4_000)).pop().expect("a notification");
+    assert_eq!(payload(&cleared), br#"[{"n":"site/a","vs":""}]"#);
     // Without Observe there is no one value.
     assert_eq!(ask(&mut gateway, 1, "all", &[], b"")[1], 0x85, "4.05");
 }

@@ -202,7 +202,8 @@ impl Core {
             return;
         };
         let message = &*delivery.message;
-        let cleared = message.payload.is_empty() && delivery.retain;
+        // Of several topics the record of the one that was cleared says so: it is empty.
+        let cleared = message.payload.is_empty() && delivery.retain && !known.several;
         if cleared && !known.meaning.content_when_empty {
             self.finish_observation(observation, Code::NOT_FOUND);
             return;

@@ -70,6 +70,10 @@ impl Meaning {
             Err(error @ PayloadError::NotAcceptable { .. }) => {
                 Err(Hidden::NotAcceptable(error.to_string()))
             }
+            // Another format of the rule may hold it.
+            Err(error @ PayloadError::Inexpressible { .. }) if accept.is_some() => {
+                Err(Hidden::NotAcceptable(error.to_string()))
+            }
             Err(_) if conversion.on_bad() == OnBadPayload::Pass => as_it_is(message, accept),
             Err(error) => Err(Hidden::Broken(error.to_string())),
         }
