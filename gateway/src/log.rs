@@ -49,10 +49,30 @@ enum Message {
     Flush(SyncSender<()>),
 }
 
+/// A word that stands where a level should: it would be taken for the name of a module that says
+/// nothing, and silence everything else.
+fn misspelt(filter: &str) -> Option<&str> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let parts = filter.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let mut words = parts.map(|part| part.rsplit_once('=').map_or(part, |(_, level)| level));
+    words.find(|word| !level(word) && !word.starts_with("motegate"))
+}
+
 /// Starts the log of the program; `level` holds unless the environment says otherwise.
 pub(crate) fn start(level: &str, format: Format) -> Log {
-    let filter = std::env::var(VARIABLE).ok().filter(|text| !text.is_empty());
-    let filter = EnvFilter::builder().parse_lossy(filter.as_deref().unwrap_or(level));
+    let wanted = std::env::var(VARIABLE).ok().filter(|text| !text.is_empty());
+    let wanted = wanted.filter(|text| match misspelt(text) {
+        Some(word) => {
+            eprintln!(
+                "motegate: {VARIABLE}: `{word}` is no level; write error, warn, info, debug or \
+                 trace. The configured level `{level}` holds."
+            );
+            false
+        }
+        None => true,
+    });
+    let filter = EnvFilter::builder().parse_lossy(wanted.as_deref().unwrap_or(level));
     let (sender, receiver) = sync_channel(MAX_LINES);
     let lines = Lines { sender: sender.clone(), dropped: Arc::default() };
     let dropped = lines.dropped.clone();
@@ -190,6 +210,16 @@ fn quote(value: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_misspelt_level_is_no_module() {
+        for good in ["debug", "WARN", "info,motegate::net=trace", "motegate", "off"] {
+            assert_eq!(misspelt(good), None, "{good}");
+        }
+        for (bad, word) in [("debgu", "debgu"), ("info,motegate=trcae", "trcae")] {
+            assert_eq!(misspelt(bad), Some(word));
+        }
+    }
     use std::io::Write as _;
 
     #[test]
