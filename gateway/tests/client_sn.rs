@@ -131,6 +131,22 @@ fn the_gateway_refuses() {
     said(&format!("pub {url} -T 999 -q 1 -m x")).bad(4, &["CONNECT ok\n", "invalid topic id"]);
 }
 
+/// MQTT-SN 1.2 §6.12: a goodbye; otherwise its keep alive would have to end it.
+#[test]
+fn who_is_refused_says_goodbye() {
+    let folder = std::env::temp_dir().join(format!("motegate-goodbye-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a directory");
+    let gateway = Program::dev_in(&folder);
+    let url = url(gateway.address("mqtt-sn"));
+    said(&format!("pub {url} -i same -T 999 -q 1 -m x")).bad(4, &["invalid topic id"]);
+    let port = gateway.address("mqtt").port();
+    let socket = folder.join(format!("motegate/dev-{port}.sock"));
+    let clients = said(&format!("clients list -o json --control {}", socket.display())).good();
+    assert!(!clients.contains("active"), "{clients}");
+    drop(gateway);
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
 #[test]
 fn the_command_line_is_wrong() {
     for (line, word) in [

@@ -17,6 +17,9 @@ use super::talk::{Talk, bounded, drive};
 use crate::client::{Error, MqttClient, Scheme, SnClient, Target};
 use crate::clock::Clock;
 
+/// How long a refused client waits for the answer to its goodbye.
+const GOODBYE: Duration = Duration::from_millis(500);
+
 /// How long a closed port may take to be noticed where nobody answers (QoS -1).
 const SETTLE: Duration = Duration::from_millis(100);
 
@@ -164,18 +167,32 @@ impl Pub {
             client.connect(self.link.is_clean()).await?;
             talk.step("CONNECT ok");
         }
-        if topic.is_none() {
-            let id = client.register(&shown).await?;
-            talk.step(format!("REGISTER id {id}"));
-            topic = Some(TopicId::Normal(id));
-        }
-        let mut count = 0_u64;
-        while let Some(payload) = client.settle(messages.next()).await? {
-            if let Some(topic) = topic {
-                client.publish(topic, qos, self.retain, &payload).await?;
-                count += 1;
+        let sending = async {
+            if topic.is_none() {
+                let id = client.register(&shown).await?;
+                talk.step(format!("REGISTER id {id}"));
+                topic = Some(TopicId::Normal(id));
             }
-        }
+            let mut count = 0_u64;
+            while let Some(payload) = client.settle(messages.next()).await? {
+                if let Some(topic) = topic {
+                    client.publish(topic, qos, self.retain, &payload).await?;
+                    count += 1;
+                }
+            }
+            Ok(count)
+        };
+        let sent: Result<u64, Error> = sending.await;
+        let count = match sent {
+            Ok(count) => count,
+            Err(error) => {
+                if qos != QosBits::MinusOne {
+                    // Who is refused is still connected: without a goodbye its will would be sent.
+                    let _ = tokio::time::timeout(GOODBYE, client.disconnect()).await;
+                }
+                return Err(error);
+            }
+        };
         let bits = match qos {
             QosBits::MinusOne => "-1",
             QosBits::Zero => "0",
