@@ -1,12 +1,15 @@
 //! PUT, POST and DELETE: what a device wrote, in the broker's format, as one message or as one for
 //! each record of a pack (mapping.md §2.7, §2.10).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use motegate_broker::Request;
 use motegate_coap::endpoint::{Code, ExchangeId, Method, Request as CoapRequest, Response};
 use motegate_mapping::payload::{PayloadError, Uplink};
 use motegate_mapping::{Action, CoapMatch, MapError, OnBadPayload};
 use motegate_message::{Message, Properties, Qos, Reason, Seq, SessionKey, TopicName};
+use motegate_timers::Instant;
 
 use super::value::{formats, precondition};
 use crate::notice::{Notice, NoticeKind};
@@ -32,6 +35,56 @@ struct Part {
     retain: bool,
 }
 
+/// What a payload becomes; the usual one message costs no list.
+enum Parts {
+    One(Part),
+    Records(Vec<Part>),
+}
+
+impl Parts {
+    fn as_slice(&self) -> &[Part] {
+        match self {
+            Parts::One(part) => std::slice::from_ref(part),
+            Parts::Records(parts) => parts,
+        }
+    }
+}
+
+/// What the messages of one request have in common.
+struct Publication {
+    qos: Qos,
+    expiry: Option<Duration>,
+    user: Vec<(String, String)>,
+    key: SessionKey,
+}
+
+impl Publication {
+    fn message(&self, now: Instant, part: Part) -> Message {
+        let mut message = Message::new(part.topic, part.payload);
+        message.qos = self.qos;
+        message.retain = part.retain;
+        message.expires = self.expiry.map(|expiry| now + expiry);
+        message.publisher = Some(self.key.clone());
+        message.properties = properties(part.format, &self.user);
+        message
+    }
+}
+
+/// Why there is nothing to publish.
+enum NoParts {
+    Refused(MapError),
+    /// With its answer.
+    Answered(Response),
+    /// It has gone another way, which answers.
+    Taken,
+}
+
+impl From<MapError> for NoParts {
+    fn from(error: MapError) -> Self {
+        NoParts::Refused(error)
+    }
+}
+
 impl Core {
     pub(super) fn coap_publish(
         &mut self,
@@ -47,22 +100,19 @@ impl Core {
         let payload = std::mem::take(&mut request.payload);
         let parts = match mapped.action {
             Action::Clear => one(&mapped, Bytes::new(), None, true),
-            _ => match self.coap_parts(&request, &key, &mapped, payload) {
-                Ok(parts) => parts,
-                Err(Some(response)) => {
-                    self.coap.respond(&self.turn, request.exchange, response, Seq::NONE);
-                    return;
-                }
-                Err(None) => return,
-            },
+            _ => self.coap_parts(&request, &key, &mapped, payload),
         };
         let parts = parts.and_then(|parts| {
-            parts.iter().try_for_each(|part| self.coap_may_publish(&part.topic))?;
+            parts.as_slice().iter().try_for_each(|part| self.coap_may_publish(&part.topic))?;
             Ok(parts)
         });
         match parts {
-            Ok(parts) => self.coap_publish_parts(&request, &key, mapped, parts),
-            Err(error) => self.coap_refuse(&request, error),
+            Ok(parts) => self.coap_publish_parts(&request, key, mapped, parts),
+            Err(NoParts::Refused(error)) => self.coap_refuse(&request, error),
+            Err(NoParts::Answered(response)) => {
+                self.coap.respond(&self.turn, request.exchange, response, Seq::NONE);
+            }
+            Err(NoParts::Taken) => {}
         }
     }
 
@@ -75,21 +125,20 @@ impl Core {
         Ok(())
     }
 
-    /// The messages that a payload becomes; `Err`: it is answered otherwise, or already.
-    #[allow(clippy::type_complexity)]
+    /// The messages that a payload becomes.
     fn coap_parts(
         &mut self,
         request: &CoapRequest,
         key: &SessionKey,
         mapped: &CoapMatch,
         payload: Bytes,
-    ) -> Result<Result<Vec<Part>, MapError>, Option<Response>> {
+    ) -> Result<Parts, NoParts> {
         let Some(conversion) = &mapped.conversion else {
-            return Ok(one(mapped, payload, request.content_format, mapped.retain));
+            return one(mapped, payload, request.content_format, mapped.retain);
         };
         let format = Some(conversion.broker().content_format());
         match conversion.uplink(request.content_format, &payload) {
-            Ok(Uplink::One(payload)) => Ok(one(mapped, payload, format, mapped.retain)),
+            Ok(Uplink::One(payload)) => one(mapped, payload, format, mapped.retain),
             Ok(Uplink::Records(records)) => {
                 let retain = mapped.retain;
                 let parts = records.into_iter().map(|record| {
@@ -99,22 +148,20 @@ impl Core {
                     };
                     Ok(Part { topic, payload: record.payload, format, retain })
                 });
-                Ok(parts.collect())
+                Ok(Parts::Records(parts.collect::<Result<_, MapError>>()?))
             }
             Err(error @ PayloadError::UnsupportedContentFormat { .. }) => {
                 let code = Code::UNSUPPORTED_CONTENT_FORMAT;
-                Err(Some(self.coap_bad_payload(request, code, &error)))
+                Err(NoParts::Answered(self.coap_bad_payload(request, code, &error)))
             }
             Err(error) => match conversion.on_bad() {
-                OnBadPayload::Pass => {
-                    Ok(one(mapped, payload, request.content_format, mapped.retain))
-                }
+                OnBadPayload::Pass => one(mapped, payload, request.content_format, mapped.retain),
                 OnBadPayload::Reject => {
                     let code = match error {
                         PayloadError::TooLarge { .. } => Code::REQUEST_ENTITY_TOO_LARGE,
                         _ => Code::BAD_REQUEST,
                     };
-                    Err(Some(self.coap_bad_payload(request, code, &error)))
+                    Err(NoParts::Answered(self.coap_bad_payload(request, code, &error)))
                 }
                 OnBadPayload::DeadLetter => {
                     let letter = dead_letter(&mapped.topic, payload, key, &mapped.rule, &error);
@@ -132,7 +179,7 @@ impl Core {
                     };
                     let ticket = self.pending.insert(pending);
                     self.ask(Request::Publish { ticket, message: letter, precondition: None });
-                    Err(None)
+                    Err(NoParts::Taken)
                 }
             },
         }
@@ -159,9 +206,9 @@ impl Core {
     fn coap_publish_parts(
         &mut self,
         request: &CoapRequest,
-        key: &SessionKey,
+        key: SessionKey,
         mapped: CoapMatch,
-        parts: Vec<Part>,
+        parts: Parts,
     ) {
         let kind = match request.method {
             Method::Put => CoapPublish::Put,
@@ -171,33 +218,31 @@ impl Core {
         let formats = formats(&mapped);
         let precondition = precondition(&request.if_match, request.if_none_match, &formats);
         let exchange = request.exchange;
-        if parts.len() > 1 {
-            if precondition.is_some() {
-                // Several topics have no ETag in common.
-                self.coap_failed(exchange, Reason::PreconditionFailed);
-                return;
+        let qos = mapped.qos.unwrap_or(match request.confirmable {
+            true => Qos::AtLeastOnce,
+            false => Qos::AtMostOnce,
+        });
+        let of = Publication { qos, expiry: mapped.expiry, user: mapped.user, key };
+        match parts {
+            Parts::One(part) => {
+                let ticket = self.pending.insert(Pending::CoapPublish { exchange, kind });
+                let message = of.message(self.turn.now, part);
+                self.ask(Request::Publish { ticket, message, precondition });
             }
-            let (left, after) = (parts.len(), Seq::NONE);
-            self.packs.insert(exchange, Pack { kind, left, created: false, after, refused: None });
-        }
-        let several = parts.len() > 1;
-        for part in parts {
-            let mut message = Message::new(part.topic, part.payload);
-            message.qos = mapped.qos.unwrap_or(match request.confirmable {
-                true => Qos::AtLeastOnce,
-                false => Qos::AtMostOnce,
-            });
-            message.retain = part.retain;
-            message.expires = mapped.expiry.map(|expiry| self.turn.now + expiry);
-            message.publisher = Some(key.clone());
-            message.properties = properties(part.format, &mapped.user);
-            let pending = match several {
-                true => Pending::CoapRecord { exchange },
-                false => Pending::CoapPublish { exchange, kind },
-            };
-            let ticket = self.pending.insert(pending);
-            let precondition = precondition.clone();
-            self.ask(Request::Publish { ticket, message, precondition });
+            // Several topics have no ETag in common.
+            Parts::Records(_) if precondition.is_some() => {
+                self.coap_failed(exchange, Reason::PreconditionFailed);
+            }
+            Parts::Records(parts) => {
+                let (left, after) = (parts.len(), Seq::NONE);
+                let pack = Pack { kind, left, created: false, after, refused: None };
+                self.packs.insert(exchange, pack);
+                for part in parts {
+                    let ticket = self.pending.insert(Pending::CoapRecord { exchange });
+                    let message = of.message(self.turn.now, part);
+                    self.ask(Request::Publish { ticket, message, precondition: None });
+                }
+            }
         }
     }
 
@@ -252,9 +297,9 @@ fn one(
     payload: Bytes,
     format: Option<u16>,
     retain: bool,
-) -> Result<Vec<Part>, MapError> {
+) -> Result<Parts, NoParts> {
     let topic = concrete(mapped)?;
-    Ok(vec![Part { topic, payload, format, retain }])
+    Ok(Parts::One(Part { topic, payload, format, retain }))
 }
 
 fn properties(content_format: Option<u16>, user: &[(String, String)]) -> Option<Box<Properties>> {
