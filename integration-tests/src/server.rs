@@ -62,6 +62,8 @@ impl Server {
                 let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
                 command.arg(peers.join("coap_server.py")).arg(&port);
                 command.env("PYTHONDONTWRITEBYTECODE", "1");
+                // Of the port only UDP is known to be free.
+                command.env("AIOCOAP_SERVER_TRANSPORT", "udp6");
                 command
             }
         };
