@@ -19,6 +19,7 @@ use motegate_mapping::{
 use motegate_message::{ListenerId, Qos, Reason, TopicName};
 use serde::Serialize;
 
+use crate::notices;
 use crate::selftest::{Rehearsal, rehearse};
 
 /// What becomes of one request or message.
@@ -351,11 +352,7 @@ fn card<M>(
     RequestCard {
         listener: ListenerCard {
             name: settings.name.to_string(),
-            protocol: match settings.protocol {
-                Protocol::Mqtt => "mqtt",
-                Protocol::MqttSn => "mqtt-sn",
-                Protocol::Coap => "coap",
-            },
+            protocol: notices::protocol(settings.protocol),
             tenant: settings.tenant.to_string(),
             anonymous: settings.anonymous,
         },

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use motegate_core::{Aligned, Listener, Protocol, Reload, align};
 use motegate_message::ListenerId;
@@ -12,7 +11,7 @@ use crate::gateway::StartError;
 use crate::net::listen;
 use crate::setup::{Bind, Setup};
 use crate::supervisor::Standing;
-use crate::worker::{Change, Sockets};
+use crate::worker::{Changeover, Sockets};
 
 /// Why a reload changed nothing.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +92,7 @@ impl Listening {
 
     /// Opens the sockets that are new; the result is what the gateway listens on once the change
     /// is carried out.
-    pub(crate) fn change(&self, setup: Setup) -> Result<(Listening, Change), ReloadError> {
+    pub(crate) fn change(&self, setup: Setup) -> Result<(Listening, Changeover), ReloadError> {
         let Moves { aligned, places, closed } = self.moves(&setup)?;
         let mut opened = Sockets::default();
         let places = places.into_iter().map(|place| match place {
@@ -104,7 +103,7 @@ impl Listening {
         let listening = Listening { listeners: aligned.listeners.clone(), places };
         let max_connections = setup.max_connections;
         let reload = reload(aligned, setup);
-        Ok((listening, Change { reload, opened, closed, max_connections }))
+        Ok((listening, Changeover { reload, opened, closed, max_connections }))
     }
 
     fn moves(&self, setup: &Setup) -> Result<Moves, StartError> {
@@ -126,7 +125,7 @@ impl Listening {
 fn reload(aligned: Aligned, setup: Setup) -> Reload {
     let mut config = setup.core;
     config.listeners = aligned.listeners;
-    Reload { config, table: Arc::clone(&setup.table), removed: aligned.removed }
+    Reload { config, table: setup.table, removed: aligned.removed }
 }
 
 impl Place {

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use motegate_config::{Findings, Layers};
-use motegate_core::{Protocol, Touched};
+use motegate_core::Touched;
 use motegate_message::Wall;
 use tokio::sync::{mpsc, oneshot};
 
@@ -239,15 +239,11 @@ async fn change(
 
 fn log(reloaded: &Reloaded, asked_by: &str) {
     for Touched { protocol, client, change, .. } in reloaded.touched.iter().take(MAX_LOGGED) {
-        tracing::info!(proto = word(*protocol), client, "reload: {change}");
+        tracing::info!(proto = notices::protocol(*protocol), client, "reload: {change}");
     }
     for key in &reloaded.at_next_start {
         tracing::warn!(key, "reload: this key counts from the next start");
     }
     let touched = reloaded.touched.len();
     tracing::info!(asked_by, changes = touched, "reloaded: {}", reloaded.summary);
-}
-
-fn word(protocol: Protocol) -> &'static str {
-    notices::protocol(protocol)
 }

@@ -31,14 +31,14 @@ pub(crate) enum Command {
     /// Ends at once.
     Abort,
     /// Another configuration holds from now on.
-    Reload(Box<Change>, oneshot::Sender<io::Result<Vec<Touched>>>),
+    Reload(Box<Changeover>, oneshot::Sender<io::Result<Vec<Touched>>>),
     /// What would a reload do?
     Preview(Box<Reload>, oneshot::Sender<Vec<Touched>>),
 }
 
 /// A reload that is ready to be carried out: its sockets are open.
 #[derive(Debug)]
-pub(crate) struct Change {
+pub(crate) struct Changeover {
     /// For the core.
     pub(crate) reload: Reload,
     /// Of new listeners, and of those that moved.
@@ -189,7 +189,7 @@ impl Worker {
     }
 
     /// Everything that may fail comes first: a failed reload changes nothing.
-    fn reload(&mut self, change: Change) -> io::Result<Vec<Touched>> {
+    fn reload(&mut self, change: Changeover) -> io::Result<Vec<Touched>> {
         if self.stop_by.is_some() {
             return Err(io::Error::other("the gateway is stopping"));
         }

@@ -254,6 +254,7 @@ fn what_is_lost_at_qos_0_is_counted() {
 #[test]
 fn the_last_acknowledgement_arrives_although_more_is_coming() {
     let (listener, addr) = silent_tcp();
+    let (gone, is_gone) = std::sync::mpsc::channel();
     let broker = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         read_packet(&mut stream).unwrap();
@@ -267,13 +268,14 @@ fn the_last_acknowledgement_arrives_although_more_is_coming() {
         // It reads late, when the command is gone.
         let mut to = stream.try_clone().unwrap();
         let sender = std::thread::spawn(move || to.write_all(&all));
-        std::thread::sleep(Duration::from_millis(300));
+        is_gone.recv().unwrap();
         let mut said = Vec::new();
         let heard = stream.read_to_end(&mut said);
         let _ = sender.join();
         (heard.is_ok(), said)
     });
     said(&format!("sub mqtt://{addr} -t t -q 1 -C 1")).good();
+    gone.send(()).unwrap();
     let (whole, said) = broker.join().unwrap();
     assert!(whole, "the connection was reset");
     assert_eq!(said, [packet(0x40, &[0, 1]), packet(0xe0, &[])].concat());

@@ -69,14 +69,19 @@ pub(crate) fn number(properties: Option<&mut Box<Properties>>) {
     }
 }
 
-/// The properties that say a format, in both names.
-pub(crate) fn properties(format: u16) -> Option<Box<Properties>> {
-    let content_type = content_type(format).map(Into::into);
-    Some(Box::new(Properties {
-        content_format: Some(format),
-        content_type,
-        ..Properties::default()
-    }))
+/// The properties that say a format, in both names, and what else is known of a message; none where
+/// nothing is.
+pub(crate) fn properties(
+    content_format: Option<u16>,
+    user: &[(String, String)],
+) -> Option<Box<Properties>> {
+    if content_format.is_none() && user.is_empty() {
+        return None;
+    }
+    let user = user.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into()));
+    let user = user.collect();
+    let content_type = content_format.and_then(content_type).map(Into::into);
+    Some(Box::new(Properties { content_format, content_type, user, ..Properties::default() }))
 }
 
 /// `type/subtype` without parameters.

@@ -249,7 +249,7 @@ impl Core {
                 Ok(Uplink::One(payload)) => {
                     message.payload = payload;
                     let format = conversion.broker().content_format();
-                    message.properties = content_types::properties(format);
+                    message.properties = content_types::properties(Some(format), &[]);
                 }
                 // No topic id has `split`.
                 Ok(Uplink::Records(_)) => {}

@@ -66,8 +66,7 @@ impl Asked {
 
     /// For people.
     pub(crate) fn show(&self) -> String {
-        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
-        ["/", &path.join("/")].concat()
+        ["/", &self.path.join("/")].concat()
     }
 }
 

@@ -8,7 +8,7 @@ use motegate_broker::Request;
 use motegate_coap::endpoint::{Code, ExchangeId, Method, Request as CoapRequest, Response};
 use motegate_mapping::payload::{PayloadError, Uplink};
 use motegate_mapping::{Action, CoapMatch, MapError, OnBadPayload};
-use motegate_message::{Message, Properties, Qos, Reason, Seq, SessionKey, TopicName};
+use motegate_message::{Message, Qos, Reason, Seq, SessionKey, TopicName};
 use motegate_timers::Instant;
 
 use super::value::{formats, precondition};
@@ -65,7 +65,7 @@ impl Publication {
         message.retain = part.retain;
         message.expires = self.expiry.map(|expiry| now + expiry);
         message.publisher = Some(self.key.clone());
-        message.properties = properties(part.format, &self.user);
+        message.properties = content_types::properties(part.format, &self.user);
         message
     }
 }
@@ -300,14 +300,4 @@ fn one(
 ) -> Result<Parts, NoParts> {
     let topic = concrete(mapped)?;
     Ok(Parts::One(Part { topic, payload, format, retain }))
-}
-
-fn properties(content_format: Option<u16>, user: &[(String, String)]) -> Option<Box<Properties>> {
-    if content_format.is_none() && user.is_empty() {
-        return None;
-    }
-    let user = user.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into()));
-    let user = user.collect();
-    let content_type = content_format.and_then(content_types::content_type).map(Into::into);
-    Some(Box::new(Properties { content_format, content_type, user, ..Properties::default() }))
 }

@@ -16,7 +16,6 @@ mod topics;
 use std::sync::Arc;
 
 use axum::Router;
-use motegate_core::Protocol;
 use motegate_core::admin::{Answer, Query};
 use motegate_message::ListenerId;
 use utoipa::OpenApi as _;
@@ -25,6 +24,7 @@ use utoipa_axum::routes;
 
 use super::ask::{Asker, Reply};
 use super::server::Identity;
+use crate::notices::protocol;
 pub(crate) use problem::Problem;
 
 /// Where the interface begins.
@@ -75,11 +75,6 @@ impl Gateway {
 /// An answer that is none to the question: our bug, and told as one.
 fn unexpected(_: Answer) -> Problem {
     Problem::internal("the core answered another question")
-}
-
-/// A word of the interface.
-const fn protocol(protocol: Protocol) -> &'static str {
-    crate::notices::protocol(protocol)
 }
 
 /// Every route, with its description.
