@@ -4,8 +4,9 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::net::TcpListener;
 
-use common::client::said;
+use common::client::{Said, said};
 use common::{Program, connect, packet, read_packet, string};
 use serde_json::Value;
 
@@ -172,10 +173,8 @@ fn silence_is_exit_27() {
     said(&format!("bench pub coap://127.0.0.1:{port}")).bad(27, &["timed out", "try:"]);
 }
 
-/// What is killed in the middle ends the run, with a report and its fault.
-#[test]
-fn a_gateway_that_dies_ends_the_run() {
-    let gateway = Program::dev();
+/// Runs of all protocols with these options, each of which has got a message through.
+fn under_way(gateway: &Program, options: &'static str) -> Vec<std::thread::JoinHandle<Said>> {
     let mut watcher = connect(gateway.address("mqtt"), 4, "watcher");
     let mut subscribe = vec![0, 1];
     string(&mut subscribe, "#");
@@ -183,24 +182,101 @@ fn a_gateway_that_dies_ends_the_run() {
     watcher.write_all(&packet(0x82, &subscribe)).expect("it reads");
     assert_eq!(read_packet(&mut watcher), Some((0x90, vec![0, 1, 0])));
 
-    let mut silent = BTreeSet::from(["mqtt", "mqttsn"]);
-    let runs: Vec<_> = ["mqtt", "mqttsn"]
+    let places = [("mqtt", "mqtt"), ("mqttsn", "mqttsn"), ("coap", "mqtt/coap")];
+    let runs: Vec<_> = places
         .into_iter()
-        .map(|scheme| {
-            let url = format!("{}/{scheme}", url(&gateway, scheme));
-            std::thread::spawn(move || said(&format!("bench rtt {url} --rate 100 --for 30")))
+        .map(|(scheme, path)| {
+            let url = format!("{}/{path}", url(gateway, scheme));
+            std::thread::spawn(move || said(&format!("bench rtt {url} {options}")))
         })
         .collect();
+    let mut silent = BTreeSet::from(["mqtt", "mqttsn", "coap"]);
     while !silent.is_empty() {
         let (_, body) = read_packet(&mut watcher).expect("a message of each");
         let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
         silent.remove(std::str::from_utf8(&body[2..][..length]).expect("a topic"));
     }
+    runs
+}
+
+/// What stands still in the middle ends the run with its report, too.
+#[test]
+fn a_gateway_that_does_not_answer_any_more_ends_the_run() {
+    let gateway = Program::dev();
+    let runs = under_way(&gateway, "--qos 1 --rate 100 --for 60 -W 1.5");
+    gateway.signal("STOP");
+    for run in runs {
+        let said = run.join().expect("it ends");
+        assert_eq!(said.code, Some(6), "{}{}", said.out, said.err);
+        assert!(said.out.starts_with("rtt "), "{}{}", said.out, said.err);
+        assert!(said.err.contains("no sign of") && said.err.contains("1.5 s"), "{}", said.err);
+    }
+}
+
+/// MQTT 5 tells its limit, 3.1.1 closes the connection.
+#[test]
+fn a_payload_that_the_gateway_does_not_take_ends_the_run() {
+    let gateway = Program::dev();
+    let url = url(&gateway, "mqtt");
+    for what in ["pub", "sub", "rtt"] {
+        let line = format!("bench {what} {url} -c 2");
+        said(&format!("{line} --payload 268435460 -n 2")).bad(2, &["--payload", "268435455"]);
+        for limit in ["-n 2", "--for 1"] {
+            let line = format!("{line} --payload 3000000 {limit}");
+            said(&line).bad(2, &["--payload 3000000", "2097152 bytes"]);
+            for qos in [0, 1] {
+                let said = said(&format!("{line} --qos {qos} -V 311"));
+                assert_eq!(said.code, Some(6), "{line}: {}{}", said.out, said.err);
+                for words in ["took no message", "--payload"] {
+                    assert!(said.err.contains(words), "{line}: {}", said.err);
+                }
+            }
+        }
+        assert_eq!(figures(&format!("{what} {url} -c 2 -n 2 --payload 2000000"))["sent"], 2);
+    }
+}
+
+/// A server that takes connections and says nothing more.
+#[test]
+fn a_server_that_only_listens_ends_the_run() {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = server.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for mut stream in server.incoming().flatten() {
+            std::thread::spawn(move || {
+                while let Some((first, _)) = read_packet(&mut stream) {
+                    if first == 0x10 {
+                        stream.write_all(&[0x20, 3, 0, 0, 0]).expect("a CONNACK");
+                    }
+                }
+            });
+        }
+    });
+    said(&format!("bench pub mqtt://{addr} -q 1 -n 2 -W 0.5")).bad(6, &["no sign of", "0.5 s"]);
+    said(&format!("bench rtt mqtt://{addr} -n 2 -W 0.5")).bad(6, &["nothing becomes ready"]);
+}
+
+#[test]
+fn nothing_sent_is_no_success() {
+    let gateway = Program::dev();
+    for scheme in ["mqtt", "mqttsn", "coap"] {
+        let url = url(&gateway, scheme);
+        let said = said(&format!("bench pub {url} --rate 1 --for 0.000001"));
+        assert_eq!(said.code, Some(6), "{}{}", said.out, said.err);
+        assert!(said.err.contains("nothing was sent"), "{}", said.err);
+    }
+}
+
+/// What is killed in the middle ends the run, with a report and its fault.
+#[test]
+fn a_gateway_that_dies_ends_the_run() {
+    let gateway = Program::dev();
+    let runs = under_way(&gateway, "--rate 100 --for 30");
     drop(gateway); // kills it
     for run in runs {
         let said = run.join().expect("it ends");
         assert_eq!(said.code, Some(1), "{}{}", said.out, said.err);
         assert!(said.out.starts_with("rtt "), "{}{}", said.out, said.err);
-        assert!(said.err.contains("connections ended"), "{}", said.err);
+        assert!(said.err.contains("connection"), "{}", said.err);
     }
 }

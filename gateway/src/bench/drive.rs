@@ -15,7 +15,7 @@ use mio::{Events, Poll, Token};
 use motegate_timers::{Instant, TimerQueue, earliest};
 
 use super::cost::{Cpu, Process};
-use super::device::{Around, Device, Fact, Role};
+use super::device::{Around, Device, Fact, Role, Taken};
 use super::load::{Counts, Load};
 use super::pace::Pacer;
 use super::plan::{Mode, Plan};
@@ -45,21 +45,32 @@ pub(crate) type Stop = Arc<AtomicBool>;
 /// Tells how far a run is: thousandths, and what was counted.
 pub(crate) type Tell<'a> = dyn FnMut(u64, &Counts) + 'a;
 
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// `None`: nothing got through.
+    pub(crate) report: Option<Report>,
+    /// Why it did not go on to its end.
+    pub(crate) ended: Option<Error>,
+}
+
 /// Does what the plan says.
 pub(crate) fn run(
     plan: &Plan,
     clock: Clock,
     stop: &Stop,
     tell: &mut Tell<'_>,
-) -> Result<Report, Error> {
+) -> Result<Outcome, Error> {
     plan.check()?;
     let poll = Poll::new().map_err(|error| Error::file("epoll", error))?;
     let crowd = setup::crowd(plan, clock, poll.registry())?;
     let mut drive = Drive::new(plan, clock, poll, crowd)?;
     drive.open_all(stop)?;
-    let report = drive.measure(stop, tell)?;
-    drive.leave();
-    Ok(report)
+    let outcome = drive.measure(stop, tell)?;
+    if !matches!(outcome.ended, Some(Error::NoProgress { .. } | Error::Ended { .. })) {
+        drive.leave();
+    }
+    Ok(outcome)
 }
 
 /// The devices of a run and their sockets.
@@ -102,6 +113,8 @@ struct Drive<'a> {
     living: [usize; 2],
     /// A failure that ends the run.
     fatal: Option<Error>,
+    /// Why the last device is gone.
+    last_gone: Option<Error>,
     closing: bool,
 }
 
@@ -133,6 +146,7 @@ impl<'a> Drive<'a> {
             awaited: 0,
             living: [crowd.publishers.len(), devices - crowd.publishers.len()],
             fatal: None,
+            last_gone: None,
             closing: false,
             crowd,
         })
@@ -140,8 +154,15 @@ impl<'a> Drive<'a> {
 
     /// Everyone becomes ready; the first failure is that of the run.
     fn open_all(&mut self, stop: &Stop) -> Result<(), Error> {
+        let (mut opening, mut moved) = (0, self.clock.now());
         while self.opening > 0 || !self.to_open.is_empty() {
             let now = self.clock.now();
+            let left = self.opening + self.to_open.len();
+            if left != opening {
+                (opening, moved) = (left, now);
+            } else if now.saturating_since(moved) >= self.plan.wait {
+                return Err(self.stuck("becomes ready"));
+            }
             while self.opening < OPENING
                 && let Some(index) = self.to_open.pop_front()
             {
@@ -158,7 +179,7 @@ impl<'a> Drive<'a> {
         Ok(())
     }
 
-    fn measure(&mut self, stop: &Stop, tell: &mut Tell<'_>) -> Result<Report, Error> {
+    fn measure(&mut self, stop: &Stop, tell: &mut Tell<'_>) -> Result<Outcome, Error> {
         let process = self.plan.pid.and_then(Process::look);
         let cpu = Cpu::own();
         let start = self.clock.now();
@@ -178,8 +199,8 @@ impl<'a> Drive<'a> {
                 }
             }
             let alone = self.living[0] == 0 || (self.plan.subscribers > 0 && self.living[1] == 0);
-            if self.load.is_dead(now) {
-                self.fail(&io::ErrorKind::TimedOut.into());
+            if self.fatal.is_none() && self.load.is_stuck(now) {
+                self.fatal = Some(self.stuck("moves"));
             }
             if self.load.is_over(now) || alone || self.fatal.is_some() {
                 break;
@@ -190,9 +211,44 @@ impl<'a> Drive<'a> {
         self.settle()?;
         let process = process.zip(self.plan.pid.and_then(Process::look));
         let report = Report::new(self.plan, &self.load, Cpu::own().since(cpu), process);
-        match self.fatal.take_if(|_| self.load.counts.through == 0) {
-            Some(error) => Err(error),
-            None => Ok(report),
+        let through = self.load.counts.through > 0;
+        let ended = self.verdict(stop.load(Ordering::Relaxed));
+        Ok(Outcome { report: (through || ended.is_none()).then_some(report), ended })
+    }
+
+    /// Why a run was none, or ended before its time; that devices broke away is the report's to say.
+    fn verdict(&mut self, stopped: bool) -> Option<Error> {
+        // A gateway that was at work and is gone: the report has its broken connections.
+        let worked = self.load.counts.through > 0;
+        let fatal = self.fatal.take_if(|error| !(worked && matches!(error, Error::Ended { .. })));
+        if fatal.is_some() {
+            return fatal;
+        }
+        let subscribers = self.plan.subscribers > 0;
+        let closed = (self.living[0] == 0 || subscribers && self.living[1] == 0)
+            && self.load.counts.broken > 0;
+        if closed && !self.load.is_accepted(self.plan.acknowledges()) {
+            let why = self.last_gone.as_ref().map_or(String::new(), |gone| format!(": {gone}"));
+            return Some(Error::NoProgress {
+                text: format!("the server ended every connection and took no message{why}"),
+                hint: "does it take so large a --payload? its log says why it closes",
+            });
+        }
+        (self.load.counts.sent == 0).then(|| match stopped {
+            true => Error::Failed("interrupted before anything was sent".to_owned()),
+            false => Error::NoProgress {
+                text: "nothing was sent".to_owned(),
+                hint: "a longer --for, or a higher --rate",
+            },
+        })
+    }
+
+    /// Nothing happens any more.
+    fn stuck(&self, what: &str) -> Error {
+        let secs = self.plan.wait.as_secs_f64();
+        Error::NoProgress {
+            text: format!("nothing {what}: no sign of {} for {secs} s", self.plan.from),
+            hint: "is the gateway up, and not overloaded? -W SECONDS waits longer",
         }
     }
 
@@ -207,6 +263,10 @@ impl<'a> Drive<'a> {
             }
             let Some(stamp) = self.load.next(now) else { return };
             let Some(&index) = self.crowd.publishers.get(stamp.publisher as usize) else { return };
+            if self.crowd.devices.get(index).is_some_and(|device| device.gone) {
+                self.load.park(); // for good
+                continue;
+            }
             if self.plan.mode == Mode::Conn {
                 self.load.set_alive(stamp.publisher, false); // one connection at a time
                 self.load.sent(now);
@@ -218,10 +278,13 @@ impl<'a> Drive<'a> {
             let taken = self
                 .with(index, now, |device, around| device.publish(&payload, stamp.since, around));
             self.payload = payload;
-            if taken == Some(true) {
-                self.load.sent(now);
-            } else {
-                self.parked.extend(self.load.park());
+            match taken {
+                Some(Taken::Yes) => self.load.sent(now),
+                Some(Taken::Never(error)) => {
+                    self.fatal.get_or_insert(error);
+                    return;
+                }
+                Some(Taken::NotNow) | None => self.parked.extend(self.load.park()),
             }
             self.mark(index);
             self.absorb(index, now);
@@ -483,6 +546,8 @@ impl<'a> Drive<'a> {
         if std::mem::take(&mut device.opening) {
             self.opening -= 1;
             self.fatal.get_or_insert(error);
+        } else {
+            self.last_gone = Some(error);
         }
         device.gone = true;
         self.load.counts.broken += 1;

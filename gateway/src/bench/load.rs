@@ -10,16 +10,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use motegate_timers::Instant;
+use motegate_timers::{Instant, earliest};
 
 use super::histogram::Histogram;
 use super::plan::Plan;
 use super::stamp::Stamp;
 use super::stream::{Arrival, Stream};
 use crate::client::Scheme;
-
-/// Without any sign of a message for so long, the gateway is taken for dead.
-const DEAD_AFTER: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Clone, Default)]
 struct Publisher {
@@ -67,6 +64,7 @@ pub(super) struct Load {
     rate: Option<f64>,
     count: u64,
     patience: Duration,
+    wait: Duration,
     publishers: Vec<Publisher>,
     /// Who may publish, in turn.
     ready: VecDeque<u32>,
@@ -94,6 +92,7 @@ impl Load {
             rate: plan.rate,
             count: plan.count.unwrap_or(u64::MAX),
             patience,
+            wait: plan.wait,
             publishers: vec![Publisher::default(); plan.publishers as usize],
             ready: VecDeque::new(),
             streams: vec![Stream::default(); streams],
@@ -251,9 +250,23 @@ impl Load {
         self.last = self.last.max(now);
     }
 
-    /// Whether nothing has come for very long although something was sent.
-    pub(super) fn is_dead(&self, now: Instant) -> bool {
-        self.unanswered.is_some_and(|since| now.saturating_since(since) >= DEAD_AFTER)
+    /// Whether nothing moves any more: what was sent is not answered, or what is due is not sent.
+    pub(super) fn is_stuck(&self, now: Instant) -> bool {
+        let due = self.due(now).map(|due| if self.rate.is_some() { due } else { self.last });
+        let late = due.map(|due| due.max(self.last));
+        earliest(self.unanswered, late)
+            .is_some_and(|since| now.saturating_since(since) >= self.wait)
+    }
+
+    /// Whether the gateway has shown that it takes messages. At QoS 0 without subscribers nothing
+    /// shows it: a first message that was written may have ended the connection.
+    pub(super) fn is_accepted(&self, acknowledges: bool) -> bool {
+        let Counts { through, delivered, .. } = self.counts;
+        if self.fan_out > 0 {
+            return delivered > 0;
+        }
+        let unseen = if acknowledges { 0 } else { self.publishers.len() as u64 };
+        through > unseen
     }
 
     /// Gives up what has not come for long; to be called now and then.
@@ -325,6 +338,7 @@ mod tests {
             rate: None,
             count: None,
             time: None,
+            wait: Duration::from_secs(15),
             window: 2,
             payload: 64,
             qos: 0,

@@ -2,7 +2,8 @@
 //!
 //! It is built on the clients of the protocol crates and says what it costs itself, so that a
 //! figure of the gateway can be told from one of its measuring. [`run`] does a [`Plan`] to its
-//! end, which always comes: by count, by time, by a signal, or because nothing moves any more.
+//! end, which always comes: by count, by time, by a signal, because the server takes nothing, or
+//! because nothing moves any more.
 //!
 //! [`load`] is the arithmetic (who publishes when, what came), [`device`] a client, [`wire`] a
 //! datagram socket, [`drive`] the loop around them.
@@ -22,7 +23,7 @@ mod stream;
 mod wire;
 
 pub(crate) use cost::Process;
-pub(crate) use drive::{Stop, run};
+pub(crate) use drive::{Outcome, Stop, run};
 pub(crate) use load::Counts;
 pub(crate) use plan::{Mode, Plan};
 pub(crate) use report::{Report, grouped};

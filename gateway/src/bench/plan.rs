@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) count: Option<u64>,
     /// How long messages are published.
     pub(crate) time: Option<Duration>,
+    /// Nothing has to move for so long, and the run ends.
+    pub(crate) wait: Duration,
     /// Unfinished messages a publisher; unfinished connections.
     pub(crate) window: u32,
     /// Bytes.
@@ -63,6 +65,8 @@ pub(crate) struct Plan {
 
 /// The longest payload of MQTT-SN and CoAP here: one datagram that no network cuts.
 const MAX_DATAGRAM_PAYLOAD: usize = 1024;
+/// Where the Remaining Length of a packet ends (MQTT 5 §1.5.5).
+const MAX_MQTT_PACKET: usize = 268_435_455;
 
 impl Plan {
     /// Whether it makes sense.
@@ -77,6 +81,12 @@ impl Plan {
             if udp && self.payload > MAX_DATAGRAM_PAYLOAD {
                 return Err(Error::usage(format!(
                     "--payload: at most {MAX_DATAGRAM_PAYLOAD} bytes over UDP"
+                )));
+            }
+            let header = 5 + target.topic().map_or(0, |topic| topic.len());
+            if !udp && self.payload > MAX_MQTT_PACKET.saturating_sub(header) {
+                return Err(Error::usage(format!(
+                    "--payload: no MQTT packet is longer than {MAX_MQTT_PACKET} bytes"
                 )));
             }
             if target.scheme == Scheme::Coap && self.qos > 1 {

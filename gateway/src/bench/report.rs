@@ -153,13 +153,16 @@ impl Report {
                 let _ = write!(text, "{comma}{} {what}", grouped(count));
             }
         };
-        add(self.broken, "connections ended");
+        add(self.broken, if self.broken == 1 { "connection ended" } else { "connections ended" });
         add(self.refused, "refused");
         if self.qos > 0 {
             add(self.lost, "lost");
         }
         if self.qos == 2 {
             add(self.duplicates, "delivered twice");
+        }
+        if self.subscribers > 0 && self.sent > 0 && self.delivered == 0 && self.replaced == 0 {
+            add(self.sent, "sent and nothing delivered");
         }
         (!text.is_empty()).then_some(text)
     }

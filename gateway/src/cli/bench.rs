@@ -11,7 +11,7 @@ use motegate_mqtt::Version;
 
 use super::Exit;
 use super::talk::{Color, Talk, bounded, seconds};
-use crate::bench::{self, Counts, Mode, Plan, Process, Report, STAMP, Stop, grouped};
+use crate::bench::{self, Counts, Mode, Outcome, Plan, Process, Report, STAMP, Stop, grouped};
 use crate::client::{Error, Scheme, Target};
 use crate::clock::Clock;
 
@@ -63,7 +63,9 @@ unfinished at most: not acknowledged (pub), not delivered to all (sub, rtt).
 With --rate, latency counts from when a message was due, sent late or not.
 CoAP publishes with PUT and subscribes with Observe, which may skip values
 that newer ones replace. QoS 0 is NON there, QoS 1 CON.
-Exit code 1: connections broke, something was refused, or at QoS 1 or 2 lost.")]
+Exit code 1: connections broke, something was refused, nothing was delivered,
+or at QoS 1 or 2 something was lost. 6: the server took nothing at all, or
+nothing moved for as long as -W says.")]
 struct Options {
     /// mqtt://, mqttsn:// or coap://HOST[:PORT], perhaps with /TOPIC
     #[arg(value_name = "URL", value_parser = target)]
@@ -90,6 +92,9 @@ struct Options {
     /// Publish for so long [default: 10, unless there is a count]
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
     time: Option<Duration>,
+    /// End when nothing moves for so long
+    #[arg(short = 'W', long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
+    wait: Duration,
     /// Messages (connections) a second in all [default: as the window lets]
     #[arg(short, long, value_name = "N", value_parser = rate)]
     rate: Option<f64>,
@@ -152,15 +157,18 @@ impl Options {
         let plan = self.plan(mode)?;
         let mut bar = Bar::new(!self.quiet && !self.no_progress);
         let stop = stop_on_signals();
-        let report = bench::run(&plan, clock, &stop, &mut |permille, counts| {
+        let outcome = bench::run(&plan, clock, &stop, &mut |permille, counts| {
             bar.show(permille, counts, plan.subscribers > 0);
         });
         bar.clear();
-        let report = report?;
-        self.print(&report)?;
-        match report.fault() {
-            None => Ok(()),
-            Some(fault) => Err(Error::Failed(fault)),
+        let Outcome { report, ended } = outcome?;
+        if let Some(report) = &report {
+            self.print(report)?;
+        }
+        match (ended, report.and_then(|report| report.fault())) {
+            (Some(error), _) => Err(error),
+            (None, Some(fault)) => Err(Error::Failed(fault)),
+            (None, None) => Ok(()),
         }
     }
 
@@ -206,6 +214,7 @@ impl Options {
             rate: self.rate,
             count,
             time: self.time.or(count.is_none().then_some(TIME)),
+            wait: self.wait,
             window: self.window,
             payload: self.payload.max(if mode == Mode::Conn { STAMP } else { 0 }),
             qos: self.qos,

@@ -106,7 +106,7 @@ impl Exit {
             Error::Ended { .. } => Exit::Unreachable,
             Error::TimedOut { .. } => Exit::TimedOut,
             Error::Refused { .. } => Exit::Refused,
-            Error::Protocol(_) => Exit::Protocol,
+            Error::Protocol(_) | Error::NoProgress { .. } => Exit::Protocol,
             Error::Failed(_) | Error::File { .. } => Exit::Failed,
             Error::Unread => Exit::Ok,
         }

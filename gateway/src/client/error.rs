@@ -61,6 +61,14 @@ pub(crate) enum Error {
         /// What helps.
         hint: &'static str,
     },
+    /// The peer takes connections and nothing through them, or nothing moves any more.
+    #[error("{text}")]
+    NoProgress {
+        /// What was tried, and how it ended.
+        text: String,
+        /// What helps.
+        hint: &'static str,
+    },
     /// The peer does not keep the rules.
     #[error("protocol error: {0}")]
     Protocol(String),
@@ -100,7 +108,9 @@ impl Error {
             Error::NoSuchHost { .. } => {
                 Some("check the spelling, or give the address itself: -h 192.168.1.10")
             }
-            Error::NothingListens { hint, .. } | Error::TimedOut { hint, .. } => Some(hint),
+            Error::NothingListens { hint, .. }
+            | Error::TimedOut { hint, .. }
+            | Error::NoProgress { hint, .. } => Some(hint),
             Error::Unreachable { .. } => Some("check the network and the address"),
             Error::Refused { hint, .. } | Error::Ended { hint, .. } if !hint.is_empty() => {
                 Some(hint)

@@ -7,7 +7,7 @@ use motegate_coap::client::{Client, Event, Request, RequestId, Response};
 use motegate_coap::endpoint::Method;
 use motegate_timers::Instant;
 
-use super::{Around, Fact, Role};
+use super::{Around, Fact, Role, Taken};
 use crate::bench::plan::Plan;
 use crate::bench::stamp::Stamp;
 use crate::client::{Error, Target};
@@ -67,13 +67,13 @@ impl Coap {
         payload: &[u8],
         since: Instant,
         around: &mut Around<'_>,
-    ) -> bool {
+    ) -> Taken {
         let mut request = self.request(Method::Put).payload(payload.to_vec());
         request.confirmable = self.confirmable;
         let id = self.machine.request(around.now, request);
         self.open.insert(id, since);
         self.work(around);
-        true
+        Taken::Yes
     }
 
     /// A publisher clears the value that it leaves, a subscriber ends its observation.

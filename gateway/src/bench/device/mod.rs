@@ -47,6 +47,16 @@ pub(super) enum Fact {
     Gone(Error),
 }
 
+/// What became of a publish.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Yes,
+    /// There is no room: try again soon.
+    NotNow,
+    /// There never will be.
+    Never(Error),
+}
+
 /// What a device needs around it.
 #[derive(Debug)]
 pub(super) struct Around<'a> {
@@ -122,13 +132,13 @@ impl Device {
         }
     }
 
-    /// Publishes; `false`: nothing was taken, try again soon.
+    /// Publishes.
     pub(super) fn publish(
         &mut self,
         payload: &[u8],
         since: Instant,
         around: &mut Around<'_>,
-    ) -> bool {
+    ) -> Taken {
         match &mut self.kind {
             Kind::Mqtt(device) => device.publish(payload, since),
             Kind::Sn(device) => device.publish(payload, since, around),

@@ -9,17 +9,21 @@ use motegate_message::Qos;
 use motegate_mqtt::PropertyBuf;
 use motegate_mqtt::client::{
     Client, ClientConfig, ClientError, ErrorKind, Event, Filter, Goodbye, Password, Publish,
-    Transmit,
+    PublishError, Transmit,
 };
 use motegate_timers::Instant;
 
-use super::{Around, Fact, Role};
+use super::{Around, Fact, Role, Taken};
 use crate::bench::plan::Plan;
 use crate::bench::stamp::Stamp;
 use crate::client::{Error, Target};
 
 /// Bytes that wait to be written, from which on a publisher waits.
 const FULL: usize = 64 * 1024;
+/// Room for a payload's packet around it: topic, properties, header.
+const AROUND_PAYLOAD: usize = 128 * 1024;
+/// Longest packet there is (MQTT 5 §2.1.4).
+const MAX_PACKET: u32 = 268_435_460;
 /// Tokens of requests; those of publishes are times.
 const SUBSCRIBE: u64 = 1;
 const BARRIER: u64 = 2;
@@ -51,6 +55,9 @@ impl Mqtt {
         seed: u64,
     ) -> Result<Self, Error> {
         let window = u16::try_from(plan.window).unwrap_or(u16::MAX).max(1);
+        let defaults = ClientConfig::new(id);
+        let packet = plan.payload + AROUND_PAYLOAD;
+        let max_packet_size = u32::try_from(packet).unwrap_or(MAX_PACKET).min(MAX_PACKET);
         let config = ClientConfig {
             version: plan.version,
             user_name: target.username.clone(),
@@ -59,7 +66,9 @@ impl Mqtt {
             receive_maximum: u16::MAX,
             topic_alias_maximum: 0,
             reconnect: None,
-            ..ClientConfig::new(id)
+            max_packet_size: max_packet_size.max(defaults.max_packet_size),
+            max_queue_bytes: packet.max(defaults.max_queue_bytes),
+            ..defaults
         };
         let machine = Client::new(config, seed).map_err(|error| Error::usage(error.to_string()))?;
         let (topic, subscribes) = match role {
@@ -86,12 +95,25 @@ impl Mqtt {
         self.obey(around);
     }
 
-    pub(super) fn publish(&mut self, payload: &[u8], since: Instant) -> bool {
+    pub(super) fn publish(&mut self, payload: &[u8], since: Instant) -> Taken {
         if self.machine.outbox().len() >= FULL {
-            return false;
+            return Taken::NotNow;
         }
         let publish = Publish::new(&self.topic, payload, self.qos);
-        self.machine.publish(&publish, since.as_micros()).is_ok()
+        match self.machine.publish(&publish, since.as_micros()) {
+            Ok(()) => Taken::Yes,
+            Err(PublishError::QueueFull) => Taken::NotNow,
+            Err(PublishError::TooLarge { max }) => Taken::Never(Error::usage(format!(
+                "--payload {}: {} takes packets of at most {max} bytes",
+                payload.len(),
+                self.address
+            ))),
+            Err(PublishError::QosNotSupported) => Taken::Never(Error::usage(format!(
+                "--qos: {} takes a lower one only",
+                self.address
+            ))),
+            Err(error) => Taken::Never(Error::Failed(format!("{}: {error}", self.topic))),
+        }
     }
 
     /// An UNSUBSCRIBE is answered behind everything that was published before.

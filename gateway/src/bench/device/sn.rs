@@ -6,7 +6,7 @@ use motegate_timers::Instant;
 
 use std::time::Duration;
 
-use super::{Around, Fact, Role};
+use super::{Around, Fact, Role, Taken};
 use crate::bench::plan::Plan;
 use crate::bench::stamp::Stamp;
 use crate::client::Error;
@@ -74,10 +74,10 @@ impl Sn {
         payload: &[u8],
         since: Instant,
         around: &mut Around<'_>,
-    ) -> bool {
+    ) -> Taken {
         let full = around.wire.as_ref().is_some_and(|wire| wire.backlog() >= FULL);
         if full || self.machine.is_busy() {
-            return false;
+            return Taken::NotNow;
         }
         let topic = TopicId::Normal(self.topic_id);
         let published = self.machine.publish(around.now, topic, self.qos, false, payload).is_ok();
@@ -87,7 +87,7 @@ impl Sn {
             self.since = Some(since);
         }
         self.transmit(around);
-        published
+        if published { Taken::Yes } else { Taken::NotNow }
     }
 
     /// UNSUBACK comes behind everything that was published before.
