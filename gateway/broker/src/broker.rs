@@ -96,6 +96,9 @@ impl Broker {
             Request::Unsubscribe { ticket, session, filters } => {
                 self.unsubscribe(turn, ticket, session, &filters);
             }
+            Request::Resubscribe { ticket, session, from, to } => {
+                self.resubscribe(turn, ticket, session, &from, &to);
+            }
             Request::Ack { session, delivery } => self.ack(turn, session, delivery),
             Request::Credit { session, window, room } => self.credit(turn, session, window, room),
             Request::Drain { ticket, session, window, room } => {

@@ -172,6 +172,20 @@ pub enum Request {
         /// Exactly as subscribed.
         filters: Vec<SubscriptionFilter>,
     },
+    /// In one step other subscriptions instead of some (the rules that the filters come from have
+    /// changed; the client did not ask) → [`Effect::Subscribed`] for the new ones. What waits for
+    /// the client because of the old ones was acknowledged to its publishers: it stays queued,
+    /// which after an `Unsubscribe` it would not.
+    Resubscribe {
+        /// Handed back.
+        ticket: Ticket,
+        /// Whose.
+        session: SessionId,
+        /// Exactly as subscribed; unknown ones are ignored.
+        from: Vec<SubscriptionFilter>,
+        /// Answered in this order.
+        to: Vec<Subscribe>,
+    },
     /// A QoS 1/2 delivery is finished on the wire: the message is forgotten and the window has
     /// one more place. Unknown ids are ignored. QoS 0 deliveries are never acknowledged.
     Ack {

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use motegate_message::{Reason, SessionId, SubscriptionFilter, Turn};
+use motegate_message::{Reason, SessionId, SubscriptionFilter, TopicFilter, Turn};
 
 use crate::delivery::Outgoing;
 use crate::journal::FilterText;
@@ -166,8 +166,12 @@ impl Broker {
             for held in left.iter().filter(|held| held.group != GroupId::NONE) {
                 self.hand_over_waiting(turn, slot, Some(held.group));
             }
-            if left.iter().any(|held| held.group == GroupId::NONE) {
-                self.drop_unsubscribed(turn, slot);
+            let left: Vec<&TopicFilter> = (filters.iter().zip(&existed))
+                .filter(|(filter, existed)| **existed && filter.share.is_none())
+                .map(|(filter, _)| &filter.filter)
+                .collect();
+            if !left.is_empty() {
+                self.drop_unsubscribed(turn, slot, &left);
             }
             self.pump(turn, slot);
         }
@@ -180,6 +184,27 @@ impl Broker {
         if let Some(effect) = self.effects.get_mut(answer) {
             *effect = unsubscribed(existed, after);
         }
+    }
+
+    /// All old filters go before the first new one comes: one may be the other.
+    pub(crate) fn resubscribe(
+        &mut self,
+        turn: &Turn,
+        ticket: Ticket,
+        session: SessionId,
+        from: &[SubscriptionFilter],
+        to: &[Subscribe],
+    ) {
+        if let Some(slot) = self.sessions.get(session).map(|s| s.slot()) {
+            for filter in from {
+                let held = self.remove_subscription(slot, session, filter);
+                if let Some(held) = held.filter(|held| held.group != GroupId::NONE) {
+                    self.hand_over_waiting(turn, slot, Some(held.group));
+                }
+            }
+            self.pump(turn, slot);
+        }
+        self.subscribe(turn, ticket, session, to);
     }
 
     fn remove_subscription(
@@ -198,9 +223,9 @@ impl Broker {
         Some(held)
     }
 
-    /// What waits only because of a filter that is gone is dropped; what was started is
-    /// finished (MQTT-3.10.4-3).
-    fn drop_unsubscribed(&mut self, turn: &Turn, slot: u32) {
+    /// What waits only because of a filter that the client has just left is dropped; what was
+    /// started is finished (MQTT-3.10.4-3). What waits because of one that was replaced stays.
+    fn drop_unsubscribed(&mut self, turn: &Turn, slot: u32, left: &[&TopicFilter]) {
         self.purge_expired(turn, slot);
         let mut scratch = core::mem::take(&mut self.matched);
         let mut from = 0;
@@ -210,7 +235,8 @@ impl Broker {
         {
             let Some(entry) = self.sessions.at(slot).and_then(|s| s.queue.get(at)) else { break };
             let topic = &entry.message.topic;
-            if self.subscriptions.is_subscribed(slot, topic, &mut scratch) {
+            let because = left.iter().any(|filter| filter.matches(topic));
+            if !because || self.subscriptions.is_subscribed(slot, topic, &mut scratch) {
                 from = at + 1;
             } else {
                 from = at;

@@ -37,6 +37,8 @@ pub(crate) enum Pending {
     CoapOpen { filter: TopicFilter, read: CoapRead },
     /// The filter is being subscribed; then the present value is read.
     CoapSubscribe { filter: TopicFilter, read: CoapRead },
+    /// Whether the topic that an observation has moved to has a value.
+    CoapMoved { observation: ObservationId },
     /// A CoAP PUT, POST or DELETE.
     CoapPublish { exchange: ExchangeId, kind: CoapPublish },
     /// A record of a CoAP pack.

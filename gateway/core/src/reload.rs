@@ -6,10 +6,12 @@
 //! subscription by number follows its number, and an active client whose registered names mean
 //! another topic is disconnected, so that it registers anew; a sleeping one is not woken for that.
 //! Listeners keep their [`ListenerId`] by name and protocol; whoever is on a removed one is
-//! disconnected. The work grows with the number of connected clients, once a reload.
+//! disconnected, as is whoever came in anonymously where that is no longer allowed. The work grows
+//! with the number of connected clients, once a reload; the subscriptions by number of an MQTT-SN
+//! client that is away follow when it comes back.
 //!
-//! Left as they are: what was settled with a client when it connected, and the subscriptions of
-//! MQTT-SN clients that are away.
+//! Nothing that waits for a client is dropped. Left as it is: what was settled with a client when
+//! it connected.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,8 +21,7 @@ use motegate_broker::{Request, RetainHandling, Subscribe, SubscriptionView};
 use motegate_coap::endpoint::{Code, ObservationId};
 use motegate_mapping::{Action, Caller, CoapMethod, SnTopic, Table};
 use motegate_message::{
-    ConnectionId, ListenerId, Peer, Qos, Reason, SessionId, SessionKey, SubscriptionFilter,
-    TopicFilter,
+    ConnectionId, ListenerId, Peer, Reason, SessionId, SessionKey, SubscriptionFilter, TopicFilter,
 };
 use motegate_mqtt_sn::endpoint::{ClientRef, ClientState};
 
@@ -95,6 +96,11 @@ pub enum Change {
         /// The listener's name.
         listener: String,
     },
+    /// Its listener takes no anonymous clients any more: it is disconnected.
+    ListenerClosed {
+        /// The listener's name.
+        listener: String,
+    },
     /// An observation follows its path to another topic.
     ObservationMoved {
         /// Of which path.
@@ -129,6 +135,12 @@ impl fmt::Display for Change {
         match self {
             Change::ListenerChanged { listener } => {
                 write!(f, "is disconnected: listener {listener} is another or none")
+            }
+            Change::ListenerClosed { listener } => {
+                write!(
+                    f,
+                    "is disconnected: listener {listener} takes no anonymous clients any more"
+                )
             }
             Change::ObservationMoved { path, before, after } => {
                 write!(f, "observes {path}: {before} → {after}")
@@ -218,12 +230,20 @@ impl Core {
         let Some(new) = new else { return true };
         reload.removed.contains(&id)
             || old.realm != new.realm
+            || closes(old, new)
             // An MQTT client's subscriptions stand below the mount.
             || (old.protocol == Protocol::Mqtt && old.mount != new.mount)
     }
 
-    fn listener_changed(&self, id: ListenerId) -> Change {
-        Change::ListenerChanged { listener: self.listener(id).name.to_string() }
+    fn listener_changed(&self, reload: &Reload, id: ListenerId) -> Change {
+        let old = self.listener(id);
+        let listener = old.name.to_string();
+        match reload.config.listeners.get(usize::from(id.0)) {
+            Some(new) if !reload.removed.contains(&id) && closes(old, new) => {
+                Change::ListenerClosed { listener }
+            }
+            _ => Change::ListenerChanged { listener },
+        }
     }
 
     fn plan_mqtt(&self, reload: &Reload, plan: &mut Plan) {
@@ -234,7 +254,7 @@ impl Core {
                     protocol: Protocol::Mqtt,
                     client: client.key.as_ref().map_or("", |key| key.client_id()).to_owned(),
                     peer: client.peer,
-                    change: self.listener_changed(client.listener),
+                    change: self.listener_changed(reload, client.listener),
                 });
             }
         }
@@ -248,7 +268,7 @@ impl Core {
             let mut todo = SnPlan { session: known.session, ..SnPlan::default() };
             if self.is_moved(reload, known.peer.listener) {
                 todo.close = true;
-                changes.push(self.listener_changed(known.peer.listener));
+                changes.push(self.listener_changed(reload, known.peer.listener));
             } else if let Some(session) = known.session {
                 self.plan_sn_topics(reload, *client, known, session, &mut todo, &mut changes);
             }
@@ -353,8 +373,12 @@ impl Core {
     ) -> (Option<ObservationPlan>, Option<Change>) {
         let (id, path) = (peer.listener, known.asked.show());
         if self.is_moved(reload, id) {
-            let todo = ObservationPlan::End(Code::SERVICE_UNAVAILABLE);
-            return (Some(todo), Some(self.listener_changed(id)));
+            let change = self.listener_changed(reload, id);
+            let code = match change {
+                Change::ListenerClosed { .. } => Code::UNAUTHORIZED,
+                _ => Code::SERVICE_UNAVAILABLE,
+            };
+            return (Some(ObservationPlan::End(code)), Some(change));
         }
         let map = |config: &Config, table: &Table| {
             let caller = caller(config, id, client, peer.addr.ip());
@@ -389,14 +413,7 @@ impl Core {
 
     fn sn_reload(&mut self, client: ClientRef, plan: SnPlan) {
         if let Some(session) = plan.session {
-            for (held, after) in plan.moved {
-                let share = held.share.clone();
-                if let Some(filter) = after {
-                    let filter = SubscriptionFilter { share, filter };
-                    self.resubscribe(session, filter, held.qos, held.identifier, false);
-                }
-                self.unsubscribe(session, held.filter);
-            }
+            self.sn_resubscribe(session, plan.moved);
         }
         if !plan.close {
             return;
@@ -411,6 +428,49 @@ impl Core {
         self.notice(known.notice(NoticeKind::Disconnected(Reason::ConfigReload)));
     }
 
+    /// Subscriptions by number, held since the client was last here, follow the rules of today.
+    pub(crate) fn sn_follow_rules(&mut self, client: ClientRef) {
+        let Some(known) = self.sn_clients.get(&client) else { return };
+        let Some(session) = known.session else { return };
+        let caller = self.sn_caller(&known.key, &known.peer);
+        let mut moved = Vec::new();
+        for held in self.broker.subscriptions_of(session, usize::MAX) {
+            let Some(topic) = subscribed_topic(held.identifier) else { continue };
+            let after = self.table.sn(&caller, topic).ok().map(|mapped| mapped.topic);
+            if after.as_ref() != Some(&held.filter) {
+                moved.push((held, after));
+            }
+        }
+        self.sn_resubscribe(session, moved);
+    }
+
+    /// What waits because of the old filters goes on waiting: it was acknowledged.
+    fn sn_resubscribe(
+        &mut self,
+        session: SessionId,
+        moved: Vec<(SubscriptionView, Option<TopicFilter>)>,
+    ) {
+        if moved.is_empty() {
+            return;
+        }
+        let (mut from, mut to) = (Vec::with_capacity(moved.len()), Vec::new());
+        for (held, after) in moved {
+            let share = held.share.clone();
+            let new = after.map(|filter| SubscriptionFilter { share, filter });
+            to.extend(new.map(|filter| Subscribe {
+                filter,
+                qos: held.qos,
+                no_local: held.no_local,
+                retain_as_published: false,
+                retain_handling: RetainHandling::Always,
+                identifier: held.identifier,
+            }));
+            from.push(SubscriptionFilter { share: held.share, filter: held.filter });
+        }
+        let ticket = self.pending.insert(Pending::Nothing);
+        self.ask(Request::Resubscribe { ticket, session, from, to });
+    }
+
     fn observation_reload(&mut self, id: ObservationId, plan: ObservationPlan) {
         match plan {
             ObservationPlan::End(code) => self.finish_observation(id, code),
@@ -420,42 +480,16 @@ impl Core {
                 }
             }
             ObservationPlan::Move { before, after, meaning } => {
-                let Some(known) = self.observations.get_mut(&id) else { return };
-                known.meaning = meaning;
-                let Some(session) = known.session else { return };
-                self.unsubscribe(session, before);
-                // The value of the new topic is the next notification.
-                let filter = SubscriptionFilter { share: None, filter: after };
-                self.resubscribe(session, filter, Qos::AtLeastOnce, None, true);
+                self.move_observation(id, before, after, meaning);
             }
         }
     }
+}
 
-    fn resubscribe(
-        &mut self,
-        session: SessionId,
-        filter: SubscriptionFilter,
-        qos: Qos,
-        identifier: Option<u32>,
-        retain_as_published: bool,
-    ) {
-        let filters = vec![Subscribe {
-            filter,
-            qos,
-            no_local: false,
-            retain_as_published,
-            retain_handling: RetainHandling::Always,
-            identifier,
-        }];
-        let ticket = self.pending.insert(Pending::Nothing);
-        self.ask(Request::Subscribe { ticket, session, filters });
-    }
-
-    fn unsubscribe(&mut self, session: SessionId, filter: TopicFilter) {
-        let filters = vec![SubscriptionFilter { share: None, filter }];
-        let ticket = self.pending.insert(Pending::Nothing);
-        self.ask(Request::Unsubscribe { ticket, session, filters });
-    }
+/// Whether a listener was open to anonymous clients and no longer is. Whoever is connected came in
+/// that way.
+const fn closes(old: &Listener, new: &Listener) -> bool {
+    old.anonymous && !new.anonymous
 }
 
 fn show(topic: SnTopic<'_>) -> String {

@@ -172,7 +172,7 @@ impl Core {
         Ok(topic)
     }
 
-    fn sn_caller<'a>(&'a self, key: &'a SessionKey, peer: &Peer) -> Caller<'a> {
+    pub(crate) fn sn_caller<'a>(&'a self, key: &'a SessionKey, peer: &Peer) -> Caller<'a> {
         self.caller(peer.listener, key.client_id(), peer.addr.ip())
     }
 
@@ -390,7 +390,11 @@ impl Core {
         known.session = Some(accept.session);
         let notice = known.notice(NoticeKind::Connected { present: accept.present });
         self.notice(notice);
+        let present = accept.present;
         self.sn.accept(&self.turn, client, accept);
+        if present {
+            self.sn_follow_rules(client);
+        }
     }
 
     /// One half of a will changes, the other stays (MQTT-SN 1.2 §6.4).

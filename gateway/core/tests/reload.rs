@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::{COAP, Gateway, MQTT, SN, coap, config, listener, peer, publish, sn, sn_connect};
 use motegate_core::{Change, Config, Input, Protocol, Reload, align};
-use motegate_mapping::{CoapRule, Rules, Scope, SnRules, Table, TopicId};
+use motegate_mapping::{Action, CoapMethod, CoapRule, Rules, Scope, SnRules, Table, TopicId};
 use motegate_message::{ListenerId, Reason};
 
 fn coap_rule(name: &str, path: &str, topic: &str) -> CoapRule {
@@ -121,6 +121,212 @@ fn p18_a_subscription_by_number_follows_its_number() {
     // MQTT-SN 1.2 §5.3.10: "rejected: invalid topic ID".
     let puback = gateway.datagram(SN, peer(9), &sn(0x0c, &[0x21, 0, 2, 0, 7, b'x']));
     assert_eq!(puback, [sn(0x0d, &[0, 2, 0, 7, 2])]);
+}
+
+/// Ids in the order of their numbers, each with a topic.
+fn ids(topics: &[&str]) -> Table {
+    let ids: Vec<(u16, &str)> = (1..).zip(topics.iter().copied()).collect();
+    table(&[], &ids, &[])
+}
+
+impl Gateway {
+    fn sn_subscribe(&mut self, port: u16, number: u8, qos: u8) {
+        let flags = qos << 5 | 0x01;
+        let suback = self.datagram(SN, peer(port), &sn(0x12, &[flags, 0, 1, 0, number]));
+        assert_eq!(suback[0][7], 0, "{suback:02x?}");
+    }
+
+    /// Topic and payload of the PUBLISHes among these packets and of those that follow when each
+    /// PUBLISH and REGISTER is acknowledged.
+    fn sn_receive(&mut self, port: u16, mut inbox: Vec<Vec<u8>>) -> Vec<(String, String)> {
+        let (mut names, mut heard) = (std::collections::BTreeMap::new(), Vec::new());
+        while !inbox.is_empty() {
+            let packet = inbox.remove(0);
+            let answer = match packet[1] {
+                0x0a => {
+                    let name = String::from_utf8_lossy(&packet[6..]).into_owned();
+                    names.insert([packet[2], packet[3]], name);
+                    sn(0x0b, &[&packet[2..6], &[0]].concat())
+                }
+                0x0c => {
+                    let id = [packet[3], packet[4]];
+                    let topic = match packet[2] & 3 {
+                        0 => names.get(&id).expect("registered").clone(),
+                        _ => format!("id {}", packet[4]),
+                    };
+                    heard.push((topic, String::from_utf8_lossy(&packet[7..]).into_owned()));
+                    sn(0x0d, &[&packet[3..7], &[0]].concat())
+                }
+                _ => continue,
+            };
+            inbox.extend(self.datagram(SN, peer(port), &answer));
+        }
+        heard
+    }
+}
+
+fn heard(list: &[(&str, &str)]) -> Vec<(String, String)> {
+    list.iter().map(|(topic, payload)| ((*topic).into(), (*payload).into())).collect()
+}
+
+#[test]
+fn p18_numbers_that_take_each_others_topics_are_all_followed() {
+    let mut gateway = Gateway::with_table(config(), ids(&["a", "b", "c"]));
+    let mqtt = gateway.mqtt("m", true);
+    gateway.datagram(SN, peer(9), &sn_connect("mote", true, 60));
+    (1..=3).for_each(|number| gateway.sn_subscribe(9, number, 0));
+    assert_eq!(
+        gateway.reload(config(), ids(&["b", "c", "d"])),
+        ["mote id 1: a → b", "mote id 2: b → c", "mote id 3: c → d"]
+    );
+    let topics = ["a", "b", "c", "d"];
+    for topic in topics {
+        gateway.send(mqtt, &publish(topic, topic.as_bytes(), 0, false, 0));
+    }
+    let packets = gateway.datagrams_to(peer(9));
+    let all = heard(&[("id 1", "b"), ("id 2", "c"), ("id 3", "d")]);
+    assert_eq!(gateway.sn_receive(9, packets), all);
+    // And exchanged.
+    gateway.reload(config(), ids(&["c", "b", "d"]));
+    gateway.reload(config(), ids(&["d", "b", "c"]));
+    gateway.datagrams.clear();
+    for topic in topics {
+        gateway.send(mqtt, &publish(topic, topic.as_bytes(), 0, false, 0));
+    }
+    let packets = gateway.datagrams_to(peer(9));
+    let all = heard(&[("id 2", "b"), ("id 3", "c"), ("id 1", "d")]);
+    assert_eq!(gateway.sn_receive(9, packets), all);
+}
+
+#[test]
+fn p18_what_waits_for_a_sleeper_is_not_lost_when_its_number_changes() {
+    // The number means another topic, is gone, or its topic has another number.
+    let moved = table(&[], &[(7, "a")], &[]);
+    for after in [ids(&["b"]), ids(&[]), moved] {
+        let mut gateway = Gateway::with_table(config(), ids(&["a"]));
+        let mqtt = gateway.mqtt("m", true);
+        gateway.datagram(SN, peer(9), &sn_connect("mote", false, 60));
+        gateway.sn_subscribe(9, 1, 1);
+        gateway.datagram(SN, peer(9), &sn(0x18, &[0, 100]));
+        for (id, text) in [(1, "one"), (2, "two")] {
+            gateway.send(mqtt, &publish("a", text.as_bytes(), 1, false, id));
+        }
+        assert_eq!(gateway.received(mqtt).len(), 8, "two PUBACKs");
+        gateway.reload(config(), after);
+        let awake = gateway.datagram(SN, peer(9), &sn(0x16, b"mote"));
+        // MQTT-SN 1.2 §6.10: it has not subscribed by a number of `a` that is valid now.
+        assert_eq!(gateway.sn_receive(9, awake), heard(&[("a", "one"), ("a", "two")]));
+    }
+}
+
+#[test]
+fn p18_what_waits_behind_the_window_is_not_lost_when_its_number_changes() {
+    let mut gateway = Gateway::with_table(config(), ids(&["a"]));
+    let mqtt = gateway.mqtt("m", true);
+    gateway.datagram(SN, peer(9), &sn_connect("mote", true, 60));
+    gateway.sn_subscribe(9, 1, 1);
+    let texts = ["one", "two", "three"];
+    for (id, text) in (1..).zip(texts) {
+        gateway.send(mqtt, &publish("a", text.as_bytes(), 1, false, id));
+    }
+    let first = gateway.datagrams_to(peer(9));
+    assert_eq!(first.len(), 1, "the window is 1: {first:02x?}");
+    gateway.reload(config(), ids(&["b"]));
+    gateway.send(mqtt, &publish("b", b"four", 1, false, 9));
+    // The one in flight is finished as it began.
+    gateway.datagrams.clear();
+    let acked = sn(0x0d, &[&first[0][3..7], &[0]].concat());
+    let next = gateway.datagram(SN, peer(9), &acked);
+    let rest = heard(&[("a", "two"), ("a", "three"), ("id 1", "four")]);
+    assert_eq!(gateway.sn_receive(9, next), rest);
+}
+
+#[test]
+fn p18_a_client_that_was_away_finds_its_numbers_moved() {
+    let mut gateway = Gateway::with_table(config(), ids(&["a", "b"]));
+    let mqtt = gateway.mqtt("m", true);
+    gateway.datagram(SN, peer(9), &sn_connect("mote", false, 60));
+    (1..=2).for_each(|number| gateway.sn_subscribe(9, number, 1));
+    gateway.datagram(SN, peer(9), &sn(0x18, &[]));
+    gateway.send(mqtt, &publish("a", b"one", 1, false, 1));
+    assert_eq!(gateway.reload(config(), ids(&["b", "c"])), Vec::<String>::new(), "it is away");
+    let back = gateway.datagram(SN, peer(9), &sn_connect("mote", false, 60));
+    assert_eq!(gateway.sn_receive(9, back), heard(&[("a", "one")]), "what waited");
+    for topic in ["a", "b", "c"] {
+        gateway.send(mqtt, &publish(topic, topic.as_bytes(), 0, false, 0));
+    }
+    let packets = gateway.datagrams_to(peer(9));
+    assert_eq!(gateway.sn_receive(9, packets), heard(&[("id 1", "b"), ("id 2", "c")]));
+}
+
+#[test]
+fn p18_an_observation_that_moves_to_an_empty_topic_is_told() {
+    let rule = |topic: &str, not_found_when_empty: bool| {
+        let rule = CoapRule { not_found_when_empty, ..coap_rule("/a", "/a", topic) };
+        Table::new(Rules { coap: vec![rule], ..Rules::default() }).expect("a good rule")
+    };
+    for (not_found_when_empty, code) in [(false, 0x45), (true, 0x84)] {
+        let mut gateway = Gateway::with_table(config(), rule("old", not_found_when_empty));
+        let mqtt = gateway.mqtt("m", true);
+        gateway.send(mqtt, &publish("old", b"value", 0, true, 0));
+        assert_eq!(payload(&gateway.observe(1, &["a"])), b"value");
+        gateway.reload(config(), rule("new", not_found_when_empty));
+        let told = gateway.datagrams_to(peer(1));
+        assert_eq!(told.len(), 1, "{told:02x?}");
+        assert_eq!((told[0][1], payload(&told[0])), (code, &b""[..]), "{told:02x?}");
+    }
+}
+
+#[test]
+fn p18_an_observation_moves_between_one_topic_and_several() {
+    let one = || table(&[("/a", "one")], &[], &[]);
+    let several = || {
+        let methods = vec![(CoapMethod::Observe, Action::Subscribe)];
+        let rule = CoapRule { methods: Some(methods), ..coap_rule("/a", "/a", "many/+") };
+        Table::new(Rules { coap: vec![rule], ..Rules::default() }).expect("a good rule")
+    };
+    let mut gateway = Gateway::with_table(config(), one());
+    let mqtt = gateway.mqtt("m", true);
+    for topic in ["one", "many/1", "many/2"] {
+        gateway.send(mqtt, &publish(topic, topic.as_bytes(), 0, true, 0));
+    }
+    assert_eq!(payload(&gateway.observe(1, &["a"])), b"one");
+    // As a fresh observation of several topics: empty, then each value, none dropped.
+    gateway.reload(config(), several());
+    let mut told = Vec::new();
+    let mut packets = gateway.datagrams_to(peer(1));
+    while let Some(packet) = packets.pop() {
+        told.push(String::from_utf8_lossy(payload(&packet)).into_owned());
+        packets.extend(gateway.datagram(COAP, peer(1), &[0x60, 0, packet[2], packet[3]]));
+    }
+    told[1..].sort_unstable();
+    let record = |topic: &str| format!(r#"[{{"n":"{topic}","vs":"{topic}"}}]"#);
+    assert_eq!(told, [String::new(), record("many/1"), record("many/2")]);
+    gateway.reload(config(), one());
+    let told = gateway.datagrams_to(peer(1));
+    assert_eq!(told.iter().map(|packet| payload(packet)).collect::<Vec<_>>(), [b"one"]);
+}
+
+#[test]
+fn a_listener_that_is_closed_to_anonymous_clients_keeps_none() {
+    let mut gateway = Gateway::new(config());
+    let mqtt = gateway.mqtt("m", true);
+    gateway.observe(1, &["mqtt", "a"]);
+    gateway.datagram(SN, peer(2), &sn_connect("mote", true, 60));
+    let mut closed = config();
+    closed.listeners.iter_mut().for_each(|listener| listener.anonymous = false);
+    assert_eq!(
+        gateway.reload(closed, Table::passthrough("mqtt")),
+        [
+            "m is disconnected: listener mqtt takes no anonymous clients any more",
+            "mote is disconnected: listener sn takes no anonymous clients any more",
+            "anon-127.0.0.1 is disconnected: listener coap takes no anonymous clients any more",
+        ]
+    );
+    assert_eq!(gateway.closed.get(&mqtt), Some(&Reason::ConfigReload));
+    assert_eq!(gateway.datagrams_to(peer(2)), [sn(0x18, &[])]);
+    let ended = gateway.datagrams_to(peer(1)).pop().expect("a last word");
+    assert_eq!(ended[1], 0x81, "4.01: {ended:02x?}");
 }
 
 #[test]

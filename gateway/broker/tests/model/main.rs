@@ -22,6 +22,7 @@ enum Op {
     Close { client: usize, drop_will: bool },
     Subscribe { client: usize, filters: Vec<(usize, u8, u8)> },
     Unsubscribe { client: usize, filter: usize },
+    Resubscribe { client: usize, from: Vec<usize>, to: Vec<(usize, u8, u8)> },
     Publish { client: usize, topic: usize, qos: u8, retain: bool, empty: bool },
     Ack { client: usize, nth: usize },
     Credit { client: usize, window: u16, room: u32 },
@@ -41,6 +42,9 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(client, filters)| Op::Subscribe { client, filters }),
         1 => (client(), 0..FILTERS.len())
             .prop_map(|(client, filter)| Op::Unsubscribe { client, filter }),
+        1 => (client(), prop::collection::vec(0..FILTERS.len(), 0..3),
+              prop::collection::vec((0..FILTERS.len(), 0..3_u8, any::<u8>()), 0..3))
+            .prop_map(|(client, from, to)| Op::Resubscribe { client, from, to }),
         8 => (client(), 0..TOPICS.len(), 0..3_u8, prop::bool::weighted(0.3),
               prop::bool::weighted(0.1))
             .prop_map(|(client, topic, qos, retain, empty)| Op::Publish {

@@ -92,6 +92,7 @@ impl Pair {
             Op::Close { client, drop_will } => self.close(client, drop_will),
             Op::Subscribe { client, filters } => self.subscribe(client, &filters),
             Op::Unsubscribe { client, filter } => self.unsubscribe(client, FILTERS[filter]),
+            Op::Resubscribe { client, from, to } => self.resubscribe(client, &from, &to),
             Op::Publish { client, topic, qos: bits, retain, empty } => {
                 self.publish(client, TOPICS[topic], qos(bits), retain, empty);
             }
@@ -172,9 +173,36 @@ impl Pair {
     }
 
     fn subscribe(&mut self, client: usize, filters: &[(usize, u8, u8)]) {
+        let Some(session) = self.sessions.get(&client).map(|model| model.id) else { return };
+        let filters_of = self.model_subscribe(client, filters);
+        let effects = self.ask(Request::Subscribe { ticket: 1, session, filters: filters_of });
+        self.check_subscribed(&effects);
+    }
+
+    /// As a SUBSCRIBE, but what waits because of the old filters goes on waiting.
+    fn resubscribe(&mut self, client: usize, from: &[usize], to: &[(usize, u8, u8)]) {
         let Some(model) = self.sessions.get_mut(&client) else { return };
         let session = model.id;
+        for filter in from {
+            model.subscriptions.remove(FILTERS[*filter]);
+        }
+        let to = self.model_subscribe(client, to);
+        let from =
+            from.iter().map(|filter| SubscriptionFilter::new(FILTERS[*filter]).unwrap()).collect();
+        let effects = self.ask(Request::Resubscribe { ticket: 1, session, from, to });
+        self.check_subscribed(&effects);
+    }
+
+    fn check_subscribed(&mut self, effects: &[Effect]) {
+        let Some(Effect::Subscribed { outcomes, .. }) = effects.first() else { panic!() };
+        assert!(outcomes.iter().all(|o| matches!(o, SubscribeOutcome::Granted(_))));
+        self.check(&effects[1..]);
+    }
+
+    /// What the model expects of new subscriptions, which it returns.
+    fn model_subscribe(&mut self, client: usize, filters: &[(usize, u8, u8)]) -> Vec<Subscribe> {
         let filters_of: Vec<Subscribe> = filters.iter().copied().map(subscription).collect();
+        let Some(model) = self.sessions.get_mut(&client) else { return filters_of };
         let mut sent = Vec::new();
         for (asked, (filter, ..)) in filters_of.iter().zip(filters) {
             let old = model.subscriptions.insert(FILTERS[*filter], asked.clone());
@@ -199,10 +227,7 @@ impl Pair {
                 }
             }
         }
-        let effects = self.ask(Request::Subscribe { ticket: 1, session, filters: filters_of });
-        let Some(Effect::Subscribed { outcomes, .. }) = effects.first() else { panic!() };
-        assert!(outcomes.iter().all(|o| matches!(o, SubscribeOutcome::Granted(_))));
-        self.check(&effects[1..]);
+        filters_of
     }
 
     fn unsubscribe(&mut self, client: usize, filter: &'static str) {
@@ -213,7 +238,8 @@ impl Pair {
         if existed[0] {
             let before = model.waiting.len();
             model.waiting.retain(|item| {
-                subscriptions.keys().any(|filter| topic_matches(filter, &item.copy.topic))
+                !topic_matches(filter, &item.copy.topic)
+                    || subscriptions.keys().any(|filter| topic_matches(filter, &item.copy.topic))
             });
             let (gone, left) = (before - model.waiting.len(), model.waiting.len());
             let at_least = model.announced - model.missing_at_most;

@@ -109,6 +109,12 @@ fn request(run: &mut Run, op: &Op) -> Option<Request> {
             session: run.handles.get(&client)?.0,
             filters: vec![SubscriptionFilter::new(FILTERS[filter]).unwrap()],
         },
+        Op::Resubscribe { client, from, to } => Request::Resubscribe {
+            ticket: 0,
+            session: run.handles.get(&client)?.0,
+            from: from.iter().map(|at| SubscriptionFilter::new(FILTERS[*at]).unwrap()).collect(),
+            to: to.into_iter().map(subscription).collect(),
+        },
         Op::Publish { client, topic, qos: bits, retain, empty } => {
             let payload = if empty { String::new() } else { format!("{}", run.next) };
             let topic = TopicName::new(TOPICS[topic]).unwrap();

@@ -231,6 +231,17 @@ impl Bench {
         self.ask(Request::Unsubscribe { ticket: 0, session: client.session, filters })
     }
 
+    pub(crate) fn resubscribe(
+        &mut self,
+        client: Client,
+        from: &[&str],
+        to: &[Subscribe],
+    ) -> Vec<String> {
+        let from = from.iter().map(|filter| SubscriptionFilter::new(filter).unwrap()).collect();
+        let (session, to) = (client.session, to.to_vec());
+        self.ask(Request::Resubscribe { ticket: 0, session, from, to })
+    }
+
     /// A subscribed client with plenty of credit.
     pub(crate) fn listener(&mut self, open: Open, filters: &[Subscribe]) -> Client {
         let (client, _) = self.open(open);

@@ -169,3 +169,49 @@ fn requests_for_unknown_sessions_are_harmless() {
     let session = client.session;
     assert_eq!(b.ask(Request::GetWill { ticket: 0, session }), ["no will"]);
 }
+
+#[test]
+fn filters_that_are_replaced_may_be_each_other() {
+    let mut b = Bench::new();
+    let a = b.listener(open("a"), &[sub("a", 1), sub("b", 1), sub("c", 1)]);
+    let said = b.resubscribe(a, &["a", "b", "c"], &[sub("b", 1), sub("c", 0), sub("d", 2)]);
+    assert_eq!(said, ["subscribed 1 0 2"]);
+    assert_eq!(b.publish("a=1@1"), ["accepted 0"]);
+    assert_eq!(b.publish("b=1@1"), ["accepted 1", "a <- b=1@1"]);
+    assert_eq!(b.publish("c=1@1"), ["accepted 1", "a <- c=1@0"]);
+    assert_eq!(b.publish("d=1@1"), ["accepted 1", "a <- d=1@1"]);
+}
+
+#[test]
+fn what_waits_because_of_a_replaced_filter_goes_on_waiting() {
+    let mut b = Bench::new();
+    b.publish("!new=kept@1");
+    let a = b.listener(Open { window: 1, ..open("a") }, &[sub("old", 1), sub("other", 1)]);
+    assert_eq!(b.publish("old=1@1"), ["accepted 1", "a <- old=1@1"]);
+    b.publish("old=2@1");
+    b.publish("other=3@1");
+    assert_eq!(b.resubscribe(a, &["old"], &[sub("new", 1)]), ["subscribed 1"]);
+    // Also when the client leaves another filter of its own will.
+    assert_eq!(b.unsubscribe(a, "other"), ["unsubscribed [true]"]);
+    assert_eq!(b.ack(a, 1), ["a <- old=2@1"]);
+    assert_eq!(b.ack(a, 2), ["a <- !new=kept@1"]);
+    assert_eq!(b.publish("old=4@1"), ["accepted 0"]);
+}
+
+#[test]
+fn a_replaced_filter_is_replaced_in_the_journal_too() {
+    let mut b = Bench::durable();
+    let a = b.listener(open("a"), &[sub("a", 1), sub("b", 1)]);
+    b.close(a);
+    b.publish("a=1@1");
+    let said = b.resubscribe(a, &["a", "b"], &[sub("b", 1), sub("c", 1)]);
+    assert_eq!(said, ["subscribed 1 1 stored"]);
+    b.restart(SECOND);
+    for (topic, said) in
+        [("a", "accepted 0"), ("b", "accepted 1 stored"), ("c", "accepted 1 stored")]
+    {
+        assert_eq!(b.publish(&format!("{topic}=2@1")), [said]);
+    }
+    let (_, said) = b.open(open("a"));
+    assert_eq!(said[1..], ["a <- a=1@1", "a <- b=2@1", "a <- c=2@1"]);
+}

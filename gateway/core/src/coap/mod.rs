@@ -122,6 +122,9 @@ impl Core {
             (Pending::CoapRead(read), Effect::Value { message, .. }) => {
                 self.coap_value(read, message.as_deref());
             }
+            (Pending::CoapMoved { observation }, Effect::Value { message, .. }) => {
+                self.coap_moved(observation, message.is_some());
+            }
             (Pending::CoapOpen { filter, read }, Effect::Opened { session, .. }) => {
                 self.coap_opened(session, filter, read);
             }

@@ -31,6 +31,9 @@ pub(crate) const OBSERVER_QUEUE: QueuePolicy = QueuePolicy {
 /// Of several topics so many notifications wait; beyond that the latest of each topic.
 const WILDCARD_QUEUE: QueuePolicy = QueuePolicy { max_messages: 1_000, ..OBSERVER_QUEUE };
 
+/// Of a notification that the broker did not deliver; its ids begin at 1.
+const NO_DELIVERY: DeliveryId = DeliveryId(0);
+
 /// What the core knows of an observation.
 #[derive(Debug)]
 pub(crate) struct Observation {
@@ -49,6 +52,10 @@ pub(crate) struct Observation {
 /// take the value of one topic for the newer value of another.
 const fn room(several: bool) -> u32 {
     if several { 1 } else { u32::MAX }
+}
+
+const fn queue(several: bool) -> QueuePolicy {
+    if several { WILDCARD_QUEUE } else { OBSERVER_QUEUE }
 }
 
 /// The options that name a resource.
@@ -81,6 +88,9 @@ impl Core {
 
     /// A notification needs no more attention: the next one may come.
     pub(super) fn notified(&mut self, observation: ObservationId, delivery: DeliveryId) {
+        if delivery == NO_DELIVERY {
+            return;
+        }
         let Some(known) = self.observations.get(&observation) else { return };
         let room = room(known.several);
         if let Some(session) = known.session {
@@ -123,7 +133,6 @@ impl Core {
                 several,
             },
         );
-        let queue = if several { WILDCARD_QUEUE } else { OBSERVER_QUEUE };
         let ticket = self.pending.insert(Pending::CoapOpen { filter, read });
         self.ask(Request::Open(Open {
             ticket,
@@ -134,7 +143,7 @@ impl Core {
             will: WillChange::Set(None),
             window: 1,
             room: room(several),
-            queue,
+            queue: queue(several),
         }));
     }
 
@@ -169,7 +178,23 @@ impl Core {
         let Some(known) = known else { return };
         known.session = Some(session);
         let several = filter.as_name().is_none();
-        let ticket = self.pending.insert(Pending::CoapSubscribe { filter: filter.clone(), read });
+        // Of one topic the answer has the value; of several each has a notification.
+        let retained = match several {
+            true => RetainHandling::Always,
+            false => RetainHandling::Never,
+        };
+        let pending = Pending::CoapSubscribe { filter: filter.clone(), read };
+        self.subscribe_observation(session, filter, retained, pending);
+    }
+
+    fn subscribe_observation(
+        &mut self,
+        session: SessionId,
+        filter: TopicFilter,
+        retain_handling: RetainHandling,
+        pending: Pending,
+    ) {
+        let ticket = self.pending.insert(pending);
         self.ask(Request::Subscribe {
             ticket,
             session,
@@ -180,11 +205,7 @@ impl Core {
                 no_local: false,
                 // Tells "cleared" from "an empty message".
                 retain_as_published: true,
-                // Of one topic the answer has the value; of several each has a notification.
-                retain_handling: match several {
-                    true => RetainHandling::Always,
-                    false => RetainHandling::Never,
-                },
+                retain_handling,
                 identifier: None,
             }],
         });
@@ -240,6 +261,60 @@ impl Core {
                 }
             }
         }
+        self.coap.notify(&self.turn, observation, notification);
+    }
+
+    /// Another topic from now on (the rules have changed). What waits of the old one is out of date;
+    /// the value of the new one is the next notification, and if there is none, that is told.
+    pub(crate) fn move_observation(
+        &mut self,
+        observation: ObservationId,
+        before: TopicFilter,
+        after: TopicFilter,
+        meaning: Meaning,
+    ) {
+        let several = after.as_name().is_none();
+        let Some(known) = self.observations.get_mut(&observation) else { return };
+        (known.meaning, known.several) = (meaning, several);
+        let Some(session) = known.session else { return };
+        let ticket = self.pending.insert(Pending::Nothing);
+        let filters = vec![SubscriptionFilter { share: None, filter: before }];
+        self.ask(Request::Unsubscribe { ticket, session, filters });
+        self.ask(Request::Bound { session, queue: queue(several) });
+        self.ask(Request::Credit { session, window: 1, room: room(several) });
+        match after.as_name() {
+            Some(topic) => {
+                let ticket = self.pending.insert(Pending::CoapMoved { observation });
+                self.ask(Request::Read { ticket, topic });
+            }
+            None => self.notify_empty(observation),
+        }
+        self.subscribe_observation(session, after, RetainHandling::Always, Pending::Nothing);
+    }
+
+    /// The old topic's value is not the new one's: an empty answer says so (mapping.md §2.16).
+    pub(super) fn coap_moved(&mut self, observation: ObservationId, has_value: bool) {
+        let Some(known) = self.observations.get(&observation) else { return };
+        if has_value {
+            return; // on its way, by the subscription
+        }
+        if known.meaning.content_when_empty || known.several {
+            self.notify_empty(observation);
+        } else {
+            self.finish_observation(observation, Code::NOT_FOUND);
+        }
+    }
+
+    fn notify_empty(&mut self, observation: ObservationId) {
+        let notification = Notification {
+            delivery: NO_DELIVERY,
+            code: Code::CONTENT,
+            payload: bytes::Bytes::new(),
+            content_format: None,
+            etag: None,
+            max_age: None,
+            confirmable: true,
+        };
         self.coap.notify(&self.turn, observation, notification);
     }
 
