@@ -40,16 +40,35 @@ fn every_protocol_is_seen_to_reach_every_other() {
     find(&["mqtt    demo-panel", "→ mqtt-sn demo-env-", "/interval = ", "(waited "]);
     find(&["mqtt-sn demo-env-2", "sleeps for 3 s"]);
     find(&["mqtt-sn demo-env-3", "woke up", "had waited"]);
-    find(&["a sleeper woke up. Messages:"]);
+    find(&["a sleeper woke up", ". Messages:"]);
     assert!(!text.contains("someone"), "{text}");
 }
 
 #[test]
 fn it_leaves_nothing_behind() {
-    let gateway = Program::dev();
-    said(&format!("demo --seconds 0.3 {}", ports(&gateway))).good();
-    let coap = gateway.address("coap");
-    said(&format!("get coap://{coap}/mqtt/demo/door")).bad(4, &["4.04"]);
+    let directory = std::env::temp_dir().join(format!("motegate-demo-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let gateway = Program::dev_in(&directory);
+    let port = gateway.address("mqtt").port();
+    let socket = directory.join(format!("motegate/dev-{port}.sock"));
+    let ask = |what: &str| said(&format!("{what} --control {}", socket.display())).good();
+    let nothing = || {
+        assert_eq!(ask("clients list"), "");
+        assert_eq!(ask("topics tree"), "");
+    };
+    // While the sensors are awake, and after they have slept.
+    for seconds in ["0.3", "4"] {
+        said(&format!("demo --seconds {seconds} {}", ports(&gateway))).good();
+        nothing();
+    }
+    // One that cannot even begin.
+    let coap = gateway.address("coap").port();
+    let line =
+        format!("demo --host 127.0.0.1 --mqtt-port {port} --mqttsn-port 1 --coap-port {coap}");
+    said(&line).bad(5, &["nothing listens"]);
+    nothing();
+    drop(gateway);
+    let _ = std::fs::remove_dir_all(&directory);
 }
 
 #[test]
@@ -58,8 +77,10 @@ fn failures_say_what_is_wrong() {
     said(&format!("demo {}", ports(&gateway).replace("--mqttsn-port ", "--mqttsn-port 1 --x ")))
         .bad(2, &["--x"]);
     said("demo --seconds 0").bad(2, &["above 0"]);
-    said("demo --host no-such-host.invalid").bad(5, &["no host `no-such-host.invalid`"]);
+    said("demo --host no-such-host.invalid").bad(5, &["no host `no-such-host.invalid`", "--host"]);
     let mqtt = gateway.address("mqtt").port();
     let line = format!("demo --host 127.0.0.1 --mqtt-port {mqtt} --mqttsn-port 1 --coap-port 1");
-    said(&line).bad(5, &["nothing listens", "try:"]);
+    let said = said(&line);
+    assert!(!said.err.contains("-p PORT"), "{}", said.err);
+    said.bad(5, &["nothing listens", "try:", "--host", "--mqttsn-port"]);
 }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Exit;
 use super::talk::{Color, Talk, bounded, drive, seconds};
-use crate::client::{Scheme, Target};
+use crate::client::{Error, Scheme, Target};
 use crate::clock::Clock;
 use crate::demo::{self, Places};
 
@@ -41,6 +41,22 @@ pub(super) struct Demo {
     color: Color,
 }
 
+/// What helps, in this command's options.
+fn hint(error: &Error) -> Option<&str> {
+    match error {
+        Error::NothingListens { .. } => Some(
+            "`motegate dev` starts a gateway; --host, --mqtt-port, --mqttsn-port and --coap-port \
+             name another",
+        ),
+        Error::NoSuchHost { .. } => {
+            Some("check the spelling, or give an address: --host 192.168.1.10")
+        }
+        Error::TimedOut { .. } => Some("check --host, the ports and the firewall"),
+        Error::Protocol(_) => Some("is another protocol spoken on this port?"),
+        other => other.hint(),
+    }
+}
+
 impl Demo {
     pub(super) fn run(self, clock: Clock) -> Exit {
         let talk = Talk::new(false, self.color);
@@ -56,6 +72,6 @@ impl Demo {
             };
             let _ = bounded(None, "", time).await; // or a signal, as good an end
         };
-        talk.end(drive(demo::run(&places, clock, end)))
+        talk.end_with(drive(demo::run(&places, clock, end)), hint)
     }
 }

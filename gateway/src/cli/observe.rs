@@ -103,7 +103,7 @@ impl Observe {
             }
         }
         if let Some(id) = watch.id {
-            let _ = tokio::time::timeout(LEAVE, client.end(id)).await;
+            let _ = tokio::time::timeout(LEAVE, client.end(&[id])).await;
         }
         result
     }

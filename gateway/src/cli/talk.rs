@@ -77,13 +77,22 @@ impl Talk {
     }
 
     /// The end: the exit code, after the words for it.
-    pub(super) fn end(mut self, result: Result<(), Error>) -> Exit {
+    pub(super) fn end(self, result: Result<(), Error>) -> Exit {
+        self.end_with(result, Error::hint)
+    }
+
+    /// The same with hints that fit the options of a command that has others.
+    pub(super) fn end_with(
+        mut self,
+        result: Result<(), Error>,
+        hint: impl FnOnce(&Error) -> Option<&str>,
+    ) -> Exit {
         self.say_steps();
         let Err(error) = result else { return Exit::Ok };
         let exit = Exit::of(&error);
         if !self.quiet && !matches!(error, Error::Unread) {
             eprintln!("{} {error}", self.paint("31", "motegate:"));
-            if let Some(hint) = error.hint() {
+            if let Some(hint) = hint(&error) {
                 eprintln!("  {} {hint}", self.paint("36", "try:"));
             }
         }

@@ -75,18 +75,15 @@ impl CoapClient {
         }
     }
 
-    /// Ends an observation, and waits for the answer.
-    pub(crate) async fn end(&mut self, id: RequestId) -> Result<(), Error> {
-        self.machine.deregister(self.clock.now(), id);
+    /// Ends observations, and waits for the answers.
+    pub(crate) async fn end(&mut self, ids: &[RequestId]) -> Result<(), Error> {
+        for id in ids {
+            self.machine.deregister(self.clock.now(), *id);
+        }
         while self.machine.open() > 0 {
             self.next().await?;
         }
         Ok(())
-    }
-
-    /// What still comes for this request is rejected.
-    pub(crate) fn forget(&mut self, id: RequestId) {
-        self.machine.forget(self.clock.now(), id);
     }
 
     /// Registers an observation anew; [`next`](Self::next) has the answer. `false` where none is.

@@ -21,8 +21,8 @@ use stage::Stage;
 use crate::client::{Error, Target};
 use crate::clock::Clock;
 
-/// For taking leave.
-const LEAVE: Duration = Duration::from_secs(1);
+/// For taking leave: longer than a lost datagram's retry.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// Where the gateway listens.
 #[derive(Debug)]
@@ -39,27 +39,86 @@ pub(crate) async fn run(
     end: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let stage = Stage::new(clock);
-    let mut panel = Panel::connect(&places.mqtt, &stage).await?;
-    let mut lamp = Lamp::connect(&places.coap, &stage).await?;
-    let mut door = Door::connect(&places.coap, &stage).await?;
-    let mut first = Sensor::connect(&places.mqtt_sn, 1, &stage).await?;
-    let mut second = Sensor::connect(&places.mqtt_sn, 2, &stage).await?;
-    let mut third = Sensor::connect(&places.mqtt_sn, 3, &stage).await?;
-    let played = tokio::select! {
-        played = async {
-            tokio::try_join!(
-                panel.play(), lamp.play(), door.play(),
-                first.play(), second.play(), third.play(),
-            )
-            .map(drop)
-        } => played,
-        () = end => Ok(()),
-    };
-    let leave = async {
-        tokio::join!(first.leave(), second.leave(), third.leave(), lamp.leave(), door.leave());
-        panel.leave().await;
-    };
-    let _ = tokio::time::timeout(LEAVE, leave).await;
+    let mut cast = Cast::default();
+    let played = async {
+        cast.assemble(places, &stage).await?;
+        tokio::select! {
+            played = cast.play() => played,
+            () = end => Ok(()),
+        }
+    }
+    .await;
+    let _ = tokio::time::timeout(LEAVE, cast.leave()).await;
     played?;
     stage.close()
+}
+
+/// Who has come so far.
+#[derive(Default)]
+struct Cast<'a> {
+    panel: Option<Panel<'a>>,
+    lamp: Option<Lamp<'a>>,
+    door: Option<Door<'a>>,
+    sensors: Vec<Sensor<'a>>,
+}
+
+impl<'a> Cast<'a> {
+    async fn assemble(&mut self, places: &Places, stage: &'a Stage) -> Result<(), Error> {
+        self.panel = Some(Panel::connect(&places.mqtt, stage).await?);
+        let lamp = self.lamp.insert(Lamp::open(&places.coap, stage).await?);
+        lamp.observe().await?;
+        self.door = Some(Door::connect(&places.coap, stage).await?);
+        for number in 1..=3 {
+            self.sensors.push(Sensor::open(&places.mqtt_sn, number, stage).await?);
+            if let Some(sensor) = self.sensors.last_mut() {
+                sensor.connect().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Until one of them fails.
+    async fn play(&mut self) -> Result<(), Error> {
+        let (Some(panel), Some(lamp), Some(door)) =
+            (&mut self.panel, &mut self.lamp, &mut self.door)
+        else {
+            return Ok(());
+        };
+        let [first, second, third] = self.sensors.as_mut_slice() else { return Ok(()) };
+        tokio::try_join!(
+            panel.play(),
+            lamp.play(),
+            door.play(),
+            first.play(),
+            second.play(),
+            third.play(),
+        )
+        .map(drop)
+    }
+
+    /// Nothing of them stays: no session, observation or value.
+    async fn leave(&mut self) {
+        let door = async {
+            if let Some(door) = &mut self.door {
+                door.leave().await;
+            }
+        };
+        let lamp = async {
+            if let Some(lamp) = &mut self.lamp {
+                lamp.leave().await;
+            }
+        };
+        let mut sensors = self.sensors.iter_mut();
+        let (first, second, third) = (sensors.next(), sensors.next(), sensors.next());
+        tokio::join!(door, lamp, gone(first), gone(second), gone(third));
+        if let Some(panel) = &mut self.panel {
+            panel.leave().await;
+        }
+    }
+}
+
+async fn gone(sensor: Option<&mut Sensor<'_>>) {
+    if let Some(sensor) = sensor {
+        sensor.leave().await;
+    }
 }

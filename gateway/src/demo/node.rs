@@ -56,15 +56,18 @@ pub(super) struct Lamp<'a> {
 }
 
 impl<'a> Lamp<'a> {
-    pub(super) async fn connect(target: &Target, stage: &'a Stage) -> Result<Self, Error> {
+    pub(super) async fn open(target: &Target, stage: &'a Stage) -> Result<Self, Error> {
         let client = CoapClient::open(target, stage.clock, false).await?;
-        let mut lamp = Lamp { client, stage, observations: [None; LAMP_TOPICS.len()] };
-        for (topic, observation) in LAMP_TOPICS.iter().zip(&mut lamp.observations) {
-            let id = lamp.client.start(request(&lamp.client, Method::Get, topic).observe());
+        Ok(Lamp { client, stage, observations: [None; LAMP_TOPICS.len()] })
+    }
+
+    pub(super) async fn observe(&mut self) -> Result<(), Error> {
+        for (topic, observation) in LAMP_TOPICS.iter().zip(&mut self.observations) {
+            let id = self.client.start(request(&self.client, Method::Get, topic).observe());
             *observation = Some(id);
             loop {
                 // The first answer is the value so far, and none of this demo.
-                if let Event::Response { request, response } = lamp.client.next().await?
+                if let Event::Response { request, response } = self.client.next().await?
                     && request == id
                 {
                     refused(Method::Get, topic, response.code)?;
@@ -72,7 +75,7 @@ impl<'a> Lamp<'a> {
                 }
             }
         }
-        Ok(lamp)
+        Ok(())
     }
 
     pub(super) async fn play(&mut self) -> Result<(), Error> {
@@ -91,14 +94,8 @@ impl<'a> Lamp<'a> {
     }
 
     pub(super) async fn leave(&mut self) {
-        // One farewell is enough: what comes for the other is rejected, and ends it (RFC 7641 §3.6).
-        let [first, second] = self.observations;
-        if let Some(id) = second {
-            self.client.forget(id);
-        }
-        if let Some(id) = first {
-            let _ = self.client.end(id).await;
-        }
+        let observations: Vec<RequestId> = self.observations.iter().copied().flatten().collect();
+        let _ = self.client.end(&observations).await;
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) struct Sensor<'a> {
     client: SnClient,
     stage: &'a Stage,
     actor: Actor,
+    number: u16,
     topic: String,
     /// Of the topic.
     topic_id: u16,
@@ -26,7 +27,7 @@ pub(super) struct Sensor<'a> {
 }
 
 impl<'a> Sensor<'a> {
-    pub(super) async fn connect(
+    pub(super) async fn open(
         target: &Target,
         number: u16,
         stage: &'a Stage,
@@ -35,17 +36,21 @@ impl<'a> Sensor<'a> {
         let name = name.get(usize::from(number) - 1).copied().unwrap_or("demo-env");
         let actor = Actor { protocol: "mqtt-sn", name };
         let config = ClientConfig { retry_timeout: RETRY, ..ClientConfig::default() };
-        let mut client = SnClient::open(target, name, config, stage.clock, false).await?;
-        client.connect(true).await?;
+        let client = SnClient::open(target, name, config, stage.clock, false).await?;
         let topic = format!("demo/env-{number}/temp");
-        let topic_id = client.register(&topic).await?;
-        let interval = format!("demo/env-{number}/interval");
-        client.subscribe(TopicRef::Name(&interval), QosBits::One).await?;
-        if number == 3 {
-            client.subscribe(TopicRef::Name("demo/door"), QosBits::One).await?;
+        let (interval, temperature) = (1 + number, 195 + stage.random(30));
+        Ok(Sensor { client, stage, actor, number, topic, topic_id: 0, interval, temperature })
+    }
+
+    pub(super) async fn connect(&mut self) -> Result<(), Error> {
+        self.client.connect(true).await?;
+        self.topic_id = self.client.register(&self.topic).await?;
+        let interval = format!("demo/env-{}/interval", self.number);
+        self.client.subscribe(TopicRef::Name(&interval), QosBits::One).await?;
+        if self.number == 3 {
+            self.client.subscribe(TopicRef::Name("demo/door"), QosBits::One).await?;
         }
-        let temperature = 195 + stage.random(30);
-        Ok(Sensor { client, stage, actor, topic, topic_id, interval: 1 + number, temperature })
+        Ok(())
     }
 
     pub(super) async fn play(&mut self) -> Result<(), Error> {
@@ -91,6 +96,9 @@ impl<'a> Sensor<'a> {
     }
 
     pub(super) async fn leave(&mut self) {
-        let _ = self.client.disconnect().await;
+        // MQTT-SN 1.2 has no session expiry: what ends a session is a clean CONNECT (§6.3).
+        if self.client.connect(true).await.is_ok() {
+            let _ = self.client.disconnect().await;
+        }
     }
 }

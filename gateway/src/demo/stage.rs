@@ -108,7 +108,11 @@ impl Stage {
     pub(super) fn close(&self) -> Result<(), Error> {
         let mut out = io::stdout().lock();
         let secs = self.clock.now().saturating_since(self.start).as_secs();
-        writeln!(out, "\n{secs} s, {} times a sleeper woke up. Messages:", self.woken.get())?;
+        let woken = match self.woken.get() {
+            1 => "once".to_owned(),
+            times => format!("{times} times"),
+        };
+        writeln!(out, "\n{secs} s, a sleeper woke up {woken}. Messages:")?;
         for ((from, to), count) in self.counts.borrow().iter() {
             writeln!(out, "  {from:<7} → {to:<7} {count:>4}")?;
         }
