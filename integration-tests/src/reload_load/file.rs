@@ -39,6 +39,14 @@ fn named(version: u32) -> &'static str {
     if (version / 3).is_multiple_of(2) { "one" } else { "two" }
 }
 
+/// Ids that take each other's topics at every change: whoever subscribes to all hears all topics.
+pub(super) const SHIFTING_IDS: [u16; 3] = [11, 12, 13];
+
+/// What a shifting id means.
+fn shifted(id: u16, version: u32) -> String {
+    format!("load/shift/{}", (u32::from(id) + version) % 3)
+}
+
 /// Rules of good version `version`, as the summary counts them.
 fn spares(version: u32) -> u32 {
     1 + version % 5
@@ -93,10 +101,11 @@ pub(super) fn text(version: u32, mistake: Option<(Mistake, SocketAddr)>) -> Stri
              \x20   - {name: there, path: \"/o/y/{b}\", topic: \"q/{b}\"}\n",
         );
     }
+    let shifting = SHIFTING_IDS.map(|id| format!("{id}: {}", shifted(id, version))).join(", ");
     let _ = write!(
         text,
         "  mqttsn:\n    topic_ids:\n      all: {{1: \"load/sn/{{client}}/up\", 2: load/slow/cmd, \
-         {}: spare/id}}\n    names:\n\
+         {shifting}, {}: spare/id}}\n    names:\n\
          \x20     - {{name: kept, filter: \"e/{{kind}}\", topic: \"load/sn/{{client}}/{{kind}}\"}}\n\
          \x20     - {{name: slow, filter: \"f/{{kind}}\", topic: \"load/slow/{{kind}}\"}}\n\
          \x20     - {{name: renamed, filter: \"d/{{kind}}\", topic: \"load/renamed/{}/{{kind}}\"}}\n",

@@ -12,6 +12,8 @@ use crate::sim::sn_wire::{self as wire, Packet};
 const RETRY: Duration = Duration::from_secs(1);
 /// What a sleeper does in between.
 const NAP: Duration = Duration::from_secs(1);
+/// What a slow one takes to acknowledge a message.
+const PAUSE: Duration = Duration::from_millis(40);
 const PUBLISH_ID: u16 = 1;
 const PREDEFINED: u8 = 1;
 
@@ -161,6 +163,17 @@ impl Actor for Publisher {
     }
 }
 
+/// How a subscriber behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// Acknowledges at once.
+    Quick,
+    /// Takes its time to acknowledge, so that messages wait behind the window of 1.
+    Slow,
+    /// Sleeps between two looks.
+    Sleeper,
+}
+
 /// What a subscriber subscribes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
@@ -171,7 +184,8 @@ pub(super) enum Of {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Connecting,
-    Subscribing,
+    /// To the filter of this place.
+    Subscribing(u8),
     Active,
     /// DISCONNECT with a duration is sent.
     LyingDown,
@@ -182,34 +196,37 @@ enum State {
     Awake,
 }
 
-/// One that subscribes at QoS 1, and sleeps between two looks if it is asked to.
+/// One that subscribes at QoS 1.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     id: String,
     socket: UdpSocket,
-    of: Of,
-    sleeps: bool,
+    of: Vec<Of>,
+    manner: Manner,
     receiver: usize,
     state: State,
     asked_at: Option<Instant>,
+    /// Acknowledgements, and when they leave.
+    owed: Vec<(Instant, Vec<u8>)>,
 }
 
 impl Subscriber {
     pub(super) fn new(
         gateway: SocketAddr,
         id: &str,
-        of: Of,
-        sleeps: bool,
+        of: &[Of],
+        manner: Manner,
         receiver: usize,
     ) -> Subscriber {
         Subscriber {
             id: id.to_owned(),
             socket: socket(gateway),
-            of,
-            sleeps,
+            of: of.to_vec(),
+            manner,
             receiver,
             state: State::Connecting,
             asked_at: None,
+            owed: Vec::new(),
         }
     }
 
@@ -219,15 +236,23 @@ impl Subscriber {
 
     fn take(&mut self, packet: Packet, turn: &Turn, ledger: &mut Ledger) {
         match (packet, self.state) {
-            (Packet::ConnAck(0), State::Connecting) => self.to(State::Subscribing),
-            (Packet::SubAck { code: 0, .. }, State::Subscribing) => {
-                self.to(if self.sleeps { State::LyingDown } else { State::Active });
+            (Packet::ConnAck(0), State::Connecting) => self.to(State::Subscribing(0)),
+            (Packet::SubAck { code: 0, mid, .. }, State::Subscribing(at)) => {
+                if mid != msg_id(at) {
+                    return; // the one before, asked twice
+                }
+                self.to(match self.manner {
+                    _ if usize::from(at + 1) < self.of.len() => State::Subscribing(at + 1),
+                    Manner::Sleeper => State::LyingDown,
+                    Manner::Quick | Manner::Slow => State::Active,
+                });
             }
             (Packet::Publish { tid, mid, payload, .. }, state) => {
                 if matches!(state, State::Asleep { .. }) {
                     ledger.fault(format!("{}: woken by a message", self.id));
                 }
-                let _ = self.socket.send(&wire::puback(tid, mid, 0));
+                let wait = if self.manner == Manner::Slow { PAUSE } else { Duration::ZERO };
+                self.owed.push((turn.now + wait, wire::puback(tid, mid, 0)));
                 ledger.came(self.receiver, &payload);
             }
             (Packet::Register { tid, mid, .. }, _) => {
@@ -244,18 +269,25 @@ impl Subscriber {
 
     fn request(&self) -> Option<Vec<u8>> {
         let flags = wire::qos_bits(1);
-        match (self.state, self.of) {
-            (State::Connecting, _) => Some(wire::connect(wire::CLEAN, 600, &self.id)),
-            (State::Subscribing, Of::Name(name)) => Some(wire::subscribe(0x12, flags, 1, name)),
-            (State::Subscribing, Of::Id(id)) => {
-                let mid = 1u16.to_be_bytes();
-                Some(wire::packet(0x12, &[&[flags | PREDEFINED], &mid, &id.to_be_bytes()]))
-            }
-            (State::LyingDown, _) => Some(wire::disconnect(Some(60))),
-            (State::Awake, _) => Some(wire::ping(&self.id)),
-            (State::Active | State::Asleep { .. }, _) => None,
+        match self.state {
+            State::Connecting => Some(wire::connect(wire::CLEAN, 600, &self.id)),
+            State::Subscribing(at) => Some(match self.of[usize::from(at)] {
+                Of::Name(name) => wire::subscribe(0x12, flags, msg_id(at), name),
+                Of::Id(id) => {
+                    let mid = msg_id(at).to_be_bytes();
+                    wire::packet(0x12, &[&[flags | PREDEFINED], &mid, &id.to_be_bytes()])
+                }
+            }),
+            State::LyingDown => Some(wire::disconnect(Some(60))),
+            State::Awake => Some(wire::ping(&self.id)),
+            State::Active | State::Asleep { .. } => None,
         }
     }
+}
+
+/// Of the SUBSCRIBE to the filter of this place.
+fn msg_id(at: u8) -> u16 {
+    u16::from(at) + 1
 }
 
 impl Actor for Subscriber {
@@ -265,6 +297,9 @@ impl Actor for Subscriber {
                 Ok(packet) => self.take(packet, turn, ledger),
                 Err(error) => ledger.fault(format!("{}: {error}", self.id)),
             }
+        }
+        for (_, puback) in self.owed.extract_if(.., |(at, _)| *at <= turn.now) {
+            let _ = self.socket.send(&puback);
         }
         if matches!(self.state, State::Asleep { until } if turn.now >= until) {
             self.to(State::Awake);
@@ -278,7 +313,7 @@ impl Actor for Subscriber {
     }
 
     fn is_ready(&self) -> bool {
-        !matches!(self.state, State::Connecting | State::Subscribing)
+        !matches!(self.state, State::Connecting | State::Subscribing(_))
     }
 
     fn is_settled(&self, _: &Ledger) -> bool {

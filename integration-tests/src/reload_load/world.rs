@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::coap::{self, Observer};
+use super::file::SHIFTING_IDS;
 use super::ledger::Ledger;
 use super::mqtt::{self, Feed};
-use super::sn::{self, Of, To};
+use super::sn::{self, Manner, Of, To};
 use crate::gateway::Gateway;
 use crate::sim::coap_wire::{POST, PUT};
 
@@ -92,7 +93,7 @@ impl std::fmt::Debug for World {
 }
 
 impl World {
-    /// Clients that are on their way to a gateway: 2,210 messages a second.
+    /// Clients that are on their way to a gateway: 2,231 messages a second.
     #[must_use]
     pub fn new(gateway: &Gateway) -> World {
         let (mqtt, sn, coap) = (gateway.mqtt, gateway.mqtt_sn, gateway.coap);
@@ -104,7 +105,9 @@ impl World {
         let renamed = ledger.stream("mqtt-sn renamed");
         let of_coap = [0, 1, 2, 3].map(|n| ledger.stream(format!("coap {n}")));
 
-        let all = [&fast[..], &[slow, renamed], &moving, &of_sn, &of_coap].concat();
+        let shifting = [0, 1, 2].map(|n| ledger.stream(format!("mqtt shifting {n}")));
+
+        let all = [&fast[..], &[slow, renamed], &moving, &shifting, &of_sn, &of_coap].concat();
         let half = [&fast[1..], &of_sn].concat();
         let names = ["all-311", "all-5"].map(|name| (name, ledger.receiver(name, &all)));
         let cut = ["cut-311", "cut-5"].map(|name| (name, ledger.receiver(name, &half)));
@@ -130,12 +133,16 @@ impl World {
                 mqtt::Subscriber::new(mqtt, (name, v5), &filters, receiver, Some(cuts));
             actors.push(Box::new(subscriber));
         }
-        for ((name, receiver), (of, sleeps)) in of_slow.into_iter().zip([
-            (Of::Id(2), false),
-            (Of::Name("f/cmd"), false),
-            (Of::Id(2), true),
-        ]) {
-            actors.push(Box::new(sn::Subscriber::new(sn, name, of, sleeps, receiver)));
+        let (id, name, quick) = (Of::Id(2), Of::Name("f/cmd"), Manner::Quick);
+        let ways = [(id, quick), (name, quick), (id, Manner::Sleeper)];
+        for ((name, receiver), (of, manner)) in of_slow.into_iter().zip(ways) {
+            actors.push(Box::new(sn::Subscriber::new(sn, name, &[of], manner, receiver)));
+        }
+        // Always something waits for these when their ids change.
+        let of = SHIFTING_IDS.map(Of::Id);
+        for (name, manner) in [("sn-shift-slow", Manner::Slow), ("sn-shift", Manner::Sleeper)] {
+            let receiver = ledger.receiver(name, &shifting);
+            actors.push(Box::new(sn::Subscriber::new(sn, name, &of, manner, receiver)));
         }
         let feeds = vec![Feed::new(fast[0], "load/mqtt/0", 580.0, false)];
         actors.push(Box::new(mqtt::Publisher::new(mqtt, "pub-311", false, feeds)));
@@ -144,6 +151,9 @@ impl World {
             Feed::new(slow, "load/slow/cmd", 10.0, true),
             Feed::new(moving[0], "load/moving/a", 5.0, true),
             Feed::new(moving[1], "load/moving/b", 5.0, true),
+            Feed::new(shifting[0], "load/shift/0", 7.0, true),
+            Feed::new(shifting[1], "load/shift/1", 7.0, true),
+            Feed::new(shifting[2], "load/shift/2", 7.0, true),
         ];
         actors.push(Box::new(mqtt::Publisher::new(mqtt, "pub-5", true, feeds)));
         let ways = [To::Id, To::Id, To::Name("e/one"), To::Name("e/two")];
