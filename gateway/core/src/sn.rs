@@ -82,6 +82,11 @@ impl Core {
                 let handle = Target::Sn(client).to_handle();
                 self.ask(Request::Close { session, handle, drop_will, expiry });
             }
+            Event::Undeliverable { client, text } => {
+                let Some(known) = self.sn_clients.get(&client) else { return };
+                let notice = known.notice(NoticeKind::Dropped(Reason::BadPayload));
+                self.notice(Notice { text: Some(text.into()), ..notice });
+            }
             Event::Dropped { peer, reason } => {
                 self.notice(of_peer(NoticeKind::Dropped(reason), &peer))
             }
@@ -436,12 +441,19 @@ impl Core {
         let caller = self.sn_caller(&known.key, &known.peer);
         match self.table.sn_names(&caller, &delivery.message.topic) {
             Some(names) => {
-                let converted = names.conversion.map(|conversion| {
-                    let payload = &delivery.message.payload;
-                    match conversion.downlink(None, "", payload) {
+                let message = &*delivery.message;
+                // An empty retained message clears the topic, whatever its format.
+                let clears = message.retain && message.payload.is_empty();
+                let conversion = names.conversion.filter(|_| !clears);
+                let converted = conversion.map(|conversion| {
+                    match conversion.downlink(None, "", &message.payload) {
                         Ok(down) => Ok(down.payload),
-                        Err(_) if conversion.on_bad() == OnBadPayload::Pass => Ok(payload.clone()),
-                        Err(_) => Err(Reason::BadPayload),
+                        Err(_) if conversion.on_bad() == OnBadPayload::Pass => {
+                            Ok(message.payload.clone())
+                        }
+                        Err(error) => {
+                            Err(format!("the value of {}: {error}", message.topic).into())
+                        }
                     }
                 });
                 let (predefined, short) = (names.predefined, names.short);

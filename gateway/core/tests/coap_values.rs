@@ -143,9 +143,14 @@ fn a_content_type_of_mqtt_reaches_coap_as_its_number() {
         ("application/x-unknown", &[]), // what the payload looks like
     ];
     let tab = peer(3_000);
-    let register = coap(0, GET, 1, b"o", Some(0), &["mqtt", "v"], b"");
-    assert_eq!(gateway.datagram(COAP, tab, &register)[0][1], CONTENT);
     for (mid, (text, format)) in (1..).zip(cases) {
+        let register = coap(0, GET, mid, b"o", Some(0), &["mqtt", "v"], b"");
+        gateway.datagram(
+            COAP,
+            peer(4_000),
+            &coap(0, 4, 1_000 + mid, b"", None, &["mqtt", "v"], b""),
+        );
+        assert_eq!(gateway.datagram(COAP, tab, &register)[0][1], CONTENT);
         gateway.send(phone, &publish5(text, true));
         let told = gateway.datagrams_to(tab);
         assert_eq!(option(&told[0], FORMAT).as_deref(), Some(format), "notified: {text}");
@@ -155,6 +160,52 @@ fn a_content_type_of_mqtt_reaches_coap_as_its_number() {
         let value = ask(&mut gateway, mid, GET, &[], b"");
         assert_eq!(option(&value, FORMAT).as_deref(), Some(format), "read: {text}");
     }
+}
+
+/// RFC 7641 §4.2: the Content-Format of a notification is that of the first answer, or the
+/// observation ends with 4.06.
+#[test]
+fn the_format_of_an_observation_stays() {
+    let mut gateway = Gateway::new(config());
+    let tab = peer(3_000);
+    let put = |gateway: &mut Gateway, mid, format: &[u8], body: &[u8]| {
+        let options = [&V[..], &[(FORMAT, format)]].concat();
+        let mut put = request(PUT, mid, b"t", &options, body);
+        put[0] |= 1 << 4;
+        gateway.datagram(COAP, peer(4_000), &put);
+        gateway.datagrams_to(tab)
+    };
+    // Of what is there, and of the first value where nothing was.
+    for (round, first) in [(0, true), (1, false)] {
+        let mid = round * 100;
+        gateway.datagram(COAP, peer(4_000), &coap(0, 4, mid, b"", None, &["mqtt", "v"], b""));
+        if first {
+            put(&mut gateway, mid + 1, &[], b"one");
+        }
+        let register = coap(0, GET, mid + 2, b"o", Some(0), &["mqtt", "v"], b"");
+        let answer = gateway.datagram(COAP, tab, &register);
+        assert_eq!(option(&answer[0], FORMAT).is_some(), first);
+        let told = put(&mut gateway, mid + 3, &[], b"two");
+        assert_eq!((told[0][1], option(&told[0], FORMAT)), (CONTENT, Some(vec![])));
+        let told = put(&mut gateway, mid + 4, &[50], b"{}");
+        assert_eq!((told[0][1], option(&told[0], OBSERVE)), (0x86, None), "{told:02x?}");
+        gateway.datagram(COAP, tab, &[0x60, 0, told[0][2], told[0][3]]);
+        assert!(put(&mut gateway, mid + 5, &[], b"three").is_empty(), "it is over");
+    }
+}
+
+/// What nobody gave a format is octets to whom it was octets before, though it looks like text.
+#[test]
+fn octets_that_look_like_text_stay_octets() {
+    let mut gateway = Gateway::new(config());
+    let tab = peer(3_000);
+    ask(&mut gateway, 1, PUT, &[], b"\xff\x00");
+    let register = coap(0, GET, 1, b"o", Some(0), &["mqtt", "v"], b"");
+    let answer = gateway.datagram(COAP, tab, &register);
+    assert_eq!(option(&answer[0], FORMAT), Some(vec![42]));
+    ask(&mut gateway, 2, PUT, &[], b"text");
+    let told = gateway.datagrams_to(tab);
+    assert_eq!((told[0][1], option(&told[0], FORMAT)), (CONTENT, Some(vec![42])));
 }
 
 #[test]

@@ -66,6 +66,11 @@ fn gateway(on_bad: OnBadPayload) -> Gateway {
                 methods: Some(vec![(CoapMethod::Observe, Action::Subscribe)]),
                 ..rule("all", "/all", "site/#")
             },
+            CoapRule {
+                payload: formats(&["senml+json"], "json", false),
+                methods: Some(vec![(CoapMethod::Observe, Action::Subscribe)]),
+                ..rule("read", "/read", "json/#")
+            },
             CoapRule { payload: formats(&["compact"], "json", false), ..rule("c", "/c", "cmd") },
         ],
         sn: SnRules { topic_ids: vec![(Scope::All, vec![id])], ..SnRules::default() },
@@ -247,6 +252,12 @@ fn p07_several_topics_are_observed_as_packs_of_one_record_named_by_its_topic() {
     gateway.send(mqtt, &publish("site/a", b"", 0, true, 0));
     let cleared = gateway.datagrams_to(peer(4_000)).pop().expect("a notification");
     assert_eq!(payload(&cleared), br#"[{"n":"site/a","vs":""}]"#);
+    // Whatever the broker's format is: none has a word for nothing.
+    let observe = request(1, 8, b"j", &[(OBSERVE, b""), (PATH, b"read")], b"");
+    gateway.datagram(COAP, peer(4_000), &observe);
+    gateway.send(mqtt, &publish("json/a", b"", 0, true, 0));
+    let cleared = gateway.datagrams_to(peer(4_000)).pop().expect("a notification");
+    assert_eq!(payload(&cleared), br#"[{"n":"json/a","vs":""}]"#);
     // Without Observe there is no one value.
     assert_eq!(ask(&mut gateway, 1, "all", &[], b"")[1], 0x85, "4.05");
 }
@@ -271,6 +282,16 @@ fn a_codec_of_a_topic_id_works_in_both_directions() {
     let down = gateway.datagrams_to(peer(9));
     assert_eq!(down, [sn(0x0c, &[0x01, 0, 10, 0, 0, 0xff, 0xce, 1])]);
     gateway.received(mqtt);
+    gateway.advance(std::time::Duration::from_secs(11)); // a flood is one line in ten seconds
     gateway.send(mqtt, &publish("dev/env", b"{\"temp\": 0.001}", 0, false, 0));
     assert!(gateway.datagrams_to(peer(9)).is_empty(), "it is not in the frame's grid");
+    let notice = gateway.notices.pop().expect("somebody should know");
+    assert_eq!(notice.kind, NoticeKind::Dropped(Reason::BadPayload));
+    assert_eq!(notice.client.expect("a client").client_id(), "mote");
+    let text = notice.text.expect("a cause");
+    assert!(text.starts_with("the value of dev/env: "), "{text}");
+    // A topic that is cleared has no value in any format.
+    gateway.received(mqtt);
+    gateway.send(mqtt, &publish("dev/env", b"", 0, true, 0));
+    assert_eq!(gateway.datagrams_to(peer(9)), [sn(0x0c, &[0x01, 0, 10, 0, 0])]);
 }

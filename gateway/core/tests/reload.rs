@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use common::{COAP, Gateway, MQTT, SN, coap, config, listener, peer, publish, sn, sn_connect};
 use motegate_core::{Change, Config, Input, Protocol, Reload, align};
-use motegate_mapping::{Action, CoapMethod, CoapRule, Rules, Scope, SnRules, Table, TopicId};
+use motegate_mapping::{
+    Action, CoapMethod, CoapRule, PayloadRule, Rules, Scope, SnRules, Table, TopicId,
+};
 use motegate_message::{ListenerId, Reason};
 
 fn coap_rule(name: &str, path: &str, topic: &str) -> CoapRule {
@@ -279,7 +281,16 @@ fn p18_an_observation_that_moves_to_an_empty_topic_is_told() {
 
 #[test]
 fn p18_an_observation_moves_between_one_topic_and_several() {
-    let one = || table(&[("/a", "one")], &[], &[]);
+    let one = || {
+        let payload = PayloadRule {
+            device: vec!["senml+json".into()],
+            broker: "senml+json".into(),
+            split: false,
+        };
+        let rule = CoapRule { payload: Some(payload), ..coap_rule("/a", "/a", "one") };
+        Table::new(Rules { coap: vec![rule], ..Rules::default() }).expect("a good rule")
+    };
+    let pack = br#"[{"n":"x","v":1}]"#;
     let several = || {
         let methods = vec![(CoapMethod::Observe, Action::Subscribe)];
         let rule = CoapRule { methods: Some(methods), ..coap_rule("/a", "/a", "many/+") };
@@ -287,10 +298,11 @@ fn p18_an_observation_moves_between_one_topic_and_several() {
     };
     let mut gateway = Gateway::with_table(config(), one());
     let mqtt = gateway.mqtt("m", true);
-    for topic in ["one", "many/1", "many/2"] {
+    gateway.send(mqtt, &publish("one", pack, 0, true, 0));
+    for topic in ["many/1", "many/2"] {
         gateway.send(mqtt, &publish(topic, topic.as_bytes(), 0, true, 0));
     }
-    assert_eq!(payload(&gateway.observe(1, &["a"])), b"one");
+    assert_eq!(payload(&gateway.observe(1, &["a"])), pack);
     // As a fresh observation of several topics: empty, then each value, none dropped.
     gateway.reload(config(), several());
     let mut told = Vec::new();
@@ -304,7 +316,24 @@ fn p18_an_observation_moves_between_one_topic_and_several() {
     assert_eq!(told, [String::new(), record("many/1"), record("many/2")]);
     gateway.reload(config(), one());
     let told = gateway.datagrams_to(peer(1));
-    assert_eq!(told.iter().map(|packet| payload(packet)).collect::<Vec<_>>(), [b"one"]);
+    assert_eq!(told.iter().map(|packet| payload(packet)).collect::<Vec<_>>(), [pack]);
+}
+
+/// RFC 7641 §4.2: what is text does not become SenML on the way.
+#[test]
+fn p18_an_observation_whose_format_is_gone_ends() {
+    let several = || {
+        let methods = vec![(CoapMethod::Observe, Action::Subscribe)];
+        let rule = CoapRule { methods: Some(methods), ..coap_rule("/a", "/a", "many/+") };
+        Table::new(Rules { coap: vec![rule], ..Rules::default() }).expect("a good rule")
+    };
+    let mut gateway = Gateway::with_table(config(), table(&[("/a", "one")], &[], &[]));
+    let mqtt = gateway.mqtt("m", true);
+    gateway.send(mqtt, &publish("one", b"text", 0, true, 0));
+    assert_eq!(payload(&gateway.observe(1, &["a"])), b"text");
+    gateway.reload(config(), several());
+    let told = gateway.datagrams_to(peer(1));
+    assert_eq!(told.iter().map(|packet| packet[1]).collect::<Vec<_>>(), [0x86], "4.06");
 }
 
 #[test]

@@ -159,6 +159,12 @@ impl Conversion {
         self.on_bad
     }
 
+    /// Whether a device may ask for this Content-Format.
+    #[must_use]
+    pub fn offers(&self, content_format: u16) -> bool {
+        self.choose(Some(content_format)).is_ok()
+    }
+
     /// What a device's payload is in the broker.
     ///
     /// `content_format` chooses among the device's formats: the first with this number, or the first
@@ -212,7 +218,9 @@ impl Conversion {
         let device = self
             .choose(accept)
             .map_err(|(wanted, offered)| PayloadError::NotAcceptable { wanted, offered })?;
-        let wrap = self.wrap && device.codec.is_senml() && !self.broker.codec.is_senml();
+        // A pack goes as it is; nothing, which is no pack, is an empty record.
+        let is_pack = self.broker.codec.is_senml() && !payload.is_empty();
+        let wrap = self.wrap && device.codec.is_senml() && !is_pack;
         let payload = match wrap {
             true => self.wrap(device, name, payload)?,
             false => self.convert(&self.broker, device, payload)?,
@@ -246,6 +254,8 @@ impl Conversion {
 
     fn wrap(&self, device: &Side, name: &str, payload: &Bytes) -> Result<Bytes, PayloadError> {
         let value = match (&*self.broker.codec, std::str::from_utf8(payload)) {
+            // A topic that was cleared: no value in any format.
+            (_, Ok("")) => Value::text(""),
             (Codec::Raw, Ok(text)) => Value::text(text),
             (codec, _) => codec
                 .read(payload, &self.limits)

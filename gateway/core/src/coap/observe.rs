@@ -43,6 +43,8 @@ pub(crate) struct Observation {
     /// The client's name, where the source address does not tell it.
     pub(crate) client: Option<SessionKey>,
     accept: Option<u16>,
+    /// The format of the first answer with a value: that of all that follow (RFC 7641 §4.2).
+    pub(super) format: Option<u16>,
     pub(crate) meaning: Meaning,
     /// Of several topics.
     several: bool,
@@ -129,6 +131,7 @@ impl Core {
                 }),
                 client: named.then_some(key),
                 accept: request.accept,
+                format: None,
                 meaning: read.meaning.clone(),
                 several,
             },
@@ -242,19 +245,24 @@ impl Core {
             let name = listener
                 .map(|listener| self.record_name(&known.meaning, listener, &message.topic))
                 .unwrap_or_default();
-            match known.meaning.show(message, known.accept, &name) {
+            match known.meaning.show(message, known.format.or(known.accept), &name) {
                 Ok(shown) => {
+                    self.settle_format(observation, shown.format);
                     notification.payload = shown.payload;
                     notification.content_format = Some(shown.format);
                     notification.etag = Some(shown.etag);
                 }
                 // RFC 7641 §4.2: a representation that was not asked for ends the observation.
+                Err(Hidden::Inexpressible(_)) if known.accept.is_some() => {
+                    self.finish_observation(observation, Code::NOT_ACCEPTABLE);
+                    return;
+                }
                 Err(Hidden::NotAcceptable(_)) => {
                     self.finish_observation(observation, Code::NOT_ACCEPTABLE);
                     return;
                 }
                 // The next value may be a sound one.
-                Err(Hidden::Broken(text)) => {
+                Err(Hidden::Broken(text) | Hidden::Inexpressible(text)) => {
                     self.notice_broken(&message.topic, &text);
                     self.notified(observation, delivery.id);
                     return;
@@ -275,6 +283,9 @@ impl Core {
     ) {
         let several = after.as_name().is_none();
         let Some(known) = self.observations.get_mut(&observation) else { return };
+        if known.format.is_some_and(|format| !meaning.offers(format)) {
+            return self.finish_observation(observation, Code::NOT_ACCEPTABLE); // RFC 7641 §4.2
+        }
         (known.meaning, known.several) = (meaning, several);
         let Some(session) = known.session else { return };
         let ticket = self.pending.insert(Pending::Nothing);
@@ -316,6 +327,13 @@ impl Core {
             confirmable: true,
         };
         self.coap.notify(&self.turn, observation, notification);
+    }
+
+    /// RFC 7641 §4.2: the first answer's format is that of every notification.
+    pub(super) fn settle_format(&mut self, observation: ObservationId, format: u16) {
+        if let Some(known) = self.observations.get_mut(&observation) {
+            known.format.get_or_insert(format);
+        }
     }
 
     /// A last notification, then nothing.

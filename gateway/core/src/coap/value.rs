@@ -40,6 +40,8 @@ pub(super) struct Shown {
 pub(super) enum Hidden {
     /// The client wants another format.
     NotAcceptable(String),
+    /// The format cannot say it; another one of the rule may.
+    Inexpressible(String),
     /// The value is not what the rule says it is.
     Broken(String),
 }
@@ -51,6 +53,11 @@ impl Meaning {
             conversion: mapped.conversion.clone(),
             records: mapped.records.as_ref().map(|_| mapped.topic.clone()),
         }
+    }
+
+    /// Whether a value may come in this format.
+    pub(super) fn offers(&self, format: u16) -> bool {
+        self.conversion.as_ref().is_none_or(|conversion| conversion.offers(format))
     }
 
     /// `name` is the record's, where the value becomes a pack.
@@ -70,11 +77,10 @@ impl Meaning {
             Err(error @ PayloadError::NotAcceptable { .. }) => {
                 Err(Hidden::NotAcceptable(error.to_string()))
             }
-            // Another format of the rule may hold it.
-            Err(error @ PayloadError::Inexpressible { .. }) if accept.is_some() => {
-                Err(Hidden::NotAcceptable(error.to_string()))
-            }
             Err(_) if conversion.on_bad() == OnBadPayload::Pass => as_it_is(message, accept),
+            Err(error @ PayloadError::Inexpressible { .. }) => {
+                Err(Hidden::Inexpressible(error.to_string()))
+            }
             Err(error) => Err(Hidden::Broken(error.to_string())),
         }
     }
@@ -99,7 +105,11 @@ impl Meaning {
 }
 
 fn as_it_is(message: &Message, accept: Option<u16>) -> Result<Shown, Hidden> {
-    let format = content_format(message);
+    let format = match (stated_format(message), accept) {
+        // What nobody gave a format is octets, even where it could be text.
+        (None, Some(OCTET_STREAM)) => OCTET_STREAM,
+        _ => content_format(message),
+    };
     if accept.is_some_and(|wanted| wanted != format) {
         return Err(Hidden::NotAcceptable(format!("the value's Content-Format is {format}")));
     }
@@ -141,11 +151,17 @@ impl Core {
             Err(Hidden::NotAcceptable(text)) => {
                 return Response::error(Code::NOT_ACCEPTABLE, text);
             }
-            Err(Hidden::Broken(text)) => {
+            Err(Hidden::Inexpressible(text)) if read.accept.is_some() => {
+                return Response::error(Code::NOT_ACCEPTABLE, text);
+            }
+            Err(Hidden::Broken(text) | Hidden::Inexpressible(text)) => {
                 self.notice_broken(&message.topic, &text);
                 return Response::error(Code::INTERNAL_SERVER_ERROR, text);
             }
         };
+        if let Some(observation) = read.observation {
+            self.settle_format(observation, shown.format);
+        }
         let known = read.etags.iter().any(|theirs| theirs[..] == shown.etag.to_be_bytes());
         let content = if known { Response::new(Code::VALID) } else { Response::new(Code::CONTENT) };
         Response {
@@ -186,8 +202,7 @@ impl Core {
 
 /// The Content-Format that a value is given out with.
 pub(crate) fn content_format(message: &Message) -> u16 {
-    let known = message.properties.as_ref().and_then(|properties| properties.content_format);
-    known.unwrap_or_else(|| match core::str::from_utf8(&message.payload) {
+    stated_format(message).unwrap_or_else(|| match core::str::from_utf8(&message.payload) {
         Ok(_) => TEXT_PLAIN,
         Err(_) => OCTET_STREAM,
     })
@@ -195,8 +210,12 @@ pub(crate) fn content_format(message: &Message) -> u16 {
 
 /// The same hash that `If-Match` is judged by in the broker: of the format as stored.
 fn etag(message: &Message) -> u64 {
-    let stored = message.properties.as_ref().and_then(|properties| properties.content_format);
-    motegate_broker::etag(stored, &message.payload)
+    motegate_broker::etag(stated_format(message), &message.payload)
+}
+
+/// The Content-Format that its publisher gave it.
+fn stated_format(message: &Message) -> Option<u16> {
+    message.properties.as_ref().and_then(|properties| properties.content_format)
 }
 
 /// What tells the ETags of one value's formats apart (RFC 7252 §5.10.6: of a representation).

@@ -176,6 +176,13 @@ pub enum Event {
         /// CleanSession = 1 wakes by CONNECT with 0, and what waited for it must live on.
         expiry: Option<Duration>,
     },
+    /// A delivery that [`Names::by_predefined`] refuses was to go by that id, and is done with.
+    Undeliverable {
+        /// To whom.
+        client: ClientRef,
+        /// Why, as the layer above said.
+        text: Box<str>,
+    },
     /// A datagram or packet was refused or dropped: for the log and the counters.
     Dropped {
         /// From or to whom.
@@ -223,7 +230,7 @@ pub struct Names {
     pub predefined: Option<u16>,
     /// A short name that means this topic to this client.
     pub short: Option<[u8; 2]>,
-    /// What goes by [`predefined`](Self::predefined) in place of the message's payload, or why
-    /// nothing does; `None`: the payload.
-    pub by_predefined: Option<Result<Bytes, Reason>>,
+    /// What goes by [`predefined`](Self::predefined) in place of the message's payload, or in
+    /// words why nothing does ([`Event::Undeliverable`]); `None`: the payload.
+    pub by_predefined: Option<Result<Bytes, Box<str>>>,
 }

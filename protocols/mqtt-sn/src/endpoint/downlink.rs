@@ -36,6 +36,8 @@ enum Naming {
     Id(TopicId),
     Register(u16),
     Refused(Reason),
+    /// Not in the format of the id that the client subscribed with.
+    Unsayable(Box<str>),
 }
 
 /// What is sent under this id.
@@ -143,6 +145,11 @@ impl Line<'_> {
                 self.give_up(&item, reason);
                 None
             }
+            Naming::Unsayable(text) => {
+                self.done_with(&item);
+                self.events.push_back(Event::Undeliverable { client: self.at, text });
+                None
+            }
             Naming::Register(_) if registers >= MAX_REGISTERS => {
                 self.give_up(&item, Reason::SnRegisterRefused);
                 None
@@ -182,8 +189,8 @@ impl Line<'_> {
                 [names.predefined.map(TopicId::Predefined), names.short.map(TopicId::Short)];
             let typed = alternatives.into_iter().flatten().find(|id| exchange.typed.contains(id));
             match (typed, &names.by_predefined) {
-                (Some(TopicId::Predefined(_)), Some(Err(reason))) => {
-                    return Naming::Refused(*reason);
+                (Some(TopicId::Predefined(_)), Some(Err(text))) => {
+                    return Naming::Unsayable(text.clone());
                 }
                 (Some(typed), _) => return Naming::Id(typed),
                 (None, _) => {}
@@ -448,10 +455,14 @@ impl Line<'_> {
 
     /// The delivery will not happen.
     fn give_up(&mut self, item: &Item, reason: Reason) {
+        self.done_with(item);
+        self.dropped(reason);
+    }
+
+    fn done_with(&mut self, item: &Item) {
         if item.delivery.qos != Qos::AtMostOnce {
             self.finish(item.delivery.id);
         }
-        self.dropped(reason);
     }
 
     fn sending(&self, delivery: DeliveryId) -> Option<Sending> {

@@ -378,6 +378,7 @@ impl Rig {
                     }
                 }
             }
+            Event::Undeliverable { .. } => self.dropped.push(Reason::BadPayload),
             Event::Dropped { reason, .. } => self.dropped.push(reason),
         }
     }
