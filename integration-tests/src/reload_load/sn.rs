@@ -13,7 +13,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What a sleeper does in between.
 const NAP: Duration = Duration::from_secs(1);
 /// What a slow one takes to acknowledge a message.
-const PAUSE: Duration = Duration::from_millis(40);
+const PAUSE: Duration = Duration::from_millis(47);
 const PUBLISH_ID: u16 = 1;
 const PREDEFINED: u8 = 1;
 
