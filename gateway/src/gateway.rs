@@ -323,11 +323,8 @@ impl fmt::Display for BindProblem<'_> {
             io::ErrorKind::AddrInUse => write!(
                 f,
                 "port {port} is taken.\n  Another program has it; `ss -{}lnp 'sport = :{port}'` \
-                 says which. Stop it, or listen\n  on another port: `motegate dev --{} {}`, or \
-                 `bind:` of the listener in motegate.yaml.",
+                 says which. Stop it, or give\n  the listener another port.",
                 if udp { 'u' } else { 't' },
-                word.replace('-', ""),
-                SocketAddr::new(addr.ip(), port.wrapping_add(1)),
             ),
             io::ErrorKind::PermissionDenied => write!(
                 f,
@@ -358,7 +355,6 @@ mod tests {
         let port = addr.port();
         assert!(error.starts_with(&format!("mqtt cannot listen on {addr}/tcp (listener lan)")));
         assert!(error.contains(&format!("port {port} is taken")), "{error}");
-        assert!(error.contains(&format!("motegate dev --mqtt 127.0.0.1:{}", port + 1)), "{error}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::clock::Clock;
 use crate::gateway::{Gateway, Handle, StartError};
-use crate::setup::Setup;
+use crate::setup::{Bind, Setup};
 use crate::shutdown::{Ended, Signals};
 use crate::supervisor::{Source, supervise};
 
@@ -21,6 +21,20 @@ pub(crate) enum RunError {
     Forced,
     #[error("the worker ended unasked; its last words are above")]
     Died,
+}
+
+impl RunError {
+    /// The listener whose address somebody else has, if that is why.
+    pub(crate) fn taken(&self) -> Option<&Bind> {
+        match self {
+            RunError::Start(StartError::Bind { bind, source })
+                if source.kind() == io::ErrorKind::AddrInUse =>
+            {
+                Some(bind)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Starts, says so with `greet`, and serves until a signal ends it.

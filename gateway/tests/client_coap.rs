@@ -163,6 +163,37 @@ fn the_gateway_refuses() {
     drop(server.join().unwrap());
 }
 
+#[test]
+fn a_payload_may_begin_with_a_dash() {
+    let gateway = Program::dev();
+    let value = format!("{}/mqtt/v", url(gateway.address("coap")));
+    for payload in ["-5", "-21.5", "-- --hello", "-- -5x", "-m -r", "-m --hello"] {
+        said(&format!("put {value} {payload}")).good();
+        let sent = payload.trim_start_matches("-- ").trim_start_matches("-m ");
+        assert_eq!(said(&format!("get {value}")).good(), format!("{sent}\n"));
+    }
+}
+
+/// The hint fits what was asked.
+#[test]
+fn a_hint_names_what_helps() {
+    let gateway = Configured::start(
+        "hints",
+        "listeners: [{protocol: coap, bind: \"127.0.0.1:0\", anonymous: true}]\n\
+         mappings: {coap: [{name: a, path: /a, topic: a, methods: {PUT: publish}}]}\n",
+    );
+    let server = url(gateway.address("coap"));
+    for command in ["get", "delete", "observe"] {
+        let discover = format!("`motegate discover {server}`");
+        said(&format!("{command} {server}/b")).bad(4, &["4.04", &discover]);
+    }
+    for command in ["put", "post"] {
+        let said = said(&format!("{command} {server}/b 1"));
+        assert!(!said.err.contains("PUT creates"), "{}", said.err);
+        said.bad(4, &["4.04", "no rule takes this path"]);
+    }
+}
+
 /// A payload of more than a message: our gateway says which option it does not know.
 #[test]
 fn a_large_payload_is_refused_in_words() {
@@ -195,6 +226,10 @@ fn the_command_line_is_wrong() {
         ("discover coap://localhost -C 1", "unexpected argument"),
         ("get coap://224.0.1.187/a", "multicast"),
         ("put coap://localhost/a x -m y", "cannot be used"),
+        ("put coap://localhost/a --hello", "'--hello'"),
+        ("put coap://localhost/a -r", "'-r'"),
+        ("post coap://localhost/a -r x", "'-r'"),
+        ("put coap://localhost/a -5x", "'-5'"),
         ("put coap://localhost/a -t nothing x", "cbor"),
         ("observe coap://localhost/a -C 0", "--count"),
         ("ping coap://localhost -C none", "--count"),

@@ -131,6 +131,18 @@ fn the_gateway_refuses() {
     said(&format!("pub {url} -T 999 -q 1 -m x")).bad(4, &["CONNECT ok\n", "invalid topic id"]);
 }
 
+#[test]
+fn a_payload_that_its_codec_does_not_read_is_hinted_at() {
+    let gateway = Configured::start(
+        "codec",
+        "listeners: [{protocol: mqttsn, bind: \"127.0.0.1:0\", anonymous: true}]\n\
+         codecs: {env: {frame: [{temp: i16be}]}}\n\
+         mappings: {mqttsn: {topic_ids: {all: {10: {topic: env, codec: env}}}}}\n",
+    );
+    let url = url(gateway.address("mqtt-sn"));
+    said(&format!("pub {url} -T 10 -q 1 -m x")).bad(4, &["PUBLISH refused", "codec of its id"]);
+}
+
 /// MQTT-SN 1.2 §6.12: a goodbye; otherwise its keep alive would have to end it.
 #[test]
 fn who_is_refused_says_goodbye() {
@@ -162,6 +174,7 @@ fn the_command_line_is_wrong() {
         ("pub mqttsns://localhost -t a -m x", "yet"),
         ("sub mqttsn://localhost", "-t FILTER"),
         ("sub mqttsn://localhost -T none", "1 to 65534"),
+        ("sub mqttsn://localhost -t a/#/b", "`a/#/b` is no topic filter"),
         ("sub mqttsn://localhost -t a --qos -1", "QoS -1"),
         ("sub mqttsn://localhost -t a -c", "-i"),
         ("rr mqttsn://localhost -t a", "what to ask?"),

@@ -194,7 +194,14 @@ fn topics_are_a_tree_and_their_values_are_read() {
     let topics: Vec<Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     let topics: Vec<&str> = topics.iter().filter_map(|level| level["topic"].as_str()).collect();
     assert_eq!(topics, ["site/door", "site/kitchen", "site/kitchen/temp"]);
-    assert_eq!(said_in(&directory.0, "topics tree none").good(), "");
+    let none = said_in(&directory.0, "topics tree none");
+    assert!(none.err.contains("nothing is retained below `none`"), "{}", none.err);
+    assert_eq!(none.good(), "");
+    for (filter, topic) in [("#", ""), ("site/#", " site")] {
+        let tree = said_in(&directory.0, &format!("topics tree{topic}")).good();
+        assert_eq!(said_in(&directory.0, &format!("topics tree {filter}")).good(), tree);
+    }
+    said_in(&directory.0, "topics tree site/+").bad(2, &["site/+", "wildcard"]);
 
     let value = said_in(&directory.0, "topics get site/kitchen/temp");
     assert!(value.err.contains("4 bytes, qos 1, from retainer"), "{}", value.err);

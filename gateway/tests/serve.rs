@@ -56,7 +56,20 @@ fn a_taken_port_is_exit_1_with_the_remedy() {
     let text = String::from_utf8(output.stderr).unwrap();
     let port = taken.local_addr().unwrap().port();
     assert!(text.contains(&format!("port {port} is taken")), "{text}");
-    assert!(text.contains("motegate dev --mqtt 127.0.0.1:"), "{text}");
+    let next = format!("try: motegate dev --mqtt 127.0.0.1:{}", port.wrapping_add(1));
+    assert!(text.contains(&next), "{text}");
+
+    let folder = std::env::temp_dir().join(format!("motegate-taken-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("site.yaml");
+    let text = format!("listeners: [{{name: lan, protocol: mqtt, bind: \"{addr}\"}}]\n");
+    std::fs::write(&file, text).unwrap();
+    let output = finished(&["run", "-c", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("is taken") && text.contains("`bind:` of the listener `lan`"), "{text}");
+    assert!(!text.contains("motegate dev"), "{text}");
+    let _ = std::fs::remove_dir_all(&folder);
 }
 
 #[test]

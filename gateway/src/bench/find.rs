@@ -43,7 +43,7 @@ pub(super) fn find(target: &Target, clock: Clock) -> Result<SocketAddr, Error> {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 fault = Some(Error::Refused {
                     text: format!("{place} refused: {error}"),
-                    hint: "does it take clients without identity (`anonymous`)? see its log",
+                    hint: "does it take clients without identity (`anonymous`)? see its log".into(),
                 });
             }
             Err(source) => fault = Some(Error::Unreachable { place, source }),

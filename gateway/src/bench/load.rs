@@ -18,6 +18,9 @@ use super::stamp::Stamp;
 use super::stream::{Arrival, Stream};
 use crate::client::Scheme;
 
+/// A connection that lives so long has had a message taken.
+const SHOWN: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Clone, Default)]
 struct Publisher {
     /// Its device is ready and lives.
@@ -258,15 +261,14 @@ impl Load {
             .is_some_and(|since| now.saturating_since(since) >= self.wait)
     }
 
-    /// Whether the gateway has shown that it takes messages. At QoS 0 without subscribers nothing
-    /// shows it: a first message that was written may have ended the connection.
+    /// Whether the gateway has shown that it takes messages. At QoS 0 without subscribers only time
+    /// shows it: what is not taken ends its connection when its header is read.
     pub(super) fn is_accepted(&self, acknowledges: bool) -> bool {
-        let Counts { through, delivered, .. } = self.counts;
-        if self.fan_out > 0 {
-            return delivered > 0;
+        match (self.fan_out, acknowledges) {
+            (1.., _) => self.counts.delivered > 0,
+            (0, true) => self.counts.through > 0,
+            (0, false) => self.lasted() >= SHOWN,
         }
-        let unseen = if acknowledges { 0 } else { self.publishers.len() as u64 };
-        through > unseen
     }
 
     /// Gives up what has not come for long; to be called now and then.

@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 
 use motegate_coap::client::Response;
-use motegate_coap::endpoint::Code;
+use motegate_coap::endpoint::{Code, Method};
 use serde::Serialize;
 
 use super::message::{Output, hex};
-use crate::client::Error;
+use crate::client::{Error, Target};
 
 /// Content-Formats by the names that are typed (IANA, CoAP Content-Formats).
 const FORMATS: [(&str, u16); 10] = [
@@ -75,8 +75,8 @@ fn name(code: Code) -> &'static str {
     }
 }
 
-/// The error that a response is, if it is one.
-pub(super) fn failure(response: &Response) -> Option<Error> {
+/// The error that a response to this request is, if it is one.
+pub(super) fn failure(method: Method, target: &Target, response: &Response) -> Option<Error> {
     let code = response.code;
     // RFC 7252 §5.5.2: the payload of an error is a diagnostic for people.
     let words = String::from_utf8_lossy(&response.payload);
@@ -85,10 +85,19 @@ pub(super) fn failure(response: &Response) -> Option<Error> {
     } else {
         format!("{}: {words}", code_text(code))
     };
+    let writes = matches!(method, Method::Put | Method::Post);
     let hint = match (code.class(), code.detail()) {
         (2, _) => return None,
+        // No rule: there is nothing that could be created.
+        (4, 4) if writes => {
+            let hint = "no rule takes this path? see `mappings.coap` of its configuration";
+            return Some(Error::Refused { text, hint: hint.into() });
+        }
+        (4, 4) => {
+            let hint = format!("`motegate discover {target}` lists what is there");
+            return Some(Error::Refused { text, hint: hint.into() });
+        }
         (4, 1 | 3) => "this device may not do that: see the gateway's access rules",
-        (4, 4) => "`motegate discover` lists what is there; PUT creates a value",
         (4, 5) => "the resource has other methods: see the rule's `methods`",
         (4, 6) => "ask for another format (-A), or for none",
         (4, 13) => "send less in one message",
@@ -98,7 +107,7 @@ pub(super) fn failure(response: &Response) -> Option<Error> {
         (5, _) => return Some(Error::Failed(text)),
         _ => return Some(Error::Protocol(format!("{text} is no answer to a request"))),
     };
-    Some(Error::Refused { text, hint })
+    Some(Error::Refused { text, hint: hint.into() })
 }
 
 fn is_text(response: &Response) -> bool {

@@ -56,7 +56,15 @@ impl Dev {
         let greet = |handle: &Handle, millis| banner(handle, self.expose, gateway_id, millis);
         match serve(setup, None, clock, greet) {
             Ok(()) => Exit::Ok,
-            Err(error) => fail(Exit::Failed, &error),
+            Err(error) => {
+                let exit = fail(Exit::Failed, &error);
+                if let Some(bind) = error.taken() {
+                    let option = protocol(bind.protocol).replace('-', "");
+                    let next = SocketAddr::new(bind.addr.ip(), bind.addr.port().wrapping_add(1));
+                    eprintln!("  try: motegate dev --{option} {next}");
+                }
+                exit
+            }
         }
     }
 }

@@ -52,7 +52,7 @@ impl Discover {
                 self.asking.apply(&mut request);
                 request.accept = request.accept.or(Some(LINK_FORMAT));
                 let response = client.ask(request).await?;
-                if let Some(error) = failure(&response) {
+                if let Some(error) = failure(Method::Get, &target, &response) {
                     return Err(error);
                 }
                 talk.step(code_text(response.code));

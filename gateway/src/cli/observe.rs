@@ -70,7 +70,7 @@ impl Observe {
         let mut client = CoapClient::open(target, clock, self.place.debug).await?;
         self.asking.set_up(&mut client);
         let mut watch =
-            Watch { client: &mut client, id: None, last: None, seen: 0, count: self.count };
+            Watch { client: &mut client, target, id: None, last: None, seen: 0, count: self.count };
         let what = format!("no answer from {target}");
         let mut max_age = MAX_AGE;
         let mut result = bounded(Some(self.asking.wait()), &what, async {
@@ -112,6 +112,7 @@ impl Observe {
 /// An observation under way.
 struct Watch<'a> {
     client: &'a mut CoapClient,
+    target: &'a Target,
     id: Option<RequestId>,
     /// What was printed last, and its format.
     last: Option<(Bytes, Option<u16>)>,
@@ -135,7 +136,7 @@ impl Watch<'_> {
             if let Event::Response { request, response } = self.client.next().await?
                 && request == id
             {
-                if let Some(error) = failure(&response) {
+                if let Some(error) = failure(Method::Get, self.target, &response) {
                     return Err(error);
                 }
                 self.id = response.observe.map(|_| id);
@@ -164,7 +165,7 @@ impl Watch<'_> {
         while self.wants_more() {
             let response = match tokio::time::timeout(max_age + GRACE, self.client.next()).await {
                 Ok(Ok(Event::Notification { request, response })) if Some(request) == self.id => {
-                    if let Some(error) = failure(&response) {
+                    if let Some(error) = failure(Method::Get, self.target, &response) {
                         self.id = None;
                         return Err(error);
                     }

@@ -24,7 +24,7 @@ pub(super) struct Payload {
     /// Send everything from stdin as one message
     #[arg(short = 's', long, alias = "stdin-file")]
     stdin: bool,
-    /// Send an empty message (with -r: delete the retained one)
+    /// Send an empty message
     #[arg(short = 'n', long = "null", alias = "null-message")]
     null: bool,
 }

@@ -52,7 +52,7 @@ pub(super) struct Pub {
     /// Send every line from stdin as a message
     #[arg(short = 'l', long = "stdin-line", group = "payload")]
     lines: bool,
-    /// The messages are retained
+    /// The messages are retained; an empty one (-n) deletes what is
     #[arg(short, long)]
     retain: bool,
     /// Send the message so many times
@@ -386,13 +386,14 @@ pub(super) fn not_published(error: &PublishError) -> Error {
             text: format!("PUBLISH refused: {refusal}"),
             hint: match refusal.code {
                 ReasonCode::NotAuthorized => {
-                    "may this user publish there? -u NAME -P PASSWORD logs in"
+                    "may this user publish there? -u NAME -P PASSWORD logs in".into()
                 }
-                _ => "see the broker's log",
+                _ => "see the broker's log".into(),
             },
         },
         PublishError::RetainNotSupported | PublishError::QosNotSupported => {
-            Error::Refused { text: error.to_string(), hint: "publish without -r, or at QoS 0" }
+            let hint = "publish without -r, or at QoS 0".into();
+            Error::Refused { text: error.to_string(), hint }
         }
         PublishError::BadTopic | PublishError::BadProperty | PublishError::TooLarge { .. } => {
             Error::usage(error.to_string())

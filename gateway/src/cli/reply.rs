@@ -13,7 +13,7 @@ use super::message::{Printer, Printing, Received};
 use super::payload::Payload;
 use super::properties::For;
 use super::publish::{not_published, qos_text, topic};
-use super::subscribe::{granted, say};
+use super::subscribe::{check_filter, granted, say};
 use super::talk::{Talk, bounded, drive};
 use crate::client::{Error, MqttClient, Scheme, SnClient, Target, random};
 use crate::clock::Clock;
@@ -92,6 +92,7 @@ impl Rr {
         let client_id = self.link.client_id()?;
         let response_topic = self.response_topic.clone();
         let response_topic = response_topic.unwrap_or_else(|| format!("response/{client_id}"));
+        check_filter("-e", &response_topic)?;
         self.link.qos()?;
         let of_publish = self.link.properties()?.of(For::Publish);
         let is_topic = |property| matches!(property, Property::ResponseTopic(_));

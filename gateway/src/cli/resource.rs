@@ -127,8 +127,8 @@ impl Asking {
 /// The payload of a request.
 #[derive(Debug, Args)]
 pub(super) struct Body {
-    /// Send this text
-    #[arg(value_name = "PAYLOAD", group = "payload", allow_hyphen_values = true)]
+    /// Send this text (one that begins with - and is no number: behind --)
+    #[arg(value_name = "PAYLOAD", group = "payload", allow_negative_numbers = true)]
     text: Option<String>,
     #[command(flatten)]
     payload: Payload,
@@ -275,7 +275,7 @@ fn exchange(
             asking.apply(&mut request);
             request.content_format = body.and_then(|body| body.content_format);
             let response = client.ask(request).await?;
-            if let Some(error) = failure(&response) {
+            if let Some(error) = failure(method, &target, &response) {
                 return Err(error);
             }
             talk.step(code_text(response.code));

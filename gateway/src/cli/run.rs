@@ -71,7 +71,13 @@ impl Run {
         let source = Source { layers, fixed: configured.fixed, files: watch };
         match serve(configured.setup, Some(source), clock, greet) {
             Ok(()) => Exit::Ok,
-            Err(error) => fail(Exit::Failed, &error),
+            Err(error) => {
+                let exit = fail(Exit::Failed, &error);
+                if let Some(bind) = error.taken() {
+                    eprintln!("  try: another port in `bind:` of the listener `{}`", bind.name);
+                }
+                exit
+            }
         }
     }
 }

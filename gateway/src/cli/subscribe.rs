@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use motegate_message::{Qos, TopicFilter, topic_matches};
+use motegate_message::{Qos, SubscriptionFilter, TopicError, TopicFilter, topic_matches};
 use motegate_mqtt::client::{Event, Filter, Publish};
 use motegate_mqtt::{PropertyBuf, ReasonCode};
 use motegate_mqtt_sn::{QosBits, TopicId, TopicRef};
@@ -114,6 +114,8 @@ impl Sub {
         if self.topics(&target).is_empty() && ids == 0 {
             return Err(Error::usage("which topics? -t FILTER"));
         }
+        self.topics(&target).iter().try_for_each(|topic| check_filter("-t", topic))?;
+        self.unsubscribe.iter().try_for_each(|topic| check_filter("-U", topic))?;
         if !sn {
             if self.short || self.sleep.is_some() {
                 return Err(Error::usage("--short and --sleep are MQTT-SN's: use a mqttsn:// URL"));
@@ -141,10 +143,8 @@ impl Sub {
     }
 
     fn filters_out(&self) -> Result<Vec<TopicFilter>, Error> {
-        let filter = |text: &String| {
-            TopicFilter::new(text)
-                .map_err(|_| Error::usage(format!("-T: `{text}` is no topic filter")))
-        };
+        let filter =
+            |text: &String| TopicFilter::new(text).map_err(|error| no_filter("-T", text, &error));
         self.filter_out_or_id.iter().map(filter).collect()
     }
 
@@ -156,6 +156,15 @@ impl Sub {
         };
         self.filter_out_or_id.iter().map(id).collect()
     }
+}
+
+/// Whether a filter, perhaps that of a shared subscription, can be subscribed to.
+pub(super) fn check_filter(option: &str, text: &str) -> Result<(), Error> {
+    SubscriptionFilter::new(text).map(drop).map_err(|error| no_filter(option, text, &error))
+}
+
+fn no_filter(option: &str, text: &str, error: &TopicError) -> Error {
+    Error::usage(format!("{option}: `{text}` is no topic filter: {error}"))
 }
 
 /// One run of the command.
@@ -194,6 +203,7 @@ impl Session<'_> {
         match (self.seen, self.sub.count) {
             (0, _) => "no message".to_owned(),
             (seen, Some(count)) => format!("{seen} of {count} messages"),
+            (1, None) => "1 message".to_owned(),
             (seen, None) => format!("{seen} messages"),
         }
     }
@@ -249,7 +259,7 @@ impl Session<'_> {
                 }
                 Event::RequestFailed { error, .. } => {
                     let text = format!("SUBSCRIBE failed: {error}");
-                    return Err(Error::Refused { text, hint: "see the broker's log" });
+                    return Err(Error::Refused { text, hint: "see the broker's log".into() });
                 }
                 Event::Disconnected { error: Some(error), .. } => {
                     self.talk.warn(&format!("{error}; connecting again"));
@@ -446,7 +456,7 @@ pub(super) fn granted(
     }
     if !refused.is_empty() && refused.len() == filters.len() {
         let hint = "may this user read that? -u NAME -P PASSWORD logs in";
-        return Err(Error::Refused { text: said, hint });
+        return Err(Error::Refused { text: said, hint: hint.into() });
     }
     if !refused.is_empty() {
         talk.warn(&said);

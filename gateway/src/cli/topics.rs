@@ -31,11 +31,12 @@ enum What {
 #[command(after_help = help("\
   motegate topics tree
   motegate topics tree site --depth 1
+  motegate topics tree 'site/kitchen/#'
   motegate topics tree -o ndjson"))]
 struct Tree {
-    /// Only what lies below this topic
-    #[arg(value_name = "PREFIX")]
-    prefix: Option<String>,
+    /// Only what lies below this topic: `site` or `site/#`
+    #[arg(value_name = "PREFIX", value_parser = prefix)]
+    prefix: Option<Prefix>,
     #[command(flatten)]
     gateway: Running,
     /// Levels to descend; what lies deeper is counted
@@ -69,6 +70,23 @@ impl Topics {
     }
 }
 
+/// `None` of everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Prefix(Option<String>);
+
+/// For clap: a topic, also as the filter of what lies below it.
+fn prefix(text: &str) -> Result<Prefix, String> {
+    let topic = match text {
+        "#" => return Ok(Prefix(None)),
+        other => other.strip_suffix("/#").unwrap_or(other),
+    };
+    match topic.contains(['+', '#']) {
+        true => Err("a topic such as site/kitchen, perhaps with /# behind it: no wildcard within"
+            .to_owned()),
+        false => Ok(Prefix(Some(topic.to_owned()))),
+    }
+}
+
 /// A level's children that are still to be shown.
 struct Branch {
     prefix: Option<String>,
@@ -98,7 +116,12 @@ impl Tree {
         let mut left = self.limit;
         let mut all: Vec<Level> = Vec::new();
         // The way down to where we are: the order of a tree, without recursion.
-        let mut way = vec![Branch::open(connection, self.prefix.clone(), 0, None).await?];
+        let prefix = self.prefix.clone().and_then(|Prefix(prefix)| prefix);
+        let mut way = vec![Branch::open(connection, prefix.clone(), 0, None).await?];
+        if way.iter().all(|branch| branch.levels.len() == 0) {
+            let below = prefix.map_or(String::new(), |prefix| format!(" below `{prefix}`"));
+            eprintln!("nothing is retained{below}");
+        }
         while let Some(branch) = way.last_mut() {
             let Some(level) = branch.levels.next() else {
                 let Some(Branch { prefix, depth, next, .. }) = way.pop() else { break };

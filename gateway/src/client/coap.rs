@@ -108,7 +108,7 @@ impl CoapClient {
                 Some(Event::Reset { .. }) => {
                     return Err(Error::Refused {
                         text: "refused: the server answered with a reset".to_owned(),
-                        hint: "is it a CoAP server, and does it take this kind of request?",
+                        hint: "is it a CoAP server, and does it take this kind of request?".into(),
                     });
                 }
                 Some(Event::Broken { flaw: Flaw::TooLarge { limit }, .. }) => {

@@ -3,6 +3,7 @@
 //! Every failure belongs to one exit code of the command line and says who is at fault: the name,
 //! the way, the peer's silence, its refusal, its protocol, or the command.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io;
 
@@ -48,7 +49,7 @@ pub(crate) enum Error {
         /// The request, and the peer's words or code.
         text: String,
         /// What helps.
-        hint: &'static str,
+        hint: Cow<'static, str>,
     },
     /// The server failed at it, through no fault of the request.
     #[error("{0}")]
@@ -112,9 +113,8 @@ impl Error {
             | Error::TimedOut { hint, .. }
             | Error::NoProgress { hint, .. } => Some(hint),
             Error::Unreachable { .. } => Some("check the network and the address"),
-            Error::Refused { hint, .. } | Error::Ended { hint, .. } if !hint.is_empty() => {
-                Some(hint)
-            }
+            Error::Refused { hint, .. } if !hint.is_empty() => Some(hint),
+            Error::Ended { hint, .. } if !hint.is_empty() => Some(hint),
             Error::Protocol(_) => {
                 Some("is another protocol spoken on this port? -d shows the packets")
             }

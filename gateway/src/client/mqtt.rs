@@ -220,7 +220,7 @@ impl MqttClient {
         };
         let text = error.to_string();
         match error.kind() {
-            ErrorKind::Refused => Error::Refused { text, hint },
+            ErrorKind::Refused => Error::Refused { text, hint: hint.into() },
             ErrorKind::Unreachable => Error::Ended { text, hint },
             ErrorKind::TimedOut => Error::timed_out(format!("{text} from {}", self.target)),
             ErrorKind::Protocol => Error::Protocol(text),

@@ -335,6 +335,10 @@ fn refused(request: &Done, asked: &str, code: ReturnCode) -> Error {
             "not supported (or not allowed)".to_owned(),
             "does the listener take clients without identity (`anonymous`)? see its log",
         ),
+        ReturnCode::NotSupported if *request == Done::Publish => (
+            "not supported (or not allowed)".to_owned(),
+            "does the payload fit the codec of its id? may this client do that? its log has why",
+        ),
         ReturnCode::NotSupported => (
             "not supported (or not allowed)".to_owned(),
             "may this client do that? see the gateway's log; is the topic name valid?",
@@ -343,5 +347,5 @@ fn refused(request: &Done, asked: &str, code: ReturnCode) -> Error {
             (format!("return code {:#04x}", code.to_u8()), "see the gateway's log")
         }
     };
-    Error::Refused { text: format!("{what} refused: {why}"), hint }
+    Error::Refused { text: format!("{what} refused: {why}"), hint: hint.into() }
 }

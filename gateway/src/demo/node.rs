@@ -111,6 +111,6 @@ fn refused(method: Method, topic: &str, code: motegate_coap::endpoint::Code) -> 
     }
     Err(Error::Refused {
         text: format!("{method:?} of /mqtt/{topic}: {}.{:02}", code.class(), code.detail()),
-        hint: "the demo needs the rule `passthrough` and access to demo/#",
+        hint: "the demo needs the rule `passthrough` and access to demo/#".into(),
     })
 }

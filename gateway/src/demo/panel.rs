@@ -44,7 +44,8 @@ impl<'a> Panel<'a> {
                 Event::Subscribed { codes, .. } if codes.iter().any(|code| code.is_error()) => {
                     return Err(Error::Refused {
                         text: "SUBSCRIBE to demo/# refused".to_owned(),
-                        hint: "the demo needs access to demo/#: see the gateway's access rules",
+                        hint: "the demo needs access to demo/#: see the gateway's access rules"
+                            .into(),
                     });
                 }
                 Event::Subscribed { .. } => break,

@@ -139,7 +139,7 @@ impl Coap {
             }),
             Event::Reset { request } => self.failed(request, || Error::Refused {
                 text: "refused: the server answered with a reset".to_owned(),
-                hint: "is it a CoAP server, and does it take this kind of request?",
+                hint: "is it a CoAP server, and does it take this kind of request?".into(),
             }),
             Event::Broken { request, flaw } => {
                 self.failed(request, || Error::Protocol(flaw.to_string()))
@@ -164,7 +164,7 @@ impl Coap {
             let (class, detail) = (response.code.class(), response.code.detail());
             Fact::Gone(Error::Refused {
                 text: format!("observing /{} was answered by {class}.{detail:02}", self.path),
-                hint: "is there such a resource, and can it be observed?",
+                hint: "is there such a resource, and can it be observed?".into(),
             })
         })
     }

@@ -279,7 +279,7 @@ impl Mqtt {
                 Event::Subscribed { codes, .. } => match codes.first() {
                     Some(code) if code.is_error() => Fact::Gone(Error::Refused {
                         text: format!("SUBSCRIBE to {} refused: {code:?}", self.topic),
-                        hint: "may this client do that? see the server's log",
+                        hint: "may this client do that? see the server's log".into(),
                     }),
                     _ => Fact::Ready,
                 },
@@ -305,7 +305,7 @@ impl Mqtt {
                 }
             }
             (ErrorKind::Unreachable, _) => Error::Ended { text, hint },
-            (ErrorKind::Refused, _) => Error::Refused { text, hint },
+            (ErrorKind::Refused, _) => Error::Refused { text, hint: hint.into() },
             (ErrorKind::TimedOut, _) => Error::TimedOut { what: text, hint },
             (ErrorKind::Protocol, _) => Error::Protocol(text),
         }

@@ -139,7 +139,7 @@ impl Sn {
             }
             ClientEvent::Refused { request, code } => Some(Fact::Gone(Error::Refused {
                 text: format!("{request:?} refused: {code:?}"),
-                hint: "see the gateway's log",
+                hint: "see the gateway's log".into(),
             })),
             ClientEvent::Lost => {
                 self.fail(around);
