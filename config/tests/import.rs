@@ -269,7 +269,7 @@ fn emqx_gateways_listeners_and_rewriting() {
     let coap = |method, path: &str| {
         let path: Vec<String> = path.split('/').map(str::to_owned).collect();
         let query = ["retain=true".to_owned(), "clientid=x".to_owned()];
-        let found = resolved.table.coap(&caller("c", ""), method, &path, &query);
+        let found = resolved.table.coap(&caller("c", ""), None, method, &path, &query);
         found.map(|m| (m.topic.as_str().to_owned(), m.retain))
     };
     assert_eq!(coap(CoapMethod::Post, "ps/a/b").unwrap(), ("a/b".into(), true));
@@ -293,7 +293,7 @@ fn emqx_paths_stay_what_they_were() {
     let ask = |method, query: &str| {
         let path = ["ps", "a", "b"].map(str::to_owned);
         let query: Vec<String> = query.split('&').map(str::to_owned).collect();
-        resolved.table.coap(&caller("c", mount), method, &path, &query)
+        resolved.table.coap(&caller("c", mount), None, method, &path, &query)
     };
     let post = ask(CoapMethod::Post, "clientid=x&qos=1").unwrap();
     assert_eq!((post.topic.as_str(), post.retain), ("coap/a/b", false));

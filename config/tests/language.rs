@@ -41,7 +41,7 @@ fn p01_keys_are_known_and_stand_once_and_words_stay_what_they_are() {
     let words = "mappings:\n  coap:\n    - {name: on, path: /on, topic: no/1.10}\n";
     let table = Config::parse("motegate.yaml", words).unwrap().table;
     let path = ["on".to_owned()];
-    let found = table.coap(&caller("c", "c"), CoapMethod::Put, &path, &[]).unwrap();
+    let found = table.coap(&caller("c", "c"), None, CoapMethod::Put, &path, &[]).unwrap();
     assert_eq!((&*found.rule, found.topic.as_str()), ("on", "plant/a/no/1.10"));
     let rule = "{name: r, path: /a, topic: a}, {name: r, path: /b, topic: b}";
     assert_eq!(codes(&format!("mappings: {{coap: [{rule}]}}\n")), [Code::RuleName]);
@@ -53,7 +53,7 @@ fn p02_percent_codes_of_yaml_are_decoded_once() {
     let table = Config::parse("motegate.yaml", text).unwrap().table;
     let ask = |path: &[&str]| {
         let path: Vec<String> = path.iter().map(|s| (*s).to_owned()).collect();
-        table.coap(&caller("c", "c"), CoapMethod::Put, &path, &[]).map_err(|e| e.reason)
+        table.coap(&caller("c", "c"), None, CoapMethod::Put, &path, &[]).map_err(|e| e.reason)
     };
     assert!(ask(&["a/b"]).is_ok());
     assert_eq!(ask(&["a%2Fb"]).unwrap_err(), Reason::NoRule, "the wire is not decoded");
@@ -81,7 +81,7 @@ fn p15_and_the_others_the_example_means_what_it_says() {
     assert_eq!(co2.attribute("rt"), Some("sensor.co2"));
     assert_eq!((co2.content_formats, co2.observable), (vec![60, 50, 0], true));
     let path = ["rd", "0a1f", "senml"].map(str::to_owned);
-    let pack = table.coap(&node, CoapMethod::Post, &path, &[]).unwrap();
+    let pack = table.coap(&node, None, CoapMethod::Post, &path, &[]).unwrap();
     let topic = pack.records.unwrap().topic("k-t").unwrap();
     assert_eq!(topic.as_str(), "plant/a/dev/0a1f/k-t");
     let env = caller("field", "env-3");

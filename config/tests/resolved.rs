@@ -117,7 +117,7 @@ fn the_rules_arrive() {
     };
     let put = |path: &str, query: &str| {
         let path: Vec<String> = path.split('/').map(str::to_owned).collect();
-        table.coap(&caller, CoapMethod::Put, &path, &[query.to_owned()]).unwrap()
+        table.coap(&caller, None, CoapMethod::Put, &path, &[query.to_owned()]).unwrap()
     };
     let found = put("s/kitchen/temp", "u=Cel");
     assert_eq!((found.topic.as_str(), &*found.rule), ("site/kitchen/temp", "sensor-state"));
@@ -130,7 +130,7 @@ fn the_rules_arrive() {
     assert_eq!((minus_one.ids.as_slice(), minus_one.rate.unwrap().count), ([1].as_slice(), 5));
     let prefix = example("limits.yaml").table;
     let path = ["ps", "a"].map(str::to_owned);
-    assert!(prefix.coap(&caller, CoapMethod::Put, &path, &[]).is_ok());
+    assert!(prefix.coap(&caller, None, CoapMethod::Put, &path, &[]).is_ok());
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn measure(what: &str, rules: usize, depth: usize, mut one: impl FnMut(usize)) -
 fn table(count: usize, depth: usize) {
     let table = Table::new(rules(count, depth)).unwrap();
     let paths = paths(count, depth);
-    let put = |i: usize| table.coap(&CALLER, CoapMethod::Put, &paths[i], &[]).unwrap();
+    let put = |i: usize| table.coap(&CALLER, None, CoapMethod::Put, &paths[i], &[]).unwrap();
     let each = measure("PUT", count, depth, |i| {
         black_box(put(i));
     });
@@ -124,6 +124,6 @@ fn main() {
     let table = Table::passthrough("mqtt");
     let path: Vec<String> = ["mqtt", "site", "hall", "temp"].map(str::to_owned).to_vec();
     measure("PUT, passthrough", 1, 4, |_| {
-        black_box(table.coap(&CALLER, CoapMethod::Put, &path, &[]).unwrap());
+        black_box(table.coap(&CALLER, None, CoapMethod::Put, &path, &[]).unwrap());
     });
 }

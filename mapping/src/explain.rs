@@ -72,7 +72,7 @@ pub struct SnNaming {
 }
 
 impl Table {
-    /// Why a CoAP request is what [`coap_at`](Self::coap_at) makes of it.
+    /// Why a CoAP request is what [`coap`](Self::coap) makes of it.
     #[must_use]
     pub fn explain_coap(
         &self,

@@ -204,20 +204,6 @@ impl Table {
         self.roots.iter().map(String::as_str)
     }
 
-    /// Maps a CoAP request without Uri-Host: [`coap_at`](Self::coap_at).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn coap(
-        &self,
-        caller: &Caller<'_>,
-        method: CoapMethod,
-        path: &[String],
-        query: &[String],
-    ) -> Result<CoapMatch, MapError> {
-        self.coap_at(caller, None, method, path, query)
-    }
-
     /// Maps a CoAP request; `host` (Uri-Host), `path` and `query` are the options as they are. An
     /// Observe that no rule takes is mapped as the GET that it also is: the action is then
     /// [`Action::Read`]. The host matters to rules that say `host` only.
@@ -225,7 +211,7 @@ impl Table {
     /// # Errors
     /// `NoRule` 4.04, `MethodNotAllowed` 4.05, `BadTopic` and `BadOption` 4.00, `AuthMissing` 4.01
     /// where the topic needs an identity.
-    pub fn coap_at(
+    pub fn coap(
         &self,
         caller: &Caller<'_>,
         host: Option<&str>,

@@ -26,7 +26,7 @@ fn ask_as(
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
     let path = strings(path.strip_prefix('/').unwrap().split('/'));
     let query = strings(query.split('&').filter(|item| !item.is_empty()));
-    table.coap(caller, method, &path, &query)
+    table.coap(caller, None, method, &path, &query)
 }
 
 fn topic(table: &Table, method: CoapMethod, url: &str) -> Result<(String, String), Reason> {
@@ -69,7 +69,7 @@ fn hidden_slashes_wildcards_and_dollars() {
     let table = Table::passthrough("mqtt");
     for bad in ["a/b", "+", "#", "x#", "\0", "a\u{1}", "\u{85}"] {
         let path = strings(["mqtt", bad]);
-        let refused = table.coap(&CALLER, CoapMethod::Get, &path, &[]).unwrap_err();
+        let refused = table.coap(&CALLER, None, CoapMethod::Get, &path, &[]).unwrap_err();
         assert_eq!(refused.reason, Reason::BadTopic, "{bad:?}: {refused}");
     }
     // What looks like a percent code is just text on the wire.
@@ -226,7 +226,8 @@ fn settings_of_a_rule() {
     assert_eq!(ask(&table, CoapMethod::Put, "/x/v?n=n1&q=0").unwrap().qos, Some(Qos::AtMostOnce));
     let missing = ask(&table, CoapMethod::Put, "/x/v").unwrap_err();
     assert_eq!((missing.reason, missing.text.contains("n=")), (Reason::BadOption, true));
-    let slash = table.coap(&CALLER, CoapMethod::Put, &strings(["x", "v"]), &strings(["n=a/b"]));
+    let slash =
+        table.coap(&CALLER, None, CoapMethod::Put, &strings(["x", "v"]), &strings(["n=a/b"]));
     assert_eq!(slash.unwrap_err().reason, Reason::BadTopic);
 }
 
@@ -317,7 +318,7 @@ fn the_way_back() {
     assert_eq!(back("hex/6162"), "h ab");
     assert_eq!(back("enc/a%2Fb"), "e a/b");
     assert_eq!(back("w/x"), "mqtt w x");
-    let encoded = table.coap(&CALLER, CoapMethod::Put, &strings(["e", "a/+%"]), &[]).unwrap();
+    let encoded = table.coap(&CALLER, None, CoapMethod::Put, &strings(["e", "a/+%"]), &[]).unwrap();
     assert_eq!(encoded.topic.as_str(), "enc/a%2F%2B%25");
 }
 

@@ -177,7 +177,7 @@ fn taken(table: &Table, witness: &str) -> bool {
     let path = path.strip_prefix('/').unwrap();
     let segments = if path.is_empty() { vec![] } else { strings(path.split('/')) };
     let caller = caller_at(listener, client.trim_matches('"'), "");
-    table.coap(&caller, method, &segments, &[]).is_ok()
+    table.coap(&caller, None, method, &segments, &[]).is_ok()
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn p03_ten_thousand_pairs_agree_with_brute_force() {
                 for i in &by_path.both {
                     let (listener, client) = callers[by_caller.both[i % by_caller.both.len()]];
                     let caller = caller_at(listener, client, "");
-                    let found = table.coap(&caller, method, &wire[*i], &[]).unwrap();
+                    let found = table.coap(&caller, None, method, &wire[*i], &[]).unwrap();
                     assert_eq!(&*found.rule, narrow, "{}: {:?}", text(), wire[*i]);
                 }
                 nested += 1;

@@ -118,7 +118,7 @@ fn the_narrowest_rule_wins_and_only_ambiguous_sets_are_refused() {
                 let path = strings(path.iter().copied());
                 let taking: Vec<usize> =
                     (0..sets.len()).filter(|r| sets[*r].contains(&i)).collect();
-                let found = table.coap(&CALLER, CoapMethod::Get, &path, &[]);
+                let found = table.coap(&CALLER, None, CoapMethod::Get, &path, &[]);
                 prop_assert_eq!(found.is_ok(), !taking.is_empty());
                 if let Ok(found) = found {
                     let winner: usize = found.rule[1..].parse().unwrap();
@@ -150,7 +150,7 @@ proptest! {
         let caller = common::caller_at("edge", "p", mount);
         let topic = TopicName::new(&topic).unwrap();
         if let Some(path) = table.coap_path(&caller, &topic) {
-            let back = table.coap(&caller, CoapMethod::Get, &path, &[]).unwrap();
+            let back = table.coap(&caller, None, CoapMethod::Get, &path, &[]).unwrap();
             prop_assert_eq!(back.topic.as_str(), topic.as_str());
         }
     }
@@ -167,7 +167,7 @@ proptest! {
         ];
         let table = Table::new(Rules { coap, prefix: "a".into(), ..Rules::default() }).unwrap();
         let caller = common::caller_at("edge", &client, "plant/");
-        if let Ok(found) = table.coap(&caller, CoapMethod::Put, &path, &query) {
+        if let Ok(found) = table.coap(&caller, None, CoapMethod::Put, &path, &query) {
             let name = found.topic.as_name().expect("no wildcard gets through");
             prop_assert!(name.as_str().starts_with("plant/"));
         }

@@ -222,7 +222,7 @@ pub(crate) fn map_resource(
     Resource { host, path, query }: Resource<'_>,
 ) -> Result<CoapMatch, MapError> {
     let query = rules_query(config, listener, query);
-    let mapped = table.coap_at(caller, host, method, path, &query)?;
+    let mapped = table.coap(caller, host, method, path, &query)?;
     check_bounds(&config.mqtt, mapped.topic.as_str())?;
     Ok(mapped)
 }
