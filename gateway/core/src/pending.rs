@@ -55,10 +55,19 @@ pub(crate) struct CoapRead {
     pub(crate) exchange: ExchangeId,
     pub(crate) listener: ListenerId,
     pub(crate) observation: Option<ObservationId>,
+    /// Observe 1, of a rule that takes OBSERVE only: answered as a registration is.
+    pub(crate) cancels: bool,
     pub(crate) accept: Option<u16>,
     pub(crate) etags: Vec<Vec<u8>>,
     pub(crate) precondition: Option<Precondition>,
     pub(crate) meaning: Meaning,
+}
+
+impl CoapRead {
+    /// Whether an observation begins or ends with it.
+    pub(crate) const fn is_of_observer(&self) -> bool {
+        self.observation.is_some() || self.cancels
+    }
 }
 
 /// Which CoAP method published, for the response code.

@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::{COAP, Gateway, Options, coap, config, option, peer, request};
-use motegate_core::Input;
+use common::{COAP, Gateway, Options, coap, config, option, peer, publish, request};
+use motegate_core::{Input, Notice, NoticeKind};
+use motegate_mapping::{Action, CoapMethod, CoapRule, Rules, Table};
 use motegate_message::ConnectionId;
 
 const GET: u8 = 1;
@@ -192,6 +193,50 @@ fn the_format_of_an_observation_stays() {
         gateway.datagram(COAP, tab, &[0x60, 0, told[0][2], told[0][3]]);
         assert!(put(&mut gateway, mid + 5, &[], b"three").is_empty(), "it is over");
     }
+}
+
+/// RFC 7641 §3.6: the cancellation is a GET like any other, of a rule that takes OBSERVE only too;
+/// a regular end is no warning.
+#[test]
+fn an_observation_is_cancelled_where_only_observe_is_taken() {
+    let rule = |path: &str, topic: &str| CoapRule {
+        name: path.into(),
+        path: path.into(),
+        topic: topic.into(),
+        methods: Some(vec![(CoapMethod::Observe, Action::Subscribe)]),
+        ..CoapRule::default()
+    };
+    let missing = CoapRule { not_found_when_empty: true, ..rule("/m", "m") };
+    let coap_rules = vec![rule("/v", "v"), rule("/e", "e"), missing, rule("/all", "all/+")];
+    let rules = Rules { coap: coap_rules, ..Rules::default() };
+    let mut gateway = Gateway::with_table(config(), Table::new(rules).expect("good rules"));
+    let mqtt = gateway.mqtt("m", true);
+    for topic in ["v", "all/1"] {
+        gateway.send(mqtt, &publish(topic, b"old", 0, true, 0));
+    }
+    let cases: [(&str, &str, u8, &[u8]); 4] = [
+        ("v", "v", CONTENT, b"\xffold"),
+        ("e", "e", CONTENT, b""),
+        ("m", "m", NOT_FOUND, b"\xffno retained value on this topic"),
+        ("all", "all/1", CONTENT, b""),
+    ];
+    for (mid, (path, topic, code, end)) in (0..).step_by(10).zip(cases) {
+        let tab = peer(3_000 + mid);
+        let observe = |mid, value| coap(0, GET, mid, b"o", Some(value), &[path], b"");
+        gateway.datagram(COAP, tab, &observe(mid, 0));
+        let answer = gateway.datagram(COAP, tab, &observe(mid + 1, 1));
+        assert_eq!((answer[0][1], option(&answer[0], OBSERVE)), (code, None), "{path}");
+        assert!(answer[0].ends_with(end), "{path}: {:02x?}", answer[0]);
+        gateway.send(mqtt, &publish(topic, b"new", 0, true, 0));
+        assert!(gateway.datagrams_to(tab).is_empty(), "{path}: it is over");
+        // Once more, with nothing to end.
+        assert_eq!(gateway.datagram(COAP, tab, &observe(mid + 2, 1)).len(), 1);
+    }
+    let refused = |notice: &Notice| matches!(notice.kind, NoticeKind::Refused(_));
+    assert!(!gateway.notices.iter().any(refused), "{:?}", gateway.notices);
+    // An ordinary GET is still refused.
+    let answer = gateway.datagram(COAP, peer(9), &coap(0, GET, 1, b"o", None, &["v"], b""));
+    assert_eq!(answer[0][1], 0x85);
 }
 
 /// What nobody gave a format is octets to whom it was octets before, though it looks like text.

@@ -84,7 +84,18 @@ impl Core {
         let (rules, from) = ((&self.config, &*self.table), request.peer.listener);
         let asked =
             Resource { host: request.host.as_deref(), path: &request.path, query: &request.query };
-        let mapped = map_resource(rules, from, &caller, coap_method(request), asked)?;
+        let map = |method| map_resource(rules, from, &caller, method, asked);
+        let mapped = match map(coap_method(request)) {
+            // RFC 7641 §3.6: a cancellation is a GET like any other; a rule that takes OBSERVE only
+            // lets this client read all the same, and a regular end is nothing to warn of.
+            Err(error)
+                if error.reason == Reason::MethodNotAllowed
+                    && request.observe == Some(Observe::Deregister) =>
+            {
+                map(CoapMethod::Observe)?
+            }
+            mapped => mapped?,
+        };
         Ok((key, mapped))
     }
 

@@ -7,7 +7,7 @@ use motegate_broker::{
     Open, Overflow, QueuePolicy, Request, RetainHandling, Subscribe, WillChange,
 };
 use motegate_coap::endpoint::{
-    Code, Notification, ObservationId, Request as CoapRequest, Response,
+    Code, Notification, ObservationId, Observe, Request as CoapRequest, Response,
 };
 use motegate_mapping::{Action, CoapMatch};
 use motegate_message::{
@@ -107,6 +107,8 @@ impl Core {
             exchange: request.exchange,
             listener: request.peer.listener,
             observation: None,
+            cancels: mapped.action == Action::Subscribe
+                && request.observe == Some(Observe::Deregister),
             accept: request.accept,
             etags: request.etags,
             precondition: precondition(&request.if_match, request.if_none_match, &formats),
@@ -159,6 +161,7 @@ impl Core {
         }
         let response = match read.observation {
             Some(_) => Response { observe: read.observation, ..Response::new(Code::CONTENT) },
+            None if read.cancels => Response::new(Code::CONTENT),
             None => Response::error(
                 Code::SERVICE_UNAVAILABLE,
                 "several topics can only be observed, and there are too many observers",

@@ -129,7 +129,7 @@ impl Core {
         }
         let mut response = match message {
             Some(message) => self.representation(message, &read),
-            None if read.observation.is_some() && read.meaning.content_when_empty => {
+            None if read.is_of_observer() && read.meaning.content_when_empty => {
                 Response::new(Code::CONTENT)
             }
             None => Response::error(Code::NOT_FOUND, "no retained value on this topic"),
