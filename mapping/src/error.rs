@@ -66,6 +66,15 @@ pub enum RuleErrorKind {
     /// No method at all.
     #[error("the rule takes no method")]
     NoMethods,
+    /// A path that no request has, or none that rules are asked for.
+    #[error(transparent)]
+    Unasked(#[from] Unasked),
+    /// A rule that publishes to what the gateway alone publishes to.
+    #[error("topics below {root} are the gateway's own to publish: this is always answered 4.03")]
+    ReservedTopic {
+        /// `$SYS`, `$share` or `$CONTROL`.
+        root: &'static str,
+    },
     /// A query target that is none.
     #[error("the query target {target:?} is not known")]
     BadQueryTarget {
@@ -188,6 +197,27 @@ pub enum RuleErrorKind {
     NoQosMinusOneIds,
 }
 
+/// Why no request reaches a path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unasked {
+    /// `/.well-known/core`.
+    #[error("`/.well-known/core` is answered by the gateway itself: no rule is asked")]
+    Discovery,
+    /// `.` or `..` as a segment (RFC 7252 §5.10.1).
+    #[error("the segment {0:?} is in no request: CoAP has no relative paths")]
+    Relative(String),
+    /// A segment that no Uri-Path option holds (RFC 7252 §5.10.1).
+    #[error("a segment of a path has at most 255 bytes, and this one has {0}")]
+    LongSegment(usize),
+    /// A query behind the path.
+    #[error("the segment {0:?} has a ?: what follows it is a query, which is no part of a path")]
+    Query(String),
+    /// A fragment, or a wildcard of MQTT.
+    #[error("the segment {0:?} has a #: what follows it is a fragment, which no request has")]
+    Fragment(String),
+}
+
 /// What is wrong with a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
@@ -223,6 +253,9 @@ pub enum PatternError {
         /// From the engine, one line.
         cause: String,
     },
+    /// A regular expression that takes no text that a segment could have.
+    #[error("the regular expression of {{{0}}} takes no text at all, and a segment is never empty")]
+    NoMatch(String),
     /// `%` without two hex digits, or bytes that are not UTF-8.
     #[error("the segment {0:?} has a % that is not the code of a character")]
     BadPercent(String),

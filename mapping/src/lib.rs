@@ -13,6 +13,7 @@ mod coap;
 mod conflict;
 mod error;
 mod explain;
+mod filter;
 mod format;
 mod glob;
 mod ids;
@@ -31,7 +32,7 @@ mod template;
 mod text;
 
 pub use coap::Link;
-pub use error::{PatternError, RuleError, RuleErrorKind, TemplateError};
+pub use error::{PatternError, RuleError, RuleErrorKind, TemplateError, Unasked};
 pub use explain::{Explanation, NearMiss, RuleKind, RuleRef, SnNaming};
 pub use format::{Format, Payload};
 pub use place::{Place, Step};

@@ -276,6 +276,12 @@ fn split(text: &str) -> Vec<&str> {
     parts
 }
 
+/// The first segment that is typed with this character, outside of regular expressions.
+pub(crate) fn segment_with(text: &str, c: char) -> Option<&str> {
+    let is_regex = |raw: &str| raw.starts_with('{') && !raw.starts_with("{{") && raw.contains(":~");
+    split(text).into_iter().find(|raw| raw.contains(c) && !is_regex(raw))
+}
+
 fn constraint(raw: &str, name: &str, form: &str) -> Result<Segment, PatternError> {
     if let Some(source) = form.strip_prefix('~') {
         return regex(name, source);
@@ -307,6 +313,12 @@ fn regex(name: &str, source: &str) -> Result<Segment, PatternError> {
         text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
     };
     check(source).map_err(|e| bad(last_line(e)))?;
+    // What is valid for `regex` is for its parser.
+    let parsed = regex_syntax::parse(source).map_err(|e| bad(e.to_string()))?;
+    let lengths = parsed.properties();
+    if lengths.minimum_len().is_none() || lengths.maximum_len() == Some(0) {
+        return Err(PatternError::NoMatch(name.to_owned()));
+    }
     let regex = check(&format!(r"\A(?:{source})\z")).map_err(|e| bad(last_line(e)))?;
     Ok(Segment::Regex(source.into(), regex))
 }

@@ -6,8 +6,9 @@
 use motegate_message::{Reason, TopicFilter, TopicName};
 
 use crate::MapError;
+use crate::filter::Filter;
 use crate::safety::Unsafe;
-use crate::template::{Filter, fill_name};
+use crate::template::fill_name;
 use crate::text::Text;
 
 /// A topic with places for a record's name.

@@ -6,10 +6,11 @@
 use std::borrow::Cow;
 
 use crate::Caller;
+use crate::filter::{Filter, unapply};
 use crate::index::Edge;
 use crate::pattern::{Pattern, Segment};
 use crate::safety::{self, Unsafe};
-use crate::template::{Filter, Part, Template, Values, Var, unapply};
+use crate::template::{Part, Template, Values, Var};
 use crate::text::Text;
 
 /// The levels of a reversible template.

@@ -2,7 +2,7 @@
 //!
 //! `{x}` from the path; built-ins `{client} {identity} {tenant} {listener} {gateway} {source_ip}
 //! {query.k} {id} {id-N}`; filters `trim:PREFIX` (the prefix must be there, so that it is
-//! reversible), `lower`, `hex` (of the UTF-8 bytes). `{{` and `}}` are literal braces.
+//! reversible), `lower`, `hex` (of the UTF-8 bytes; `filter`). `{{` and `}}` are literal braces.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use motegate_message::Reason;
 
 use crate::error::TemplateError;
+use crate::filter::{self, Filter};
 use crate::pattern::{Pattern, is_name};
 use crate::safety::{self, Unsafe};
 use crate::text::Text;
@@ -55,13 +56,6 @@ pub(crate) enum Var {
     Record {
         tail: bool,
     },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Filter {
-    Trim(Box<str>),
-    Lower,
-    Hex,
 }
 
 /// What a template may name.
@@ -163,6 +157,15 @@ impl Template {
     /// Whether the first character comes from the device.
     pub(crate) fn starts_with_capture(&self) -> bool {
         matches!(self.parts.first(), Some(Part::Var { .. }))
+    }
+
+    /// The first level, if it is the same in every topic.
+    pub(crate) fn first_level(&self) -> Option<&str> {
+        let Some(Part::Text(text)) = self.parts.first() else { return None };
+        match text.split_once('/') {
+            Some((first, _)) => Some(first),
+            None => (self.parts.len() == 1).then_some(text),
+        }
     }
 
     /// Whether it names the record.
@@ -274,7 +277,7 @@ impl Part {
             Var::Id(less) => values.id.saturating_sub(*less).to_string().into(),
             Var::Tail(_) | Var::Record { .. } => return Ok(()),
         };
-        let text = apply(filters, text, name)?;
+        let text = filter::apply(filters, text, name)?;
         if text.is_empty() && mode != Unsafe::Free {
             return Err(bad_topic(format!("{{{name}}} is empty")));
         }
@@ -294,7 +297,7 @@ pub(crate) fn fill_name(
     out: &mut Text,
 ) -> Result<(), MapError> {
     let name = if tail { "senml.n..." } else { "senml.n" };
-    let text = apply(filters, text.into(), name)?;
+    let text = filter::apply(filters, text.into(), name)?;
     if text.is_empty() {
         return Err(bad_topic(format!("{{{name}}} is empty: a record has no name")));
     }
@@ -310,7 +313,7 @@ fn push_trusted(
     filters: &[Filter],
     name: &str,
 ) -> Result<(), MapError> {
-    out.push_str(&apply(filters, text.into(), name)?);
+    out.push_str(&filter::apply(filters, text.into(), name)?);
     Ok(())
 }
 
@@ -329,7 +332,7 @@ fn render_tail<S: AsRef<str>>(
     // Each is checked, or encoded, before joining: a slash inside one must not become a level.
     let mut joined = Text::new();
     push_levels(tail.iter().map(AsRef::as_ref), name, mode, &mut joined)?;
-    let text = apply(filters, joined.as_str().into(), name)?;
+    let text = filter::apply(filters, joined.as_str().into(), name)?;
     // What was encoded stays as it is: only what a filter made is looked at.
     let mode = if mode == Unsafe::Encode { Unsafe::Refuse } else { mode };
     push_levels(text.split('/'), name, mode, out)
@@ -348,55 +351,6 @@ fn push_levels<'a>(
         safety::push_level(out, level, mode).map_err(|c| refused(name, c))?;
     }
     Ok(())
-}
-
-fn apply<'a>(
-    filters: &[Filter],
-    mut text: Cow<'a, str>,
-    name: &str,
-) -> Result<Cow<'a, str>, MapError> {
-    for filter in filters {
-        text = match filter {
-            Filter::Trim(prefix) => match &text {
-                Cow::Borrowed(t) => t.strip_prefix(&**prefix).map(Cow::Borrowed),
-                Cow::Owned(t) => t.strip_prefix(&**prefix).map(|t| Cow::Owned(t.to_owned())),
-            }
-            .ok_or_else(|| {
-                bad_topic(format!("{{{name}}} is {text:?}, which does not begin with {prefix:?}"))
-            })?,
-            Filter::Lower => Cow::Owned(text.to_lowercase()),
-            Filter::Hex => Cow::Owned(to_hex(&text)),
-        };
-    }
-    Ok(text)
-}
-
-fn to_hex(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len() * 2), |mut out, b| {
-        let _ = write!(out, "{b:02x}");
-        out
-    })
-}
-
-/// The way back through the filters; `None` where there is none.
-pub(crate) fn unapply(filters: &[Filter], text: &str) -> Option<String> {
-    filters.iter().rev().try_fold(text.to_owned(), |text, filter| match filter {
-        Filter::Trim(prefix) => Some(format!("{prefix}{text}")),
-        Filter::Lower => None,
-        Filter::Hex => from_hex(&text),
-    })
-}
-
-fn from_hex(text: &str) -> Option<String> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2)
-        || digits.iter().any(|b| !matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    {
-        return None;
-    }
-    let value = |b: u8| if b <= b'9' { b - b'0' } else { b - b'a' + 10 };
-    let bytes = digits.chunks_exact(2).map(|pair| value(pair[0]) << 4 | value(pair[1])).collect();
-    String::from_utf8(bytes).ok()
 }
 
 /// The value of a query key; a key without `=` has the empty value.
@@ -419,20 +373,8 @@ fn placeholder(inside: &str, names: &Names<'_>) -> Result<Part, TemplateError> {
     let mut pieces = inside.split('|');
     let name = pieces.next().unwrap_or_default();
     let var = variable(name, names)?;
-    let filters = pieces.map(filter).collect::<Result<_, _>>()?;
+    let filters = pieces.map(Filter::parse).collect::<Result<_, _>>()?;
     Ok(Part::Var { var, filters, name: name.into() })
-}
-
-fn filter(text: &str) -> Result<Filter, TemplateError> {
-    match text.split_once(':') {
-        Some(("trim", prefix)) if !prefix.is_empty() => Ok(Filter::Trim(prefix.into())),
-        None if text == "lower" => Ok(Filter::Lower),
-        None if text == "hex" => Ok(Filter::Hex),
-        split => match split.map_or(text, |(name, _)| name) {
-            "trim" | "lower" | "hex" => Err(TemplateError::FilterArgument(text.to_owned())),
-            other => Err(TemplateError::UnknownFilter(other.to_owned())),
-        },
-    }
 }
 
 fn variable(name: &str, names: &Names<'_>) -> Result<Var, TemplateError> {
@@ -581,13 +523,5 @@ mod tests {
             assert!(matches!(Template::parse(text, &ids), Err(TemplateError::BadId(_))), "{text}");
         }
         assert!(Template::parse("{identity}", &ids).is_ok());
-    }
-
-    #[test]
-    fn filters_go_back() {
-        let trim = Filter::Trim("m-".into());
-        assert_eq!(unapply(&[trim, Filter::Hex], "3432").as_deref(), Some("m-42"));
-        assert_eq!(unapply(&[Filter::Hex], "3G"), None);
-        assert_eq!(unapply(&[Filter::Lower], "a"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The mapping's errors as diagnostics: where, and what to do.
 
 use motegate_mapping::payload::CodecError;
-use motegate_mapping::{PatternError, RuleError, RuleErrorKind, TemplateError};
+use motegate_mapping::{PatternError, RuleError, RuleErrorKind, TemplateError, Unasked};
 
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::document::Document;
@@ -61,6 +61,11 @@ fn advice(kind: &RuleErrorKind) -> (Code, String) {
     use RuleErrorKind as Kind;
     let (code, fix) = match kind {
         Kind::Pattern(error) => return (Code::Pattern, pattern_fix(error)),
+        Kind::Unasked(unasked) => (Code::Pattern, unasked_fix(unasked)),
+        Kind::ReservedTopic { .. } => (
+            Code::Method,
+            "add `methods: {GET: read, OBSERVE: subscribe}`, or publish to another topic",
+        ),
         Kind::Template(error) => return (Code::Template, template_fix(error)),
         Kind::UnknownGroup { group, known } => {
             let near = nearest(group, known.iter().map(String::as_str).chain(["all"]));
@@ -165,9 +170,31 @@ fn pattern_fix(error: &PatternError) -> String {
         PatternError::Reserved(name) => format!("rename it, for example {{my_{name}}}"),
         PatternError::TailNotLast(name) => format!("put {{{name}...}} at the end"),
         PatternError::EmptyChoice(name) => format!("write {{{name}:a|b}}"),
+        PatternError::NoMatch(name) => {
+            format!(
+                "say what it may be, such as {{{name}:~[0-9]+}}, or write {{{name}}} for any text"
+            )
+        }
         PatternError::BadRegex { .. } => "the expression must match one whole segment".into(),
         PatternError::BadPercent(_) => "write % itself as %25".into(),
         PatternError::TooLong => "shorten it; {rest...} takes any depth".into(),
+    }
+}
+
+fn unasked_fix(unasked: &Unasked) -> &'static str {
+    match unasked {
+        Unasked::Discovery => {
+            "choose another path; what is listed there is said by `link:` of rules"
+        }
+        Unasked::Relative(_) => "write the whole path without it",
+        Unasked::LongSegment(_) => "shorten it, or part it with /",
+        Unasked::Query(_) => {
+            "end the path before it and name the keys: `query: {KEY: qos}`; a ? in a path is %3F"
+        }
+        Unasked::Fragment(_) => {
+            "leave it out; for all that lies below write {rest...}; a # in a path is %23"
+        }
+        _ => "choose another path",
     }
 }
 

@@ -4,12 +4,18 @@ use super::links::LinkAttribute;
 use super::rule::{METHODS, Methods, PRESET_PRIORITY, Rule, natural};
 use crate::format::{Formats, Formatted};
 use crate::glob::Glob;
-use crate::pattern::Pattern;
+use crate::pattern::{self, Pattern, Segment};
 use crate::payload::ConversionError;
 use crate::query::Queries;
 use crate::reverse::Reversal;
 use crate::template::{Names, Template};
-use crate::{Action, CoapMethod, CoapRule, Place, RuleError, RuleErrorKind, Rules};
+use crate::{Action, CoapMethod, CoapRule, Place, RuleError, RuleErrorKind, Rules, Unasked};
+
+/// Bytes of a Uri-Path option (RFC 7252 §5.10).
+const MAX_SEGMENT: usize = 255;
+
+/// First levels of topics that nobody but the gateway publishes to.
+const RESERVED: [&str; 3] = ["$SYS", "$share", "$CONTROL"];
 
 /// Attributes that a rule cannot give: they follow from what it is, or need another document.
 const NO_ATTRIBUTES: [&str; 5] = ["href", "anchor", "rel", "rev", "obs"];
@@ -24,11 +30,15 @@ pub(super) fn check(
     let before = errors.len();
     let mut report = |at: Place, kind: RuleErrorKind| errors.push(RuleError::new(at, kind));
     let pattern = Pattern::parse(&rule.path).map_err(|e| report(place.at("path"), e.into())).ok();
+    if let Some(unasked) = pattern.as_ref().and_then(|pattern| unasked(&rule.path, pattern)) {
+        report(place.at("path"), unasked.into());
+    }
     let methods = methods(rule, place, &mut report);
     let queries = Queries::new(rule, place, &mut report);
     let topic = pattern.as_ref().and_then(|pattern| topic(rule, pattern, place, &mut report));
     if let Some(topic) = &topic {
         publish_or_observe(rule, topic, place, &mut report);
+        reserved(rule, topic, place, &mut report);
     }
     let wildcard = topic.as_ref().is_some_and(Template::has_wildcard);
     let formatted = payload(rule, rules, formats, wildcard, place, &mut report);
@@ -71,6 +81,50 @@ pub(super) fn check(
         errors.push(RuleError::new(place.at("link"), RuleErrorKind::NotReversible));
     }
     Some(checked)
+}
+
+/// Why no request reaches the path.
+fn unasked(text: &str, pattern: &Pattern) -> Option<Unasked> {
+    if let Some(segment) = pattern::segment_with(text, '?') {
+        return Some(Unasked::Query(segment.to_owned()));
+    }
+    if let Some(segment) = pattern::segment_with(text, '#') {
+        return Some(Unasked::Fragment(segment.to_owned()));
+    }
+    let literals = pattern.segments.iter().map(|segment| match segment {
+        Segment::Literal(text) => Some(&**text),
+        _ => None,
+    });
+    // Choices are not judged: another of their words may be asked for.
+    for text in literals.clone().flatten() {
+        if matches!(text, "." | "..") {
+            return Some(Unasked::Relative(text.to_owned()));
+        }
+        if text.len() > MAX_SEGMENT {
+            return Some(Unasked::LongSegment(text.len()));
+        }
+    }
+    let discovery = !pattern.tail && literals.eq([Some(".well-known"), Some("core")]);
+    discovery.then_some(Unasked::Discovery)
+}
+
+/// What only the gateway publishes to (every rule's topic is judged before its mount).
+fn reserved(
+    rule: &CoapRule,
+    topic: &Template,
+    place: &Place,
+    report: &mut impl FnMut(Place, RuleErrorKind),
+) {
+    let Some(root) = RESERVED.into_iter().find(|root| topic.first_level() == Some(root)) else {
+        return;
+    };
+    let kind = RuleErrorKind::ReservedTopic { root };
+    let Some(methods) = &rule.methods else { return report(place.at("topic"), kind) };
+    let writes = |action| matches!(action, Action::Publish | Action::Clear);
+    for (method, _) in methods.iter().filter(|(_, action)| writes(*action)) {
+        let Some(slot) = Methods::slot(*method) else { continue };
+        report(place.at("methods").at(METHODS[slot].1), kind.clone());
+    }
 }
 
 fn topic(
