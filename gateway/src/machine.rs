@@ -125,6 +125,10 @@ impl Machine {
                     self.store.append(seq, batch);
                     continue;
                 }
+                Output::Fetch { session, from, max_entries, max_bytes } => {
+                    self.store.fetch(session, from, max_entries, max_bytes);
+                    continue;
+                }
                 Output::Answer { ticket, answer } => {
                     self.answers.push_back((ticket, answer));
                     continue;

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Record, Seq};
+use motegate_message::journal::Page;
+use motegate_message::{
+    ConnectionId, DeliveryId, ListenerId, LocalId, Reason, Record, Seq, SessionId,
+};
 
 use crate::Notice;
 use crate::admin::{Answer, Query};
@@ -54,6 +57,16 @@ pub enum Input<'a> {
     },
     /// Every batch up to this one is stored as durably as configured.
     Committed(Seq),
+    /// Batches cannot be stored now. None is lost: they are tried again until `Committed` says that
+    /// they are stored. Until then what would make the durable state grow is refused.
+    StoreFailed(Reason),
+    /// The answer to `Output::Fetch`.
+    Fetched {
+        /// Whose queue.
+        session: SessionId,
+        /// What is there.
+        page: Page,
+    },
     /// Another configuration holds from now on; answered by `Output::Reloaded`.
     Reload(Box<Reload>),
     /// Somebody asks; answered by `Output::Answer` with the same ticket.
@@ -87,6 +100,18 @@ pub enum Output {
         seq: Seq,
         /// What changes.
         batch: Vec<Record>,
+    },
+    /// Read a part of a session's queue ([`Saved::page`](motegate_message::journal::Saved::page))
+    /// as it is once every batch handed over before is applied, and answer `Input::Fetched`.
+    Fetch {
+        /// Whose.
+        session: SessionId,
+        /// The first entry that may be in it.
+        from: DeliveryId,
+        /// At most so many.
+        max_entries: usize,
+        /// And so many bytes.
+        max_bytes: usize,
     },
     /// The answer to `Input::Admin`.
     Answer {

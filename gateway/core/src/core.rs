@@ -13,6 +13,7 @@ use hashbrown::HashMap;
 use motegate_broker::{Broker, Effect, Handle, Request};
 use motegate_coap::endpoint::{ExchangeId, ObservationId};
 use motegate_mapping::Table;
+use motegate_message::journal::Saved;
 use motegate_message::{
     ConnectionId, DatagramQueue, Delivery, ListenerId, Peer, Reason, Record, Route, Seq, SessionId,
     Turn, Wall, journal,
@@ -89,31 +90,26 @@ impl Core {
         }
     }
 
-    /// Rebuilds what a journal holds, before anything else is handled: every live key with its
-    /// value, in any order. Returns how many records were damaged or belong to nobody.
-    pub fn restore<'a>(
-        &mut self,
-        now: Instant,
-        wall: Wall,
-        records: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-    ) -> usize {
+    /// Rebuilds what a journal holds, before anything else is handled. Returns how many records
+    /// were damaged or belong to nobody.
+    pub fn restore(&mut self, now: Instant, wall: Wall, saved: &mut dyn Saved) -> usize {
         self.turn.now = now;
         // Where the wall clock is behind the last record (a board that boots without one), no
         // time has passed.
-        let last = records.clone().filter_map(last_wall).max().unwrap_or_default();
+        let last = saved.value(LAST_WALL).as_deref().and_then(last_wall).unwrap_or_default();
         self.turn.wall = wall.max(last);
         self.wall_floor = (last > wall).then_some((now, last));
         let mut damaged = 0;
-        for (key, value) in records {
+        saved.state(&mut |key, value| {
             let understood = match key.first() {
                 Some(&journal::owner::BROKER) => self.broker.restore(&self.turn, key, value),
                 Some(&journal::owner::MQTT) => self.mqtt.restore(&self.turn, key, value),
                 Some(&journal::owner::MQTT_SN) => self.sn.restore(&self.turn, key, value),
-                Some(&journal::owner::CORE) => last_wall((key, value)).is_some(),
+                Some(&journal::owner::CORE) => key == LAST_WALL && last_wall(value).is_some(),
                 _ => false,
             };
             damaged += usize::from(!understood);
-        }
+        });
         self.broker.restored(&self.turn);
         self.sn.restored(&self.turn);
         self.pump();
@@ -138,6 +134,7 @@ impl Core {
             Input::Written { conn, n } => self.mqtt.handle_written(&self.turn, conn, n),
             Input::Closed { conn, reason } => self.mqtt_lost(conn, reason),
             Input::Committed(seq) => self.committed(seq),
+            Input::StoreFailed(_) | Input::Fetched { .. } => {}
             Input::Reload(reload) => {
                 let touched = self.reload(*reload);
                 self.pump();
@@ -307,7 +304,7 @@ impl Core {
             return;
         }
         self.batch.push(Record {
-            key: vec![journal::owner::CORE, b'w'],
+            key: LAST_WALL.to_vec(),
             value: Some(self.turn.wall.as_millis().to_be_bytes().to_vec()),
         });
         let seq = self.turn.seq;
@@ -436,10 +433,9 @@ impl Core {
     }
 }
 
-/// The wall clock that a batch was closed at.
-fn last_wall((key, value): (&[u8], &[u8])) -> Option<Wall> {
-    if key != [journal::owner::CORE, b'w'] {
-        return None;
-    }
+/// Key of the wall clock that the last batch was closed at.
+const LAST_WALL: &[u8] = &[journal::owner::CORE, b'w'];
+
+fn last_wall(value: &[u8]) -> Option<Wall> {
     Some(Wall::from_millis(u64::from_be_bytes(value.try_into().ok()?)))
 }

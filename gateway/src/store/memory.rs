@@ -4,7 +4,7 @@
 
 use std::task::{Context, Poll};
 
-use motegate_message::{Record, Seq};
+use motegate_message::{DeliveryId, Record, Seq, SessionId};
 
 /// Answers at once.
 #[derive(Debug, Default)]
@@ -18,6 +18,10 @@ impl Store {
         drop(batch);
         self.committed = Some(seq);
     }
+
+    /// Nothing is ever kept here that could be read.
+    #[allow(clippy::unused_self, reason = "the shape that a store on disk needs")]
+    pub(crate) fn fetch(&mut self, _: SessionId, _: DeliveryId, _: usize, _: usize) {}
 
     /// The latest batch that is stored, if it was not told yet; every earlier one is stored too.
     pub(crate) fn poll_committed(&mut self) -> Option<Seq> {

@@ -172,8 +172,7 @@ impl Gateway {
         let (instant, wall) = self.clocks(now);
         let seed = self.seed ^ u64::from(self.crashes) << 32;
         let mut core = Core::new(self.config.clone(), self.table.clone(), seed);
-        let records = self.store.records(rng);
-        let damaged = core.restore(instant, wall, records.into_iter());
+        let damaged = core.restore(instant, wall, &mut self.store.saved(rng));
         self.core = Some(core);
         if damaged == 0 { Ok(()) } else { Err(format!("{damaged} records called damaged")) }
     }

@@ -70,6 +70,8 @@ impl World {
                     self.write(conn, false);
                 } else if let Some(seq) = self.commit_now.pop() {
                     self.gateway.handle(self.now, Input::Committed(seq));
+                } else if let Some((session, page)) = self.gateway.store.fetched() {
+                    self.gateway.handle(self.now, Input::Fetched { session, page });
                 } else {
                     return;
                 }
@@ -81,6 +83,9 @@ impl World {
 
     fn output(&mut self, output: Output) {
         match output {
+            Output::Fetch { session, from, max_entries, max_bytes } => {
+                self.gateway.store.fetch(session, from, (max_entries, max_bytes));
+            }
             Output::Write(conn) => {
                 if self.stream_of(conn, "Write").is_some() {
                     self.write_now.push(conn);

@@ -1,17 +1,30 @@
 //! [`Store`]: the journal's disk. Batches are stored some time after they were written, in order; a
-//! crash loses those that were not.
+//! crash loses those that were not. Queues are read when everything handed over before is stored.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use motegate_message::{Record, Seq};
+use motegate_message::journal::{MemoryStore, Page, QueuedRecord, Saved};
+use motegate_message::{DeliveryId, Record, Seq, SessionId};
 
 use super::ctx::{MS, Micros, SEC};
 use super::rng::Rng;
 
-/// A key-value map and the batches on their way into it.
+/// A part of a queue that is to be read.
+#[derive(Debug)]
+struct Fetch {
+    /// When this batch is stored.
+    after: Seq,
+    session: SessionId,
+    from: DeliveryId,
+    max_entries: usize,
+    max_bytes: usize,
+}
+
+/// What is stored, and the batches on their way there.
 #[derive(Debug, Default)]
 pub struct Store {
-    map: BTreeMap<Vec<u8>, Vec<u8>>,
+    disk: MemoryStore,
+    fetches: VecDeque<Fetch>,
     waiting: VecDeque<(Seq, Vec<Record>)>,
     /// When the next group commit is done.
     pub due: Option<Micros>,
@@ -66,12 +79,22 @@ impl Store {
 
     fn apply(&mut self, batch: Vec<Record>) {
         self.batches += 1;
-        for record in batch {
-            match record.value {
-                Some(value) => self.map.insert(record.key, value),
-                None => self.map.remove(&record.key),
-            };
-        }
+        self.disk.apply(batch);
+    }
+
+    /// Asks for a part of a queue.
+    pub fn fetch(&mut self, session: SessionId, from: DeliveryId, max: (usize, usize)) {
+        let (max_entries, max_bytes) = max;
+        let after = self.waiting.back().map_or(Seq::NONE, |(seq, _)| *seq);
+        self.fetches.push_back(Fetch { after, session, from, max_entries, max_bytes });
+    }
+
+    /// The next answer, if its time has come.
+    pub fn fetched(&mut self) -> Option<(SessionId, Page)> {
+        let stored = self.waiting.front().map_or(Seq(u64::MAX), |(seq, _)| *seq);
+        self.fetches.front().filter(|fetch| fetch.after < stored)?;
+        let Fetch { session, from, max_entries, max_bytes, .. } = self.fetches.pop_front()?;
+        Some((session, self.disk.page(session, from, max_entries, max_bytes)))
     }
 
     /// Power is gone: what waits is lost, but for a few batches that reached the disk without
@@ -84,45 +107,75 @@ impl Store {
             }
         }
         self.waiting.clear();
+        self.fetches.clear();
         self.due = None;
         self.last = Seq::NONE;
     }
 
-    /// Every live key, in some order.
-    #[must_use]
-    pub fn records(&self, rng: &mut Rng) -> Vec<(&[u8], &[u8])> {
-        let mut all: Vec<(&[u8], &[u8])> =
-            self.map.iter().map(|(k, v)| (k.as_slice(), v.as_slice())).collect();
-        if rng.chance(300) {
-            all.reverse();
-        } else if rng.chance(300) {
-            for i in (1..all.len()).rev() {
-                all.swap(i, rng.index(i + 1));
-            }
-        }
-        all
+    /// What a new process finds.
+    pub fn saved<'s>(&'s mut self, rng: &'s mut Rng) -> impl Saved + use<'s> {
+        Found { disk: &mut self.disk, rng }
     }
 
     /// Live keys.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.map.len()
+        self.disk.len()
     }
 
     /// Whether nothing is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        self.disk.is_empty()
     }
 
     /// Live keys by their first two bytes, for the report of a journal that grows.
     #[must_use]
     pub fn census(&self) -> BTreeMap<String, usize> {
         let mut census = BTreeMap::new();
-        for key in self.map.keys() {
+        for (key, _) in self.disk.iter() {
             let kind = String::from_utf8_lossy(&key[..key.len().min(2)]).into_owned();
             *census.entry(kind).or_insert(0) += 1;
         }
         census
+    }
+}
+
+/// The disk, whose state comes in some order.
+struct Found<'s> {
+    disk: &'s mut MemoryStore,
+    rng: &'s mut Rng,
+}
+
+impl Saved for Found<'_> {
+    fn value(&mut self, key: &[u8]) -> Option<Vec<u8>> {
+        self.disk.value(key)
+    }
+
+    fn state(&mut self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        let mut all = Vec::new();
+        self.disk.state(&mut |key, value| all.push((key.to_vec(), value.to_vec())));
+        if self.rng.chance(300) {
+            all.reverse();
+        } else if self.rng.chance(300) {
+            for i in (1..all.len()).rev() {
+                all.swap(i, self.rng.index(i + 1));
+            }
+        }
+        all.iter().for_each(|(key, value)| each(key, value));
+    }
+
+    fn queue_ends(&mut self, session: SessionId, from: DeliveryId) -> Option<[QueuedRecord; 2]> {
+        self.disk.queue_ends(session, from)
+    }
+
+    fn page(
+        &mut self,
+        session: SessionId,
+        from: DeliveryId,
+        max_entries: usize,
+        max_bytes: usize,
+    ) -> Page {
+        self.disk.page(session, from, max_entries, max_bytes)
     }
 }

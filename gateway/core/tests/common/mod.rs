@@ -9,6 +9,7 @@ use std::time::Duration;
 use motegate_core::admin::Answer;
 use motegate_core::{Config, Core, Input, Listener, Notice, Output, Protocol, Sources, Touched};
 use motegate_mapping::Table;
+use motegate_message::journal::{MemoryStore, Saved};
 use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Record, Seq, Wall};
 use motegate_timers::Instant;
 
@@ -31,7 +32,7 @@ pub struct Gateway {
     pub answers: Vec<Answer>,
     /// Batches that the store has not reported yet.
     pub uncommitted: Vec<(Seq, Vec<Record>)>,
-    pub store: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub store: MemoryStore,
     pub commit_at_once: bool,
     next_conn: u32,
 }
@@ -77,7 +78,7 @@ impl Gateway {
             touched: Vec::new(),
             answers: Vec::new(),
             uncommitted: Vec::new(),
-            store: BTreeMap::new(),
+            store: MemoryStore::default(),
             commit_at_once: true,
             next_conn: 0,
         }
@@ -118,6 +119,13 @@ impl Gateway {
                         self.commit();
                     }
                 }
+                Output::Fetch { session, from, max_entries, max_bytes } => {
+                    let mut store = self.store.clone();
+                    self.uncommitted.iter().for_each(|(_, batch)| store.apply(batch.clone()));
+                    let page = store.page(session, from, max_entries, max_bytes);
+                    let input = Input::Fetched { session, page };
+                    self.core.handle(self.now, self.wall(), input);
+                }
                 Output::Notice(notice) => self.notices.push(*notice),
                 Output::Reloaded(touched) => self.touched.extend(touched),
                 Output::Answer { answer, .. } => self.answers.push(answer),
@@ -130,12 +138,7 @@ impl Gateway {
     pub fn commit(&mut self) {
         let mut last = Seq::NONE;
         for (seq, batch) in self.uncommitted.drain(..) {
-            for record in batch {
-                match record.value {
-                    Some(value) => self.store.insert(record.key, value),
-                    None => self.store.remove(&record.key),
-                };
-            }
+            self.store.apply(batch);
             last = seq;
         }
         if last > Seq::NONE {
@@ -149,9 +152,8 @@ impl Gateway {
         self.uncommitted.clear();
         self.streams.clear();
         self.core = Core::new(config, Arc::new(Table::passthrough("mqtt")), 2);
-        let store = core::mem::take(&mut self.store);
-        let records = store.iter().map(|(key, value)| (&key[..], &value[..]));
-        assert_eq!(self.core.restore(self.now, self.wall(), records), 0, "damaged records");
+        let mut store = core::mem::take(&mut self.store);
+        assert_eq!(self.core.restore(self.now, self.wall(), &mut store), 0, "damaged records");
         self.store = store;
         self.drain();
     }
