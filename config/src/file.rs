@@ -61,7 +61,7 @@ pub(crate) struct File {
     pub(crate) codecs: Option<BTreeMap<String, Codec>>,
     /// Which path and which topic id is which topic.
     pub(crate) mappings: Option<Mappings>,
-    /// Tests of the rules, run by `check` and `test`.
+    /// Tests of the rules, run by `check` and `test`. Who may connect is not asked.
     pub(crate) tests: Option<Vec<TestBlock>>,
     /// The log.
     pub(crate) log: Option<Log>,

@@ -11,16 +11,23 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use motegate_coap::link_format::{Link, Value};
 use motegate_config::Resolved;
-use motegate_config::tests::{CoapRequest, SnPublish, SnTopic as Topic, Stimulus};
+use motegate_config::tests::{CoapRequest, Payload, SnPublish, SnTopic as Topic, Stimulus};
 use motegate_core::{ClientFrom, Protocol};
 use motegate_mapping::{
-    Action, Caller, CoapMatch, Explanation, MapError, NearMiss, RuleKind, RuleRef, SnMatch, SnTopic,
+    Action, Caller, CoapMatch, CoapMethod, Explanation, MapError, NearMiss, RuleKind, RuleRef,
+    SnMatch, SnTopic,
 };
 use motegate_message::{ListenerId, Qos, Reason, TopicName};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::notices;
 use crate::selftest::{Rehearsal, rehearse};
+
+/// Codes as they are on the wire (RFC 7252 §12.1.2).
+const CREATED: u8 = 0x41;
+const CHANGED: u8 = 0x44;
+const UNSUPPORTED_CONTENT_FORMAT: u8 = 0x8f;
 
 /// What becomes of one request or message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,8 +43,16 @@ pub(crate) struct RequestCard {
     pub(crate) result: Option<ResultCard>,
     /// Why it is refused.
     pub(crate) refused: Option<RefusedCard>,
+    /// Why it would be refused all the same if the listener let the client in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refused_then: Option<RefusedCard>,
     /// What the device is answered: `2.01`.
     pub(crate) answer: Option<String>,
+    /// The same where the topic has a value already, if that makes a difference and nobody was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) answer_if_held: Option<String>,
+    /// No payload was given: the answer is that to one that fits.
+    pub(crate) payload_assumed: bool,
     /// Who gets it; `None` where no running gateway was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) goes_to: Option<Vec<ReceiverCard>>,
@@ -155,11 +170,20 @@ pub(crate) fn coap(
     let asks = caller(resolved, listener, &client);
     let CoapRequest { method, path, query, confirmable, .. } = &request;
     let explained = resolved.table.explain_coap(&asks, host, *method, path, query);
-    let confirmable = *confirmable;
+    let (confirmable, puts) = (*confirmable, *method == CoapMethod::Put);
     let payload = request.payload.is_some();
-    let rehearsal = rehearse(resolved, Stimulus::Coap(request)).unwrap_or_default();
+    let publish = explained.outcome.as_ref().ok().filter(|of| of.action == Action::Publish);
+    let assumed = publish.filter(|_| !payload);
+    let rehearsal = match assumed {
+        Some(matched) => rehearse_fitting(resolved, request, puts && matched.retain),
+        None => rehearse(resolved, Stimulus::Coap(request)).unwrap_or_default(),
+    };
     let mut card = card(resolved, listener, &client, &explained);
+    card.payload_assumed = assumed.is_some();
     card.answer = rehearsal.answer.as_ref().map(|(code, _)| code_text(*code));
+    // RFC 7252 §5.8.3: what was there is changed, and the rehearsal's gateway has nothing.
+    let creates = card.answer.as_deref() == Some("2.01");
+    card.answer_if_held = creates.then(|| "2.04".to_owned());
     match &explained.outcome {
         Ok(matched) => {
             card.result = Some(coap_result(matched, confirmable, payload, &rehearsal));
@@ -168,7 +192,55 @@ pub(crate) fn coap(
         }
         Err(error) => card.refused = Some(refused(error, &card.near, "mappings.coap")),
     }
+    if close(&mut card) {
+        card.answer = Some("4.01".to_owned());
+        card.answer_if_held = None;
+        card.payload_assumed = false;
+    }
     card
+}
+
+/// Tries a request without payload with payloads of the formats there are; what it is answered if
+/// none of them is known to fit follows from the method.
+fn rehearse_fitting(resolved: &Resolved, request: CoapRequest, creates: bool) -> Rehearsal {
+    let named = request.content_format.is_some();
+    let some = || json!({"v": 1});
+    let tried = [
+        Payload::Text("1".to_owned()),
+        Payload::Json(some()),
+        Payload::Cbor(some()),
+        Payload::Senml(json!([{"n": "v", "v": 1}])),
+    ];
+    let mut unsupported = None;
+    for payload in tried {
+        let request = CoapRequest { payload: Some(payload), ..request.clone() };
+        let Some(rehearsal) = rehearse(resolved, Stimulus::Coap(request)) else { continue };
+        let bad = matches!(rehearsal.refused, Some((Reason::BadPayload, _)));
+        if !bad {
+            return rehearsal;
+        }
+        if named && matches!(rehearsal.answer, Some((UNSUPPORTED_CONTENT_FORMAT, _))) {
+            unsupported = Some(rehearsal);
+        }
+    }
+    let code = if creates { CREATED } else { CHANGED };
+    let fits = || Rehearsal { answer: Some((code, String::new())), ..Rehearsal::default() };
+    unsupported.unwrap_or_else(fits)
+}
+
+/// Whether the listener lets nobody in, which comes before every rule; the card says so then.
+fn close(card: &mut RequestCard) -> bool {
+    let listener = &card.listener;
+    if listener.anonymous {
+        return false;
+    }
+    card.refused_then = card.refused.take();
+    card.refused = Some(RefusedCard {
+        reason: Reason::AuthMissing.as_str(),
+        text: format!("{} lets nobody in: there are no logins yet", listener.name),
+        fix: Some(format!("`anonymous: true` opens the listener {}", listener.name)),
+    });
+    true
 }
 
 /// Why what the rules take is refused all the same.
@@ -236,6 +308,7 @@ pub(crate) fn sn(resolved: &Resolved, publish: SnPublish) -> RequestCard {
         }
         Err(error) => card.refused = Some(refused(error, &card.near, "mappings.mqttsn.topic_ids")),
     }
+    close(&mut card);
     card
 }
 
@@ -362,7 +435,10 @@ fn card<M>(
         near: near.collect(),
         result: None,
         refused: None,
+        refused_then: None,
         answer: None,
+        answer_if_held: None,
+        payload_assumed: false,
         goes_to: None,
     }
 }

@@ -89,6 +89,8 @@ fn what_cannot_be_run_is_told() {
 fn cards() {
     for (name, line) in [
         ("put", "PUT coap://localhost/s/kitchen/temp?u=Cel --client node-7 --json '{\"v\": 21.5}'"),
+        ("no-payload", "PUT /s/kitchen/temp --client node-7"),
+        ("empty-payload", "PUT /s/kitchen/temp --client node-7 --text ''"),
         ("method", "PUT /s/kitchen/smell --client node-7"),
         ("no-rule", "GET /s/kitchen"),
         ("hidden-slash", "PUT /s/a%2Fb/temp --text x"),
@@ -116,6 +118,8 @@ fn cards_of_payloads() {
         ("cbor", "PUT /s/kitchen/temp --client node-7 -t cbor --hex a1617602"),
         ("bad-payload", "PUT /s/kitchen/temp --client node-7 -t cbor --hex a1"),
         ("bad-format", "POST /rd/0a1f/senml --json '[]'"),
+        ("no-payload-of-a-pack", "POST /rd/0a1f/senml"),
+        ("no-payload-of-a-bad-format", "POST /rd/0a1f/senml -t text"),
         (
             "senml",
             "POST /rd/0a1f/senml -t senml+json --json '[{\"n\": \"t\", \"v\": 20.5}, {\"n\": \"h\", \"v\": 41}]'",
@@ -129,6 +133,27 @@ fn cards_of_payloads() {
     }
 }
 
+/// Nobody is let in: the gateway says 4.01 before it looks at the rules.
+#[test]
+fn a_closed_listener_refuses_whatever_its_rules_say() {
+    for line in ["PUT /mqtt/a --text 1", "GET /none"] {
+        let card = at_data(&format!("explain {line} -c closed.yaml")).good();
+        for words in ["refused   auth_missing: c lets nobody in", "fix       `anonymous: true`"] {
+            assert!(card.contains(words), "{words} is not in\n{card}");
+        }
+        assert!(card.ends_with("answer    4.01 Unauthorized\n"), "{card}");
+        assert_eq!(card.contains("then      no_rule"), line.contains("/none"), "{card}");
+    }
+    let card = at_data("explain PUT /mqtt/a --text 1 -c closed.yaml -o json").good();
+    let card: Value = serde_json::from_str(&card).expect("JSON");
+    assert_eq!(
+        (&card["refused"]["reason"], &card["answer"]),
+        (&"auth_missing".into(), &"4.01".into())
+    );
+    // A test is about the rules, and not about who may connect.
+    at_data("test -c closed.yaml").good();
+}
+
 #[test]
 fn a_card_as_json() {
     let line = "explain PUT /s/kitchen/temp?u=Cel --client node-7 --text x -c tests.yaml -o json";
@@ -138,6 +163,10 @@ fn a_card_as_json() {
     assert_eq!(card["captures"], serde_json::json!([["room", "kitchen"], ["kind", "temp"]]));
     assert_eq!(card["result"]["topic"], "plant/a/site/kitchen/temp");
     assert_eq!((&card["answer"], &card["refused"]), (&"2.01".into(), &Value::Null));
+    assert_eq!(
+        (&card["answer_if_held"], &card["payload_assumed"]),
+        (&"2.04".into(), &false.into())
+    );
     let line = "explain topic plant/a/site/hall/co2 -c tests.yaml -o json";
     let card: Value = serde_json::from_str(&at_data(line).good()).expect("JSON");
     assert_eq!(card["coap"][0]["path"], "/s/hall/co2");
@@ -149,6 +178,8 @@ fn explain_refuses_what_it_cannot_read() {
         ("explain", "METHOD"),
         ("explain FROB /a", "GET, OBSERVE"),
         ("explain PUT http://x/a", "no protocol of ours"),
+        ("explain PUT mqtt://localhost/a", "coap:// URL"),
+        ("explain PUT mqttsn://localhost/a", "explain sn"),
         ("explain PUT /a%zz -c tests.yaml", "%zz"),
         ("explain PUT /a --json {a -c tests.yaml", "--json"),
         ("explain PUT /a --hex 0 -c tests.yaml", "--hex"),

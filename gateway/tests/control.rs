@@ -460,6 +460,12 @@ fn explain_says_who_would_get_the_message() {
     assert!(after.contains("goes to   panel      mqtt        qos 1, now"), "{after}");
     let by_name = said_in(&gateway.directory, "explain sn --client mote --topic site/x").good();
     assert!(by_name.contains("goes to   panel "), "{by_name}");
+    // What the gateway holds decides the answer.
+    assert!(after.ends_with("answer    2.01 Created\n"), "{after}");
+    let door = format!("coap://{}/door", gateway.address("coap"));
+    said_in(&gateway.directory, &format!("put {door} open")).good();
+    let held = said_in(&gateway.directory, line).good();
+    assert!(held.ends_with("answer    2.04 Changed\n"), "{held}");
     // From elsewhere, by the socket's path.
     let socket = gateway.directory.join("motegate-data/control.sock");
     let elsewhere = format!(

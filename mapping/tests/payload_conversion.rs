@@ -313,7 +313,7 @@ fn frames_name_the_field_that_is_wrong() {
     }
     for (wire, said) in [
         ("", "temp: the field needs 2 bytes and 0 are left"),
-        ("0866", "hum: the field needs 1 bytes and 0 are left"),
+        ("0866", "hum: the field needs 1 byte and 0 are left"),
         ("08662da5ff00", "batt: 2 bytes follow the last field"),
     ] {
         let error = up(&env, None, hex(wire)).unwrap_err().to_string();
@@ -361,7 +361,7 @@ fn fields_refuse_what_could_not_come_back() {
     for (codec, json, said) in [
         (&name, r#"{"n":"a\u0000"}"#, "n: text that ends in NUL cannot be told from its padding"),
         (&name, r#"{"n":"éa"}"#, "n: 3 bytes do not go into a field of 2"),
-        (&id, r#"{"n":"00"}"#, "n: 1 bytes do not go into a field of 2"),
+        (&id, r#"{"n":"00"}"#, "n: 1 byte does not go into a field of 2"),
         (&id, r#"{"n":"0g00"}"#, "n: it should be bytes as hexadecimal digits"),
         (
             &single,

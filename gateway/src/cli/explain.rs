@@ -16,7 +16,7 @@ use super::layers::Options;
 use super::pages::write;
 use super::test::Format;
 use super::{Exit, fail, receivers, refuse};
-use crate::client::Target;
+use crate::client::{Scheme, Target};
 use crate::control::socket::in_directory;
 use crate::explain::{
     self, NamesCard, NearCard, PathCard, RequestCard, ResultCard, RuleCard, TopicCard, span,
@@ -154,7 +154,8 @@ struct Common {
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     #[arg(hide_possible_values = true)]
     output: Format,
-    /// Ask the gateway at this control socket who would get it
+    /// Ask the gateway at this control socket who would get it, and whether
+    /// there is a value
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
 }
@@ -200,6 +201,11 @@ impl Request {
             }
             false => {
                 let target: Target = url.parse().map_err(at)?;
+                if target.scheme != Scheme::Coap {
+                    let text = "METHOD and URL are a CoAP request: a coap:// URL, or /PATH. \
+                                `motegate explain topic` and `motegate explain sn` are for the rest";
+                    return Err(fail(Exit::Usage, &text));
+                }
                 let name = target.host.parse::<std::net::IpAddr>().is_err();
                 (name.then(|| target.host.clone()), Some(target.port), target)
             }
@@ -377,9 +383,11 @@ fn card_text(card: &RequestCard, how: How) -> String {
             out.line("message", &[(topic, 0), (payload.clone(), 0)]);
         }
     }
-    if !listener.anonymous {
-        let text = format!("{} lets nobody in: `anonymous: true` opens it", listener.name);
-        out.text("access", text);
+    if card.payload_assumed {
+        out.text(
+            "payload",
+            "none given: taken as one that fits; --text, --json or --hex tries yours",
+        );
     }
     if card.goes_to.as_ref().is_some_and(Vec::is_empty) {
         out.text("goes to", "nobody now");
@@ -393,14 +401,17 @@ fn card_text(card: &RequestCard, how: How) -> String {
         ];
         out.line(label, &cells);
     }
-    if let Some(refused) = &card.refused {
-        out.text("refused", format!("{}: {}", refused.reason, refused.text));
+    for (label, refused) in [("refused", &card.refused), ("then", &card.refused_then)] {
+        let Some(refused) = refused else { continue };
+        out.text(label, format!("{}: {}", refused.reason, refused.text));
         if let Some(fix) = &refused.fix {
             out.text("fix", fix);
         }
     }
     if let Some(answer) = &card.answer {
-        out.text("answer", named(answer));
+        let held = card.answer_if_held.as_deref().map(named);
+        let held = held.map_or(String::new(), |held| format!(" ({held} where there is a value)"));
+        out.text("answer", format!("{}{held}", named(answer)));
     }
     out.0
 }

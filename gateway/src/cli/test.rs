@@ -14,7 +14,8 @@ use crate::selftest::{self, Coverage, Report, Verdict};
 /// Run the tests of the configuration
 ///
 /// Each test of the `tests` block has a gateway of its own, without sockets and with a clock that
-/// stands: nothing is served, nothing is stored. `check` runs them too. A failing test prints
+/// stands: nothing is served, nothing is stored, and who may connect is not asked (`explain` says where
+/// a listener lets nobody in). `check` runs them too. A failing test prints
 /// what was expected and what came; the exit code is then 7.
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -222,7 +222,7 @@ pub enum Problem {
     #[error("the key {0:?} is written otherwise in this codec")]
     AmbiguousKey(String),
     /// The payload ends within a field.
-    #[error("the field needs {need} bytes and {left} are left")]
+    #[error("the field needs {} and {left} {} left", bytes(*need), if *left == 1 { "is" } else { "are" })]
     TooShort {
         /// Bytes of the field.
         need: usize,
@@ -230,7 +230,7 @@ pub enum Problem {
         left: usize,
     },
     /// Bytes behind the last field.
-    #[error("{extra} bytes follow the last field")]
+    #[error("{} the last field", counted(*extra, "follows", "follow"))]
     TooLong {
         /// How many.
         extra: usize,
@@ -265,7 +265,7 @@ pub enum Problem {
     #[error("the bits {0:#x} stand for nothing in this field")]
     UnknownBits(u64),
     /// Text or bytes that a field of fixed length cannot hold.
-    #[error("{got} bytes do not go into a field of {length}")]
+    #[error("{} not go into a field of {length}", counted(*got, "does", "do"))]
     BadLength {
         /// Bytes that there are.
         got: usize,
@@ -419,3 +419,13 @@ pub enum CodecError {
 pub const MAX_FIELDS: usize = 1_024;
 /// Most bytes of a frame's fields.
 pub const MAX_LENGTH: usize = 65_535;
+
+/// `1 byte does`, `2 bytes do`.
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{} {}", bytes(count), if count == 1 { one } else { many })
+}
+
+/// `1 byte`, `2 bytes`.
+fn bytes(count: usize) -> String {
+    format!("{count} byte{}", if count == 1 { "" } else { "s" })
+}
