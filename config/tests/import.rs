@@ -330,3 +330,32 @@ fn nanomq_both_formats() {
     snapshot("nanomq-old", &old);
     assert!(!resolved.core.listeners[0].anonymous);
 }
+
+#[test]
+fn a_port_that_is_none_is_told_wherever_it_stands() {
+    let remarks = |text: &str| {
+        let source = [Source { name: "m.conf", text }];
+        let imported = import(Dialect::Mosquitto, &source).unwrap();
+        Config::parse("motegate.yaml", &imported.yaml).unwrap();
+        imported
+    };
+    for (text, line) in [
+        ("port 99999999999\n", 1),
+        ("listener 99999999999\n", 1),
+        ("max_connections 5\nport 99999999999\nlistener 1884\n", 2),
+        ("listener 1884\nport 99999999999\n", 2),
+        ("connection b\naddress h:99999999999\ntopic # out\n", 2),
+        ("connection b\naddress h:1883 [::1]:0\ntopic # out\n", 2),
+    ] {
+        let imported = remarks(text);
+        let found = imported.remarks.iter().find(|r| r.text.contains("port") && r.line == line);
+        assert!(found.is_some(), "{text}{:#?}", imported.remarks);
+    }
+    // mosquitto's `port` is that of the default listener, also behind another.
+    let imported = remarks("listener 1884\nport 1885\n");
+    for name in ["mqtt-1884", "mqtt-1885"] {
+        assert!(imported.yaml.contains(name), "{}", imported.yaml);
+    }
+    let imported = remarks("connection b\naddress ::1\ntopic # out\n");
+    assert!(!imported.remarks.iter().any(|r| r.text.contains("port")), "{:#?}", imported.remarks);
+}

@@ -96,6 +96,25 @@ fn a_file_is_written_once_and_passes_check() {
     assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 3, "nothing is left beside it");
 }
 
+/// `conf.d` is read with the file: the last line promises nothing that `check` does not keep.
+#[test]
+fn a_folder_beside_the_file_is_not_overlooked() {
+    let folder = Folder::new("import-beside");
+    let conf = folder.file("mosquitto.conf", "listener 1883\nallow_anonymous true\n");
+    std::fs::create_dir(folder.0.join("conf.d")).unwrap();
+    let yaml = folder.path("motegate.yaml");
+    let line = ["import", "--from", "mosquitto", &conf, "-o", &yaml, "--force"];
+    for (beside, good) in [("nonsense: 1\n", false), ("mqtt: {max_qos: 1}\n", true)] {
+        folder.file("conf.d/x.yaml", beside);
+        let (code, _, said) = run(&line);
+        assert_eq!(code, 0, "{said}");
+        let last = said.lines().last().unwrap();
+        assert_eq!(last.contains("config ok: "), good, "{last}");
+        assert_eq!(last.contains("conf.d beside it `motegate check"), !good, "{last}");
+        assert_eq!(run(&["check", &yaml]).0 == 0, good);
+    }
+}
+
 #[test]
 fn wrong_files_are_exit_3_with_line_and_remedy() {
     let folder = Folder::new("import-wrong");

@@ -126,6 +126,8 @@ fn sort<'a>(sets: &[Set<'a>], draft: &mut Draft) -> File<'a> {
         match (set.name, scope) {
             ("listener", _) => file.listeners.push(Section::new(*set)),
             ("connection", _) => file.bridges.push(Bridge::new(*set)),
+            // Of the default listener wherever they stand (mosquitto.conf(5)).
+            ("port" | "bind_address", _) => file.default.options.push(*set),
             (_, Scope::Listener) => file.section().options.push(*set),
             (_, Scope::Security) if each => file.section().options.push(*set),
             (_, Scope::Global | Scope::Security) => file.global.push(*set),
@@ -178,9 +180,9 @@ fn store(file: &File<'_>, draft: &mut Draft) {
     let kept = file.global("persistence").is_some_and(Set::is_on);
     draft.store.set("durability", if kept { "process_crash" } else { "none" });
     if let (Some(set), true) = (file.global("persistence"), kept) {
-        let text = "everything acknowledged is on disk at once, not every autosave_interval; the \
-                    content of mosquitto.db is not imported";
-        draft.remark(At::Top, set.spot, RemarkKind::Changed, set.what(), text);
+        let text = "the store on disk comes with a later version: until then nothing survives a \
+                    restart; the content of mosquitto.db is not imported";
+        draft.remark(At::Top, set.spot, RemarkKind::Later, set.what(), text);
     }
     if ["max_queued_messages", "max_queued_bytes"].iter().any(|name| file.global(name).is_some()) {
         draft.limits.set("overflow", "drop_newest");

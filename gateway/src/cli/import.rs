@@ -5,8 +5,8 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use motegate_config::Config;
 use motegate_config::import::{Dialect, Imported, RemarkKind, Source, import};
+use motegate_config::{Config, Layers};
 
 use super::{Exit, fail, refuse};
 
@@ -15,7 +15,8 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Make a motegate.yaml of another broker's configuration
 ///
-/// The result passes `motegate check`. What is not as it was there (lossy, without
+/// The result passes `motegate check`, by itself; a `conf.d` beside it is read with it, and the last
+/// line says if the two do not fit. What is not as it was there (lossy, without
 /// counterpart, or with a place in a later version) is listed on stderr with file and line,
 /// and stands in the YAML as a comment `# import: …` at its place. Passwords are not copied.
 /// Where clients were kept out by means that cannot be carried over yet, nobody may connect.
@@ -102,9 +103,9 @@ impl Import {
     fn summary(&self, imported: &Imported) -> String {
         let output =
             self.output.as_ref().map_or("stdout".into(), |path| path.display().to_string());
-        // It was parsed before it was given out.
+        // It was parsed before it was given out; what stands beside the file was not.
         let verdict = match Config::parse("motegate.yaml", &imported.yaml) {
-            Ok(resolved) => resolved.summary(),
+            Ok(resolved) => self.together().unwrap_or_else(|| resolved.summary()),
             Err(findings) => findings.to_string(),
         };
         let kinds =
@@ -120,6 +121,22 @@ impl Import {
             counts => format!("not as it was: {}", counts.join(", ")),
         };
         format!("{output}: {verdict}; {remarks}")
+    }
+}
+
+impl Import {
+    /// What the file is together with a `conf.d` beside it, if that is not good.
+    fn together(&self) -> Option<String> {
+        let file = self.output.as_ref()?;
+        let folder = file.parent().unwrap_or(Path::new("")).join("conf.d");
+        let fault = Layers::new().file(file).load().err()?;
+        let faults = fault.diagnostics.len();
+        let (faults, s) = (faults, if faults == 1 { "" } else { "s" });
+        let (file, folder) = (file.display(), folder.display());
+        Some(format!(
+            "good by itself, but with {folder} beside it `motegate check {file}` finds {faults} \
+             mistake{s}"
+        ))
     }
 }
 

@@ -90,7 +90,7 @@ pub(super) const KNOWN: &[Known] = &[
     ("mqtt.peer_cert_as_username", At::Users, Later, "TLS comes with a later version"),
     ("mqtt.peer_cert_as_clientid", At::Users, Later, "TLS comes with a later version"),
     ("mqtt.*", At::Mqtt, Unsupported, "there is no such setting"),
-    ("retainer.backend.*", At::Limits, Unsupported, "retained messages are kept in the store"),
+    ("retainer.backend.*", At::Limits, Unsupported, "`durability` says what is kept, for all"),
     ("retainer.max_payload_size", At::Limits, Changed, "`limits.max_packet_size` is the bound"),
     ("retainer.*", At::Limits, Unsupported, "there is no such setting"),
     ("authentication", At::Users, Later, "logins: nobody may connect until then"),

@@ -36,6 +36,14 @@ const WRITTEN: [&str; 20] = [
     "cleansession",
 ];
 
+/// Whether an address ends in a number that is no port; a bare IPv6 address does not.
+fn has_wrong_port(address: &str) -> bool {
+    address.rsplit_once(':').is_some_and(|(host, port)| {
+        let alone = !host.contains(':') || host.ends_with(']');
+        alone && !matches!(port.parse::<u16>(), Ok(1..))
+    })
+}
+
 impl<'a> Bridge<'a> {
     pub(super) fn new(head: Set<'a>) -> Self {
         Bridge { head, options: Vec::new() }
@@ -51,6 +59,11 @@ impl<'a> Bridge<'a> {
             if set.name == "topic" {
                 if let Err(why) = Link::parse(set.value) {
                     draft.remark(At::Bridges, set.spot, Unknown, set.what(), why);
+                }
+            } else if matches!(set.name, "address" | "addresses") {
+                for address in set.value.split_whitespace().filter(|a| has_wrong_port(a)) {
+                    let text = format!("{address} has no port that can be: 1883 stands for it");
+                    draft.remark(At::Bridges, set.spot, Unknown, set.what(), text);
                 }
             } else if !WRITTEN.contains(&set.name) {
                 let text = format!("of bridge {}: there is no such setting", self.head.value);
@@ -73,6 +86,7 @@ impl<'a> Bridge<'a> {
         let first = addresses.next().unwrap_or_default();
         let (host, port) = match first.rsplit_once(':') {
             Some((host, port)) if port.parse::<u16>().is_ok() => (host, port),
+            Some((host, _)) if has_wrong_port(first) => (host, "1883"),
             _ => (first, "1883"),
         };
         let name = self.head.value;

@@ -140,8 +140,9 @@ fn kind(section: &Section<'_>, local: bool, draft: &mut Draft) -> Kind {
         ]);
     }
     let Some((port, host)) = section.place() else {
-        if let Some(set) = section.first() {
-            draft.remark(At::Listeners, set.spot, Unknown, set.what(), "not a port: left out");
+        if let Some(set) = section.head.as_ref().or(section.get("port")) {
+            let text = "not a port: the listener is left out";
+            draft.remark(At::Listeners, set.spot, Unknown, set.what(), text);
         }
         return Kind::None;
     };

@@ -123,7 +123,7 @@ const OPTIONS: &[Known] = &[
     security("password_file", Say(At::Users, Later, "logins")),
     global("per_listener_settings", Code),
     global("persistence", Code),
-    global("persistence_file", Say(At::Top, Unsupported, "the store has files of its own")),
+    global("persistence_file", Say(At::Top, Unsupported, "the gateway's own files have names of their own")),
     global("persistence_location", Say(At::Top, Changed, "that folder is mosquitto's: `data_dir` stays the gateway's own")),
     global("persistent_client_expiration", Code),
     global("pid_file", Say(At::Top, Unsupported, SERVICE)),
