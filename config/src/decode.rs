@@ -8,6 +8,7 @@ use serde::de::{Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use crate::document::{Kind, Node};
+use crate::value;
 
 /// A node as serde sees it. Nesting is bounded by [`Document::parse`](crate::document::Document).
 pub(crate) struct Decoder<'n>(pub(crate) &'n Node);
@@ -85,13 +86,9 @@ fn core_schema(text: &str) -> serde_json::Value {
         _ => {}
     }
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let all =
-        |digits: &str, radix| !digits.is_empty() && digits.chars().all(|c: char| c.is_digit(radix));
-    let whole = if let Some(octal) = text.strip_prefix("0o").filter(|t| all(t, 8)) {
-        u64::from_str_radix(octal, 8).ok().map(Value::from)
-    } else if let Some(hex) = text.strip_prefix("0x").filter(|t| all(t, 16)) {
-        u64::from_str_radix(hex, 16).ok().map(Value::from)
-    } else if all(unsigned, 10) {
+    let whole = if let Some(number) = value::radix(text) {
+        Some(Value::from(number))
+    } else if !unsigned.is_empty() && unsigned.bytes().all(|b| b.is_ascii_digit()) {
         let plain = text.strip_prefix('+').unwrap_or(text);
         plain
             .parse::<u64>()

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
@@ -113,6 +114,8 @@ codes! {
     NotRead = "W0101",
     /// A secret in the open.
     InlineSecret = "W0102",
+    /// A variable that is nearly a setting.
+    NearlySetting = "W0103",
     /// A listener that lets nobody in.
     NobodyMayConnect = "W0201",
     /// A mount that does not end in a slash.
@@ -239,6 +242,9 @@ pub struct Findings {
     pub sources: Sources,
     /// What was found, in the order of the texts.
     pub diagnostics: Vec<Diagnostic>,
+    /// The files that were read or should have been, as far as reading came: a change of one of
+    /// them may mend it.
+    pub files: Vec<PathBuf>,
 }
 
 impl Findings {

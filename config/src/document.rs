@@ -13,7 +13,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// Longest file, in bytes.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Deepest nesting.
 const MAX_DEPTH: usize = 32;
 /// Most nodes, those that aliases repeat included.
@@ -78,6 +78,12 @@ impl Document {
             let text = "the file is larger than 4 MiB";
             let fix = "split it, or check that it is the file you mean";
             return Err(vec![Diagnostic::new(Code::Limit, text, fix).at(start..start)]);
+        }
+        // The parser would take it for the end.
+        if let Some(at) = source.find('\0') {
+            let fix = "take it out: a configuration is text; in double quotes `\\0` stands for it";
+            let d = Diagnostic::new(Code::Syntax, "this is not YAML: a NUL character", fix);
+            return Err(vec![d.at(start + at..start + at + 1)]);
         }
         let mut builder = Builder::new(source, start);
         for item in Parser::new_from_str(source) {
@@ -167,6 +173,12 @@ fn syntax_fix(source: &str, at: usize, info: &str) -> &'static str {
         || value.starts_with('[') && value.ends_with(']');
     if closed {
         return "put the value in quotes: one that begins with { or [ needs them";
+    }
+    if info.contains("unprintable") {
+        return "take the control character out";
+    }
+    if info.contains("unknown escape") {
+        return "write \\\\ for a backslash, or put the text in '…', where a backslash is one";
     }
     if info.contains("tab") {
         return "indent with spaces: YAML takes no tabs";

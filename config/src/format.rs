@@ -72,7 +72,7 @@ fn parse(name: &str, text: &str) -> Result<Document, FormatError> {
     Document::parse(text, 0).map_err(|diagnostics: Vec<Diagnostic>| {
         let mut sources = Sources::default();
         sources.add(SourceKind::File, name, text);
-        FormatError::Findings(Findings { sources, diagnostics })
+        FormatError::Findings(Findings { sources, diagnostics, files: Vec::new() })
     })
 }
 

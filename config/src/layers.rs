@@ -4,12 +4,12 @@
 //! names, the other files, the environment, the settings of the command line. Below them all are
 //! the built-in defaults.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize as _;
 
+use crate::conf_d::{self, Listing};
 use crate::decode::Decoder;
 use crate::diagnostic::{Code, Diagnostic, Findings};
 use crate::document::{Document, Node};
@@ -17,10 +17,8 @@ use crate::file::File;
 use crate::merge::{self, Join};
 use crate::sources::{SourceKind, Sources};
 use crate::tests::Places;
-use crate::{Resolved, overrides, resolve, schema, secret, shape, show, substitute};
-
-/// Most files in one `conf.d`.
-const MAX_FILES: usize = 1_000;
+use crate::text_file::{self, Kinds, Unread};
+use crate::{Resolved, document, overrides, resolve, schema, secret, shape, show, substitute};
 
 /// What a configuration is read from.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +26,11 @@ pub struct Layers {
     files: Vec<PathBuf>,
     text: Option<(String, String)>,
     environment: Vec<(String, OsString)>,
+    /// Variables that are none of ours, and which they should be.
+    nearly: Vec<(String, String)>,
     settings: Vec<String>,
+    /// What can be read once only has been read.
+    again: bool,
 }
 
 /// What was read, before anything is made of it.
@@ -36,7 +38,7 @@ pub struct Layers {
 struct Reading {
     sources: Sources,
     trees: Vec<(Node, Join)>,
-    /// Files that were read, those of `${file:…}` included.
+    /// Files that were read or should have been, those of `${file:…}` included.
     files: Vec<PathBuf>,
     found: Vec<Diagnostic>,
 }
@@ -68,15 +70,20 @@ impl Layers {
         self
     }
 
-    /// Adds the variables whose names begin with `MOTEGATE__`.
+    /// Adds the variables whose names begin with `MOTEGATE__`; of others it warns that look as if
+    /// theirs should.
     #[must_use]
     pub fn environment(mut self, all: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let ours = all.into_iter().filter_map(|(name, value)| {
-            let name = name.into_string().ok().filter(|n| n.starts_with(overrides::PREFIX))?;
-            Some((name, value))
-        });
-        self.environment.extend(ours);
+        for (name, value) in all {
+            let Ok(name) = name.into_string() else { continue };
+            if name.starts_with(overrides::PREFIX) {
+                self.environment.push((name, value));
+            } else if let Some(meant) = overrides::meant(&name) {
+                self.nearly.push((name, meant));
+            }
+        }
         self.environment.sort();
+        self.nearly.sort();
         self
     }
 
@@ -87,27 +94,55 @@ impl Layers {
         self
     }
 
+    /// The same to be read another time: a pipe that was named has nothing more to say, and is
+    /// refused.
+    #[must_use]
+    pub fn again(mut self) -> Self {
+        self.again = true;
+        self
+    }
+
+    /// The files that would be read now: those that were named, and those in `conf.d`. Which others
+    /// these speak of (`${file:…}`) is known when they were read: [`Resolved::files`] and
+    /// [`Findings::files`].
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let mut paths = Vec::new();
+        for (i, path) in self.files.iter().enumerate() {
+            paths.push(path.clone());
+            if i == 0
+                && let Some(folder) = self.folder()
+                && let Listing::Files { read, .. } = conf_d::list(&folder, self.others())
+            {
+                paths.extend(read);
+            }
+        }
+        paths
+    }
+
+    /// `conf.d`, which need not be there.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        let main = self.files.first().filter(|_| self.text.is_none())?;
+        Some(conf_d::beside(main))
+    }
+
+    /// The named files but for the first.
+    fn others(&self) -> &[PathBuf] {
+        self.files.get(1..).unwrap_or_default()
+    }
+
     /// Reads all of it.
     ///
     /// # Errors
     /// Everything that is wrong with it; errors only, as a warning would hide among them.
     pub fn load(&self) -> Result<Resolved, Findings> {
-        let (reading, read) = self.read();
-        let mut findings = Findings { sources: reading.sources, diagnostics: reading.found };
-        findings.sort();
-        match read {
-            Some((mut resolved, document)) if !findings.has_errors() => {
-                let drawn = findings.diagnostics.iter().map(|d| d.render(&findings.sources));
-                resolved.warnings = drawn.collect();
-                resolved.files = reading.files;
-                resolved.places = Places::new(document, findings.sources);
-                Ok(resolved)
-            }
-            _ => {
-                findings.diagnostics.retain(Diagnostic::is_error);
-                Err(findings)
-            }
-        }
+        let (mut resolved, document, findings) = self.good()?;
+        let drawn = findings.diagnostics.iter().map(|d| d.render(&findings.sources));
+        resolved.warnings = drawn.collect();
+        resolved.files = findings.files;
+        resolved.places = Places::new(document, findings.sources);
+        Ok(resolved)
     }
 
     /// The configuration as YAML; see [`show::Show`].
@@ -115,12 +150,19 @@ impl Layers {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn show(&self, how: show::Show) -> Result<String, Findings> {
+        let (_, document, findings) = self.good()?;
+        Ok(show::draw(document.root.as_ref(), &findings.sources, how))
+    }
+
+    /// What was read, with warnings only.
+    fn good(&self) -> Result<(Resolved, Document, Findings), Findings> {
         let (reading, read) = self.read();
-        let mut findings = Findings { sources: reading.sources, diagnostics: reading.found };
+        let Reading { sources, files, found: diagnostics, .. } = reading;
+        let mut findings = Findings { sources, diagnostics, files };
         findings.sort();
         match read {
-            Some((_, document)) if !findings.has_errors() => {
-                Ok(show::draw(document.root.as_ref(), &findings.sources, how))
+            Some((resolved, document)) if !findings.has_errors() => {
+                Ok((resolved, document, findings))
             }
             _ => {
                 findings.diagnostics.retain(Diagnostic::is_error);
@@ -136,14 +178,20 @@ impl Layers {
         if let Some((name, text)) = &self.text {
             reading.text(name, text);
         }
+        let kinds = if self.again { Kinds::Files } else { Kinds::Pipes };
         for (i, path) in self.files.iter().enumerate() {
-            reading.file(path);
-            if i == 0 && self.text.is_none() {
-                reading.conf_d(path, self.files.get(1..).unwrap_or_default());
+            reading.file(path, kinds);
+            if i == 0
+                && let Some(folder) = self.folder()
+            {
+                reading.conf_d(&folder, self.others());
             }
         }
         for (name, value) in &self.environment {
             reading.variable(name, value);
+        }
+        for (name, meant) in &self.nearly {
+            reading.nearly(name, meant);
         }
         for setting in &self.settings {
             reading.setting(setting);
@@ -184,61 +232,58 @@ impl Reading {
         self.take(Document::parse(text, start), folder, Join::Add);
     }
 
-    fn file(&mut self, path: &Path) {
+    fn file(&mut self, path: &Path, kinds: Kinds) {
         let name = path.display().to_string();
-        match std::fs::read(path).map(String::from_utf8) {
-            Ok(Ok(text)) => {
-                self.text(&name, &text);
-                self.files.push(path.to_owned());
+        self.files.push(path.to_owned());
+        match text_file::read(path, kinds, document::MAX_BYTES) {
+            Ok(text) => self.text(&name, &text),
+            Err(Unread::TooLong) => {
+                let fix = "split it, or check that it is the file you mean";
+                self.about(&name, Code::Limit, "the file is larger than 4 MiB", fix);
             }
-            Ok(Err(_)) => self.unreadable(&name, "it is not UTF-8", "save it as UTF-8 text"),
-            Err(e) => {
-                let fix = match e.kind() {
-                    std::io::ErrorKind::NotFound => "check the path, or run `motegate dev`",
-                    std::io::ErrorKind::PermissionDenied => "check who may read it",
-                    _ => "check the path",
-                };
-                self.unreadable(&name, &e.to_string(), fix);
+            Err(error) => {
+                let text = format!("the file cannot be read: {error}");
+                self.about(&name, Code::Unreadable, text, unread_fix(&error, kinds));
             }
         }
     }
 
-    fn unreadable(&mut self, name: &str, cause: &str, fix: &str) {
+    /// Says something of a file as a whole.
+    fn about(&mut self, name: &str, code: Code, text: impl Into<String>, fix: &str) {
         let start = self.sources.add(SourceKind::File, name, "");
-        let text = format!("the file cannot be read: {cause}");
-        self.found.push(Diagnostic::new(Code::Unreadable, text, fix).at(start..start));
+        self.found.push(Diagnostic::new(code, text, fix).at(start..start));
     }
 
-    /// Reads what is in `conf.d` beside a file and is not named anyway.
-    fn conf_d(&mut self, main: &Path, others: &[PathBuf]) {
-        let folder = main.parent().unwrap_or(Path::new("")).join("conf.d");
-        let Ok(entries) = std::fs::read_dir(&folder) else { return };
-        let named: HashSet<PathBuf> = others.iter().filter_map(|p| p.canonicalize().ok()).collect();
-        let mut paths: Vec<PathBuf> = entries.filter_map(Result::ok).map(|e| e.path()).collect();
-        paths.sort();
-        if paths.len() > MAX_FILES {
-            let start = self.sources.add(SourceKind::File, folder.display().to_string(), "");
-            let d = Diagnostic::new(Code::Limit, "more than 1,000 files", "join some of them");
-            self.found.push(d.at(start..start));
-            return;
+    /// Reads what is in `conf.d` and is not named anyway.
+    fn conf_d(&mut self, folder: &Path, others: &[PathBuf]) {
+        let name = folder.display().to_string();
+        let (read, alike) = match conf_d::list(folder, others) {
+            Listing::Nothing => return,
+            Listing::Files { read, alike } => (read, alike),
+            Listing::NoFolder => {
+                let fix = "make it a folder with files in it, or move it away";
+                return self.about(&name, Code::NotRead, "this is not read: it is no folder", fix);
+            }
+            Listing::TooMany => {
+                return self.about(
+                    &name,
+                    Code::Limit,
+                    "more than 1,000 files",
+                    "join some of them",
+                );
+            }
+            Listing::Io(error) => {
+                let text = format!("the folder cannot be read: {error}");
+                return self.about(&name, Code::Unreadable, text, "check who may read it");
+            }
+        };
+        for path in read {
+            self.file(&path, Kinds::Files);
         }
-        for path in paths {
-            let hidden = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
-            let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-            if hidden || named.contains(&path.canonicalize().unwrap_or_default()) {
-                continue;
-            }
-            match ending {
-                "yaml" => self.file(&path),
-                "yml" => {
-                    let name = path.display().to_string();
-                    let start = self.sources.add(SourceKind::File, name, "");
-                    let fix = "rename it to end in .yaml, or move it away";
-                    let text = "the file is not read: its name does not end in .yaml";
-                    self.found.push(Diagnostic::new(Code::NotRead, text, fix).at(start..start));
-                }
-                _ => {}
-            }
+        for path in alike {
+            let fix = "rename it to end in .yaml, or move it away";
+            let text = "the file is not read: its name does not end in .yaml";
+            self.about(&path.display().to_string(), Code::NotRead, text, fix);
         }
     }
 
@@ -253,6 +298,14 @@ impl Reading {
         }
         let document = overrides::parse(&text, start, overrides::PREFIX.len(), "__");
         self.take(document, Path::new("."), Join::Override);
+    }
+
+    fn nearly(&mut self, name: &str, meant: &str) {
+        // Not its value: it may be a secret.
+        let start = self.sources.add(SourceKind::Environment, "environment", name);
+        let text = format!("the variable {name} sets nothing");
+        let d = Diagnostic::new(Code::NearlySetting, text, format!("did you mean {meant}?"));
+        self.found.push(d.at(start..start + name.len()));
     }
 
     fn setting(&mut self, text: &str) {
@@ -274,5 +327,22 @@ impl Reading {
             substitute::apply(root, folder, &mut self.files, &mut self.found);
         }
         self.trees.extend(document.root.map(|root| (root, join)));
+    }
+}
+
+fn unread_fix(error: &Unread, kinds: Kinds) -> &'static str {
+    match error {
+        Unread::NotUtf8 => "save it as UTF-8 text",
+        Unread::Kind("a pipe") if kinds == Kinds::Files => {
+            "put a file in its place: a pipe can be read once, and never ends if nobody writes"
+        }
+        Unread::Kind(_) => "name a file, or move this away",
+        Unread::Io(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            "check the path, or run `motegate dev`"
+        }
+        Unread::Io(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+            "check who may read it"
+        }
+        Unread::Io(_) | Unread::TooLong => "check the path",
     }
 }

@@ -9,6 +9,7 @@
 //!
 //! Left out: every block of a part that is not built; those are unknown keys.
 
+mod conf_d;
 mod decode;
 mod diagnostic;
 mod document;
@@ -32,6 +33,7 @@ mod sources;
 mod starter;
 mod substitute;
 pub mod tests;
+mod text_file;
 mod value;
 
 use std::fmt;
@@ -46,6 +48,7 @@ use motegate_message::ListenerId;
 pub use diagnostic::{Code, Diagnostic, Findings};
 pub use format::{FormatError, format};
 pub use layers::Layers;
+pub use listeners::overlaps;
 pub use reference::reference;
 pub use show::Show;
 pub use sources::{Position, Source, SourceKind, Sources};

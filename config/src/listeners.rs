@@ -51,7 +51,9 @@ pub(crate) fn read(
     let mut seen: Vec<(Bind, Place)> = Vec::new();
     for (i, listener) in block.iter().enumerate() {
         let at = place.at(i);
-        for (resolved, addr, at_bind) in one(reader, listener, &at, &core.gateway_name.clone()) {
+        let read = one(reader, listener, &at, &core.gateway_name.clone());
+        reader.listeners_unread |= read.is_empty();
+        for (resolved, addr, at_bind) in read {
             let bind = push(core, &mut binds, resolved, addr);
             collision(reader, &bind, &at, &at_bind, &seen);
             seen.push((bind, at.clone()));
@@ -313,14 +315,9 @@ fn collision(
     seen: &[(Bind, Place)],
 ) {
     let datagrams = |bind: &Bind| bind.protocol != Protocol::Mqtt;
-    let clash = seen.iter().find(|(other, _)| {
-        // Port 0 is a free one each time; `[::]` holds every address.
-        let everywhere = |b: &Bind| b.addr.ip() == Ipv6Addr::UNSPECIFIED;
-        bind.addr.port() == other.addr.port()
-            && bind.addr.port() != 0
-            && datagrams(bind) == datagrams(other)
-            && (bind.addr.ip() == other.addr.ip() || everywhere(bind) || everywhere(other))
-    });
+    let clash = seen
+        .iter()
+        .find(|(other, _)| datagrams(bind) == datagrams(other) && overlaps(bind.addr, other.addr));
     if let Some((other, place)) = clash {
         let text = format!("{} is already taken by listener {}", bind.addr, other.name);
         let d = Diagnostic::new(Code::ListenerTwice, text, "give one of them another port")
@@ -339,9 +336,36 @@ fn collision(
     }
 }
 
+/// Whether no two sockets can have these. Port 0 is a free one each time; `[::]` holds every
+/// address, `0.0.0.0` every one of IPv4.
+#[must_use]
+pub fn overlaps(one: SocketAddr, other: SocketAddr) -> bool {
+    let holds = |a: IpAddr, b: IpAddr| match a {
+        IpAddr::V6(ip) => ip.is_unspecified() || a == b,
+        IpAddr::V4(ip) => ip.is_unspecified() && b.to_canonical().is_ipv4() || a == b,
+    };
+    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+    one.port() == other.port() && one.port() != 0 && (holds(a, b) || holds(b, a))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_that_stands_for_all_overlaps_with_each() {
+        let overlap = |a: &str, b: &str| {
+            let (a, b) = (a.parse().unwrap(), b.parse().unwrap());
+            assert_eq!(overlaps(a, b), overlaps(b, a), "{a} {b}");
+            overlaps(a, b)
+        };
+        assert!(overlap("127.0.0.1:1", "127.0.0.1:1") && !overlap("127.0.0.1:1", "127.0.0.1:2"));
+        assert!(overlap("0.0.0.0:1", "127.0.0.1:1") && overlap("[::]:1", "127.0.0.1:1"));
+        assert!(overlap("[::]:1", "0.0.0.0:1") && overlap("[::]:1", "[::1]:1"));
+        assert!(!overlap("[::1]:1", "0.0.0.0:1") && !overlap("127.0.0.1:1", "127.0.0.2:1"));
+        assert!(overlap("[::ffff:127.0.0.1]:1", "0.0.0.0:1"));
+        assert!(!overlap("0.0.0.0:0", "0.0.0.0:0"));
+    }
 
     #[test]
     fn addresses_and_what_people_type_instead() {

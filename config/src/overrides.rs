@@ -15,6 +15,40 @@ use crate::schema;
 /// What the names of variables begin with.
 pub(crate) const PREFIX: &str = "MOTEGATE__";
 
+/// The setting that is meant by a variable which is none: `MOTEGATE_MQTT__MAX_QOS`,
+/// `MOTEGATE_MQTT_MAX_QOS`, `motegate__mqtt__max_qos`. Others that begin with our name are somebody's
+/// (Kubernetes makes some for every service), or are no keys of the file (`MOTEGATE_LOG`).
+pub(crate) fn meant(name: &str) -> Option<String> {
+    let upper = name.to_ascii_uppercase();
+    if name.starts_with(PREFIX) {
+        return None;
+    }
+    if upper.starts_with(PREFIX) {
+        return Some(upper);
+    }
+    let rest = upper.strip_prefix("MOTEGATE_").filter(|rest| *rest != "LOG")?;
+    let keys = schema::alternative(schema::schema(), "object")?["properties"].as_object()?;
+    let (first, _) = rest.split_once("__").unwrap_or((rest, ""));
+    if keys.keys().any(|key| key.eq_ignore_ascii_case(first)) {
+        return Some(format!("{PREFIX}{rest}"));
+    }
+    // `MQTT_MAX_QOS`: a block and its key, or two blocks.
+    let mut open: Vec<(String, &Json)> = vec![(String::new(), schema::schema())];
+    while let Some((path, schema)) = open.pop() {
+        let map = schema::alternative(schema, "object");
+        for (key, inner) in map.and_then(|map| map["properties"].as_object()).into_iter().flatten()
+        {
+            let between = if path.is_empty() { "" } else { "__" };
+            let path = format!("{path}{between}{}", key.to_ascii_uppercase());
+            if path.replace("__", "_") == rest.replace("__", "_") {
+                return Some(format!("{PREFIX}{path}"));
+            }
+            open.push((path, inner));
+        }
+    }
+    None
+}
+
 /// Reads `NAME=VALUE`, whose first byte is the byte `start` of all texts: the keys begin `skip`
 /// bytes into it, with `between` between two of them.
 ///
@@ -126,6 +160,34 @@ mod tests {
         ] {
             let found = parse(text, 0, PREFIX.len(), "__").unwrap_err();
             assert_eq!(found[0].code, code, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_nearly_a_setting_is_known() {
+        for name in [
+            "MOTEGATE_MQTT__MAX_QOS",
+            "MOTEGATE_MQTT_MAX_QOS",
+            "motegate__mqtt__max_qos",
+            "Motegate_mqtt__Max_Qos",
+        ] {
+            assert_eq!(meant(name).as_deref(), Some("MOTEGATE__MQTT__MAX_QOS"), "{name}");
+        }
+        let quirk = meant("MOTEGATE_MAPPINGS_DEFAULTS_QOS");
+        assert_eq!(quirk.as_deref(), Some("MOTEGATE__MAPPINGS__DEFAULTS__QOS"));
+        assert_eq!(meant("MOTEGATE_DATA_DIR").as_deref(), Some("MOTEGATE__DATA_DIR"));
+        for other in [
+            "MOTEGATE__MQTT__MAX_QOS",
+            "MOTEGATE_LOG",
+            "MOTEGATE_CONTROL",
+            "MOTEGATE_CONFIG",
+            "MOTEGATE_FOO",
+            "MOTEGATE_PORT_1883_TCP_ADDR",
+            "MOTEGATE_SERVICE_HOST",
+            "MOTEGATE",
+            "MOTE",
+        ] {
+            assert_eq!(meant(other), None, "{other}");
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::value::{Typed, Value};
 pub(crate) struct Reader<'d> {
     pub(crate) document: &'d Document,
     pub(crate) found: Vec<Diagnostic>,
+    /// A listener could not be read: any name may be its name.
+    pub(crate) listeners_unread: bool,
 }
 
 impl Reader<'_> {
@@ -24,6 +26,13 @@ impl Reader<'_> {
     ) {
         let at = self.document.value(place);
         self.found.push(Diagnostic::new(code, text, fix).at(at));
+    }
+
+    /// Reports a name that no listener has, unless it may be that of one with a mistake.
+    pub(crate) fn unknown_listener(&mut self, place: &Place, text: String, fix: String) {
+        if !self.listeners_unread {
+            self.report(place, Code::UnknownListener, text, fix);
+        }
     }
 
     /// Reports that a key is missing.

@@ -36,7 +36,7 @@ where
 
 /// Reads every block.
 pub(crate) fn resolve(file: &File, document: &Document) -> (Option<Resolved>, Vec<Diagnostic>) {
-    let mut reader = Reader { document, found: Vec::new() };
+    let mut reader = Reader { document, found: Vec::new(), listeners_unread: false };
     let root = Place::root();
     version(&mut reader, file, &root);
     let mut core = Core::default();

@@ -15,7 +15,9 @@ pub(crate) use advice::diagnose;
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::file;
 use crate::reader::Reader;
-use crate::value::{EmptyWord, ExtraWord, IdTopic, OneOrMany, SplitWord, Typed, UnsafeWord};
+use crate::value::{
+    EmptyWord, ExtraWord, IdTopic, OneOrMany, SplitWord, Typed, UnsafeWord, radix, whole,
+};
 
 const METHODS: [(&str, CoapMethod); 5] = [
     ("GET", CoapMethod::Get),
@@ -295,7 +297,7 @@ fn listeners(
                 None => format!("the CoAP listeners are {}", known.join(", ")),
             };
             let text = format!("there is no CoAP listener {:?}", typed.text);
-            reader.report(&at.at(i), Code::UnknownListener, text, fix);
+            reader.unknown_listener(&at.at(i), text, fix);
         }
         out.push(typed.text.clone());
     }
@@ -343,8 +345,8 @@ fn scope(key: &str) -> Scope {
 fn topic_id(reader: &mut Reader<'_>, key: &str, topic: &IdTopic, at: &Place) -> Option<TopicId> {
     let place = at.at(key);
     let number = |text: &str| -> Option<u16> {
-        let canonical = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
-        if canonical { text.parse().ok() } else { None }
+        let canonical = radix(text).is_some() || !text.starts_with('0');
+        whole(text).filter(|_| canonical).and_then(|number| number.try_into().ok())
     };
     let range = match key.split_once('-') {
         Some((first, last)) => number(first).zip(number(last)),
@@ -390,7 +392,7 @@ fn qos_minus_one(reader: &mut Reader<'_>, block: &file::QosMinusOne, at: &Place)
     }
     let (mut ids, mut short) = (Vec::new(), Vec::new());
     for (i, typed) in block.ids.iter().flatten().enumerate() {
-        let number: Option<u16> = typed.text.parse().ok();
+        let number = whole(&typed.text).and_then(|number| u16::try_from(number).ok());
         match (number, <[u8; 2]>::try_from(typed.text.as_bytes())) {
             (Some(id), _) => ids.push(id),
             (None, Ok(name)) => short.push(name),

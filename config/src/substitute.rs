@@ -3,19 +3,19 @@
 //! What they stand for is put into the scalar's text, so that it can never be read as YAML. Keys
 //! are left alone.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use saphyr_parser::ScalarStyle;
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::{Kind, Node};
+use crate::text_file::{self, Kinds, Unread};
 
 /// Longest file that a value may come from.
-const MAX_FILE: u64 = 64 * 1024;
+const MAX_FILE: usize = 64 * 1024;
 
 /// Puts values in everywhere below a node. `folder` is that of the file that says so; `files` takes
-/// the paths that were read.
+/// the paths that were read or should have been.
 pub(crate) fn apply(
     root: &mut Node,
     folder: &Path,
@@ -84,27 +84,22 @@ fn value(inside: &str, folder: &Path, files: &mut Vec<PathBuf>) -> Result<String
         return Err((text, "write ${env:NAME} or ${file:PATH}, or $${ for ${ itself".into()));
     };
     let path = folder.join(path);
-    let text = read(&path).map_err(|cause| {
+    // Also where it cannot be read: it may come.
+    files.push(path.clone());
+    read(&path).map_err(|cause| {
         let fix = "the path is relative to the folder of the file that says it".to_owned();
         (format!("{} {cause}", path.display()), fix)
-    })?;
-    files.push(path);
-    Ok(text)
+    })
 }
 
 /// A file's text without the end of its last line.
 fn read(path: &Path) -> Result<String, String> {
-    let open = |e: std::io::Error| format!("cannot be read: {e}");
-    // Neither a device nor a pipe: those may never end.
-    if !std::fs::metadata(path).map_err(open)?.is_file() {
-        return Err("is not a file".into());
-    }
-    let file = std::fs::File::open(path).map_err(open)?;
-    let mut text = String::new();
-    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(open)?;
-    if text.len() as u64 > MAX_FILE {
-        return Err("is larger than 64 KiB".into());
-    }
+    let text = text_file::read(path, Kinds::Files, MAX_FILE).map_err(|error| match error {
+        Unread::Kind(what) => format!("is {what}, not a file"),
+        Unread::TooLong => "is larger than 64 KiB".to_owned(),
+        Unread::NotUtf8 => "is not UTF-8".to_owned(),
+        Unread::Io(error) => format!("cannot be read: {error}"),
+    })?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }

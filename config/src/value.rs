@@ -214,10 +214,10 @@ impl Value for bool {
 /// A whole number.
 impl Value for u64 {
     const WHAT: &'static str = "a whole number";
-    const PATTERN: &'static str = r"^[0-9]+$";
+    const PATTERN: &'static str = r"^([0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$";
     const TYPES: &'static [&'static str] = &["integer", "string"];
     fn parse(text: &str) -> Option<Self> {
-        digits(text)?.parse().ok()
+        whole(text)
     }
     fn rank(&self) -> Option<f64> {
         Some(*self as f64)
@@ -226,12 +226,13 @@ impl Value for u64 {
 
 impl Value for i32 {
     const WHAT: &'static str = "a whole number";
-    const PATTERN: &'static str = r"^-?[0-9]+$";
+    const PATTERN: &'static str = r"^(-?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$";
     const TYPES: &'static [&'static str] = &["integer", "string"];
     fn parse(text: &str) -> Option<Self> {
-        let unsigned = text.strip_prefix('-').unwrap_or(text);
-        digits(unsigned)?;
-        text.parse().ok()
+        match text.strip_prefix('-') {
+            Some(unsigned) => digits(unsigned).and_then(|_| text.parse().ok()),
+            None => whole(text)?.try_into().ok(),
+        }
     }
     fn rank(&self) -> Option<f64> {
         Some(f64::from(*self))
@@ -308,9 +309,12 @@ impl TryFrom<Size> for u32 {
 
 impl Value for Size {
     const WHAT: &'static str = "a size such as 512, 64KiB, 8MiB or 1GiB";
-    const PATTERN: &'static str = r"^[0-9]+(B|KiB|MiB|GiB|kB|MB|GB)?$";
+    const PATTERN: &'static str = r"^([0-9]+(B|KiB|MiB|GiB|kB|MB|GB)?|0o[0-7]+|0x[0-9a-fA-F]+)$";
     const TYPES: &'static [&'static str] = &["integer", "string"];
     fn parse(text: &str) -> Option<Self> {
+        if let Some(count) = radix(text) {
+            return Some(Size(count));
+        }
         let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let count: u64 = digits(number)?.parse().ok()?;
         let scale = match &text[number.len()..] {
@@ -354,7 +358,7 @@ impl Value for Option<Qos> {
     fn parse(text: &str) -> Option<Self> {
         match text {
             "auto" => Some(None),
-            _ => Qos::from_bits(digits(text)?.parse().ok()?).map(Some),
+            _ => Qos::from_bits(whole(text)?.try_into().ok()?).map(Some),
         }
     }
 }
@@ -512,6 +516,22 @@ words! {
     pub(crate) EmptyWord, "content or 4.04" { Content = "content", NotFound = "4.04", }
 }
 
+/// A whole number as YAML 1.2 writes one (§10.3.2): `17`, `0o21`, `0x11`.
+pub(crate) fn whole(text: &str) -> Option<u64> {
+    radix(text).or_else(|| digits(text)?.parse().ok())
+}
+
+/// One that is written in octal or hexadecimal digits.
+pub(crate) fn radix(text: &str) -> Option<u64> {
+    let (digits, radix) = match text.strip_prefix("0o") {
+        Some(octal) => (octal, 8),
+        None => (text.strip_prefix("0x")?, 16),
+    };
+    // The standard library would take a sign.
+    let all = digits.chars().all(|c| c.is_digit(radix));
+    all.then(|| u64::from_str_radix(digits, radix).ok()).flatten()
+}
+
 /// ASCII digits only: no sign, no space, no underscore.
 fn digits(text: &str) -> Option<&str> {
     (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then_some(text)
@@ -540,6 +560,20 @@ mod tests {
         let rate = Rate::parse("10/m").unwrap();
         assert_eq!((rate.count, rate.per), (10, Duration::from_secs(60)));
         assert_eq!((Rate::parse("0/s"), Rate::parse("5"), Rate::parse("5/w")), (None, None, None));
+        assert_eq!((size("0x200"), size("0o10"), size("0x1KiB")), (Some(512), Some(8), None));
         assert_eq!(LogLevel::parse("warn").map(LogLevel::as_str), Some("warn"));
+    }
+
+    #[test]
+    fn whole_numbers_are_those_of_the_core_schema() {
+        for (text, number) in [("17", 17), ("0o17", 15), ("0x1F", 31), ("0xff", 255), ("007", 7)] {
+            assert_eq!(u64::parse(text), Some(number), "{text}");
+            assert_eq!(<i32 as Value>::parse(text).map(u64::try_from), Some(Ok(number)), "{text}");
+        }
+        for bad in ["", "0x", "0o8", "0o", "0x+1", "0X1", "-1", "1_0", "0xffffffffffffffffff"] {
+            assert_eq!(u64::parse(bad), None, "{bad}");
+        }
+        assert_eq!((<i32 as Value>::parse("-7"), <i32 as Value>::parse("-0x7")), (Some(-7), None));
+        assert_eq!(<Option<Qos> as Value>::parse("0x1"), Some(Some(Qos::AtLeastOnce)));
     }
 }

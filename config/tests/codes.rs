@@ -2,16 +2,20 @@
 //! one loads.
 #![allow(clippy::unwrap_used)]
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use motegate_config::{Code, Config, Diagnostic, Findings, Layers};
 
 /// The blocks of an explanation that are wrong, or right.
+#[derive(Default)]
 struct Example {
     /// Name and text.
     files: Vec<(String, String)>,
     /// What follows `motegate check`.
     arguments: Vec<String>,
+    /// Variables.
+    environment: Vec<(OsString, OsString)>,
 }
 
 /// A fenced block: what its fence says, and its text.
@@ -21,7 +25,7 @@ fn blocks(text: &str) -> Vec<(&str, &str)> {
 }
 
 fn example(code: Code, which: &str) -> Example {
-    let mut example = Example { files: Vec::new(), arguments: Vec::new() };
+    let mut example = Example::default();
     for (head, text) in blocks(code.explanation()) {
         let mut words = head.split(' ');
         let kind = words.next().unwrap();
@@ -37,6 +41,11 @@ fn example(code: Code, which: &str) -> Example {
                 let line = text.strip_prefix("motegate check").unwrap();
                 example.arguments = line.split_whitespace().map(str::to_owned).collect();
             }
+            "env" => {
+                let lines = text.lines().map(|line| line.split_once('=').unwrap());
+                example.environment =
+                    lines.map(|(name, value)| (name.into(), value.into())).collect();
+            }
             other => panic!("{code}: what is a block of {other}?"),
         }
     }
@@ -50,7 +59,7 @@ fn check(example: &Example, folder: &Path) -> (Result<(), Findings>, Vec<String>
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
-    let mut layers = Layers::new();
+    let mut layers = Layers::new().environment(example.environment.iter().cloned());
     let mut arguments = example.arguments.iter();
     let mut named = false;
     while let Some(argument) = arguments.next() {

@@ -5,7 +5,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use motegate_config::{Code, Config, Durability, LogFormat, LogLevel, Resolved, check, check_text};
+use motegate_config::{
+    Code, Config, Durability, Layers, LogFormat, LogLevel, Resolved, check, check_text,
+};
 use motegate_core::{ClientFrom, Protocol, Sources};
 use motegate_mapping::{Caller, CoapMethod, SnTopic};
 
@@ -170,6 +172,99 @@ fn substitution_is_data_never_yaml() {
     std::fs::remove_dir_all(&folder).unwrap();
     let gone = check(&file);
     assert!(!gone.ok && gone.text.contains("cannot be read"), "{gone}");
+}
+
+/// A file that never ends, or cannot be read at all, is told at once (in `conf.d` and by name).
+#[test]
+fn what_is_no_file_is_refused_and_not_waited_for() {
+    let folder = std::env::temp_dir().join(format!("motegate-kinds-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("conf.d")).unwrap();
+    let main = folder.join("motegate.yaml");
+    std::fs::write(&main, "version: 1\n").unwrap();
+    let pipe = |path: &Path| {
+        let status = std::process::Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(status.success());
+    };
+    let refused = |layers: Layers| {
+        let findings = layers.load().unwrap_err();
+        assert_eq!(findings.diagnostics.len(), 1, "{findings}");
+        (findings.diagnostics[0].code, findings.diagnostics[0].text.clone())
+    };
+    let named = |path: &Path| Layers::new().file(path);
+    let told = |what: &str| (Code::Unreadable, format!("the file cannot be read: {what}"));
+    assert_eq!(refused(named(Path::new("/dev/zero"))), told("it is a device, not a file"));
+    assert_eq!(refused(named(&folder)), told("it is a folder, not a file"));
+    assert!(named(Path::new("/dev/null")).load().is_ok(), "an empty one");
+    // Too large is seen without reading all of it.
+    let large = folder.join("large.yaml");
+    std::fs::File::create(&large).unwrap().set_len(1 << 40).unwrap();
+    let (code, _) = refused(named(&large));
+    assert_eq!(code, Code::Limit);
+    // A pipe that is named is read, once.
+    let named_pipe = folder.join("pipe");
+    pipe(&named_pipe);
+    let path = named_pipe.clone();
+    let writer = std::thread::spawn(move || std::fs::write(path, "version: 1\n").unwrap());
+    assert!(named(&main).file(&named_pipe).load().is_ok());
+    writer.join().unwrap();
+    let again = named(&main).file(&named_pipe).again();
+    assert_eq!(refused(again), told("it is a pipe, not a file"));
+    // In conf.d nobody named it.
+    pipe(&folder.join("conf.d/a.yaml"));
+    assert_eq!(refused(named(&main)), told("it is a pipe, not a file"));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// What a configuration consists of is known before and after it was read, also in vain.
+#[test]
+fn the_files_of_a_configuration_are_known() {
+    let folder = std::env::temp_dir().join(format!("motegate-paths-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("conf.d")).unwrap();
+    let path = |name: &str| folder.join(name);
+    let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
+    write("motegate.yaml", "data_dir: ${file:place}\n");
+    write("conf.d/b.yaml", "version: 1\n");
+    write("conf.d/a.yaml", "version: 1\n");
+    for ignored in ["conf.d/.c.yaml", "conf.d/d.yml", "conf.d/e.yaml.bak"] {
+        write(ignored, "nonsense\n");
+    }
+    write("site.yaml", "version: 1\n");
+    let layers = Layers::new().file(path("motegate.yaml")).file(path("site.yaml"));
+    let mut all =
+        ["motegate.yaml", "conf.d/a.yaml", "conf.d/b.yaml", "site.yaml"].map(path).to_vec();
+    assert_eq!(layers.paths(), all);
+    assert_eq!(layers.folder(), Some(path("conf.d")));
+    // A file that a value comes from is known although it is not there yet.
+    all.insert(1, path("place"));
+    assert_eq!(layers.load().unwrap_err().files, all);
+    write("place", "there\n");
+    assert_eq!(layers.load().unwrap().files, all);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn numbers_may_be_octal_or_hexadecimal() {
+    let resolved = good("version: 0x1\ngateway: {sn_gateway_id: 0o17}\nmqtt: {max_qos: 0x1}\n");
+    assert_eq!((resolved.core.mqtt_sn.gateway_id, resolved.core.mqtt.max_qos), (15, 1));
+    let ids = "mappings: {mqttsn: {topic_ids: {all: {0x10: a, 0x20-0x21: \"b/{id}\"}}}}\n";
+    let topics = good(ids).table.sn_ids("x");
+    assert_eq!(topics, [16, 32, 33]);
+    assert_eq!(codes("gateway: {sn_gateway_id: 0x100}\n"), [Code::Range]);
+    let twice = "mappings: {mqttsn: {topic_ids: {all: {0x10: a, 16: b}}}}\n";
+    assert_eq!(codes(twice), [Code::TopicId]);
+}
+
+#[test]
+fn two_listeners_cannot_share_a_port_that_one_has_on_all_addresses() {
+    let text = |one: &str, other: &str| {
+        format!(
+            "listeners:\n- {{name: a, protocol: mqtt, bind: \"{one}\", anonymous: true}}\n\
+             - {{name: b, protocol: mqtt, bind: \"{other}\", anonymous: true}}\n"
+        )
+    };
+    assert_eq!(codes(&text("0.0.0.0:7000", "127.0.0.1:7000")), [Code::ListenerTwice]);
+    assert_eq!(codes(&text("127.0.0.1:7000", "[::]:7000")), [Code::ListenerTwice]);
+    assert_eq!(good(&text("127.0.0.1:7000", "[::1]:7000")).listeners.len(), 2);
 }
 
 #[test]

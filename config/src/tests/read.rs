@@ -63,7 +63,9 @@ impl Part<'_, '_> {
         let stimulus = self.stimulus(test, at);
         let expect = match &test.expect {
             Some(expect) => {
-                self.expect(expect, &at.at("expect"), matches!(stimulus, Some(Stimulus::Coap(_))))
+                // Where it cannot be read, its own mistake says enough.
+                let coap = stimulus.as_ref().is_none_or(|s| matches!(s, Stimulus::Coap(_)));
+                self.expect(expect, &at.at("expect"), coap)
             }
             None => {
                 self.reader.missing(at, "expect", "add `expect:`; without it nothing can fail");
@@ -379,7 +381,7 @@ impl Part<'_, '_> {
             if first.is_none() {
                 let text = format!("there is no listener with `protocol: {word}`");
                 let fix = format!("add one: `{{protocol: {word}, anonymous: true}}`");
-                self.reader.report(at, Code::UnknownListener, text, fix);
+                self.reader.unknown_listener(at, text, fix);
             }
             return first;
         };
@@ -395,7 +397,7 @@ impl Part<'_, '_> {
             None => format!("those with `protocol: {word}` are {}", known.join(", ")),
         };
         let text = format!("there is no listener {:?} with `protocol: {word}`", field.text);
-        self.reader.report(&at.at("listener"), Code::UnknownListener, text, fix);
+        self.reader.unknown_listener(&at.at("listener"), text, fix);
         None
     }
 
