@@ -259,6 +259,45 @@ impl Findings {
     }
 }
 
+/// A [`Diagnostic`] as data: for programs that read it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// `E0312`.
+    pub code: &'static str,
+    /// `error` or `warning`.
+    pub severity: &'static str,
+    /// The cause.
+    pub text: String,
+    /// The way out.
+    pub fix: String,
+    /// The text that it is about: a file's path, `environment` or `--set`.
+    pub file: Option<String>,
+    /// From 1.
+    pub line: Option<usize>,
+    /// From 1, in characters.
+    pub column: Option<usize>,
+}
+
+impl Findings {
+    /// All of them as data, in their order.
+    #[must_use]
+    pub fn list(&self) -> Vec<Finding> {
+        let one = |diagnostic: &Diagnostic| {
+            let at = diagnostic.position(&self.sources);
+            Finding {
+                code: diagnostic.code.as_str(),
+                severity: if diagnostic.is_error() { "error" } else { "warning" },
+                text: diagnostic.text.clone(),
+                fix: diagnostic.fix.clone(),
+                file: at.as_ref().map(|at| at.name.clone()),
+                line: at.as_ref().map(|at| at.line),
+                column: at.as_ref().map(|at| at.column),
+            }
+        };
+        self.diagnostics.iter().map(one).collect()
+    }
+}
+
 impl fmt::Display for Findings {
     /// All of them, drawn, an empty line between two; of very many, the first hundred.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

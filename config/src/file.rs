@@ -42,7 +42,7 @@ pub(crate) struct File {
     /// Where the control socket lies, and later state is kept; relative to where the gateway is started.
     #[schemars(extend("default" = "./motegate-data"))]
     pub(crate) data_dir: Text,
-    /// What an acknowledged message survives.
+    /// What an acknowledged message survives: `motegate help durability` has it in words.
     #[schemars(extend("default" = "power_loss"))]
     pub(crate) durability: Option<Typed<Durability>>,
     /// Where to listen.

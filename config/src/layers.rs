@@ -140,6 +140,7 @@ impl Layers {
         let (mut resolved, document, findings) = self.good()?;
         let drawn = findings.diagnostics.iter().map(|d| d.render(&findings.sources));
         resolved.warnings = drawn.collect();
+        resolved.warned = findings.list();
         resolved.files = findings.files;
         resolved.places = Places::new(document, findings.sources);
         Ok(resolved)
@@ -169,6 +170,17 @@ impl Layers {
                 Err(findings)
             }
         }
+    }
+
+    /// The same as JSON; secrets are masked there, too.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn show_json(&self, effective: bool) -> Result<serde_json::Value, Findings> {
+        let text = self.show(show::Show { effective, origin: false })?;
+        // It was drawn by us: there is nothing in it that does not parse.
+        let document = Document::parse(&text, 0).unwrap_or(Document { root: None });
+        Ok(document.root.map_or_else(|| serde_json::json!({}), |root| root.to_json()))
     }
 
     /// Positions first, then shape, then values: each step needs the one before to be without

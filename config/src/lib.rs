@@ -45,7 +45,7 @@ use motegate_core::Protocol;
 use motegate_mapping::Table;
 use motegate_message::ListenerId;
 
-pub use diagnostic::{Code, Diagnostic, Findings};
+pub use diagnostic::{Code, Diagnostic, Finding, Findings};
 pub use format::{FormatError, format};
 pub use layers::Layers;
 pub use listeners::overlaps;
@@ -107,6 +107,8 @@ pub struct Resolved {
     pub places: tests::Places,
     /// What is worth a second look, drawn, one text each.
     pub warnings: Vec<String>,
+    /// The same as data.
+    pub warned: Vec<Finding>,
     /// Every file that was read: a change of one of them may change the configuration.
     pub files: Vec<PathBuf>,
 }

@@ -71,6 +71,7 @@ pub(crate) fn resolve(file: &File, document: &Document) -> (Option<Resolved>, Ve
         tests,
         places: Places::default(),
         warnings: Vec::new(),
+        warned: Vec::new(),
         files: Vec::new(),
     });
     (resolved, found)
@@ -272,6 +273,7 @@ pub(crate) fn dev(expose: bool) -> Resolved {
         tests: Vec::new(),
         places: Places::default(),
         warnings: Vec::new(),
+        warned: Vec::new(),
         files: Vec::new(),
     }
 }

@@ -6,7 +6,9 @@ mod common;
 use std::path::PathBuf;
 use std::process::Output;
 
+use common::client::said_with_stdin;
 use common::motegate;
+use serde_json::Value;
 
 /// A folder of its own, which goes with the test.
 struct Folder(PathBuf);
@@ -149,6 +151,89 @@ fn warnings_can_be_denied() {
     assert!(code == Some(3) && out.is_empty() && err.contains("W0201"), "{out}{err}");
     folder.write("motegate.yaml", LISTENER);
     assert_eq!(folder.run("check --deny warnings").0, Some(0));
+}
+
+#[test]
+fn a_configuration_comes_from_stdin_too() {
+    let folder = Folder::new("stdin");
+    folder.write("b.yaml", "mqtt: {max_qos: 1}\n");
+    folder.write("conf.d/x.yaml", "of another file\n");
+    let over = folder.0.join("b.yaml").display().to_string();
+    let text = said_with_stdin("check -", LISTENER).good();
+    assert_eq!(text, "config ok: 0 rules, 1 listener\n");
+    let text = said_with_stdin("config show - -c -", LISTENER);
+    text.bad(2, &["first file"]);
+    let text = said_with_stdin(&format!("config show - {over}"), LISTENER).good();
+    assert!(text.contains("name: lan") && text.contains("max_qos: 1"), "{text}");
+    said_with_stdin("check -", "listeners: 3\n").bad(3, &["--> stdin:1:12"]);
+    said_with_stdin(&format!("check {over} -"), LISTENER).bad(2, &["first file"]);
+}
+
+#[test]
+fn check_and_show_speak_json() {
+    let folder = Folder::new("json");
+    let json = |line: &str, code: i32| {
+        let (came, out, err) = folder.run(line);
+        assert_eq!(came, Some(code), "{out}{err}");
+        serde_json::from_str::<Value>(&out).unwrap_or_else(|e| panic!("{e}: {out}{err}"))
+    };
+    let test =
+        "tests:\n  - {name: t, coap: {method: PUT, path: /mqtt/a, text: x}, expect: {topic: a}}\n";
+    let coap = LISTENER.replace("mqtt,", "coap,");
+    folder.write("motegate.yaml", &format!("{coap}{test}"));
+    let told = json("check -o json", 0);
+    assert_eq!(
+        (&told["ok"], &told["rules"], &told["listeners"]),
+        (&true.into(), &0.into(), &1.into())
+    );
+    assert_eq!(told["summary"], "config ok: 0 rules, 1 test passed.");
+    assert_eq!(told["tests"], serde_json::json!({"run": 1, "failed": []}));
+    assert_eq!(told["findings"], serde_json::json!([]));
+
+    folder.write("motegate.yaml", &format!("{coap}{}", test.replace("topic: a", "topic: b")));
+    let told = json("check -o json", 7);
+    assert_eq!((&told["ok"], &told["tests"]["failed"][0]["name"]), (&false.into(), &"t".into()));
+    assert!(json("check -o json --no-tests", 0)["tests"].is_null());
+
+    folder.write("motegate.yaml", "listeners:\n  - {name: lan, protocol: mqtt}\n");
+    let warned = json("check -o json", 0);
+    let finding = &warned["findings"][0];
+    assert_eq!((&finding["severity"], &finding["line"]), (&"warning".into(), &2.into()));
+    assert_eq!(json("check -o json --deny warnings", 3)["ok"], false);
+
+    folder.write("motegate.yaml", "mqtt:\n  max_qs: 1\n");
+    let told = json("check -o json", 3);
+    let finding = &told["findings"][0];
+    assert_eq!(
+        (&told["ok"], &told["summary"], &told["tests"]),
+        (&false.into(), &Value::Null, &Value::Null)
+    );
+    assert_eq!((&finding["code"], &finding["severity"]), (&"E0106".into(), &"error".into()));
+    assert_eq!(finding["file"], "motegate.yaml");
+    assert_eq!((&finding["line"], &finding["column"]), (&2.into(), &3.into()));
+    assert!(finding["fix"].as_str().unwrap().contains("max_qos"), "{finding}");
+
+    folder.write("motegate.yaml", LISTENER);
+    let shown = json("config show -o json", 0);
+    assert_eq!(shown["listeners"][0]["anonymous"], true);
+    assert!(shown["mqtt"].is_null());
+    let effective = json("config show --effective -o json --set mqtt.max_qos=1", 0);
+    assert_eq!(
+        (&effective["mqtt"]["max_qos"], &effective["durability"]),
+        (&1.into(), &"power_loss".into())
+    );
+    assert_eq!(folder.run("config show --origin -o json").0, Some(2));
+}
+
+#[test]
+fn durability_has_its_help_in_words() {
+    let folder = Folder::new("help-durability");
+    let (code, text, _) = folder.run("help durability");
+    assert_eq!(code, Some(0));
+    for word in ["power_loss", "process_crash", "none", "This version has no store"] {
+        assert!(text.contains(word), "{word} is not in\n{text}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
 }
 
 #[test]

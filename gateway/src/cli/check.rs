@@ -1,19 +1,23 @@
 //! `motegate check`: is this configuration good? And whom would it touch?
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use motegate_config::Resolved;
+use motegate_config::{Finding, Layers, Resolved};
+use serde::Serialize;
 
+use super::Exit;
 use super::layers::From;
+use super::message::Output;
 use super::reload::{changes, lines, touched};
-use super::running::{Failure, ask_at, count, named_socket, print};
-use super::{Exit, refuse};
+use super::running::{Failure, ask_at, count, named_socket, print, print_json};
+use super::test::Format;
 use crate::control::api::model::Status;
 use crate::control::api::reload::Reloaded;
 use crate::control::client::AskError;
 use crate::control::socket::in_directory;
-use crate::selftest;
+use crate::selftest::{self, Report, Verdict};
 
 /// Check a configuration without serving
 ///
@@ -26,6 +30,8 @@ Examples:
   motegate check
   motegate check site.yaml
   motegate check -c base.yaml -c site.yaml --deny warnings
+  motegate check - < site.yaml
+  motegate check -o json                 for a program that reads it
   motegate check --live                  and whom a reload would touch
   motegate help E0312                    what a code means")]
 pub(super) struct Check {
@@ -43,6 +49,10 @@ pub(super) struct Check {
     /// Ask the gateway at this control socket; default: in data_dir
     #[arg(long, value_name = "PATH", requires = "live")]
     control: Option<PathBuf>,
+    /// Format: text or json
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    #[arg(hide_possible_values = true)]
+    output: Format,
 }
 
 /// What else is a fault.
@@ -51,14 +61,75 @@ enum Deny {
     Warnings,
 }
 
+/// What came of it.
+struct Judged {
+    exit: Exit,
+    resolved: Option<Resolved>,
+    findings: Vec<Finding>,
+    report: Option<Report>,
+    /// What is said of it on stderr.
+    said: String,
+}
+
+/// `-o json`.
+#[derive(Serialize)]
+struct Document<'a> {
+    ok: bool,
+    /// `config ok: 1 rule, 2 tests passed.`
+    summary: Option<String>,
+    rules: Option<usize>,
+    listeners: Option<usize>,
+    findings: &'a [Finding],
+    /// `None`: none were run.
+    tests: Option<Tests<'a>>,
+    /// With --live: what a reload would change for whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live: Option<&'a Reloaded>,
+}
+
+#[derive(Serialize)]
+struct Tests<'a> {
+    run: usize,
+    failed: Vec<&'a Verdict>,
+}
+
 impl Check {
     pub(super) fn run(self) -> Exit {
+        let layers = match self.from.layers_or_stdin() {
+            Ok(layers) => layers,
+            Err(exit) => return exit,
+        };
         let warnings = self.deny == Some(Deny::Warnings);
-        match checked(&self.from, warnings, !self.no_tests) {
-            Ok((resolved, verdict)) if self.live => live(&self.socket(&resolved), &verdict),
-            Ok((_, verdict)) => good(&verdict),
-            Err(exit) => exit,
+        let judged = Judged::of(&layers, warnings, !self.no_tests);
+        if self.output == Format::Text {
+            eprint!("{}", judged.said);
         }
+        let live = match &judged.resolved {
+            Some(resolved) if self.live && judged.exit == Exit::Ok => {
+                Some(ask(&self.socket(resolved)))
+            }
+            _ => None,
+        };
+        if let Some(Err(failure)) = &live {
+            return not_live(failure);
+        }
+        let live = live.and_then(Result::ok);
+        match self.output {
+            Format::Json => {
+                let document = judged.document(live.as_ref().map(|(told, _)| told));
+                print_json(&document, Output::Json);
+            }
+            Format::Text => match (judged.summary(), &live) {
+                (Some(verdict), Some((told, devices))) => {
+                    let (verdict, sentence) =
+                        (verdict.trim_end_matches('.'), sentence(told, *devices));
+                    print(&format!("{verdict}.   If reloaded now: {sentence}\n{}", lines(told)));
+                }
+                (Some(verdict), None) => print(&format!("{verdict}\n")),
+                (None, _) => {}
+            },
+        }
+        judged.exit
     }
 
     fn socket(&self, resolved: &Resolved) -> PathBuf {
@@ -69,73 +140,92 @@ impl Check {
 
 /// Checks a configuration and runs its tests: the verdict on stdout, the rest on stderr.
 pub(super) fn check(from: &From) -> Exit {
-    match checked(from, false, true) {
-        Ok((_, verdict)) => good(&verdict),
-        Err(exit) => exit,
+    let judged = Judged::of(&from.layers(), false, true);
+    eprint!("{}", judged.said);
+    if let Some(verdict) = judged.summary() {
+        print(&format!("{verdict}\n"));
+    }
+    judged.exit
+}
+
+impl Judged {
+    fn of(layers: &Layers, deny_warnings: bool, tests: bool) -> Judged {
+        let resolved = match layers.load() {
+            Ok(resolved) => resolved,
+            Err(found) => {
+                let (findings, said) = (found.list(), format!("{found}\n"));
+                let (resolved, report) = (None, None);
+                return Judged { exit: Exit::Config, resolved, findings, report, said };
+            }
+        };
+        let mut said =
+            resolved.warnings.iter().fold(String::new(), |said, warning| said + warning + "\n\n");
+        let findings = resolved.warned.clone();
+        if deny_warnings && !findings.is_empty() {
+            said.push_str("motegate: refused for its warnings (--deny warnings)\n");
+            let (resolved, report) = (Some(resolved), None);
+            return Judged { exit: Exit::Config, resolved, findings, report, said };
+        }
+        let run = tests && !resolved.tests.is_empty();
+        let report = run.then(|| selftest::run(&resolved, None));
+        let mut exit = Exit::Ok;
+        if let Some(report) = report.as_ref().filter(|report| !report.passed()) {
+            exit = Exit::Tests;
+            for verdict in report.failed() {
+                let _ = writeln!(said, "{verdict}\n");
+            }
+            let _ = writeln!(said, "motegate: {} (motegate test shows all)", report.summary());
+        }
+        Judged { exit, resolved: Some(resolved), findings, report, said }
+    }
+
+    /// What is said of a good one.
+    fn summary(&self) -> Option<String> {
+        let resolved = self.resolved.as_ref().filter(|_| self.exit == Exit::Ok)?;
+        let Some(report) = &self.report else { return Some(resolved.summary()) };
+        let rules = count(resolved.rules as u64, "rule");
+        Some(format!("config ok: {rules}, {}.", report.summary()))
+    }
+
+    fn document<'a>(&'a self, live: Option<&'a Reloaded>) -> Document<'a> {
+        let resolved = self.resolved.as_ref();
+        let listeners = |resolved: &Resolved| {
+            let mut names: Vec<&str> = resolved.listeners.iter().map(|bind| &*bind.name).collect();
+            names.dedup();
+            names.len()
+        };
+        Document {
+            ok: self.exit == Exit::Ok,
+            summary: self.summary(),
+            rules: resolved.map(|resolved| resolved.rules),
+            listeners: resolved.map(listeners),
+            findings: &self.findings,
+            tests: self.report.as_ref().map(|report| Tests {
+                run: report.verdicts.len(),
+                failed: report.failed().collect(),
+            }),
+            live,
+        }
     }
 }
 
-fn good(verdict: &str) -> Exit {
-    print(&format!("{verdict}\n"));
-    Exit::Ok
-}
-
-/// A good configuration and what is said of it; warnings and faults are said on stderr.
-fn checked(from: &From, deny_warnings: bool, tests: bool) -> Result<(Resolved, String), Exit> {
-    let resolved = from.layers().load().map_err(|findings| refuse(&findings))?;
-    for warning in &resolved.warnings {
-        eprintln!("{warning}\n");
-    }
-    if deny_warnings && !resolved.warnings.is_empty() {
-        eprintln!("motegate: refused for its warnings (--deny warnings)");
-        return Err(Exit::Config);
-    }
-    let verdict = match tests && !resolved.tests.is_empty() {
-        true => test(&resolved)?,
-        false => resolved.summary(),
-    };
-    Ok((resolved, verdict))
-}
-
-/// Runs the tests that it holds.
-fn test(resolved: &Resolved) -> Result<String, Exit> {
-    let report = selftest::run(resolved, None);
-    for verdict in report.failed() {
-        eprintln!("{verdict}\n");
-    }
-    if !report.passed() {
-        eprintln!("motegate: {} (motegate test shows all)", report.summary());
-        return Err(Exit::Tests);
-    }
-    let rules = count(resolved.rules as u64, "rule");
-    Ok(format!("config ok: {rules}, {}.", report.summary()))
-}
-
-/// Asks the running gateway what a reload of its files would do; they need not be those that were
-/// checked here.
-fn live(socket: &Path, verdict: &str) -> Exit {
-    let asked = ask_at(socket, async |connection| {
+/// Asks the running gateway what a reload of its files would do, and how many devices it has; the
+/// files need not be those that were checked here.
+fn ask(socket: &Path) -> Result<(Reloaded, u64), Failure> {
+    ask_at(socket, async |connection| {
         let told: Reloaded = connection.post("/reload", &[("dry_run", "true")]).await?;
         let status: Status = connection.get("/status", &[]).await?;
-        Ok((told, status))
-    });
-    match asked {
-        Ok((told, status)) => {
-            let devices = status.clients.iter().map(|clients| clients.count).sum();
-            let verdict = verdict.trim_end_matches('.');
-            let sentence = sentence(&told, devices);
-            print(&format!("{verdict}.   If reloaded now: {sentence}\n{}", lines(&told)));
-            Exit::Ok
-        }
-        Err(failure) => {
-            if let Failure::Ask(AskError::Refused(problem)) = &failure
-                && problem.status == 422
-            {
-                eprintln!("motegate: the files that the running gateway reads are not good:");
-            }
-            failure.said()
-        }
+        Ok((told, status.clients.iter().map(|clients| clients.count).sum()))
+    })
+}
+
+fn not_live(failure: &Failure) -> Exit {
+    if let Failure::Ask(AskError::Refused(problem)) = failure
+        && problem.status == 422
+    {
+        eprintln!("motegate: the files that the running gateway reads are not good:");
     }
+    failure.said()
 }
 
 /// `2 changes touch 3 of 57 devices`.

@@ -5,7 +5,8 @@ use motegate_config::Show;
 
 use super::layers::From;
 use super::pages::write;
-use super::{Exit, refuse};
+use super::test::Format;
+use super::{Exit, fail, refuse};
 
 /// Look at the configuration
 #[derive(Debug, Args)]
@@ -27,6 +28,7 @@ enum ConfigCommand {
 Examples:
   motegate config show
   motegate config show --effective --origin
+  motegate config show --effective -o json
   motegate config show -c base.yaml -c site.yaml --origin")]
 struct ShowConfig {
     #[command(flatten)]
@@ -37,15 +39,30 @@ struct ShowConfig {
     /// Where each value comes from, as a comment
     #[arg(long)]
     origin: bool,
+    /// Format: text (YAML) or json
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    #[arg(hide_possible_values = true)]
+    output: Format,
 }
 
 impl Config {
     pub(super) fn run(self) -> Exit {
         let ConfigCommand::Show(show) = self.command;
-        let how = Show { effective: show.effective, origin: show.origin };
-        match show.from.layers().show(how) {
-            Ok(text) => write(text.as_bytes()),
-            Err(findings) => refuse(&findings),
+        show.run().unwrap_or_else(|exit| exit)
+    }
+}
+
+impl ShowConfig {
+    fn run(&self) -> Result<Exit, Exit> {
+        let how = Show { effective: self.effective, origin: self.origin };
+        if self.output == Format::Json && self.origin {
+            return Err(fail(Exit::Usage, &"--origin writes comments, and JSON has none"));
         }
+        let layers = self.from.layers_or_stdin()?;
+        let text = match self.output {
+            Format::Text => layers.show(how),
+            Format::Json => layers.show_json(self.effective).map(|shown| format!("{shown:#}\n")),
+        };
+        Ok(write(text.map_err(|findings| refuse(&findings))?.as_bytes()))
     }
 }

@@ -6,15 +6,35 @@ use motegate_config::Code;
 use super::pages::write;
 use super::{Cli, Exit, fail};
 
-/// Explain a command, or the code of a diagnostic
+/// Words of the configuration that take more than a line.
+const PAGES: [(&str, &str); 1] = [("durability", DURABILITY)];
+
+const DURABILITY: &str = "\
+durability: what an acknowledged message, subscription or session survives.
+
+  power_loss      the default. The machine loses its power, and nothing of what
+                  was acknowledged is lost: it is on the disk before a client is
+                  told. Costs a flush of the disk for each batch.
+  process_crash   the gateway crashes or is killed, and nothing is lost: the
+                  system has it. If the machine loses its power, what was
+                  acknowledged in the last moments may be lost.
+  none            a restart begins with nothing. Clients connect anew, retained
+                  values are gone. For tests, and where every value comes again.
+
+This version has no store on disk yet: whatever is set, it keeps everything in
+memory, as `none` does, and `motegate run` says so at its start.
+";
+
+/// Explain a command, the code of a diagnostic, or a word of the configuration
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   motegate help run
   motegate help config show
-  motegate help E0312")]
+  motegate help E0312
+  motegate help durability")]
 pub(super) struct Help {
-    /// A command, or a code such as E0312
+    /// A command, a code such as E0312, or `durability`
     #[arg(value_name = "TOPIC")]
     topic: Vec<String>,
 }
@@ -25,6 +45,9 @@ impl Help {
             if let Some(code) = Code::parse(word) {
                 return write(page(code.explanation()).as_bytes());
             }
+            if let Some((_, page)) = PAGES.iter().find(|(name, _)| name == word) {
+                return write(page.as_bytes());
+            }
             if looks_like_a_code(word) {
                 return fail(Exit::Usage, &format!("there is no code {word}"));
             }
@@ -34,7 +57,9 @@ impl Help {
         let mut command = &mut command;
         for word in &self.topic {
             let Some(sub) = command.find_subcommand_mut(word) else {
-                let text = format!("there is no help for `{word}`: name a command, or a code");
+                let text = format!(
+                    "there is no help for `{word}`: name a command, a code or `durability`"
+                );
                 return fail(Exit::Usage, &text);
             };
             command = sub;
