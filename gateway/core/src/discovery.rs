@@ -12,12 +12,16 @@ use motegate_coap::link_format::{self, CONTENT_FORMAT, Filter, Link, Value};
 use motegate_mapping::{Link as Resource, MapError};
 use motegate_message::{Message, Reason, Seq, TopicFilter};
 
-use crate::Core;
 use crate::coap::{content_format, rules_query};
+use crate::notice::{Notice, NoticeKind};
 use crate::pending::{Discover, Pending};
+use crate::{Core, Protocol};
 
 /// Most links in one answer (mapping.md §2.15).
 const MAX_LINKS: usize = 200;
+
+/// Bytes of a document, whatever its links: it leaves in blocks (RFC 7959), and is made anew for each.
+const MAX_DOCUMENT: usize = 256 * 1024;
 
 /// Most retained topics looked at for one answer: a filter may discard many.
 const MAX_TOPICS: usize = 2_000;
@@ -28,7 +32,7 @@ pub(crate) fn is_discovery(request: &CoapRequest) -> bool {
 }
 
 impl Core {
-    pub(crate) fn discover(&mut self, request: &CoapRequest) {
+    pub(crate) fn discover(&mut self, request: CoapRequest) {
         let refusal = if request.method != Method::Get {
             Some((Code::METHOD_NOT_ALLOWED, "`.well-known/core` takes GET only"))
         } else if request.accept.is_some_and(|accept| accept != CONTENT_FORMAT) {
@@ -48,14 +52,15 @@ impl Core {
             Ok(filter) => filter,
             Err(error) => {
                 let (reason, text) = (Reason::BadTopic, format!("the listener's mount: {error}"));
-                return self.coap_refuse(request, MapError { reason, text });
+                return self.coap_refuse(&request, MapError { reason, text });
             }
         };
         let asked = Discover {
-            peer: request.peer.clone(),
-            key: self.coap_client(request),
+            key: self.coap_client(&request),
             query: rules_query(&self.config, request.peer.listener, &request.query).into_owned(),
-            host: request.host.clone(),
+            peer: request.peer,
+            host: request.host,
+            etags: request.etags,
         };
         let ticket = self
             .pending
@@ -75,9 +80,13 @@ impl Core {
             topics.iter().map(|message| (message.topic.as_str(), &**message)).collect();
         let mut listed = HashSet::new();
         let mut links: Vec<Link> = Vec::new();
+        let mut left_out = 0;
         let mut take = |link: Link| {
-            if filter.matches(&link) && links.len() < MAX_LINKS {
+            if !filter.matches(&link) {
+            } else if links.len() < MAX_LINKS {
                 links.push(link);
+            } else {
+                left_out += 1;
             }
         };
         self.table.roots().map(root).for_each(&mut take);
@@ -95,11 +104,27 @@ impl Core {
                 _ => {}
             }
         }
-        let document = link_format::document(&links, &filter, self.config.coap.max_payload);
-        let response = Response {
-            payload: document.text.into_bytes().into(),
-            content_format: Some(CONTENT_FORMAT),
-            ..Response::new(Code::CONTENT)
+        let document = link_format::document(&links, &filter, MAX_DOCUMENT);
+        left_out += document.left_out;
+        if left_out > 0 {
+            let kind = NoticeKind::Dropped(Reason::QuotaExceeded);
+            let text = format!(
+                "`.well-known/core` has {left_out} more links than an answer holds: ask for some of \
+                 them, as in ?href=/mqtt/site/*"
+            );
+            let notice = Notice::of_peer(kind, Protocol::Coap, &asked.peer);
+            self.notice(Notice { text: Some(text), ..notice });
+        }
+        let etag = motegate_broker::etag(Some(CONTENT_FORMAT), document.text.as_bytes());
+        let known = asked.etags.iter().any(|theirs| theirs[..] == etag.to_be_bytes());
+        let response = match known {
+            true => Response { etag: Some(etag), ..Response::new(Code::VALID) },
+            false => Response {
+                payload: document.text.into_bytes().into(),
+                content_format: Some(CONTENT_FORMAT),
+                etag: Some(etag),
+                ..Response::new(Code::CONTENT)
+            },
         };
         self.coap.respond(&self.turn, exchange, response, Seq::NONE);
     }

@@ -87,6 +87,7 @@ pub(crate) struct Discover {
     pub(crate) peer: motegate_message::Peer,
     pub(crate) query: Vec<String>,
     pub(crate) host: Option<String>,
+    pub(crate) etags: Vec<Vec<u8>>,
     pub(crate) key: SessionKey,
 }
 

@@ -239,6 +239,43 @@ fn an_observation_is_cancelled_where_only_observe_is_taken() {
     assert_eq!(answer[0][1], 0x85);
 }
 
+/// RFC 7959: a value larger than a message, read and observed. The rest of a notification is asked
+/// for with a GET that has neither Observe nor a part in the observation.
+#[test]
+fn a_large_value_is_read_and_observed_in_blocks() {
+    const BLOCK2: u16 = 23;
+    let mut gateway = Gateway::new(config());
+    let (tab, mqtt) = (peer(3_000), gateway.mqtt("m", true));
+    let publish_large = |gateway: &mut Gateway, byte: u8, retain: bool| {
+        let mut packet = vec![0x30 | u8::from(retain), 0x83, 0x10, 0, 1, b'v']; // 2,051 follow
+        packet.resize(packet.len() + 2_048, byte);
+        gateway.send(mqtt, &packet);
+    };
+    let block = |gateway: &mut Gateway, mid, number: &[u8]| {
+        let options = [&V[..], &[(BLOCK2, number)]].concat();
+        gateway.datagram(COAP, tab, &request(GET, mid, b"b", &options, b""))[0].clone()
+    };
+    publish_large(&mut gateway, b'1', true);
+    let register = coap(0, GET, 1, b"o", Some(0), &["mqtt", "v"], b"");
+    let first = gateway.datagram(COAP, tab, &register)[0].clone();
+    assert_eq!((first[1], option(&first, BLOCK2)), (CONTENT, Some(vec![0x0e])));
+    assert_eq!(option(&first, 28), Some(vec![8, 0]), "Size2 2,048");
+    let second = block(&mut gateway, 2, &[0x16]);
+    assert_eq!((option(&second, BLOCK2), option(&second, OBSERVE)), (Some(vec![0x16]), None));
+    assert_eq!(option(&second, ETAG), option(&first, ETAG));
+    assert!(second.ends_with(&[b'1'; 1_024]));
+    assert_eq!(block(&mut gateway, 3, &[0x26])[1], 0x80, "4.00: behind the end");
+    // A newer value: another ETag, so that nobody joins the two.
+    publish_large(&mut gateway, b'2', true);
+    let told = gateway.datagrams_to(tab);
+    assert_eq!((option(&told[0], BLOCK2), told[0][1]), (Some(vec![0x0e]), CONTENT));
+    assert!(told[0].ends_with(&[b'2'; 1_024]));
+    let rest = block(&mut gateway, 4, &[0x16]);
+    assert_eq!(option(&rest, ETAG), option(&told[0], ETAG));
+    assert_ne!(option(&rest, ETAG), option(&first, ETAG));
+    assert!(rest.ends_with(&[b'2'; 1_024]));
+}
+
 /// What nobody gave a format is octets to whom it was octets before, though it looks like text.
 #[test]
 fn octets_that_look_like_text_stay_octets() {

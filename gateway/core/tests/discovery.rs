@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{COAP, Gateway, coap, config, peer};
+use common::{COAP, Gateway, coap, config, option, peer, publish, request};
 use motegate_mapping::{Action, CoapMethod, CoapRule, PayloadRule, Preset, Rules, Table};
 
 /// The document that a GET with this query (under 13 bytes) gives.
@@ -120,4 +120,60 @@ fn p15_rules_say_what_their_resources_are() {
 
 fn coap_put(id: u8, path: &[&str]) -> Vec<u8> {
     coap(0, 3, id.into(), b"", None, path, b"\x01") // 1 in CBOR
+}
+
+/// Uri-Path `.well-known/core`, with Block2 before the query (options ascend).
+fn part(gateway: &mut Gateway, mid: u16, block: &[u8]) -> Vec<u8> {
+    let options = [(11, &b".well-known"[..]), (11, b"core"), (23, block)];
+    gateway.datagram(COAP, peer(4_000), &request(1, mid, b"", &options, b""))[0].clone()
+}
+
+/// RFC 7959: what does not fit a message comes in blocks, none of them twice and none missing.
+#[test]
+fn a_long_list_comes_in_blocks() {
+    let mut gateway = Gateway::new(config());
+    let mqtt = gateway.mqtt("m", true);
+    for number in 0..60 {
+        let topic = format!("long/topic/name/s/{number}");
+        gateway.send(mqtt, &publish(&topic, b"1", 0, true, 0));
+    }
+    let mut text = Vec::new();
+    let mut etags = std::collections::BTreeSet::new();
+    for number in 0_u16.. {
+        let answer = part(&mut gateway, number, &(number << 4 | 4).to_be_bytes()); // of 256 bytes
+        assert_eq!(answer[1], 0x45, "2.05");
+        etags.insert(option(&answer, 4).expect("an ETag"));
+        let marker = answer.iter().rposition(|byte| *byte == 0xff).expect("a payload");
+        text.extend_from_slice(&answer[marker + 1..]);
+        let block = option(&answer, 23).expect("Block2");
+        if block.last().expect("a value") & 8 == 0 {
+            break;
+        }
+    }
+    assert_eq!(etags.len(), 1, "one body");
+    let text = String::from_utf8(text).expect("text");
+    let links = text.split(',').filter(|link| link.starts_with("</mqtt/long/topic/name/s/"));
+    assert_eq!(links.count(), 60, "{text}");
+    // A client that has it need not fetch it again, until it changes.
+    let etag = etags.pop_first().expect("it is there");
+    let again = |gateway: &mut Gateway, mid| {
+        let options = [(4, &etag[..]), (11, b".well-known"), (11, b"core")];
+        gateway.datagram(COAP, peer(4_000), &request(1, mid, b"", &options, b""))[0][1]
+    };
+    assert_eq!(again(&mut gateway, 500), 0x43, "2.03");
+    gateway.send(mqtt, &publish("one/more", b"1", 0, true, 0));
+    assert_eq!(again(&mut gateway, 501), 0x45, "2.05");
+}
+
+/// Past its bound the list is cut, and the operator is told (mapping.md §2.15).
+#[test]
+fn a_list_that_is_cut_is_noticed() {
+    let mut gateway = Gateway::new(config());
+    let mqtt = gateway.mqtt("m", true);
+    for number in 0..250 {
+        gateway.send(mqtt, &publish(&format!("t/{number}"), b"1", 0, true, 0));
+    }
+    part(&mut gateway, 1, &[0x06]);
+    let text = gateway.notices.pop().and_then(|notice| notice.text).expect("a notice");
+    assert!(text.contains("has 51 more links"), "{text}"); // 250 and the root, less 200
 }

@@ -13,7 +13,8 @@ pub struct Config {
     pub max_retransmit: u8,
     /// NSTART.
     pub nstart: u8,
-    /// Largest body of one message, in bytes; larger is 4.13 until block-wise transfer.
+    /// Largest body of one message, in bytes; a larger request is 4.13, a larger answer leaves in
+    /// blocks of the largest size within it (RFC 7959).
     pub max_payload: usize,
     /// Every n-th notification is confirmable, and one in 24 h.
     pub notify_confirmable_every: u32,

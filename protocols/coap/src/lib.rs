@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+mod block;
 pub mod client;
 mod config;
 pub mod endpoint;

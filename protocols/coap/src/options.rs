@@ -56,7 +56,7 @@ pub(crate) struct Definition {
 }
 
 /// The rules of an option that this server recognises in a request; `None` for the others.
-/// Elective options that make no difference here (Hop-Limit, Echo, Request-Tag, Size2 …) need no
+/// Elective options that make no difference here (Hop-Limit, Echo, Request-Tag …) need no
 /// rule: they are ignored either way.
 pub(crate) const fn definition(number: u16) -> Option<Definition> {
     let (min, max, repeatable) = match number {
@@ -65,6 +65,7 @@ pub(crate) const fn definition(number: u16) -> Option<Definition> {
         ETAG => (1, 8, true),
         IF_NONE_MATCH => (0, 0, false),
         OBSERVE | BLOCK1 | BLOCK2 => (0, 3, false),
+        SIZE2 => (0, 4, false),
         URI_PORT | CONTENT_FORMAT | ACCEPT => (0, 2, false),
         URI_PATH | URI_QUERY => (0, 255, true),
         PROXY_URI => (1, 1034, false),
@@ -86,21 +87,6 @@ pub const fn is_critical(number: u16) -> bool {
 #[must_use]
 pub fn read_uint(value: &[u8]) -> Option<u32> {
     (value.len() <= 4).then(|| value.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte)))
-}
-
-/// A Block1 or Block2 value (RFC 7959 §2.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Block {
-    pub(crate) number: u32,
-    pub(crate) more: bool,
-    /// Size exponent; 7 is reserved.
-    pub(crate) exponent: u32,
-}
-
-impl Block {
-    pub(crate) const fn from_uint(value: u32) -> Self {
-        Block { number: value >> 4, more: value & 8 != 0, exponent: value & 7 }
-    }
 }
 
 /// Appends options in ascending order, then the payload, to a message whose header and token
@@ -201,12 +187,6 @@ mod tests {
         let options: [(u16, &[u8]); 4] =
             [(12, &[]), (25, b"x"), (283, &[7; 13]), (1_000, &[7; 269])];
         assert_eq!(encoded_len(options.into_iter()), out.len());
-    }
-
-    #[test]
-    fn blocks_take_apart() {
-        let block = Block::from_uint(0x00ff_fffe);
-        assert_eq!(block, Block { number: 0xf_ffff, more: true, exponent: 6 });
     }
 
     #[test]

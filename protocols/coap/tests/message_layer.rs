@@ -479,7 +479,7 @@ fn what_is_refused_before_the_core_hears_of_it() {
         (Msg::con(PUT, 4).path("x").body(&big), "4.13"),
         (Msg::con(PUT, 5).path("x").opt(27, &[0x08]), "4.02"), // Block1 0/more
         (Msg::con(PUT, 6).path("x").opt(27, &[0x10]), "4.02"), // Block1 1/last
-        (Msg::con(GET, 7).path("x").opt(23, &[0x10]), "4.02"), // Block2 1
+        (Msg::con(PUT, 7).path("x").opt(23, &[0x10]), "4.02"), // Block2 1
     ];
     for (msg, code) in &cases {
         let sent = server.msg(1, msg);
@@ -500,15 +500,17 @@ fn a_single_block_and_a_size_hint_are_plain_requests() {
     server.msg(1, &Msg::con(GET, 2).path("x").opt(23, &[0x02]).opt(28, &[]));
     let exchange = server.request().exchange;
     let whole = "y".repeat(100);
-    assert_eq!(server.respond(exchange, content(&whole)), [format!("ACK 2.05 #2 {whole:?}")]);
+    let first = &whole[..64]; // Block2 0, more, 64 bytes; Size2 100
+    let sent = server.respond(exchange, content(&whole));
+    assert_eq!(sent, [format!("ACK 2.05 #2 23=0a 28=64 {first:?}")]);
 }
 
 #[test]
-fn a_representation_that_does_not_fit_is_said_so() {
+fn an_error_that_does_not_fit_is_said_so() {
     let mut server = Server::new();
     server.msg(1, &Msg::con(GET, 1).path("x"));
     let exchange = server.request().exchange;
-    let sent = server.respond(exchange, content(&"y".repeat(1_025)));
+    let sent = server.respond(exchange, Response::error(Code::NOT_FOUND, "y".repeat(1_025)));
     assert_eq!(sent, ["ACK 4.13 #1 \"the representation has more than 1024 bytes\""]);
     assert_eq!(server.dropped, [Reason::TooLarge]);
 }

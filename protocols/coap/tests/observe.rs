@@ -405,11 +405,12 @@ fn a_repeated_registration_is_answered_from_memory() {
 }
 
 #[test]
-fn a_notification_that_does_not_fit_ends_the_observation() {
-    let mut server = Server::new();
+fn a_notification_that_no_blocks_can_tell_ends_the_observation() {
+    let mut server = Server::with(Config { max_payload: 16, ..Config::default() });
     let observation = server.register(1, 1, b"t", "20");
-    let sent = server.notify(observation, 1, &"x".repeat(1_025));
-    assert_eq!(sent, ["CON 4.13 #* t=74 \"the representation has more than 1024 bytes\""]);
+    let sent = server.notify(observation, 1, &"x".repeat((16 << 20) + 1));
+    let text = "the representation has more than 16777216 bytes";
+    assert_eq!(sent, [format!("CON 4.13 #* t=74 {text:?}")]);
     assert_eq!(server.ended(), [(observation, Reason::TooLarge)]);
 }
 

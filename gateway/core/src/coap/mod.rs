@@ -54,7 +54,7 @@ impl Core {
             return;
         }
         if is_discovery(&request) {
-            self.discover(&request);
+            self.discover(request);
             return;
         }
         match self.coap_map(&request) {

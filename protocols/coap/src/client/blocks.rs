@@ -7,26 +7,11 @@
 use alloc::vec::Vec;
 
 use super::{Flaw, Response};
-use crate::options::Block;
+use crate::block::{Block, LARGEST, NUMBERS, size_of, value};
 
-/// Size exponent of 1,024 bytes, the largest (RFC 7959 §2.2; 7 is reserved).
-pub(super) const LARGEST: u32 = 6;
 /// Beginnings of one transfer before it is given up: the value changes too fast, or the server
 /// forgets what it has.
 const ATTEMPTS: u8 = 4;
-/// Number of blocks that the option can count (RFC 7959 §2.2: 20 bits).
-const NUMBERS: usize = 1 << 20;
-
-pub(super) const fn size_of(exponent: u32) -> usize {
-    16 << exponent
-}
-
-/// A Block option's value.
-fn value(number: usize, more: bool, exponent: u32) -> u32 {
-    let number = u32::try_from(number).unwrap_or(u32::MAX) & 0xf_ffff;
-    number << 4 | u32::from(more) << 3 | exponent
-}
-
 /// A request's body under way.
 #[derive(Debug)]
 pub(super) struct Upload {

@@ -27,8 +27,8 @@ use crate::message::{EMPTY, Head, Kind, Message, Token, decode, write_empty, wri
 use crate::options::{definition, is_critical};
 use crate::random::Random;
 
-use self::blocks::LARGEST;
 use self::transfer::{Part, Stage, Transfer};
+use crate::block::LARGEST;
 
 /// How long the answer to a CON may take (EXCHANGE_LIFETIME).
 const CON_PATIENCE: Duration = Duration::from_secs(247);

@@ -7,11 +7,12 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use motegate_timers::{Instant, Timer};
 
-use super::blocks::{Download, Downloaded, LARGEST, Upload, Uploaded, size_of};
+use super::blocks::{Download, Downloaded, Upload, Uploaded};
 use super::{Client, Event, Flaw, Pending, Phase, Request, RequestId, Response};
+use crate::block::{Block, LARGEST, size_of};
 use crate::endpoint::Method;
 use crate::message::Token;
-use crate::options::{BLOCK1, BLOCK2, Block};
+use crate::options::{BLOCK1, BLOCK2};
 
 /// What is under way of a body.
 #[derive(Debug, Default)]

@@ -7,16 +7,22 @@ use core::time::Duration;
 
 use super::contract::{Code, Notification, Response};
 use crate::message::{Head, Kind, Token, write_head};
-use crate::options::{CONTENT_FORMAT, ETAG, LOCATION_PATH, MAX_AGE, OBSERVE, OptionWriter, SIZE1};
+use crate::options::{
+    BLOCK2, CONTENT_FORMAT, ETAG, LOCATION_PATH, MAX_AGE, OBSERVE, OptionWriter, SIZE1, SIZE2,
+};
 
 #[derive(Debug, Clone)]
 pub(super) struct Body {
     pub(super) code: Code,
-    payload: Bytes,
+    pub(super) payload: Bytes,
     content_format: Option<u16>,
     etag: Option<u64>,
     max_age: Option<Duration>,
     location_path: Vec<String>,
+    /// Which part the payload is (RFC 7959 §2.1).
+    pub(super) block2: Option<u32>,
+    /// Bytes of the whole (RFC 7959 §4).
+    pub(super) size2: Option<u32>,
     /// With 4.13: what would be accepted (RFC 7252 §5.9.2.9).
     pub(super) size1: Option<u32>,
 }
@@ -30,6 +36,8 @@ impl From<Response> for Body {
             etag: response.etag,
             max_age: response.max_age,
             location_path: response.location_path,
+            block2: None,
+            size2: None,
             size1: None,
         }
     }
@@ -44,6 +52,8 @@ impl From<Notification> for Body {
             etag: notification.etag,
             max_age: notification.max_age,
             location_path: Vec::new(),
+            block2: None,
+            size2: None,
             size1: None,
         }
     }
@@ -77,6 +87,12 @@ impl Body {
         if let Some(max_age) = self.max_age {
             options.uint(MAX_AGE, u32::try_from(max_age.as_secs()).unwrap_or(u32::MAX));
         }
+        if let Some(block) = self.block2 {
+            options.uint(BLOCK2, block);
+        }
+        if let Some(size) = self.size2 {
+            options.uint(SIZE2, size);
+        }
         if let Some(size) = self.size1 {
             options.uint(SIZE1, size);
         }
@@ -105,6 +121,8 @@ mod tests {
             etag in any::<Option<u64>>(),
             max_age in any::<Option<u32>>(),
             location_path in proptest::collection::vec("[a-zé]{0,100}", 0..3),
+            block2 in proptest::option::of(0..0x100_0000_u32),
+            size2 in any::<Option<u32>>(),
             size1 in any::<Option<u32>>(),
             observe in proptest::option::of(0..0x100_0000_u32),
             message_id in any::<u16>(),
@@ -117,6 +135,8 @@ mod tests {
                 etag,
                 max_age: max_age.map(|secs| Duration::from_secs(secs.into())),
                 location_path: location_path.iter().map(ToString::to_string).collect(),
+                block2,
+                size2,
                 size1,
             };
             let token = Token::new(&token).unwrap();
@@ -133,6 +153,8 @@ mod tests {
             });
             prop_assert_eq!(uint(CONTENT_FORMAT), content_format.map(u32::from));
             prop_assert_eq!(uint(MAX_AGE), max_age);
+            prop_assert_eq!(uint(BLOCK2), block2);
+            prop_assert_eq!(uint(SIZE2), size2);
             prop_assert_eq!(uint(SIZE1), size1);
             prop_assert_eq!(uint(OBSERVE), observe);
             prop_assert_eq!(

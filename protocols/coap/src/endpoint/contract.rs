@@ -68,8 +68,11 @@ pub struct Request {
     pub if_match: Vec<Vec<u8>>,
     /// If-None-Match.
     pub if_none_match: bool,
-    /// Observe.
+    /// Observe; with a first block only (RFC 7959 §3.4).
     pub observe: Option<Observe>,
+    /// It asks for more of a body whose beginning the client has: Block2 of a number above 0.
+    /// Answer with the whole all the same: the endpoint cuts.
+    pub later_block: bool,
 }
 
 /// What the layer above must know.
@@ -151,7 +154,8 @@ impl Code {
 pub struct Response {
     /// What became of it.
     pub code: Code,
-    /// Body, or the diagnostic text of an error.
+    /// Body, or the diagnostic text of an error. A 2.05 of a GET may have up to 16 MiB: it leaves
+    /// in blocks (RFC 7959 §2.4), and needs an `etag` then, so that no client joins two bodies.
     pub payload: Bytes,
     /// Its Content-Format; `None` for diagnostic text.
     pub content_format: Option<u16>,
@@ -194,7 +198,7 @@ pub struct Notification {
     pub delivery: DeliveryId,
     /// 2.05, 2.03, or an error that ends the observation.
     pub code: Code,
-    /// The representation.
+    /// The representation; the first block leaves, and the rest is for GETs to fetch.
     pub payload: Bytes,
     /// Its Content-Format.
     pub content_format: Option<u16>,

@@ -12,6 +12,7 @@ use core::time::Duration;
 use motegate_message::{Peer, Reason, Seq, Turn};
 use motegate_timers::Instant;
 
+use super::block::Wanted;
 use super::body::Body;
 use super::contract::{Code, Event, ExchangeId, Method, Observe, Response};
 use super::deduplication::{NewEntry, Progress, Stored};
@@ -39,6 +40,7 @@ pub(super) struct Exchange {
     /// Observe 0.
     pub(super) registers: bool,
     no_response: u8,
+    pub(super) wanted: Wanted,
     /// An Empty ACK has left: the response goes separately.
     acknowledged: bool,
     /// The response is known and waits for the journal.
@@ -237,6 +239,7 @@ impl Endpoint {
             is_read: matches!(method, Some(Method::Get | Method::Fetch)),
             registers: observe == Some(Observe::Register),
             no_response: parsed.as_ref().map_or(0, |parsed| parsed.no_response),
+            wanted: parsed.as_ref().map(|parsed| parsed.wanted).unwrap_or_default(),
             acknowledged: false,
             held: false,
             observation: None,
@@ -326,26 +329,17 @@ impl Endpoint {
 
     fn respond_now(&mut self, now: Instant, key: Key, response: Response) {
         let Some(exchange) = self.exchanges.get(key) else { return };
-        let (peer, begun) = (exchange.peer, exchange.observation);
+        let (peer, begun, wanted) = (exchange.peer, exchange.observation, exchange.wanted);
         let begins = response.observe.map(|id| Key::from_u64(id.0));
-        let fits = response.payload.len() <= self.config.max_payload;
+        let part = Body::from(response).part(wanted, self.config.max_payload);
+        let body = part.unwrap_or_else(|no_part| {
+            self.dropped_key(peer, no_part.reason());
+            no_part.body()
+        });
         let observation = begun
-            .filter(|key| begins == Some(*key) && response.code.class() == 2 && fits)
+            .filter(|key| begins == Some(*key) && body.code.class() == 2)
             .filter(|key| self.observations.get(*key).is_some());
-        let body = if fits {
-            Body::from(response)
-        } else {
-            self.dropped_key(peer, Reason::TooLarge);
-            self.too_large()
-        };
         self.answer(now, key, body, observation);
-    }
-
-    /// What is said about a representation that would need more than one message.
-    pub(super) fn too_large(&self) -> Body {
-        let max = self.config.max_payload;
-        let text = alloc::format!("the representation has more than {max} bytes");
-        Body::from(Response::error(Code::REQUEST_ENTITY_TOO_LARGE, text))
     }
 
     /// The response leaves now, by whichever message is right for it.

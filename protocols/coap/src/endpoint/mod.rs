@@ -5,9 +5,11 @@
 //! message; a response does not leave before the batch it depends on is stored; every table has a
 //! bound. One datagram leaves for one that came, never larger than `max_payload` and its options,
 //! and at most `notify_confirmable_every` notifications leave without a sign of life: that is all
-//! there is against amplification until RFC 9175. Left out: block-wise transfer (RFC 7959),
-//! multicast, tokens past 8 bytes (RFC 8974), DTLS.
+//! there is against amplification until RFC 9175. A representation larger than that leaves in blocks
+//! (RFC 7959, Block2). Left out: requests in blocks (Block1), multicast, tokens past 8 bytes
+//! (RFC 8974), DTLS.
 
+mod block;
 mod body;
 mod contract;
 mod counters;

@@ -14,6 +14,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use motegate_message::{Reason, Turn, Wall};
 use motegate_timers::Instant;
 
+use super::block::{self, NoPart, Wanted};
 use super::body::Body;
 use super::contract::{Code, Event, ExchangeId, Notification, ObservationId, Response};
 use super::outbound::{Separate, Waiting};
@@ -28,6 +29,8 @@ const CONFIRMABLE_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 const SEQUENCE_MASK: u32 = 0x00ff_ffff;
 /// How many of its last message ids an observation remembers.
 const RECENT: usize = 4;
+/// No client asks for blocks of this exponent (RFC 7959 §2.2).
+const ANY: u8 = 7;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -48,6 +51,8 @@ pub(super) struct Observation {
     pub(super) token: Token,
     pub(super) phase: Phase,
     recent_len: u8,
+    /// Exponent of the blocks that the client asked for, or [`ANY`].
+    exponent: u8,
     /// Message ids of non-confirmable and superseded notifications, latest first.
     recent: [u16; RECENT],
     sequence: u32,
@@ -60,6 +65,13 @@ pub(super) struct Observation {
 impl Observation {
     pub(super) const fn peer(&self) -> Key {
         self.peer
+    }
+
+    /// What leaves of a notification: all, or its first block (RFC 7959 §3.4).
+    pub(super) fn body(&self, notification: Notification, max_payload: usize) -> Body {
+        let wanted = Wanted::first(self.exponent, notification.payload.len());
+        let part = Body::from(notification).part(wanted, max_payload);
+        part.unwrap_or_else(NoPart::body)
     }
 
     pub(super) const fn next_sequence(&mut self) -> u32 {
@@ -218,7 +230,7 @@ impl Endpoint {
         if let Some(key) = found.observation {
             return self.observations.get(key).map(|_| ObservationId(key.to_u64()));
         }
-        let (peer, token) = (found.peer, found.token);
+        let (peer, token, block) = (found.peer, found.token, found.wanted.block);
         let mut sequence = first_sequence(turn.wall);
         if let Some(old) = self.observations.find(peer, &token) {
             // The client goes on comparing with what the old one said.
@@ -247,6 +259,7 @@ impl Endpoint {
             token,
             phase: Phase::Registering,
             recent_len: 0,
+            exponent: block.and_then(|block| u8::try_from(block.exponent).ok()).unwrap_or(ANY),
             recent: [0; RECENT],
             sequence,
             since_confirmable: 0,
@@ -260,16 +273,16 @@ impl Endpoint {
 
     /// A new value; replaces one that has not left yet. Reported back by `Event::Notified`, unless
     /// the observation is over. A code that is no success ends it (RFC 7641 §4.2), as does a
-    /// payload beyond `max_payload`, which is told as 4.13; `Event::ObservationEnded` follows.
+    /// payload that no blocks can tell (4.13); `Event::ObservationEnded` follows.
     pub fn notify(&mut self, turn: &Turn, observation: ObservationId, notification: Notification) {
         let key = Key::from_u64(observation.0);
         let Some(found) = self.observations.get_mut(key) else { return };
-        let peer = found.peer;
-        if notification.payload.len() > self.config.max_payload {
+        let (code, length) = (notification.code, notification.payload.len());
+        let (peer, wanted) = (found.peer, Wanted::first(found.exponent, length));
+        if let Err(no_part) = block::judge(code, length, wanted, self.config.max_payload) {
             self.notified(key, Some(notification.delivery));
-            let body = self.too_large();
-            self.finish(turn.now, key, body);
-            self.observation_ended(key, Reason::TooLarge);
+            self.finish(turn.now, key, no_part.body());
+            self.observation_ended(key, no_part.reason());
         } else if notification.code.class() != 2 {
             self.notified(key, Some(notification.delivery));
             self.finish(turn.now, key, Body::from(notification));
@@ -303,7 +316,8 @@ impl Endpoint {
         }
         observation.since_confirmable += 1;
         let delivery = notification.delivery;
-        self.send_non(peer, Some(key), None, &Body::from(notification));
+        let body = observation.body(notification, self.config.max_payload);
+        self.send_non(peer, Some(key), None, &body);
         self.notified(key, Some(delivery));
     }
 

@@ -9,10 +9,12 @@ use bytes::Bytes;
 use coap_lite::Packet;
 use motegate_message::{Peer, Reason};
 
+use super::block::Wanted;
 use super::contract::{Code, ExchangeId, Method, Observe, Request, Response};
+use crate::block::{Block, LARGEST};
 use crate::options::{
-    ACCEPT, BLOCK1, BLOCK2, Block, CONTENT_FORMAT, ETAG, IF_MATCH, IF_NONE_MATCH, NO_RESPONSE,
-    OBSERVE, PROXY_SCHEME, PROXY_URI, URI_HOST, URI_PATH, URI_QUERY, definition, is_critical,
+    ACCEPT, BLOCK1, BLOCK2, CONTENT_FORMAT, ETAG, IF_MATCH, IF_NONE_MATCH, NO_RESPONSE, OBSERVE,
+    PROXY_SCHEME, PROXY_URI, SIZE2, URI_HOST, URI_PATH, URI_QUERY, definition, is_critical,
     read_uint,
 };
 
@@ -35,6 +37,8 @@ pub(super) struct Parsed {
     pub(super) request: Request,
     /// No-Response bits (RFC 7967 §2.1).
     pub(super) no_response: u8,
+    /// Block2 and Size2.
+    pub(super) wanted: Wanted,
 }
 
 pub(super) const fn method(code: u8) -> Option<Method> {
@@ -54,6 +58,7 @@ pub(super) const fn method(code: u8) -> Option<Method> {
 struct Reader {
     request: Request,
     no_response: u8,
+    wanted: Wanted,
     /// The first thing wrong with a value; an option that is not understood goes before it.
     wrong: Option<Refusal>,
     proxy: bool,
@@ -84,8 +89,10 @@ pub(super) fn read(
             if_match: Vec::new(),
             if_none_match: false,
             observe: None,
+            later_block: false,
         },
         no_response: 0,
+        wanted: Wanted::default(),
         wrong: None,
         proxy: false,
     };
@@ -108,8 +115,13 @@ pub(super) fn read(
         let code = Code::REQUEST_ENTITY_TOO_LARGE;
         return Err(Refusal::new(code, Reason::TooLarge, text));
     }
-    reader.request.payload = packet.payload.into();
-    Ok(Parsed { request: reader.request, no_response: reader.no_response })
+    let Reader { mut request, no_response, wanted, .. } = reader;
+    request.payload = packet.payload.into();
+    request.later_block = wanted.is_later();
+    if request.later_block {
+        request.observe = None; // RFC 7959 §3.4: only a first block registers
+    }
+    Ok(Parsed { request, no_response, wanted })
 }
 
 impl Reader {
@@ -159,26 +171,30 @@ impl Reader {
             }
             PROXY_URI | PROXY_SCHEME => self.proxy = true,
             BLOCK1 | BLOCK2 => return self.block(number, Block::from_uint(uint)),
+            SIZE2 => self.wanted.size = true,
             NO_RESPONSE => self.no_response = value.first().copied().unwrap_or(0),
             _ => {}
         }
         Ok(())
     }
 
-    /// Without block-wise transfer a single block is a plain message; more are an option that is
-    /// not understood (RFC 7959 §2.9, §2.3). A Block2 of number 0 is only a hint about size.
+    /// Block2 says which part of the answer is wanted (RFC 7959 §2.4). Of Block1 a single block is a
+    /// plain message; more are an option that is not understood (§2.9, §2.3).
     fn block(&mut self, number: u16, block: Block) -> Result<(), Refusal> {
-        if block.exponent == 7 {
-            self.wrong(
-                Code::BAD_REQUEST,
-                Reason::ProtocolError,
-                "block size exponent 7 is reserved",
-            );
+        if block.exponent > LARGEST {
+            let text = "block size exponent 7 is reserved";
+            self.wrong(Code::BAD_REQUEST, Reason::ProtocolError, text);
             return Ok(());
         }
-        if block.number > 0 || (number == BLOCK1 && block.more) {
+        if number == BLOCK1 {
+            let parts = block.number > 0 || block.more;
+            return if parts { Err(bad_option(number)) } else { Ok(()) };
+        }
+        // What is not read has one answer: its later parts would be had by doing it again.
+        if block.number > 0 && !matches!(self.request.method, Method::Get | Method::Fetch) {
             return Err(bad_option(number));
         }
+        self.wanted.block = Some(block);
         Ok(())
     }
 
@@ -208,7 +224,8 @@ impl Reader {
 
 fn bad_option(number: u16) -> Refusal {
     let text = match number {
-        BLOCK1 | BLOCK2 => format!("option {number}: block-wise transfer is not supported"),
+        BLOCK1 => "Block1: a body must fit one message".into(),
+        BLOCK2 => "Block2: only what GET reads comes in blocks".into(),
         _ if definition(number).is_some() => {
             format!("option {number} has an illegal length or comes too often")
         }
@@ -277,7 +294,11 @@ mod tests {
             (&[(19, b"")], bad), // Q-Block1, RFC 9177
             (&[(BLOCK2, b"")], None),
             (&[(BLOCK2, b"\x06")], None),
-            (&[(BLOCK2, b"\x16")], bad),
+            (&[(BLOCK2, b"\x16")], None),
+            (&[(BLOCK2, b"\x16\x00\x00\x00")], bad),
+            (&[(BLOCK2, b""), (BLOCK2, b"\x16")], bad),
+            (&[(28, b"")], None),      // Size2
+            (&[(28, b"12345")], None), // elective
             (&[(BLOCK2, b"\x07")], Some(Code::BAD_REQUEST)),
             (&[(BLOCK1, b"\x02")], None),
             (&[(BLOCK1, b"\x0a")], bad),
@@ -336,6 +357,17 @@ mod tests {
         assert_eq!(observe(1, b"\x02"), None);
         assert_eq!(observe(5, b""), Some(Observe::Register));
         assert_eq!(observe(3, b""), None);
+    }
+
+    /// RFC 7959 §3.4: the rest of a notification is asked for without Observe.
+    #[test]
+    fn only_a_first_block_registers() {
+        let request = |block| judge(1, &[(OBSERVE, b""), (BLOCK2, block)], b"").unwrap().request;
+        let first = request(b"\x02");
+        assert_eq!((first.observe, first.later_block), (Some(Observe::Register), false));
+        let second = request(b"\x12");
+        assert_eq!((second.observe, second.later_block), (None, true));
+        assert_eq!(judge(3, &[(BLOCK2, b"\x12")], b"").unwrap_err(), Code::BAD_OPTION);
     }
 
     #[test]
