@@ -23,7 +23,7 @@ use motegate_timers::{Instant, earliest};
 
 use crate::access::{Target, admits};
 use crate::backpressure::Backpressure;
-use crate::coap::{Observation, Pack};
+use crate::coap::{Notified, Observation, Pack};
 use crate::mqtt::MqttClient;
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::{Pending, PendingTable};
@@ -46,6 +46,7 @@ pub struct Core {
     pub(crate) observations: HashMap<ObservationId, Observation>,
     /// Packs whose records the broker has not all answered.
     pub(crate) packs: HashMap<ExchangeId, Pack>,
+    pub(crate) notified: Notified,
     pub(crate) pending: PendingTable,
     pub(crate) turn: Turn,
     pub(crate) backpressure: Backpressure,
@@ -81,6 +82,7 @@ impl Core {
             sn_clients: HashMap::new(),
             observations: HashMap::new(),
             packs: HashMap::new(),
+            notified: Notified::default(),
             pending: PendingTable::default(),
             turn,
             wall_floor: None,

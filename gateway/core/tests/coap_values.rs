@@ -274,6 +274,55 @@ fn a_large_value_is_read_and_observed_in_blocks() {
     assert_eq!(option(&rest, ETAG), option(&told[0], ETAG));
     assert_ne!(option(&rest, ETAG), option(&first, ETAG));
     assert!(rest.ends_with(&[b'2'; 1_024]));
+    // One that is not retained: its rest is what the observer was told, and nobody else's.
+    gateway.datagram(COAP, tab, &[0x60, 0, told[0][2], told[0][3]]);
+    publish_large(&mut gateway, b'3', false);
+    let told = gateway.datagrams_to(tab);
+    assert!(told[0].ends_with(&[b'3'; 1_024]));
+    let rest = block(&mut gateway, 5, &[0x16]);
+    assert_eq!(option(&rest, ETAG), option(&told[0], ETAG));
+    assert!(rest.ends_with(&[b'3'; 1_024]));
+    let options = [&V[..], &[(BLOCK2, &[0x16][..])]].concat();
+    let others = request(GET, 1, b"b", &options, b"");
+    let other = gateway.datagram(COAP, peer(3_001), &others)[0].clone();
+    assert!(other.ends_with(&[b'2'; 1_024]), "the value of the topic");
+    // When the observation is over, it is gone.
+    gateway.datagram(COAP, tab, &coap(0, GET, 6, b"o", Some(1), &["mqtt", "v"], b""));
+    assert!(block(&mut gateway, 7, &[0x16]).ends_with(&[b'2'; 1_024]));
+}
+
+/// The rest of a notification is had where the rule takes OBSERVE only, of several topics too.
+#[test]
+fn the_rest_of_a_notification_needs_no_get_in_the_rule() {
+    const BLOCK2: u16 = 23;
+    let rule = |path: &str, topic: &str| CoapRule {
+        name: path.into(),
+        path: path.into(),
+        topic: topic.into(),
+        methods: Some(vec![(CoapMethod::Observe, Action::Subscribe)]),
+        ..CoapRule::default()
+    };
+    let rules = Rules { coap: vec![rule("/v", "v"), rule("/all", "+")], ..Rules::default() };
+    let mut gateway = Gateway::with_table(config(), Table::new(rules).expect("good rules"));
+    let mqtt = gateway.mqtt("m", true);
+    for (port, path) in [(3_000, "v"), (3_001, "all")] {
+        let tab = peer(port);
+        let rest = |gateway: &mut Gateway, mid| {
+            let options = [(PATH, path.as_bytes()), (BLOCK2, &[0x14])]; // the second 256 bytes
+            gateway.datagram(COAP, tab, &request(GET, mid, b"b", &options, b""))[0].clone()
+        };
+        assert_eq!(rest(&mut gateway, 1)[1], NOT_FOUND, "nothing was told yet");
+        gateway.datagram(COAP, tab, &coap(0, GET, 2, b"o", Some(0), &[path], b""));
+        let mut large = vec![0x30, 0x83, 0x10, 0, 1, b'v'];
+        large.resize(large.len() + 2_048, b'x');
+        gateway.send(mqtt, &large);
+        let told = gateway.datagrams_to(tab);
+        assert_eq!(option(&told[0], BLOCK2), Some(vec![0x0e]), "{path}");
+        let rest = rest(&mut gateway, 3);
+        assert_eq!((rest[1], option(&rest, BLOCK2)), (CONTENT, Some(vec![0x1c])), "{path}");
+        assert_eq!(option(&rest, ETAG), option(&told[0], ETAG));
+    }
+    assert!(gateway.notices.iter().all(|n| !matches!(n.kind, NoticeKind::Refused(_))));
 }
 
 /// What nobody gave a format is octets to whom it was octets before, though it looks like text.

@@ -3,6 +3,7 @@
 //! GET reads the retained message (`value`), Observe is a broker session of its own (`observe`),
 //! PUT, POST and DELETE publish (`publish`; mapping.md §2.7).
 
+mod notified;
 mod observe;
 mod publish;
 mod value;
@@ -25,6 +26,7 @@ use crate::pending::Pending;
 use crate::topics::check_bounds;
 use crate::{ClientFrom, Config, Core, Protocol};
 
+pub(crate) use notified::Notified;
 pub(crate) use observe::{OBSERVER_QUEUE, Observation};
 pub(crate) use publish::Pack;
 pub(crate) use value::{Meaning, content_format};
@@ -86,11 +88,12 @@ impl Core {
             Resource { host: request.host.as_deref(), path: &request.path, query: &request.query };
         let map = |method| map_resource(rules, from, &caller, method, asked);
         let mapped = match map(coap_method(request)) {
-            // RFC 7641 §3.6: a cancellation is a GET like any other; a rule that takes OBSERVE only
-            // lets this client read all the same, and a regular end is nothing to warn of.
+            // RFC 7641 §3.6, RFC 7959 §3.4: a cancellation and the rest of a notification are asked
+            // for by a GET like any other; a rule that takes OBSERVE only lets this client read all
+            // the same, and neither is anything to warn of.
             Err(error)
                 if error.reason == Reason::MethodNotAllowed
-                    && request.observe == Some(Observe::Deregister) =>
+                    && (request.later_block || request.observe == Some(Observe::Deregister)) =>
             {
                 map(CoapMethod::Observe)?
             }

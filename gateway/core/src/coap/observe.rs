@@ -15,7 +15,7 @@ use motegate_message::{
 };
 
 use super::Resource;
-use super::value::{Hidden, Meaning, formats, precondition};
+use super::value::{Hidden, Meaning, Shown, formats, precondition};
 use crate::access::Target;
 use crate::pending::{CoapRead, Pending};
 use crate::{ClientFrom, Core};
@@ -82,6 +82,7 @@ impl Asked {
 impl Core {
     pub(super) fn end_observation(&mut self, observation: ObservationId) {
         let Some(known) = self.observations.remove(&observation) else { return };
+        self.notified.forget(observation);
         if let Some(session) = known.session {
             let handle = Target::Coap(observation).to_handle();
             self.ask(Request::Close { session, handle, drop_will: true, expiry: None });
@@ -101,7 +102,33 @@ impl Core {
         }
     }
 
+    /// The rest of a notification that is nowhere else to be had; whether it was that.
+    fn coap_rest(&mut self, request: &CoapRequest, several: bool) -> bool {
+        if !request.later_block {
+            return false;
+        }
+        let is_asked_for = |observation| {
+            let known = self.observations.get(&observation).map(|known| &*known.asked);
+            self.coap.observer(observation) == Some(&request.peer)
+                && known.is_some_and(|asked| {
+                    asked.path == request.path
+                        && asked.query == request.query
+                        && asked.host == request.host
+                })
+        };
+        let response = match self.notified.find(self.turn.now, is_asked_for) {
+            Some(response) => response,
+            None if several => Response::error(Code::NOT_FOUND, "this notification is gone"),
+            None => return false,
+        };
+        self.coap.respond(&self.turn, request.exchange, response, Seq::NONE);
+        true
+    }
+
     pub(super) fn coap_read(&mut self, request: CoapRequest, key: SessionKey, mapped: &CoapMatch) {
+        if self.coap_rest(&request, mapped.topic.as_name().is_none()) {
+            return;
+        }
         let formats = formats(mapped);
         let read = CoapRead {
             exchange: request.exchange,
@@ -250,7 +277,9 @@ impl Core {
                 .unwrap_or_default();
             match known.meaning.show(message, known.format.or(known.accept), &name) {
                 Ok(shown) => {
+                    let elsewhere = message.retain && !known.several;
                     self.settle_format(observation, shown.format);
+                    self.keep_rest(observation, &shown, elsewhere);
                     notification.payload = shown.payload;
                     notification.content_format = Some(shown.format);
                     notification.etag = Some(shown.etag);
@@ -330,6 +359,16 @@ impl Core {
             confirmable: true,
         };
         self.coap.notify(&self.turn, observation, notification);
+    }
+
+    /// A notification is on its way; its rest may be `elsewhere`: in its topic.
+    fn keep_rest(&mut self, observation: ObservationId, shown: &Shown, elsewhere: bool) {
+        let large = shown.payload.len() > self.coap.notification_room(observation);
+        if large && !elsewhere {
+            self.notified.keep(self.turn.now, observation, shown.clone());
+        } else {
+            self.notified.forget(observation);
+        }
     }
 
     /// RFC 7641 §4.2: the first answer's format is that of every notification.

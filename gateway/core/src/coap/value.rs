@@ -30,6 +30,7 @@ pub(crate) struct Meaning {
 }
 
 /// A value in a client's format.
+#[derive(Debug, Clone)]
 pub(super) struct Shown {
     pub(super) payload: Bytes,
     pub(super) format: u16,

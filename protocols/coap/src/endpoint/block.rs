@@ -106,6 +106,12 @@ impl Body {
     }
 }
 
+/// Bytes of a notification that leave at once; `exponent` as in [`Wanted::first`].
+pub(super) fn room(exponent: u8, max: usize) -> usize {
+    let exponent = u32::from(exponent);
+    if exponent <= LARGEST { max.min(size_of(exponent)) } else { max }
+}
+
 /// Whether a body of this length can be told at all, in however many parts.
 pub(super) fn judge(code: Code, length: usize, wanted: Wanted, max: usize) -> Result<(), NoPart> {
     let most = match (code, wanted.block) {

@@ -299,6 +299,14 @@ impl Endpoint {
         }
     }
 
+    /// Bytes of a notification that leave at once; the rest is for the client to fetch with GETs
+    /// (RFC 7959 §3.4).
+    #[must_use]
+    pub fn notification_room(&self, observation: ObservationId) -> usize {
+        let exponent = self.observations.by_id(observation).map_or(ANY, |found| found.exponent);
+        block::room(exponent, self.config.max_payload)
+    }
+
     /// Ends an observation from above with a final notification (an error code); no
     /// `Event::ObservationEnded` follows.
     pub fn end_observation(&mut self, turn: &Turn, observation: ObservationId, code: Code) {

@@ -1,0 +1,109 @@
+//! [`Notified`]: notifications whose rest is nowhere else to be had.
+//!
+//! A notification larger than a message is its first block; the client fetches the rest with GETs
+//! (RFC 7959 §3.4). Where the topic has the value, those read it, and the ETag tells whether it is
+//! the same. A value that is not retained, and the record of one topic among several, is kept here:
+//! one an observation, until the next, for [`KEPT`], and within [`MAX_ENTRIES`] and [`MAX_BYTES`];
+//! the oldest goes first, and its client begins anew or gets 4.04.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use motegate_coap::endpoint::{Code, ObservationId, Response};
+use motegate_timers::Instant;
+
+use super::value::Shown;
+
+/// How long a client may take to fetch the rest.
+const KEPT: Duration = Duration::from_secs(30);
+/// Notifications kept at a time.
+const MAX_ENTRIES: usize = 256;
+/// Bytes of them.
+const MAX_BYTES: usize = 4 << 20;
+
+/// The latest large notifications, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Notified {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    observation: ObservationId,
+    until: Instant,
+    shown: Shown,
+}
+
+impl Notified {
+    /// Keeps what an observation is told.
+    pub(super) fn keep(&mut self, now: Instant, observation: ObservationId, shown: Shown) {
+        self.forget(observation);
+        self.bytes += shown.payload.len();
+        self.entries.push_back(Entry { observation, until: now + KEPT, shown });
+        let over = |entry: &Entry, all: &Notified| {
+            entry.until <= now || all.entries.len() > MAX_ENTRIES || all.bytes > MAX_BYTES
+        };
+        while let Some(oldest) = self.entries.front().filter(|entry| over(entry, self)) {
+            self.bytes -= oldest.shown.payload.len();
+            self.entries.pop_front();
+        }
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
+        }
+    }
+
+    /// The observation has a newer value, or is over.
+    pub(super) fn forget(&mut self, observation: ObservationId) {
+        let Some(at) = self.entries.iter().position(|entry| entry.observation == observation)
+        else {
+            return;
+        };
+        if let Some(gone) = self.entries.remove(at) {
+            self.bytes -= gone.shown.payload.len();
+        }
+    }
+
+    /// What the one observation that `is_asked_for` was told last.
+    pub(super) fn find(
+        &self,
+        now: Instant,
+        mut is_asked_for: impl FnMut(ObservationId) -> bool,
+    ) -> Option<Response> {
+        let kept = self.entries.iter().rev().filter(|entry| entry.until > now);
+        let shown = &{ kept }.find(|entry| is_asked_for(entry.observation))?.shown;
+        Some(Response {
+            payload: shown.payload.clone(),
+            content_format: Some(shown.format),
+            etag: Some(shown.etag),
+            ..Response::new(Code::CONTENT)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(bytes: usize) -> Shown {
+        Shown { payload: vec![0; bytes].into(), format: 0, etag: 1 }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_number_size_and_time() {
+        let at = Instant::from_secs;
+        let mut notified = Notified::default();
+        for id in 0..1_000 {
+            notified.keep(at(1), ObservationId(id), shown(1));
+        }
+        assert_eq!((notified.entries.len(), notified.bytes), (MAX_ENTRIES, MAX_ENTRIES));
+        notified.keep(at(2), ObservationId(2_000), shown(MAX_BYTES - 10));
+        assert_eq!((notified.entries.len(), notified.bytes), (11, MAX_BYTES));
+        notified.keep(at(2), ObservationId(2_000), shown(5));
+        assert_eq!((notified.entries.len(), notified.bytes), (11, 15), "one an observation");
+        assert!(notified.find(at(31), |id| id == ObservationId(999)).is_none(), "30 s are over");
+        assert!(notified.find(at(31), |id| id == ObservationId(2_000)).is_some());
+        notified.keep(at(40), ObservationId(3), shown(MAX_BYTES + 1));
+        assert_eq!((notified.entries.len(), notified.bytes), (0, 0), "no place for that one");
+    }
+}
