@@ -339,6 +339,34 @@ fn octets_that_look_like_text_stay_octets() {
     assert_eq!((told[0][1], option(&told[0], FORMAT)), (CONTENT, Some(vec![42])));
 }
 
+/// MQTT 3.1.1 cannot say a format: what could be that of the observation is.
+#[test]
+fn a_value_without_a_format_is_what_the_observer_had_before() {
+    let cases: [(u8, &[u8], &[u8], u8); 7] = [
+        (50, b"{}", b"{\"a\":1}", CONTENT),
+        (50, b"{}", b"0", CONTENT),
+        (50, b"{}", b"open", 0x86),
+        (110, b"[]", b"[{\"n\":\"a\",\"v\":1}]", CONTENT),
+        (60, b"\xa0", b"\xa1\x61v\xf9\x4d\x60", CONTENT),
+        (60, b"\xa0", b"1", 0x86), // -18 by accident
+        (41, b"<a/>", b"<b/>", 0x86),
+    ];
+    for (format, first, next, code) in cases {
+        let mut gateway = Gateway::new(config());
+        let mqtt = gateway.mqtt("m", true);
+        let number = [format];
+        let options = [&V[..], &[(FORMAT, &number[..])]].concat();
+        gateway.datagram(COAP, peer(4_000), &request(PUT, 1, b"t", &options, first));
+        let register = coap(0, GET, 1, b"o", Some(0), &["mqtt", "v"], b"");
+        gateway.datagram(COAP, peer(3_000), &register);
+        gateway.send(mqtt, &publish("v", next, 0, true, 0));
+        let told = gateway.datagrams_to(peer(3_000));
+        assert_eq!(told[0][1], code, "{format} {next:02x?}");
+        let told = option(&told[0], FORMAT);
+        assert_eq!(told, (code == CONTENT).then(|| vec![format]), "{next:02x?}");
+    }
+}
+
 #[test]
 fn accept_and_conditions_agree_with_what_mqtt_said() {
     let mut gateway = Gateway::new(config());

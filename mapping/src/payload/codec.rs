@@ -134,6 +134,24 @@ fn wrong_kind(wanted: &'static str, got: &Value<'_>) -> WriteError {
     Fault::whole(Problem::WrongKind { wanted, got: got.kind() }).into()
 }
 
+/// Whether a payload that came without a Content-Format may be given out with this one: text and
+/// octets by their bytes, JSON and SenML by their syntax, CBOR likewise but only where it is no text,
+/// of which much is CBOR by accident. `false` for every other number.
+#[must_use]
+pub fn could_be(content_format: u16, payload: &[u8]) -> bool {
+    let codec = match content_format {
+        0 => Codec::Text,
+        42 => Codec::Raw,
+        50 => Codec::Json,
+        60 => Codec::Cbor,
+        110 => Codec::SenmlJson,
+        112 => Codec::SenmlCbor,
+        _ => return false,
+    };
+    let binary = matches!(codec, Codec::Cbor | Codec::SenmlCbor);
+    !(binary && text(payload).is_ok()) && codec.check(payload, &Limits::default()).is_ok()
+}
+
 /// The formats that can be named: the built-in ones and the entries of `codecs`.
 #[derive(Debug, Clone, Default)]
 pub struct Codecs {

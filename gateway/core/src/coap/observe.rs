@@ -15,7 +15,7 @@ use motegate_message::{
 };
 
 use super::Resource;
-use super::value::{Hidden, Meaning, Shown, formats, precondition};
+use super::value::{Hidden, Meaning, Shown, Wanted, formats, precondition};
 use crate::access::Target;
 use crate::pending::{CoapRead, Pending};
 use crate::{ClientFrom, Core};
@@ -275,7 +275,8 @@ impl Core {
             let name = listener
                 .map(|listener| self.record_name(&known.meaning, listener, &message.topic))
                 .unwrap_or_default();
-            match known.meaning.show(message, known.format.or(known.accept), &name) {
+            let wanted = Wanted { accept: known.accept, settled: known.format };
+            match known.meaning.show(message, wanted, &name) {
                 Ok(shown) => {
                     let elsewhere = message.retain && !known.several;
                     self.settle_format(observation, shown.format);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use motegate_broker::Precondition;
 use motegate_coap::endpoint::{Code, Response};
-use motegate_mapping::payload::{Conversion, PayloadError};
+use motegate_mapping::payload::{Conversion, PayloadError, could_be};
 use motegate_mapping::{CoapMatch, OnBadPayload};
 use motegate_message::{ListenerId, Message, Reason, Seq, TopicFilter, TopicName};
 
@@ -35,6 +35,21 @@ pub(super) struct Shown {
     pub(super) payload: Bytes,
     pub(super) format: u16,
     pub(super) etag: u64,
+}
+
+/// The format that a value is wanted in.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted {
+    /// Accept.
+    pub(super) accept: Option<u16>,
+    /// That of the observation's first answer.
+    pub(super) settled: Option<u16>,
+}
+
+impl Wanted {
+    fn format(self) -> Option<u16> {
+        self.settled.or(self.accept)
+    }
 }
 
 /// Why it is not shown.
@@ -65,11 +80,11 @@ impl Meaning {
     pub(super) fn show(
         &self,
         message: &Message,
-        accept: Option<u16>,
+        wanted: Wanted,
         name: &str,
     ) -> Result<Shown, Hidden> {
-        let Some(conversion) = &self.conversion else { return as_it_is(message, accept) };
-        match conversion.downlink(accept, name, &message.payload) {
+        let Some(conversion) = &self.conversion else { return as_it_is(message, wanted) };
+        match conversion.downlink(wanted.format(), name, &message.payload) {
             Ok(down) => Ok(Shown {
                 payload: down.payload,
                 format: down.content_format,
@@ -78,7 +93,7 @@ impl Meaning {
             Err(error @ PayloadError::NotAcceptable { .. }) => {
                 Err(Hidden::NotAcceptable(error.to_string()))
             }
-            Err(_) if conversion.on_bad() == OnBadPayload::Pass => as_it_is(message, accept),
+            Err(_) if conversion.on_bad() == OnBadPayload::Pass => as_it_is(message, wanted),
             Err(error @ PayloadError::Inexpressible { .. }) => {
                 Err(Hidden::Inexpressible(error.to_string()))
             }
@@ -105,13 +120,17 @@ impl Meaning {
     }
 }
 
-fn as_it_is(message: &Message, accept: Option<u16>) -> Result<Shown, Hidden> {
-    let format = match (stated_format(message), accept) {
+fn as_it_is(message: &Message, wanted: Wanted) -> Result<Shown, Hidden> {
+    let format = match (stated_format(message), wanted) {
         // What nobody gave a format is octets, even where it could be text.
-        (None, Some(OCTET_STREAM)) => OCTET_STREAM,
+        (None, Wanted { settled: None, accept: Some(OCTET_STREAM) }) => OCTET_STREAM,
+        // Nor is it anything else than what an observer had before, as long as it can be that.
+        (None, Wanted { settled: Some(format), .. }) if could_be(format, &message.payload) => {
+            format
+        }
         _ => content_format(message),
     };
-    if accept.is_some_and(|wanted| wanted != format) {
+    if wanted.format().is_some_and(|wanted| wanted != format) {
         return Err(Hidden::NotAcceptable(format!("the value's Content-Format is {format}")));
     }
     Ok(Shown { payload: message.payload.clone(), format, etag: etag(message) })
@@ -147,7 +166,8 @@ impl Core {
 
     fn representation(&mut self, message: &Message, read: &CoapRead) -> Response {
         let name = self.record_name(&read.meaning, read.listener, &message.topic);
-        let shown = match read.meaning.show(message, read.accept, &name) {
+        let wanted = Wanted { accept: read.accept, settled: None };
+        let shown = match read.meaning.show(message, wanted, &name) {
             Ok(shown) => shown,
             Err(Hidden::NotAcceptable(text)) => {
                 return Response::error(Code::NOT_ACCEPTABLE, text);
