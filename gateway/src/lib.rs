@@ -14,6 +14,7 @@ mod clock;
 mod control;
 mod demo;
 mod explain;
+mod file_trail;
 mod file_watch;
 mod gateway;
 mod log;

@@ -55,7 +55,10 @@ pub(crate) fn serve(
     let text = greet(&handle, millis);
     // Whoever closed our stdout still wants the gateway.
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
-    match runtime.block_on(supervise(handle, signals, source)) {
+    let ended = runtime.block_on(supervise(handle, signals, source));
+    // A configuration that is still being read may never be.
+    runtime.shutdown_background();
+    match ended {
         Ended::Stopped => {
             tracing::info!("stopped");
             Ok(())

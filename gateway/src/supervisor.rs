@@ -2,17 +2,23 @@
 //! for changed files and for requests from the control interface, stops the gateway, and has it
 //! reload its configuration.
 //!
-//! The first SIGTERM or SIGINT stops gracefully, the second at once. SIGHUP reloads: the files are
+//! The first SIGTERM or SIGINT stops gracefully, the second at once, whatever else goes on: a
+//! configuration is read on a thread of its own, one at a time, and a reload that is asked for
+//! meanwhile follows when it is done. SIGHUP reloads: the files are
 //! read and checked as `motegate check` does, their tests included (mapping.md §2.18), then
 //! [`Handle::reload`] changes over. A configuration with a mistake or a failing test changes nothing
 //! and is told in the log and to whoever asked. At its start a gateway does not run tests.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use motegate_config::{Findings, Layers};
 use motegate_core::Touched;
 use motegate_message::Wall;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::file_watch::{FileWatch, Seen};
@@ -25,6 +31,8 @@ use crate::shutdown::{Ended, Signals};
 
 /// Requests that wait; the next one waits on the asking side.
 pub(crate) const REQUESTS: usize = 4;
+/// A configuration that is read and tested for so long is worth a word.
+const SLOW: Duration = Duration::from_secs(10);
 /// Lines of the log that one reload may take.
 const MAX_LOGGED: usize = 100;
 
@@ -34,8 +42,8 @@ pub(crate) struct Source {
     pub(crate) layers: Layers,
     /// What cannot change while it runs.
     pub(crate) fixed: setup::Fixed,
-    /// Files whose changes are reloaded unasked.
-    pub(crate) files: Option<Seen>,
+    /// Its files as they were read, if their changes are to be reloaded unasked.
+    pub(crate) seen: Option<Seen>,
 }
 
 /// A request to reload, or to say what that would do.
@@ -64,6 +72,10 @@ pub(crate) enum Refused {
     Tests(String),
     #[error("nothing was changed: {0}")]
     Reload(#[from] ReloadError),
+    #[error("nothing was changed: the gateway is stopping")]
+    Stopping,
+    #[error("nothing was changed: reading the configuration failed, which is a bug; see the log")]
+    Failed,
     #[error("this gateway was started without a configuration file: there is nothing to reload")]
     NoFile,
 }
@@ -96,145 +108,250 @@ enum Woken {
     Hangup,
     Files,
     Asked(Request),
+    Read(Box<Read>),
+    /// The configuration is still being read.
+    Slow,
 }
 
 /// Waits until the gateway has ended.
-pub(crate) async fn supervise(
-    mut handle: Handle,
-    mut signals: Signals,
-    source: Option<Source>,
-) -> Ended {
-    let mut requests = handle.take_requests();
-    let mut watch = source.as_ref().and_then(watch_files);
-    let mut asked = None;
-    loop {
-        match next(&mut handle, &mut signals, &mut watch, &mut requests).await {
-            Woken::Ended => return if asked.is_some() { Ended::Stopped } else { Ended::Died },
-            Woken::Signal(name) if asked.is_some() => {
-                tracing::warn!(signal = name, "second signal: ending at once");
-                return Ended::Forced;
-            }
-            Woken::Signal(name) => {
-                tracing::info!(signal = name, "stopping");
-                asked = Some(name);
-                handle.request_stop(STOP_TIMEOUT);
-            }
-            Woken::Hangup => {
-                let _ = reload(&mut handle, source.as_ref(), &mut watch, "SIGHUP").await;
-            }
-            Woken::Files => {
-                let _ = reload(&mut handle, source.as_ref(), &mut watch, "changed files").await;
-            }
-            Woken::Asked(Request { dry_run: true, reply }) => {
-                let _ = reply.send(preview(&handle, source.as_ref()).await);
-            }
-            Woken::Asked(Request { dry_run: false, reply }) => {
-                let by = "control interface";
-                let result = reload(&mut handle, source.as_ref(), &mut watch, by).await;
-                let _ = reply.send(result);
-            }
-        }
-    }
+pub(crate) async fn supervise(handle: Handle, signals: Signals, source: Option<Source>) -> Ended {
+    let mut handle = handle;
+    let requests = handle.take_requests();
+    let watch = source.as_ref().and_then(watch_files);
+    let source = source.map(Arc::new);
+    let (stopping, reading, again) = (false, None, None);
+    Supervisor { handle, signals, source, watch, requests, stopping, reading, again }.run().await
 }
 
 fn watch_files(source: &Source) -> Option<FileWatch> {
-    let watch = FileWatch::new(source.files.clone()?);
+    let watch = FileWatch::new(source.layers.clone(), source.seen.clone()?);
     watch.inspect_err(|error| tracing::error!(%error, "files are not watched")).ok()
 }
 
-async fn next(
-    handle: &mut Handle,
-    signals: &mut Signals,
-    watch: &mut Option<FileWatch>,
-    requests: &mut Option<mpsc::Receiver<Request>>,
-) -> Woken {
-    let changed = async {
-        match watch {
-            Some(watch) => watch.changed().await,
-            None => std::future::pending().await,
+struct Supervisor {
+    handle: Handle,
+    signals: Signals,
+    source: Option<Arc<Source>>,
+    watch: Option<FileWatch>,
+    requests: Option<mpsc::Receiver<Request>>,
+    /// The gateway was asked to stop.
+    stopping: bool,
+    reading: Option<Reading>,
+    /// Who asked for a reload while one was under way, which may have read what was there before.
+    again: Option<&'static str>,
+}
+
+/// A configuration that is being read.
+struct Reading {
+    purpose: Purpose,
+    result: JoinHandle<Read>,
+    /// When it has taken long; `None` once that was said.
+    slow_at: Option<Instant>,
+}
+
+/// What is done with it.
+enum Purpose {
+    Reload(&'static str),
+    Answer(Request),
+}
+
+/// A configuration that was read.
+struct Read {
+    result: Result<(Configured, Vec<&'static str>), Refused>,
+    /// The files as they were just before.
+    seen: Seen,
+}
+
+impl Supervisor {
+    async fn run(mut self) -> Ended {
+        loop {
+            match self.next().await {
+                Woken::Ended if self.stopping => return Ended::Stopped,
+                Woken::Ended => return Ended::Died,
+                Woken::Signal(name) if self.stopping => {
+                    tracing::warn!(signal = name, "second signal: ending at once");
+                    return Ended::Forced;
+                }
+                Woken::Signal(name) => {
+                    tracing::info!(signal = name, "stopping");
+                    self.stop();
+                }
+                Woken::Hangup => self.reload("SIGHUP"),
+                Woken::Files => self.reload("changed files"),
+                Woken::Asked(request) if self.stopping => {
+                    let _ = request.reply.send(Err(Refused::Stopping));
+                }
+                Woken::Asked(request) => self.begin(Purpose::Answer(request)),
+                Woken::Read(read) => self.finish(*read).await,
+                Woken::Slow => tracing::warn!(
+                    "the configuration is still being read and tested: is one of its files on a \
+                     file system that does not answer?"
+                ),
+            }
         }
-    };
-    let asked = async {
-        match requests {
-            Some(requests) => match requests.recv().await {
-                Some(request) => request,
-                None => std::future::pending().await,
-            },
-            None => std::future::pending().await,
+    }
+
+    /// Everything that may come, at any time: reading a configuration takes as long as its files
+    /// and its tests do, and must not keep a signal waiting.
+    async fn next(&mut self) -> Woken {
+        let Supervisor { handle, signals, watch, requests, reading, stopping, .. } = self;
+        // While one is answered, the next ones wait on the asking side.
+        let requests = requests.as_mut().filter(|_| reading.is_none() || *stopping);
+        let watch = watch.as_mut().filter(|_| !*stopping);
+        let slow_at = reading.as_ref().and_then(|reading| reading.slow_at);
+        tokio::select! {
+            () = handle.ended() => Woken::Ended,
+            _ = signals.terminate.recv() => Woken::Signal("SIGTERM"),
+            _ = signals.interrupt.recv() => Woken::Signal("SIGINT"),
+            _ = signals.hangup.recv() => Woken::Hangup,
+            Some(()) = if_some(watch.map(FileWatch::changed)) => Woken::Files,
+            Some(Some(request)) = if_some(requests.map(mpsc::Receiver::recv)) => {
+                Woken::Asked(request)
+            }
+            Some(read) = if_some(reading.as_mut().map(|reading| &mut reading.result)) => {
+                Woken::Read(Box::new(read.unwrap_or_else(|_| Read::nothing())))
+            }
+            Some(()) = if_some(slow_at.map(tokio::time::sleep_until)) => {
+                if let Some(reading) = reading {
+                    reading.slow_at = None;
+                }
+                Woken::Slow
+            }
         }
-    };
-    tokio::select! {
-        () = handle.ended() => Woken::Ended,
-        _ = signals.terminate.recv() => Woken::Signal("SIGTERM"),
-        _ = signals.interrupt.recv() => Woken::Signal("SIGINT"),
-        _ = signals.hangup.recv() => Woken::Hangup,
-        () = changed => Woken::Files,
-        request = asked => Woken::Asked(request),
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.again = None;
+        self.handle.request_stop(STOP_TIMEOUT);
+        // Whatever it comes to, it comes too late.
+        if let Some(Reading { purpose: Purpose::Answer(request), .. }) = self.reading.take() {
+            let _ = request.reply.send(Err(Refused::Stopping));
+        }
+    }
+
+    fn reload(&mut self, asked_by: &'static str) {
+        if self.stopping {
+            return;
+        }
+        match self.reading {
+            Some(_) => self.again = Some(asked_by),
+            None => self.begin(Purpose::Reload(asked_by)),
+        }
+    }
+
+    fn begin(&mut self, purpose: Purpose) {
+        let source = self.source.clone();
+        let known = self.watch.as_ref().map(|watch| watch.files()).unwrap_or_default();
+        self.reading = Some(Reading {
+            purpose,
+            result: tokio::task::spawn_blocking(move || read(source.as_deref(), known)),
+            slow_at: Some(Instant::now() + SLOW),
+        });
+    }
+
+    async fn finish(&mut self, read: Read) {
+        let Some(Reading { purpose, .. }) = self.reading.take() else { return };
+        match purpose {
+            Purpose::Answer(Request { dry_run: true, reply }) => {
+                let _ = reply.send(self.preview(read).await);
+            }
+            Purpose::Answer(Request { dry_run: false, reply }) => {
+                let _ = reply.send(self.change_and_tell(read, "control interface").await);
+            }
+            Purpose::Reload(asked_by) => drop(self.change_and_tell(read, asked_by).await),
+        }
+        if let Some(asked_by) = self.again.take() {
+            self.begin(Purpose::Reload(asked_by));
+        }
+    }
+
+    async fn preview(&self, read: Read) -> Result<Reloaded, Refused> {
+        let (configured, at_next_start) = read.result?;
+        let summary = configured.summary;
+        let touched = self.handle.preview(configured.setup).await?;
+        Ok(Reloaded { summary, touched, at_next_start })
+    }
+
+    async fn change_and_tell(&mut self, read: Read, asked_by: &str) -> Result<Reloaded, Refused> {
+        if let Some(watch) = &mut self.watch {
+            watch.follow(read.seen);
+        }
+        let result = match read.result {
+            Ok((configured, at_next_start)) => self.change(configured, at_next_start).await,
+            Err(refused) => Err(refused),
+        };
+        let at = Clock::wall();
+        let told = match &result {
+            Ok(reloaded) => {
+                log(reloaded, asked_by);
+                Ok(reloaded.summary.clone())
+            }
+            Err(refused) => {
+                tracing::error!(asked_by, reason = "config_reload", "{refused}");
+                Err(refused.to_string())
+            }
+        };
+        self.handle.note_reload(LastReload { at, result: told });
+        result
+    }
+
+    async fn change(
+        &mut self,
+        configured: Configured,
+        at_next_start: Vec<&'static str>,
+    ) -> Result<Reloaded, Refused> {
+        for warning in &configured.warnings {
+            tracing::warn!("{warning}");
+        }
+        let touched = self.handle.reload(configured.setup).await?;
+        Ok(Reloaded { summary: configured.summary, touched, at_next_start })
     }
 }
 
-/// Reads, checks and tests; this takes its time, and the worker serves on meanwhile.
-fn read(source: Option<&Source>) -> Result<(Configured, Vec<&'static str>), Refused> {
-    let source = source.ok_or(Refused::NoFile)?;
-    let resolved = source.layers.load().map_err(Refused::Config)?;
+/// Never ready where there is nothing to wait for.
+async fn if_some<F: Future>(future: Option<F>) -> Option<F::Output> {
+    match future {
+        Some(future) => Some(future.await),
+        None => std::future::pending().await,
+    }
+}
+
+impl Read {
+    /// The reader itself failed.
+    fn nothing() -> Read {
+        Read { result: Err(Refused::Failed), seen: Seen::default() }
+    }
+}
+
+/// Reads, checks and tests, on a thread of its own. `known` are files that the last configuration
+/// spoke of.
+fn read(source: Option<&Source>, known: Vec<PathBuf>) -> Read {
+    let Some(source) = source else {
+        return Read { result: Err(Refused::NoFile), seen: Seen::default() };
+    };
+    let before = Seen::of(source.layers.paths().into_iter().chain(known));
+    let resolved = match source.layers.load() {
+        Ok(resolved) => resolved,
+        Err(findings) => {
+            let seen = before.of_these(&findings.files);
+            return Read { result: Err(Refused::Config(findings)), seen };
+        }
+    };
+    let seen = before.of_these(&resolved.files);
     let report = selftest::run(&resolved, None);
     if !report.passed() {
-        return Err(Refused::Tests(told(&report)));
+        return Read { result: Err(Refused::Tests(told(&report))), seen };
     }
     let configured = Configured::from(resolved);
     let at_next_start = source.fixed.differences(&configured.fixed);
-    Ok((configured, at_next_start))
+    Read { result: Ok((configured, at_next_start)), seen }
 }
 
 /// Every test that fails, and how many.
 fn told(report: &Report) -> String {
     let failed = report.failed().map(|verdict| format!("{verdict}\n\n"));
     failed.collect::<String>() + &report.summary()
-}
-
-async fn preview(handle: &Handle, source: Option<&Source>) -> Result<Reloaded, Refused> {
-    let (configured, at_next_start) = read(source)?;
-    let summary = configured.summary;
-    let touched = handle.preview(configured.setup).await?;
-    Ok(Reloaded { summary, touched, at_next_start })
-}
-
-async fn reload(
-    handle: &mut Handle,
-    source: Option<&Source>,
-    watch: &mut Option<FileWatch>,
-    asked_by: &str,
-) -> Result<Reloaded, Refused> {
-    let result = change(handle, source, watch.as_mut()).await;
-    let at = Clock::wall();
-    let told = match &result {
-        Ok(reloaded) => {
-            log(reloaded, asked_by);
-            Ok(reloaded.summary.clone())
-        }
-        Err(refused) => {
-            tracing::error!(asked_by, reason = "config_reload", "{refused}");
-            Err(refused.to_string())
-        }
-    };
-    handle.note_reload(LastReload { at, result: told });
-    result
-}
-
-async fn change(
-    handle: &mut Handle,
-    source: Option<&Source>,
-    watch: Option<&mut FileWatch>,
-) -> Result<Reloaded, Refused> {
-    let (configured, at_next_start) = read(source)?;
-    for warning in &configured.warnings {
-        tracing::warn!("{warning}");
-    }
-    let touched = handle.reload(configured.setup).await?;
-    if let Some(watch) = watch {
-        watch.follow(&configured.files);
-    }
-    Ok(Reloaded { summary: configured.summary, touched, at_next_start })
 }
 
 fn log(reloaded: &Reloaded, asked_by: &str) {

@@ -70,13 +70,16 @@ impl Watcher {
         Watcher(stream)
     }
 
-    fn hears(&mut self, topic: &str, value: &str) {
+    /// Topic and value of the next message.
+    fn heard(&mut self) -> (String, String) {
         let (_, body) = read_packet(&mut self.0).expect("it is still connected");
         let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
-        assert_eq!(
-            (&body[2..2 + length], &body[2 + length..]),
-            (topic.as_bytes(), value.as_bytes())
-        );
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+        (text(&body[2..2 + length]), text(&body[2 + length..]))
+    }
+
+    fn hears(&mut self, topic: &str, value: &str) {
+        assert_eq!(self.heard(), (topic.to_owned(), value.to_owned()));
     }
 }
 
@@ -260,6 +263,92 @@ fn changed_files_are_reloaded_where_that_is_asked_for() {
     watcher.hears("other/door", "1");
     write(&gateway, "version: 2\n");
     wait_for_reload(&gateway, false, "version");
+}
+
+fn pid(gateway: &Configured) -> String {
+    status(gateway)["pid"].to_string()
+}
+
+fn signal(name: &str, pid: &str) {
+    let status = Command::new("kill").args([name, pid]).status().expect("kill runs");
+    assert!(status.success(), "{name}");
+}
+
+/// A pipe that nobody writes into, in the midst of the files.
+#[test]
+fn a_file_that_never_ends_is_refused_and_the_gateway_lives_and_ends_as_ever() {
+    let mut gateway = Configured::start("reload-pipe", &text("site/door", ""));
+    std::fs::create_dir(gateway.directory.join("conf.d")).expect("a directory");
+    let pipe = gateway.directory.join("conf.d/a.yaml");
+    assert!(Command::new("mkfifo").arg(pipe).status().expect("mkfifo runs").success());
+    let pid = pid(&gateway);
+    signal("-HUP", &pid);
+    wait_for_reload(&gateway, false, "it is a pipe");
+    said_in(&gateway.directory, "reload").bad(3, &["conf.d/a.yaml", "it is a pipe, not a file"]);
+    signal("-TERM", &pid);
+    assert_eq!(gateway.ended(PATIENCE), Some(0));
+}
+
+/// So many tests that a reload takes long.
+fn many_tests(gateway: &Configured) {
+    std::fs::create_dir_all(gateway.directory.join("conf.d")).expect("a directory");
+    for file in 0..2 {
+        let tests = (0..10_000).map(|n| {
+            format!(
+                "  - {{name: t{file}-{n}, coap: {{method: PUT, path: /door, text: x}}, \
+                 expect: {{code: \"2.01\"}}}}\n"
+            )
+        });
+        let text = format!("tests:\n{}", tests.collect::<String>());
+        let name = format!("conf.d/{file}.yaml");
+        std::fs::write(gateway.directory.join(name), text).expect("it writes");
+    }
+}
+
+#[test]
+fn signals_do_not_wait_for_a_configuration_that_is_being_read() {
+    for (signals, code) in [(&["-TERM"][..], 0), (&["-INT", "-TERM"][..], 1)] {
+        let mut gateway = Configured::start("reload-long", &text("site/door", ""));
+        // A client that does not end its half keeps the first signal waiting, not the second.
+        let _client = connect(gateway.address("mqtt"), 4, "slow");
+        many_tests(&gateway);
+        let pid = pid(&gateway);
+        let directory = gateway.directory.clone();
+        let asking = std::thread::spawn(move || said_in(&directory, "reload"));
+        std::thread::sleep(Duration::from_millis(500)); // it reads
+        assert!(status(&gateway)["last_reload"].is_null(), "it is still reading");
+        for name in signals {
+            signal(name, &pid);
+        }
+        assert_eq!(gateway.ended(Duration::from_secs(5)), Some(code), "{signals:?}");
+        asking.join().expect("it ends").bad(5, &[]);
+    }
+}
+
+/// The last edit holds, whatever was under way when it was made.
+#[test]
+fn a_storm_of_signals_and_edits_ends_with_the_last_edit() {
+    let gateway =
+        Configured::start_with("reload-storm", &text("site/door", ""), &["run", "--watch"]);
+    let mut watcher = Watcher::new(&gateway);
+    let pid = pid(&gateway);
+    let file = gateway.directory.join("motegate.yaml");
+    for n in 0..50 {
+        // As editors do: a new file takes the old one's name.
+        let new = gateway.directory.join("motegate.yaml.new");
+        std::fs::write(&new, text(&format!("n{n}/door"), "")).expect("it writes");
+        std::fs::rename(&new, &file).expect("it is renamed");
+        signal("-HUP", &pid);
+    }
+    let held = (0..PATIENCE.as_millis() / 20).any(|_| {
+        put(&gateway, "1");
+        std::thread::sleep(Duration::from_millis(20)); // between two questions
+        watcher.heard().0 == "n49/door"
+    });
+    assert!(held, "the last edit is lost");
+    std::thread::sleep(Duration::from_secs(1)); // whatever else was under way
+    put(&gateway, "2");
+    watcher.hears("n49/door", "2");
 }
 
 #[test]

@@ -42,6 +42,7 @@ impl Run {
             return super::check::check(&self.from);
         }
         let layers = self.from.layers();
+        let before = Seen::of(layers.paths());
         let configured = match setup::load(&layers) {
             Ok(configured) => configured,
             Err(findings) => return refuse(&findings),
@@ -67,8 +68,8 @@ impl Run {
             tracing::info!(millis, "ready");
             String::new()
         };
-        let watch = self.watch.then(|| Seen::now(&configured.files));
-        let source = Source { layers, fixed: configured.fixed, files: watch };
+        let seen = self.watch.then(|| before.of_these(&configured.files));
+        let source = Source { layers: layers.again(), fixed: configured.fixed, seen };
         match serve(configured.setup, Some(source), clock, greet) {
             Ok(()) => Exit::Ok,
             Err(error) => {

@@ -119,6 +119,8 @@ pub(crate) struct Configured {
     child: Child,
     listeners: Vec<(String, SocketAddr)>,
     pub(crate) directory: PathBuf,
+    /// Its log after its start; whose log nobody takes cannot say its last words.
+    log: Option<Receiver<String>>,
 }
 
 impl Configured {
@@ -144,7 +146,7 @@ impl Configured {
         command.current_dir(&directory);
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let child = child.expect("it starts");
-        let mut gateway = Configured { child, listeners: Vec::new(), directory };
+        let mut gateway = Configured { child, listeners: Vec::new(), directory, log: None };
         let log = lines(gateway.child.stderr.take().expect("piped"));
         loop {
             let line = log.recv_timeout(PATIENCE).expect("it says that it is ready");
@@ -153,6 +155,7 @@ impl Configured {
                 gateway.listeners.push((proto.to_owned(), addr.parse().expect("an address")));
             }
             if entry["message"] == "ready" {
+                gateway.log = Some(log);
                 return gateway;
             }
         }
@@ -161,6 +164,17 @@ impl Configured {
     pub(crate) fn address(&self, protocol: &str) -> SocketAddr {
         let found = self.listeners.iter().find(|(name, _)| name == protocol);
         found.expect("it listens for this protocol").1
+    }
+
+    /// Its exit code; it must end within this time.
+    pub(crate) fn ended(&mut self, within: std::time::Duration) -> Option<i32> {
+        for _ in 0..within.as_millis() / 20 {
+            if let Some(status) = self.child.try_wait().expect("it is ours") {
+                return status.code();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20)); // between two looks
+        }
+        panic!("it does not end");
     }
 }
 

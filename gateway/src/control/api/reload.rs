@@ -105,6 +105,12 @@ fn refused(error: &Refused) -> Problem {
             (StatusCode::UNPROCESSABLE_ENTITY, TESTS_FAILED, "Tests of the configuration fail")
         }
         Refused::Reload(_) => (StatusCode::CONFLICT, "reload_failed", "It cannot be changed to"),
+        Refused::Stopping => {
+            (StatusCode::SERVICE_UNAVAILABLE, "shutdown", "The gateway is stopping")
+        }
+        Refused::Failed => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "reload_failed", "It cannot be read")
+        }
         Refused::NoFile => (StatusCode::CONFLICT, "no_file", "There is nothing to reload"),
     };
     Problem::new(status, code, title, error.to_string())
