@@ -1,6 +1,6 @@
 //! GET, PUT, POST and DELETE by libcoap's coap-client, confirmable and not.
 
-use motegate_tests::gateway::Gateway;
+use motegate_tests::gateway::{Gateway, scratch};
 use motegate_tests::peer::{any, coap, mosquitto_pub, mosquitto_sub};
 
 /// The response that coap-client logged: `v:1 t:ACK c:2.05 …`.
@@ -35,6 +35,36 @@ fn get_is_the_retained_value() {
     // A message that is not retained is no value.
     mosquitto_pub(&gateway, &["-q", "1", "-t", "site/window", "-m", "open"]);
     answered(&coap(&[&gateway.coap_url("site/window")]), "ACK", "4.04");
+}
+
+/// TD_COAP_BLOCK_01, 02, 06: with the block size of either side, from any block on.
+#[test]
+fn a_large_value_is_read_in_blocks() {
+    let gateway = Gateway::dev();
+    let directory = scratch("read-in-blocks");
+    let path = |name: &str| directory.join(name).display().to_string();
+    let value: String = (0..5_000).map(|number| format!("{number} ")).collect();
+    std::fs::write(path("value"), &value).expect("the scratch directory takes a file");
+    mosquitto_pub(&gateway, &["-r", "-q", "1", "-t", "site/log", "-f", &path("value")]);
+    let log = gateway.coap_url("site/log");
+    let read = |url: &str, options: &[&str]| {
+        let out = path("out");
+        coap(&[&["-o", &out][..], options, &[url]].concat());
+        let got = std::fs::read_to_string(&out).expect("coap-client wrote what it got");
+        std::fs::remove_file(&out).expect("it was there");
+        got
+    };
+    for options in [&[][..], &["-N"], &["-b", "128"], &["-N", "-b", "512"]] {
+        assert!(read(&log, options) == value, "with {options:?}");
+    }
+    assert!(read(&log, &["-b", "9,256"]).starts_with(&value[9 * 256..10 * 256]));
+    // `.well-known/core` is as long as it must be.
+    for number in 0..60 {
+        coap(&["-m", "put", "-e", "1", &gateway.coap_url(&format!("long/topic/name/{number}"))]);
+    }
+    let list = read(&format!("coap://{}/.well-known/core", gateway.coap), &["-b", "64"]);
+    assert_eq!(list.matches("</mqtt/long/topic/name/").count(), 60, "{list}");
+    std::fs::remove_dir_all(&directory).expect("the scratch directory is ours");
 }
 
 #[test]

@@ -414,7 +414,7 @@ fn a_notification_that_no_blocks_can_tell_ends_the_observation() {
     assert_eq!(server.ended(), [(observation, Reason::TooLarge)]);
 }
 
-/// TD_COAP_OBS_09: the format of each notification is its own to say.
+/// That the format stays (TD_COAP_OBS_09) is for the layer above to see to; here it is said.
 #[test]
 fn a_notification_carries_its_options() {
     let mut server = Server::new();
