@@ -16,6 +16,7 @@ use motegate_timers::{Instant, TimerQueue, earliest};
 
 use super::cost::{Cpu, Process};
 use super::device::{Around, Device, Fact, Role, Taken};
+use super::ending::{self, Outcome};
 use super::load::{Counts, Load};
 use super::pace::Pacer;
 use super::plan::{Mode, Plan};
@@ -44,15 +45,6 @@ pub(crate) type Stop = Arc<AtomicBool>;
 
 /// Tells how far a run is: thousandths, and what was counted.
 pub(crate) type Tell<'a> = dyn FnMut(u64, &Counts) + 'a;
-
-/// How a run ended.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    /// `None`: nothing got through.
-    pub(crate) report: Option<Report>,
-    /// Why it did not go on to its end.
-    pub(crate) ended: Option<Error>,
-}
 
 /// Does what the plan says.
 pub(crate) fn run(
@@ -161,7 +153,7 @@ impl<'a> Drive<'a> {
             if left != opening {
                 (opening, moved) = (left, now);
             } else if now.saturating_since(moved) >= self.plan.wait {
-                return Err(self.stuck("becomes ready"));
+                return Err(ending::stuck(self.plan, "becomes ready"));
             }
             while self.opening < OPENING
                 && let Some(index) = self.to_open.pop_front()
@@ -200,7 +192,7 @@ impl<'a> Drive<'a> {
             }
             let alone = self.living[0] == 0 || (self.plan.subscribers > 0 && self.living[1] == 0);
             if self.fatal.is_none() && self.load.is_stuck(now) {
-                self.fatal = Some(self.stuck("moves"));
+                self.fatal = Some(ending::stuck(self.plan, "moves"));
             }
             if self.load.is_over(now) || alone || self.fatal.is_some() {
                 break;
@@ -224,32 +216,12 @@ impl<'a> Drive<'a> {
         if fatal.is_some() {
             return fatal;
         }
-        let subscribers = self.plan.subscribers > 0;
-        let closed = (self.living[0] == 0 || subscribers && self.living[1] == 0)
-            && self.load.counts.broken > 0;
-        if closed && !self.load.is_accepted(self.plan.acknowledges()) {
-            let why = self.last_gone.as_ref().map_or(String::new(), |gone| format!(": {gone}"));
-            return Some(Error::NoProgress {
-                text: format!("the server ended every connection and took no message{why}"),
-                hint: "does it take so large a --payload? its log says why it closes",
-            });
+        let alone = self.living[0] == 0 || self.plan.subscribers > 0 && self.living[1] == 0;
+        if alone && let Some(error) = ending::closed(self.plan, &self.load, self.last_gone.as_ref())
+        {
+            return Some(error);
         }
-        (self.load.counts.sent == 0).then(|| match stopped {
-            true => Error::Failed("interrupted before anything was sent".to_owned()),
-            false => Error::NoProgress {
-                text: "nothing was sent".to_owned(),
-                hint: "a longer --for, or a higher --rate",
-            },
-        })
-    }
-
-    /// Nothing happens any more.
-    fn stuck(&self, what: &str) -> Error {
-        let secs = self.plan.wait.as_secs_f64();
-        Error::NoProgress {
-            text: format!("nothing {what}: no sign of {} for {secs} s", self.plan.from),
-            hint: "is the gateway up, and not overloaded? -W SECONDS waits longer",
-        }
+        (self.load.counts.sent == 0).then(|| ending::nothing_sent(stopped))
     }
 
     /// Publishes what may be published.

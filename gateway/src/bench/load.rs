@@ -436,6 +436,25 @@ mod tests {
     }
 
     #[test]
+    fn it_is_stuck_when_nothing_is_answered_or_what_is_due_is_not_sent() {
+        let at = Instant::from_millis;
+        let mut plan = plan(Mode::Pub, 1, 0);
+        (plan.qos, plan.wait) = (1, Duration::from_secs(3));
+        let mut silent = load(&plan);
+        send_all(&mut silent, at(0));
+        assert!(!silent.is_stuck(at(2999)) && silent.is_stuck(at(3000)));
+        let mut full = load(&plan);
+        full.through(0, at(0), true, at(1000));
+        assert!(!full.is_stuck(at(3999)) && full.is_stuck(at(4000)));
+        // What is not due yet is no reason.
+        plan.rate = Some(0.1);
+        let mut slow = load(&plan);
+        send_all(&mut slow, at(0));
+        slow.through(0, at(0), true, at(1));
+        assert!(!slow.is_stuck(at(12_999)) && slow.is_stuck(at(13_000)));
+    }
+
+    #[test]
     fn what_is_replaced_is_not_lost() {
         let mut plan = plan(Mode::Rtt, 1, 1);
         plan.to = "coap://h".parse().unwrap();

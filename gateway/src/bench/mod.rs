@@ -6,11 +6,13 @@
 //! because nothing moves any more.
 //!
 //! [`load`] is the arithmetic (who publishes when, what came), [`device`] a client, [`wire`] a
-//! datagram socket, [`drive`] the loop around them.
+//! datagram socket, [`drive`] the loop around them, [`ending`] what it says of a run
+//! that came to nothing.
 
 mod cost;
 mod device;
 mod drive;
+mod ending;
 mod find;
 mod histogram;
 mod load;
@@ -23,7 +25,8 @@ mod stream;
 mod wire;
 
 pub(crate) use cost::Process;
-pub(crate) use drive::{Outcome, Stop, run};
+pub(crate) use drive::{Stop, run};
+pub(crate) use ending::Outcome;
 pub(crate) use load::Counts;
 pub(crate) use plan::{Mode, Plan};
 pub(crate) use report::{Report, grouped};

@@ -10,6 +10,7 @@ use motegate_coap::endpoint::Method;
 use super::Exit;
 use super::answer::{Printer, code_text, failure};
 use super::resource::{Asking, Place};
+use super::running;
 use super::talk::{Talk, bounded, drive};
 use crate::client::{CoapClient, Error, Target};
 use crate::clock::Clock;
@@ -97,7 +98,8 @@ impl Observe {
                 result = match self.count {
                     None => Ok(()),
                     Some(count) => {
-                        Err(Error::timed_out(format!("{what}: {} of {count} values", watch.seen)))
+                        let of = running::count(count, "value");
+                        Err(Error::timed_out(format!("{what}: {} of {of}", watch.seen)))
                     }
                 };
             }

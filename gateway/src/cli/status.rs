@@ -64,8 +64,10 @@ fn text(told: &Told, all_limits: bool) -> String {
         (
             "messages",
             format!(
-                "{} retained ({} bytes), {} bytes queued",
-                told.retained.messages, told.retained.bytes, told.queued_bytes
+                "{} retained ({}), {} queued",
+                told.retained.messages,
+                count(told.retained.bytes, "byte"),
+                count(told.queued_bytes, "byte")
             ),
         ),
     ];
@@ -109,7 +111,7 @@ fn is_of_interest(limit: &Limit) -> bool {
 
 fn limit(limit: &Limit) -> Vec<String> {
     let max = match limit.unit.as_str() {
-        "bytes" => format!("{} bytes", limit.max),
+        "bytes" => count(limit.max, "byte"),
         "ms" => span(limit.max),
         _ => limit.max.to_string(),
     };

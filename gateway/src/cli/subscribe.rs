@@ -13,6 +13,7 @@ use super::link::Link;
 use super::message::{Printer, Printing, Received};
 use super::properties::For;
 use super::publish::{not_published, qos_text, short};
+use super::running::count;
 use super::talk::{Talk, bounded, drive};
 use crate::client::{Error, MqttClient, Reception, Scheme, SnClient, Target, random};
 use crate::clock::Clock;
@@ -202,9 +203,8 @@ impl Session<'_> {
     fn missing(&self) -> String {
         match (self.seen, self.sub.count) {
             (0, _) => "no message".to_owned(),
-            (seen, Some(count)) => format!("{seen} of {count} messages"),
-            (1, None) => "1 message".to_owned(),
-            (seen, None) => format!("{seen} messages"),
+            (seen, Some(all)) => format!("{seen} of {}", count(all, "message")),
+            (seen, None) => count(seen, "message"),
         }
     }
 

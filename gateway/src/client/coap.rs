@@ -151,7 +151,7 @@ impl CoapClient {
 /// Type, code, message id, size (RFC 7252 §3).
 fn describe(bytes: &[u8]) -> String {
     let &[first, code, high, low, ..] = bytes else {
-        return format!("{} bytes that are no message", bytes.len());
+        return format!("no message: {bytes:02x?}");
     };
     let kind = ["CON", "NON", "ACK", "RST"][usize::from(first >> 4 & 3)];
     let code = match (code >> 5, code & 0x1f) {
@@ -163,7 +163,7 @@ fn describe(bytes: &[u8]) -> String {
         (class, detail) => format!("{class}.{detail:02}"),
     };
     let message_id = u16::from_be_bytes([high, low]);
-    format!("{kind} {code} #{message_id}, {} bytes", bytes.len())
+    format!("{kind} {code} #{message_id}, {} bytes", bytes.len()) // at least 4
 }
 
 #[cfg(test)]
@@ -175,6 +175,6 @@ mod tests {
         assert_eq!(describe(&[0x40, 0x03, 1, 2, 9]), "CON PUT #258, 5 bytes");
         assert_eq!(describe(&[0x60, 0x84, 0, 7]), "ACK 4.04 #7, 4 bytes");
         assert_eq!(describe(&[0x70, 0, 0, 7]), "RST empty #7, 4 bytes");
-        assert_eq!(describe(&[1]), "1 bytes that are no message");
+        assert_eq!(describe(&[1]), "no message: [01]");
     }
 }
