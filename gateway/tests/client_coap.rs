@@ -202,7 +202,7 @@ fn a_large_payload_is_refused_in_words() {
     let large = "x".repeat(3_000);
     for command in ["put", "post"] {
         let line = format!("{command} coap://{addr}/mqtt/a -s");
-        said_with_stdin(&line, &large).bad(4, &["block-wise transfer is not supported"]);
+        said_with_stdin(&line, &large).bad(4, &["a body must fit one message"]);
     }
     said(&format!("get coap://{addr}/mqtt/a")).bad(4, &["4.04"]);
 }
