@@ -9,16 +9,18 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use motegate_core::{Protocol, Touched};
+use motegate_core::Protocol;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::control::server::{Identity, Server};
 use crate::control::socket::ControlSocket;
 use crate::control::{ControlError, ask};
+use crate::listening::Listening;
 use crate::machine::Machine;
+use crate::net::listen::Lent;
 use crate::notices;
-use crate::reload::{Listening, ReloadError};
+use crate::reload::{Changes, ReloadError};
 use crate::setup::{Bind, Control, Setup};
 use crate::supervisor::{LastReload, REQUESTS, Request, Standing};
 use crate::worker::{Command, Worker};
@@ -206,37 +208,48 @@ impl Handle {
     /// Changes to another configuration: sockets of new listeners are opened, then the rules,
     /// limits and listeners change between two packets, then sockets that are no more are closed.
     /// No connection is closed but those of removed listeners, no message is lost. Tells what it
-    /// did, by client. `durable` and the control interface stay as they were at the start.
+    /// did. `durable` and the control interface stay as they were at the start.
     ///
     /// # Errors
     /// A new listener's address cannot be had, or the gateway is stopping. Nothing has changed
     /// then.
-    pub async fn reload(&mut self, setup: Setup) -> Result<Vec<Touched>, ReloadError> {
+    pub async fn reload(&mut self, setup: Setup) -> Result<Changes, ReloadError> {
         let max_connections = setup.max_connections;
-        let (listening, change) = self.listening.change(setup)?;
-        let (done, report) = oneshot::channel();
-        let command = Command::Reload(Box::new(change), done);
-        self.commands.send(command).await.map_err(|_| ReloadError::Ended)?;
-        let touched = report.await.map_err(|_| ReloadError::Ended)??;
+        let moves = self.listening.moves(setup)?;
+        let lent = match self.listening.in_the_way(&moves) {
+            ids if ids.is_empty() => Lent::default(),
+            ids => Lent::new(self.command(|lent| Command::Lend(ids, lent)).await??)?,
+        };
+        let (listening, listeners, change) = self.listening.change(moves, &lent)?;
+        drop(lent);
+        let touched = self.command(|done| Command::Reload(Box::new(change), done)).await??;
         self.bound = listening.bound();
         let now = listening.standing(max_connections);
         self.standing.send_modify(|standing| {
             *standing = Standing { last_reload: standing.last_reload.take(), ..now };
         });
         self.listening = listening;
-        Ok(touched)
+        Ok(Changes { listeners, touched })
     }
 
-    /// What [`reload`](Self::reload) would do now, by client. Addresses are not tried.
+    /// What [`reload`](Self::reload) would do now. Addresses are not tried.
     ///
     /// # Errors
     /// Too many listeners, or the gateway has ended.
-    pub async fn preview(&self, setup: Setup) -> Result<Vec<Touched>, ReloadError> {
-        let reload = self.listening.preview(setup)?;
-        let (done, report) = oneshot::channel();
-        let command = Command::Preview(Box::new(reload), done);
-        self.commands.send(command).await.map_err(|_| ReloadError::Ended)?;
-        report.await.map_err(|_| ReloadError::Ended)
+    pub async fn preview(&self, setup: Setup) -> Result<Changes, ReloadError> {
+        let (listeners, reload) = self.listening.preview(setup)?;
+        let touched = self.command(|done| Command::Preview(Box::new(reload), done)).await?;
+        Ok(Changes { listeners, touched })
+    }
+
+    /// What the worker answers.
+    async fn command<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, ReloadError> {
+        let (done, answer) = oneshot::channel();
+        self.commands.send(command(done)).await.map_err(|_| ReloadError::Ended)?;
+        answer.await.map_err(|_| ReloadError::Ended)
     }
 
     /// What the control interface asks of the supervisor.

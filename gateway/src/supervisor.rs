@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::file_watch::{FileWatch, Seen};
 use crate::gateway::{Handle, STOP_TIMEOUT};
 use crate::notices;
-use crate::reload::ReloadError;
+use crate::reload::{Changes, ReloadError};
 use crate::selftest::{self, Report};
 use crate::setup::{self, Bind, Configured};
 use crate::shutdown::{Ended, Signals};
@@ -58,7 +58,7 @@ pub(crate) struct Request {
 pub(crate) struct Reloaded {
     /// The configuration in a line.
     pub(crate) summary: String,
-    pub(crate) touched: Vec<Touched>,
+    pub(crate) changes: Changes,
     /// Keys that have changed in the files and count from the next start.
     pub(crate) at_next_start: Vec<&'static str>,
 }
@@ -269,8 +269,8 @@ impl Supervisor {
     async fn preview(&self, read: Read) -> Result<Reloaded, Refused> {
         let (configured, at_next_start) = read.result?;
         let summary = configured.summary;
-        let touched = self.handle.preview(configured.setup).await?;
-        Ok(Reloaded { summary, touched, at_next_start })
+        let changes = self.handle.preview(configured.setup).await?;
+        Ok(Reloaded { summary, changes, at_next_start })
     }
 
     async fn change_and_tell(&mut self, read: Read, asked_by: &str) -> Result<Reloaded, Refused> {
@@ -304,8 +304,8 @@ impl Supervisor {
         for warning in &configured.warnings {
             tracing::warn!("{warning}");
         }
-        let touched = self.handle.reload(configured.setup).await?;
-        Ok(Reloaded { summary: configured.summary, touched, at_next_start })
+        let changes = self.handle.reload(configured.setup).await?;
+        Ok(Reloaded { summary: configured.summary, changes, at_next_start })
     }
 }
 
@@ -355,12 +355,15 @@ fn told(report: &Report) -> String {
 }
 
 fn log(reloaded: &Reloaded, asked_by: &str) {
-    for Touched { protocol, client, change, .. } in reloaded.touched.iter().take(MAX_LOGGED) {
+    let Changes { listeners, touched } = &reloaded.changes;
+    for change in listeners.iter().take(MAX_LOGGED) {
+        tracing::info!("reload: {change}");
+    }
+    for Touched { protocol, client, change, .. } in touched.iter().take(MAX_LOGGED) {
         tracing::info!(proto = notices::protocol(*protocol), client, "reload: {change}");
     }
     for key in &reloaded.at_next_start {
         tracing::warn!(key, "reload: this key counts from the next start");
     }
-    let touched = reloaded.touched.len();
-    tracing::info!(asked_by, changes = touched, "reloaded: {}", reloaded.summary);
+    tracing::info!(asked_by, changes = touched.len(), "reloaded: {}", reloaded.summary);
 }

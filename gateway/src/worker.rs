@@ -7,6 +7,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Abort,
     /// Another configuration holds from now on.
     Reload(Box<Changeover>, oneshot::Sender<io::Result<Vec<Touched>>>),
+    /// Duplicates of the sockets of these listeners.
+    Lend(Vec<ListenerId>, oneshot::Sender<io::Result<Vec<OwnedFd>>>),
     /// What would a reload do?
     Preview(Box<Reload>, oneshot::Sender<Vec<Touched>>),
 }
@@ -43,6 +46,8 @@ pub(crate) struct Changeover {
     pub(crate) reload: Reload,
     /// Of new listeners, and of those that moved.
     pub(crate) opened: Sockets,
+    /// Sockets that serve another listener from now on: of which, and which.
+    pub(crate) handed: Vec<(ListenerId, ListenerId)>,
     /// Listeners whose old socket is closed.
     pub(crate) closed: Vec<ListenerId>,
     /// Most stream connections open at a time.
@@ -169,6 +174,9 @@ impl Worker {
             Some(Command::Reload(change, done)) => {
                 let _ = done.send(self.reload(*change));
             }
+            Some(Command::Lend(ids, done)) => {
+                let _ = done.send(self.lend(&ids));
+            }
             Some(Command::Preview(reload, done)) => {
                 let _ = done.send(self.machine.core.preview(&reload));
             }
@@ -195,18 +203,23 @@ impl Worker {
         }
         let udp = Udp::watch(change.opened.udp)?;
         let tcp = self.tcp.watch(change.opened.tcp)?;
-        let touched = self.machine.reload(change.reload);
+        let Changeover { reload, handed, closed, .. } = change;
+        let moved: Vec<ListenerId> =
+            closed.iter().filter(|id| !reload.removed.contains(id)).copied().collect();
+        let touched = self.machine.reload(reload);
         // Last words leave by the old sockets.
         self.tcp.flush(&mut self.machine);
         self.udp.flush(&mut self.machine, &mut self.counters);
-        for id in change.closed {
-            self.udp.stop_listening(id);
-            self.tcp.stop_listening(id);
-        }
-        self.udp.listen(udp);
-        self.tcp.listen(tcp);
+        self.tcp.accept_rest(&moved, &mut self.machine, &mut self.counters);
+        self.udp.change(&closed, &handed, udp);
+        self.tcp.change(&closed, &handed, tcp);
         self.tcp.set_max_connections(change.max_connections);
         Ok(touched)
+    }
+
+    fn lend(&self, ids: &[ListenerId]) -> io::Result<Vec<OwnedFd>> {
+        let of = |id: &ListenerId| self.udp.descriptor(*id).or_else(|| self.tcp.descriptor(*id));
+        ids.iter().filter_map(of).map(|socket| socket.try_clone_to_owned()).collect()
     }
 
     fn stop(&mut self, timeout: Duration) {

@@ -252,6 +252,185 @@ fn sighup_reloads() {
     assert!(std::net::TcpStream::connect(&address).is_err(), "it listens there no more");
 }
 
+/// Ports that nobody has, of both transports.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let held: [_; N] = std::array::from_fn(|_| {
+        loop {
+            let tcp = std::net::TcpListener::bind("0.0.0.0:0").expect("a port");
+            let port = tcp.local_addr().expect("it has one").port();
+            if let Ok(udp) = std::net::UdpSocket::bind(("0.0.0.0", port)) {
+                return (tcp, udp, port);
+            }
+        }
+    });
+    held.map(|(_, _, port)| port)
+}
+
+/// Listeners by name, protocol and address.
+fn listeners(all: &[(&str, &str, String)]) -> String {
+    let line = |(name, protocol, bind): &(&str, &str, String)| {
+        format!("  - {{name: {name}, protocol: {protocol}, bind: {bind}, anonymous: true}}\n")
+    };
+    let lines = all.iter().map(line).collect::<String>();
+    format!(
+        "version: 1\ndurability: none\nlisteners:\n{lines}\
+         mappings: {{coap: [{{name: door, path: /door, topic: site/door}}]}}\n"
+    )
+}
+
+fn put_at(gateway: &Configured, port: u16) -> bool {
+    let line = format!("put coap://127.0.0.1:{port}/door 1 -W 2");
+    said_in(&gateway.directory, &line).code == Some(0)
+}
+
+#[test]
+fn a_listener_is_renamed_on_its_port_and_its_clients_stay() {
+    let [mqtt, coap] = free_ports();
+    let text = |lan: &str, edge: &str| {
+        listeners(&[
+            (lan, "mqtt", format!("\"127.0.0.1:{mqtt}\"")),
+            (edge, "coap", format!("\"127.0.0.1:{coap}\"")),
+        ])
+    };
+    let gateway = Configured::start("reload-rename", &text("lan", "edge"));
+    let mut watcher = Watcher::new(&gateway);
+    let url = format!("coap://127.0.0.1:{coap}/door");
+    let observer = common::client::Running::until("no value yet", &format!("observe {url} -C 1"));
+    write(&gateway, &text("house", "garden"));
+    let told = said_in(&gateway.directory, "reload").good();
+    assert!(told.contains("no client is touched"), "{told}");
+    assert!(told.contains("listener lan is called house now"), "{told}");
+    assert!(told.contains("listener edge is called garden now"), "{told}");
+    assert!(put_at(&gateway, coap));
+    watcher.hears("site/door", "1");
+    assert_eq!(observer.end(), (Some(0), "1\n".to_owned()));
+    let names: Vec<Value> = status(&gateway)["listeners"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|listener| listener["name"].clone())
+        .collect();
+    assert_eq!(names, ["house", "garden"]);
+}
+
+#[test]
+fn listeners_swap_their_ports() {
+    let [a, b, c, d] = free_ports();
+    let text = |[a, b, c, d]: [u16; 4]| {
+        listeners(&[
+            ("a", "mqtt", format!("\"127.0.0.1:{a}\"")),
+            ("b", "mqtt", format!("\"127.0.0.1:{b}\"")),
+            ("c", "coap", format!("\"127.0.0.1:{c}\"")),
+            ("d", "mqttsn", format!("\"127.0.0.1:{d}\"")),
+        ])
+    };
+    let gateway = Configured::start("reload-swap", &text([a, b, c, d]));
+    let mut watcher = Watcher::new(&gateway);
+    for ports in [[b, a, d, c], [a, b, c, d], [a, b, d, c]] {
+        write(&gateway, &text(ports));
+        let told = said_in(&gateway.directory, "reload").good();
+        let moved = format!("listener d moved from 127.0.0.1:{} to", ports[2]);
+        assert!(told.contains(&moved) && told.contains("its clients have to go there"), "{told}");
+        assert!(put_at(&gateway, ports[2]) && !put_at(&gateway, ports[3]));
+        watcher.hears("site/door", "1");
+        let mut other = connect(([127, 0, 0, 1], ports[1]).into(), 4, "other");
+        other.write_all(&[0xc0, 0]).expect("it reads");
+        assert_eq!(read_packet(&mut other), Some((0xd0, vec![])));
+    }
+}
+
+/// The first thing a user does after `init`.
+#[test]
+fn a_listener_goes_from_loopback_to_all_addresses_on_its_port_and_back() {
+    let [mqtt, coap] = free_ports();
+    let text = |ip: &str| {
+        listeners(&[
+            ("lan", "mqtt", format!("\"{ip}:{mqtt}\"")),
+            ("edge", "coap", format!("\"{ip}:{coap}\"")),
+        ])
+    };
+    let gateway = Configured::start("reload-all", &text("127.0.0.1"));
+    let mut watcher = Watcher::new(&gateway);
+    for ip in ["0.0.0.0", "127.0.0.1", "[::]", "0.0.0.0", "[::]", "127.0.0.1"] {
+        write(&gateway, &text(ip));
+        let told = said_in(&gateway.directory, "reload").good();
+        assert!(told.contains(&format!("to {ip}:{mqtt}: new connections go there")), "{told}");
+        assert!(put_at(&gateway, coap), "{ip}");
+        watcher.hears("site/door", "1");
+        drop(connect(([127, 0, 0, 1], mqtt).into(), 4, "other"));
+        let elsewhere = std::net::TcpStream::connect(("127.0.0.2", mqtt)).is_ok();
+        assert_eq!(elsewhere, ip != "127.0.0.1", "{ip}");
+        assert!(std::net::TcpListener::bind(("127.0.0.1", mqtt)).is_err(), "it is ours alone");
+        assert!(std::net::UdpSocket::bind(("127.0.0.1", coap)).is_err(), "it is ours alone");
+    }
+}
+
+#[test]
+fn a_listener_has_several_addresses_and_each_keeps_its_clients() {
+    let [mqtt, coap] = free_ports();
+    let text = |mqtts: &str, coaps: &str| {
+        listeners(&[
+            ("lan", "mqtt", mqtts.replace('P', &mqtt.to_string())),
+            ("edge", "coap", coaps.replace('P', &coap.to_string())),
+        ])
+    };
+    let gateway = Configured::start(
+        "reload-several",
+        &text("[\"127.0.0.1:P\", \"127.0.0.2:P\"]", "[\"127.0.0.1:P\", \"127.0.0.2:P\"]"),
+    );
+    let mut watcher = Watcher::new(&gateway);
+    let url = format!("coap://127.0.0.2:{coap}/door");
+    let line = format!("observe {url} -C 2");
+    let observer = common::client::Running::until("no value yet", &line);
+    let told = said_in(&gateway.directory, "reload").good();
+    assert!(told.ends_with("no client is touched\n"), "{told}");
+    assert!(put_at(&gateway, coap));
+    watcher.hears("site/door", "1");
+    // The order is nobody's business, and neither is the address that is no more.
+    write(&gateway, &text("[\"127.0.0.2:P\", \"127.0.0.1:P\"]", "[\"127.0.0.2:P\"]"));
+    let told = said_in(&gateway.directory, "reload").good();
+    let gone =
+        format!("no client is touched\n  listener edge listens on 127.0.0.1:{coap} no more\n");
+    assert!(told.ends_with(&gone), "{told}");
+    said_in(&gateway.directory, &format!("put {url} 2")).good();
+    watcher.hears("site/door", "2");
+    assert_eq!(observer.end(), (Some(0), "1\n2\n".to_owned()));
+}
+
+#[test]
+fn an_address_that_cannot_be_had_changes_nothing_and_says_who_has_it() {
+    let [mqtt, coap] = free_ports();
+    let text = |ip: &str, more: &str| {
+        listeners(&[
+            ("lan", "mqtt", format!("\"{ip}:{mqtt}\"")),
+            ("edge", "coap", format!("\"{ip}:{coap}\"")),
+            ("free", "mqtt", "\"127.0.0.1:0\"".into()),
+            ("more", "mqtt", more.into()),
+        ])
+    };
+    let gateway = Configured::start("reload-own", &text("127.0.0.1", "\"127.0.0.1:0\""));
+    let mut watcher = Watcher::new(&gateway);
+    let all = status(&gateway)["listeners"].clone();
+    let free = all[2]["address"].as_str().expect("text").to_owned();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let theirs = taken.local_addr().expect("it has one").to_string();
+    for (address, words) in [
+        (&theirs, ["is taken", "Another program has it"]),
+        (&free, ["this gateway itself has", "for its listener free"]),
+    ] {
+        // The others could go to all addresses.
+        write(&gateway, &text("0.0.0.0", &format!("\"{address}\"")));
+        said_in(&gateway.directory, "reload").bad(1, &["nothing was changed", words[0], words[1]]);
+        assert_eq!(status(&gateway)["listeners"], all);
+        assert!(put_at(&gateway, coap));
+        watcher.hears("site/door", "1");
+        drop(connect(([127, 0, 0, 1], mqtt).into(), 4, "other"));
+        assert!(std::net::TcpStream::connect(("127.0.0.2", mqtt)).is_err());
+        assert!(std::net::TcpListener::bind(("0.0.0.0", mqtt)).is_err(), "it is ours alone");
+        assert!(std::net::UdpSocket::bind(("0.0.0.0", coap)).is_err(), "it is ours alone");
+    }
+}
+
 #[test]
 fn changed_files_are_reloaded_where_that_is_asked_for() {
     let gateway =

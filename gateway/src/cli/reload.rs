@@ -83,7 +83,7 @@ pub(super) fn changes(told: &Reloaded) -> Vec<(&str, Vec<&str>)> {
     changes
 }
 
-/// A line for each change, clients first; keys that count later.
+/// A line for each change: what clients see, what becomes of listeners, keys that count later.
 pub(super) fn lines(told: &Reloaded) -> String {
     let rows = changes(told).into_iter().map(|(change, clients)| {
         let mut names = clients.iter().take(MAX_NAMED).copied().collect::<Vec<_>>().join(", ");
@@ -93,6 +93,9 @@ pub(super) fn lines(told: &Reloaded) -> String {
         vec![format!("  {}", plain(&names)), plain(change)]
     });
     let mut text = table(&rows.collect::<Vec<_>>());
+    for change in &told.listeners {
+        text.push_str(&format!("  {}\n", plain(change)));
+    }
     for key in &told.at_next_start {
         text.push_str(&format!("  {key} counts from the next start\n"));
     }
@@ -119,6 +122,7 @@ mod tests {
                 touched("env-3", "id 11: c → d"),
                 touched("env-9", "id 10: a → b"),
             ],
+            listeners: vec!["listener lan is called site now".into()],
             at_next_start: vec!["log".into()],
         };
         assert_eq!(
@@ -126,10 +130,12 @@ mod tests {
             "config ok: 2 rules, 1 listener.   If reloaded now: 2 changes touch 2 clients\n  \
              env-3, env-9  id 10: a → b\n  \
              env-3         id 11: c → d\n  \
+             listener lan is called site now\n  \
              log counts from the next start\n"
         );
         let many = (0..7).map(|n| touched(&format!("c{n}"), "x")).collect();
-        let told = Reloaded { touched: many, at_next_start: Vec::new(), ..told };
+        let told =
+            Reloaded { touched: many, listeners: Vec::new(), at_next_start: Vec::new(), ..told };
         assert_eq!(lines(&told), "  c0, c1, c2, c3, c4 and 2 more  x\n");
     }
 }

@@ -5,10 +5,11 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// Wanted for a datagram socket in each direction; the kernel's `rmem_max` may give less.
 const UDP_BUFFER: usize = 4 * 1024 * 1024;
@@ -23,21 +24,50 @@ const KEEPALIVE_RETRIES: u32 = 4;
 /// How long sent bytes may stay unacknowledged.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Open sockets beside which others may be opened at addresses that overlap with theirs, until this
+/// is dropped. Nobody else's socket can: it would have to ask for that, and be this user's.
+#[derive(Debug, Default)]
+pub(crate) struct Lent(Vec<OwnedFd>);
+
+impl Lent {
+    /// Duplicates of the sockets.
+    pub(crate) fn new(sockets: Vec<OwnedFd>) -> io::Result<Self> {
+        let lent = Lent(sockets);
+        lent.0.iter().try_for_each(|socket| SockRef::from(socket).set_reuse_port(true))?;
+        Ok(lent)
+    }
+
+    /// Whether a socket that is opened now shares.
+    fn shares(&self, socket: &Socket, shares: bool) -> io::Result<()> {
+        if self.0.is_empty() { Ok(()) } else { socket.set_reuse_port(shares) }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        for socket in &self.0 {
+            let _ = SockRef::from(socket).set_reuse_port(false);
+        }
+    }
+}
+
 /// Opens a datagram socket, non-blocking, with large buffers.
-pub(crate) fn udp(addr: SocketAddr) -> io::Result<std::net::UdpSocket> {
+pub(crate) fn udp(addr: SocketAddr, beside: &Lent) -> io::Result<std::net::UdpSocket> {
     open(addr, |addr| {
         let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
         dual_stack(&socket, addr)?;
         buffers(&socket);
         tell_destination(&socket, addr)?;
+        beside.shares(&socket, true)?;
         socket.bind(&addr.into())?;
+        beside.shares(&socket, false)?;
         socket.set_nonblocking(true)?;
         Ok(socket.into())
     })
 }
 
 /// Opens a listening stream socket, non-blocking.
-pub(crate) fn tcp(addr: SocketAddr) -> io::Result<mio::net::TcpListener> {
+pub(crate) fn tcp(addr: SocketAddr, beside: &Lent) -> io::Result<mio::net::TcpListener> {
     open(addr, |addr| {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         dual_stack(&socket, addr)?;
@@ -50,8 +80,10 @@ pub(crate) fn tcp(addr: SocketAddr) -> io::Result<mio::net::TcpListener> {
             .with_retries(KEEPALIVE_RETRIES);
         socket.set_tcp_keepalive(&keepalive)?;
         socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+        beside.shares(&socket, true)?;
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
+        beside.shares(&socket, false)?;
         socket.set_nonblocking(true)?;
         Ok(mio::net::TcpListener::from_std(socket.into()))
     })
@@ -99,10 +131,12 @@ fn buffers(socket: &Socket) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
+    use std::os::fd::AsFd as _;
 
     #[test]
     fn accepted_connections_inherit_the_options() {
-        let listener = tcp((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let listener = tcp((Ipv4Addr::LOCALHOST, 0).into(), &Lent::default()).unwrap();
         let addr = listener.local_addr().unwrap();
         let _client = std::net::TcpStream::connect(addr).unwrap();
         let (accepted, _) = listener.accept().unwrap();
@@ -117,11 +151,46 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_an_error() {
-        let first = udp((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let error = udp(first.local_addr().unwrap()).unwrap_err();
+        let first = udp((Ipv4Addr::LOCALHOST, 0).into(), &Lent::default()).unwrap();
+        let error = udp(first.local_addr().unwrap(), &Lent::default()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        let first = tcp((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let error = tcp(first.local_addr().unwrap()).unwrap_err();
+        let first = tcp((Ipv4Addr::LOCALHOST, 0).into(), &Lent::default()).unwrap();
+        let error = tcp(first.local_addr().unwrap(), &Lent::default()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    /// What was lent is nobody's afterwards: neither beside the old nor beside the new socket.
+    #[test]
+    fn an_address_that_overlaps_is_had_beside_a_lent_socket_only() {
+        let pairs = [
+            ("127.0.0.1", "0.0.0.0"),
+            ("0.0.0.0", "127.0.0.1"),
+            ("0.0.0.0", "::"),
+            ("::", "127.0.0.1"),
+        ];
+        for (old, new) in pairs {
+            let at = |ip: &str, port: u16| SocketAddr::from((ip.parse::<IpAddr>().unwrap(), port));
+            let alone = Lent::default();
+            let first = udp(at(old, 0), &alone).unwrap();
+            let to = at(new, first.local_addr().unwrap().port());
+            assert!(udp(to, &alone).is_err(), "{old} {new}");
+            let lent = Lent::new(vec![first.try_clone().unwrap().into()]).unwrap();
+            let second = udp(to, &lent).unwrap();
+            drop(lent);
+            drop(first);
+            assert!(udp(to, &alone).is_err(), "{old} {new}");
+            drop(second);
+
+            let first = tcp(at(old, 0), &alone).unwrap();
+            let to = at(new, first.local_addr().unwrap().port());
+            assert!(tcp(to, &alone).is_err(), "{old} {new}");
+            let lent = Lent::new(vec![first.as_fd().try_clone_to_owned().unwrap()]).unwrap();
+            let second = tcp(to, &lent).unwrap();
+            drop(lent);
+            drop(first);
+            assert!(tcp(to, &alone).is_err(), "{old} {new}");
+            let _client = std::net::TcpStream::connect(("127.0.0.1", to.port())).unwrap();
+            assert!(second.accept().is_ok());
+        }
     }
 }

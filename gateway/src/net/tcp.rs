@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ const TURN_BYTES: usize = 1024 * 1024;
 const TURN_EVENTS: usize = 1024;
 /// Connections accepted from a listener in a turn.
 const TURN_ACCEPTS: usize = 64;
+/// Connections accepted from a listener whose socket is about to be closed.
+const MAX_REST: usize = 1024;
 /// How long a closed connection's outbox may take to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the peer may take to end its half. [MQTT-4.13.1-1] closes; this keeps it readable.
@@ -72,6 +75,8 @@ pub(crate) struct Tcp {
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: mio::net::TcpListener,
+    /// Of the poll; it stays where the listener changes.
+    token: usize,
     id: ListenerId,
     /// Connections may wait.
     ready: bool,
@@ -105,29 +110,65 @@ impl Tcp {
         Ok(tcp)
     }
 
-    /// Has the poll watch sockets that [`listen`](Self::listen) then accepts on.
+    /// Has the poll watch sockets for [`change`](Self::change).
     pub(crate) fn watch(
         &self,
         sockets: Vec<(ListenerId, mio::net::TcpListener)>,
     ) -> io::Result<Vec<Listener>> {
         let registry = self.poll.get_ref().registry();
+        let taken = |token: &usize| self.listeners.iter().any(|l| l.token == *token);
+        let mut free = (FIRST_LISTENER..=usize::MAX).filter(|token| !taken(token));
         let watched = sockets.into_iter().map(|(id, mut socket)| {
-            let token = Token(FIRST_LISTENER + usize::from(id.0));
-            registry.register(&mut socket, token, mio::Interest::READABLE)?;
+            let token = free.next().ok_or_else(|| io::Error::other("too many listeners"))?;
+            registry.register(&mut socket, Token(token), mio::Interest::READABLE)?;
             // Connections may have come before it was watched.
-            Ok(Listener { socket, id, ready: true, paused_until: None, failing: false })
+            Ok(Listener { socket, token, id, ready: true, paused_until: None, failing: false })
         });
         watched.collect()
     }
 
-    /// Accepts there too.
-    pub(crate) fn listen(&mut self, listeners: Vec<Listener>) {
-        self.listeners.extend(listeners);
+    /// Sockets are closed (the connections that they brought stay), accept for another listener,
+    /// or come.
+    pub(crate) fn change(
+        &mut self,
+        closed: &[ListenerId],
+        handed: &[(ListenerId, ListenerId)],
+        opened: Vec<Listener>,
+    ) {
+        self.listeners.retain(|listener| !closed.contains(&listener.id));
+        for listener in &mut self.listeners {
+            if let Some((_, to)) = handed.iter().find(|(from, _)| *from == listener.id) {
+                listener.id = *to;
+            }
+        }
+        self.listeners.extend(opened);
     }
 
-    /// Accepts there no more; the connections that it brought stay.
-    pub(crate) fn stop_listening(&mut self, id: ListenerId) {
-        self.listeners.retain(|listener| listener.id != id);
+    /// The socket of a listener.
+    pub(crate) fn descriptor(&self, id: ListenerId) -> Option<BorrowedFd<'_>> {
+        let listener = self.listeners.iter().find(|listener| listener.id == id)?;
+        Some(listener.socket.as_fd())
+    }
+
+    /// Takes what waits at sockets that are about to be closed.
+    pub(crate) fn accept_rest(
+        &mut self,
+        closed: &[ListenerId],
+        machine: &mut Machine,
+        counters: &mut Counters,
+    ) {
+        for index in 0..self.listeners.len() {
+            let mut taken = 0;
+            while let Some(listener) = self.listeners.get(index)
+                && taken < MAX_REST
+                && closed.contains(&listener.id)
+                && let Ok((stream, peer)) = listener.socket.accept()
+            {
+                let id = listener.id;
+                self.open(stream, peer, id, machine, counters);
+                taken += 1;
+            }
+        }
     }
 
     /// Another bound holds for the next connections.
@@ -208,8 +249,8 @@ impl Tcp {
         }
         for event in &self.events {
             let token = event.token().0;
-            if let Some(id) = token.checked_sub(FIRST_LISTENER) {
-                let here = |listener: &&mut Listener| usize::from(listener.id.0) == id;
+            if token >= FIRST_LISTENER {
+                let here = |listener: &&mut Listener| listener.token == token;
                 if let Some(listener) = self.listeners.iter_mut().find(here) {
                     listener.ready = true;
                 }

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd};
 use std::task::{Context, Poll};
 
 use motegate_core::Input;
@@ -79,19 +79,42 @@ impl Udp {
     }
 
     /// Has the runtime, within which it must be called, watch sockets for
-    /// [`listen`](Self::listen).
+    /// [`change`](Self::change).
     pub(crate) fn watch(sockets: Vec<(ListenerId, UdpSocket)>) -> io::Result<Vec<Socket>> {
         sockets.into_iter().map(|(listener, socket)| Socket::new(listener, socket)).collect()
     }
 
-    /// Reads and writes these too.
-    pub(crate) fn listen(&mut self, sockets: Vec<Socket>) {
-        self.sockets.extend(sockets);
+    /// Sockets are closed (what waits in their backlog is forgotten, as the network might have
+    /// done), serve another listener, or come. A listener's clients keep the numbers of this
+    /// machine's addresses, whichever its socket is.
+    pub(crate) fn change(
+        &mut self,
+        closed: &[ListenerId],
+        handed: &[(ListenerId, ListenerId)],
+        opened: Vec<Socket>,
+    ) {
+        let taken = |socket: &mut Socket| (socket.listener, std::mem::take(&mut socket.locals));
+        let mut locals: Vec<(ListenerId, Locals)> = self.sockets.iter_mut().map(taken).collect();
+        self.sockets.retain(|socket| !closed.contains(&socket.listener));
+        for socket in &mut self.sockets {
+            if let Some((_, to)) = handed.iter().find(|(from, _)| *from == socket.listener) {
+                socket.listener = *to;
+                // Of the other listener's addresses.
+                socket.backlog.iter_mut().for_each(|(local, ..)| *local = LocalId::ANY);
+            }
+        }
+        self.sockets.extend(opened);
+        for socket in &mut self.sockets {
+            if let Some(at) = locals.iter().position(|(id, _)| *id == socket.listener) {
+                socket.locals = locals.swap_remove(at).1;
+            }
+        }
     }
 
-    /// Closes a socket; what waited in its backlog is forgotten, as the network might have done.
-    pub(crate) fn stop_listening(&mut self, id: ListenerId) {
-        self.sockets.retain(|socket| socket.listener != id);
+    /// The socket of a listener.
+    pub(crate) fn descriptor(&self, id: ListenerId) -> Option<BorrowedFd<'_>> {
+        let socket = self.sockets.iter().find(|socket| socket.listener == id)?;
+        Some(socket.fd.get_ref().as_fd())
     }
 
     /// Ready when a socket has datagrams, or takes some that wait.
@@ -265,7 +288,7 @@ impl Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::listen;
+    use crate::net::listen::{self, Lent};
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     fn socket(fd: UdpSocket) -> Socket {
@@ -279,7 +302,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_arrives_whole_and_is_answered() {
-        let mut server = socket(listen::udp((Ipv4Addr::LOCALHOST, 0).into()).unwrap());
+        let mut server =
+            socket(listen::udp((Ipv4Addr::LOCALHOST, 0).into(), &Lent::default()).unwrap());
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.connect(server.fd.get_ref().local_addr().unwrap()).unwrap();
         for i in 0..70_u8 {
@@ -303,7 +327,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_dual_stack_socket_speaks_to_both_families() {
-        let Ok(fd) = listen::udp((Ipv6Addr::UNSPECIFIED, 0).into()) else { return };
+        let Ok(fd) = listen::udp((Ipv6Addr::UNSPECIFIED, 0).into(), &Lent::default()) else {
+            return;
+        };
         let port = fd.local_addr().unwrap().port();
         let mut server = socket(fd);
         let mut batch = Batch::new();
@@ -328,7 +354,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_longest_datagram_fits_and_a_bad_destination_harms_nobody() {
-        let mut server = socket(listen::udp((Ipv4Addr::LOCALHOST, 0).into()).unwrap());
+        let mut server =
+            socket(listen::udp((Ipv4Addr::LOCALHOST, 0).into(), &Lent::default()).unwrap());
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.connect(server.fd.get_ref().local_addr().unwrap()).unwrap();
         client.send(&[7; 65_507]).unwrap();
@@ -352,7 +379,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_backlog_is_bounded_and_leaves_in_order() {
-        let mut server = socket(listen::udp((Ipv4Addr::LOCALHOST, 0).into()).unwrap());
+        let mut server =
+            socket(listen::udp((Ipv4Addr::LOCALHOST, 0).into(), &Lent::default()).unwrap());
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = client.local_addr().unwrap();
         server.backlog.push_back((LocalId::ANY, to, Box::from(&b"first"[..])));
@@ -373,7 +401,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_leaves_from_the_address_that_was_asked() {
         for any in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
-            let Ok(fd) = listen::udp((any, 0).into()) else { continue };
+            let Ok(fd) = listen::udp((any, 0).into(), &Lent::default()) else { continue };
             let port = fd.local_addr().unwrap().port();
             let mut server = socket(fd);
             let mut batch = Batch::new();
@@ -397,7 +425,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_is_gone_is_no_reason_to_be_silent() {
-        let mut server = socket(listen::udp((Ipv4Addr::UNSPECIFIED, 0).into()).unwrap());
+        let mut server =
+            socket(listen::udp((Ipv4Addr::UNSPECIFIED, 0).into(), &Lent::default()).unwrap());
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = client.local_addr().unwrap();
         let gone = server.locals.id(Some(Ipv4Addr::new(192, 0, 2, 1).into()));
@@ -418,5 +447,28 @@ mod tests {
         }
         assert_eq!(locals.id(ip(MAX_LOCALS)), LocalId::ANY);
         assert_eq!(locals.get(LocalId::ANY), None);
+    }
+
+    #[tokio::test]
+    async fn listeners_that_swap_their_sockets_keep_their_clients_addresses() {
+        let open = |id| {
+            let fd = listen::udp((Ipv4Addr::UNSPECIFIED, 0).into(), &Lent::default()).unwrap();
+            Socket::new(ListenerId(id), fd).unwrap()
+        };
+        let port = |socket: &Socket| socket.fd.get_ref().local_addr().unwrap().port();
+        let mut udp = Udp::new(Vec::new()).unwrap();
+        udp.change(&[], &[], vec![open(0), open(1), open(2)]);
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        udp.sockets[0].locals.id(Some(ip));
+        let ports: Vec<u16> = udp.sockets.iter().map(port).collect();
+        let swap = [(ListenerId(0), ListenerId(1)), (ListenerId(1), ListenerId(0))];
+        udp.change(&[ListenerId(2)], &swap, vec![open(3)]);
+        let ids: Vec<u16> = udp.sockets.iter().map(|socket| socket.listener.0).collect();
+        assert_eq!(ids, [1, 0, 3]);
+        assert_eq!(udp.sockets.iter().map(port).take(2).collect::<Vec<_>>(), ports[..2]);
+        assert_eq!(udp.sockets[1].locals.get(LocalId(1)), Some(ip), "it is of listener 0");
+        assert_eq!(udp.sockets[0].locals.get(LocalId(1)), None);
+        let fd = udp.descriptor(ListenerId(3)).map(|fd| fd.as_raw_fd());
+        assert_eq!(fd, Some(udp.sockets[2].fd.as_raw_fd()));
     }
 }

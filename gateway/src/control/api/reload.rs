@@ -23,6 +23,9 @@ pub(crate) struct Reloaded {
     pub(crate) dry_run: bool,
     /// The configuration in a line.
     pub(crate) summary: String,
+    /// What becomes of listeners, in words.
+    #[serde(default)]
+    pub(crate) listeners: Vec<String>,
     /// What changes for whom.
     pub(crate) touched: Vec<Touched>,
     /// Keys that have changed and count from the next start.
@@ -80,7 +83,8 @@ pub(super) async fn reload(
     Ok(Json(Reloaded {
         dry_run,
         summary: reloaded.summary,
-        touched: reloaded.touched.into_iter().map(Touched::from).collect(),
+        listeners: reloaded.changes.listeners.iter().map(ToString::to_string).collect(),
+        touched: reloaded.changes.touched.into_iter().map(Touched::from).collect(),
         at_next_start: reloaded.at_next_start.into_iter().map(str::to_owned).collect(),
     }))
 }

@@ -1,0 +1,319 @@
+//! [`Listening`]: the sockets that a gateway has, for which listener, and how they follow another
+//! configuration.
+//!
+//! A listener stays the same one, and its clients with it, where its name and protocol stay, or its
+//! protocol and address; of several addresses of one name, each is a listener of its own. An open
+//! socket is never opened again: it stays, or serves another listener. Where a new address overlaps
+//! with one that is given up (`127.0.0.1:1883`, `0.0.0.0:1883`), both are open for a moment, so that
+//! a change that fails has changed nothing.
+
+use std::net::SocketAddr;
+
+use motegate_config::overlaps;
+use motegate_core::{Listener, Protocol, Reload};
+use motegate_message::ListenerId;
+
+use crate::gateway::StartError;
+use crate::net::listen::{self, Lent};
+use crate::reload::{ListenerChange, ReloadError};
+use crate::setup::{Bind, Setup};
+use crate::supervisor::Standing;
+use crate::worker::{Changeover, Sockets};
+
+/// The sockets that a gateway has.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    /// As the core has them, those that were removed included.
+    listeners: Vec<Listener>,
+    /// In the order of the configuration.
+    places: Vec<Place>,
+}
+
+/// An open socket.
+#[derive(Debug, Clone)]
+struct Place {
+    id: ListenerId,
+    /// As the configuration says.
+    asked: SocketAddr,
+    /// As the system gave it.
+    bound: Bind,
+}
+
+/// What another configuration will do to the sockets.
+#[derive(Debug)]
+pub(crate) struct Moves {
+    setup: Setup,
+    /// Of its listeners, in its order.
+    places: Vec<(ListenerId, From)>,
+    /// For the core.
+    listeners: Vec<Listener>,
+    removed: Vec<ListenerId>,
+    /// Of the old sockets, those that nobody takes.
+    closed: Vec<ListenerId>,
+}
+
+/// What makes a listener the same one as before, the best reason first.
+#[derive(Debug, Clone, Copy)]
+enum Same {
+    NameAndAddress,
+    Name,
+    /// And nobody else has the old name.
+    Address,
+}
+
+/// Where a listener's socket comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// This one's, which may be itself.
+    Listener(ListenerId),
+    /// It is to be opened.
+    New,
+}
+
+impl Listening {
+    /// Opens all.
+    pub(crate) fn open(
+        listeners: &[Listener],
+        binds: &[Bind],
+    ) -> Result<(Self, Sockets), StartError> {
+        let mut sockets = Sockets::default();
+        let mut places = Vec::with_capacity(binds.len());
+        for (index, bind) in binds.iter().enumerate() {
+            let id = ListenerId(u16::try_from(index).map_err(|_| StartError::TooManyListeners)?);
+            places.push(Place::open(id, bind, &Lent::default(), &mut sockets)?);
+        }
+        Ok((Listening { listeners: listeners.to_vec(), places }, sockets))
+    }
+
+    /// Where it listens, with the ports the system chose.
+    pub(crate) fn bound(&self) -> Vec<Bind> {
+        self.places.iter().map(|place| place.bound.clone()).collect()
+    }
+
+    /// The same for whoever asks.
+    pub(crate) fn standing(&self, max_connections: usize) -> Standing {
+        Standing {
+            listeners: self.bound(),
+            names: self.listeners.iter().map(|listener| listener.name.clone()).collect(),
+            max_connections,
+            last_reload: None,
+        }
+    }
+
+    /// What another configuration will do.
+    pub(crate) fn moves(&self, setup: Setup) -> Result<Moves, StartError> {
+        let ids = self.align(&setup).ok_or(StartError::TooManyListeners)?;
+        let mut listeners = self.listeners.clone();
+        for (id, listener) in ids.iter().zip(&setup.core.listeners) {
+            match listeners.get_mut(usize::from(id.0)) {
+                Some(place) => *place = listener.clone(),
+                None => listeners.push(listener.clone()),
+            }
+        }
+        let stays = |(id, bind): (&ListenerId, &Bind)| self.place(*id)?.is_for(bind).then_some(*id);
+        let mut sources: Vec<Option<ListenerId>> =
+            ids.iter().zip(&setup.binds).map(stays).collect();
+        for (at, bind) in setup.binds.iter().enumerate() {
+            let free = |place: &&Place| place.is_for(bind) && !sources.contains(&Some(place.id));
+            if sources.get(at) == Some(&None)
+                && let Some(place) = self.places.iter().find(free)
+                && let Some(source) = sources.get_mut(at)
+            {
+                *source = Some(place.id);
+            }
+        }
+        let old = self.places.iter().map(|place| place.id);
+        let closed = old.filter(|id| !sources.contains(&Some(*id))).collect();
+        let all = (0..self.listeners.len()).filter_map(|at| u16::try_from(at).ok().map(ListenerId));
+        let removed = all.filter(|id| !ids.contains(id)).collect();
+        let from = |source: Option<ListenerId>| source.map_or(From::New, From::Listener);
+        let places = ids.into_iter().zip(sources.into_iter().map(from)).collect();
+        Ok(Moves { setup, places, listeners, removed, closed })
+    }
+
+    /// What the core would have to do, and what that is to whoever has to find the listeners.
+    pub(crate) fn preview(
+        &self,
+        setup: Setup,
+    ) -> Result<(Vec<ListenerChange>, Reload), StartError> {
+        let moves = self.moves(setup)?;
+        Ok((self.told(&moves, &moves.setup.binds), moves.reload()))
+    }
+
+    /// The place of each new listener among the old ones, or behind them. `None` beyond 65,536.
+    fn align(&self, setup: &Setup) -> Option<Vec<ListenerId>> {
+        let new = &setup.core.listeners;
+        let named = |a: &Listener, b: &Listener| a.name == b.name && a.protocol == b.protocol;
+        let old: Vec<(&Listener, Option<&Place>)> = (0..)
+            .zip(&self.listeners)
+            .map(|(at, listener)| (listener, self.place(ListenerId(at))))
+            .collect();
+        let is_same = |how: Same, (old, place): (&Listener, Option<&Place>), at: usize| {
+            let Some((new_one, bind)) = new.get(at).zip(setup.binds.get(at)) else { return false };
+            let is_there = || place.is_some_and(|place| place.is_at(bind.addr));
+            match how {
+                Same::NameAndAddress => named(old, new_one) && is_there(),
+                Same::Name => named(old, new_one),
+                Same::Address => {
+                    let gone = || !new.iter().any(|new| named(old, new));
+                    old.protocol == new_one.protocol && is_there() && gone()
+                }
+            }
+        };
+        let mut ids: Vec<Option<usize>> = vec![None; new.len()];
+        let mut free = vec![true; old.len()];
+        for how in [Same::NameAndAddress, Same::Name, Same::Address] {
+            for (at, id) in ids.iter_mut().enumerate().filter(|(_, id)| id.is_none()) {
+                let mut places = free.iter_mut().zip(&old).enumerate();
+                if let Some((place, (free, _))) =
+                    places.find(|(_, (free, old))| **free && is_same(how, **old, at))
+                {
+                    (*id, *free) = (Some(place), false);
+                }
+            }
+        }
+        let mut next = old.len()..;
+        let ids = ids.into_iter().map(|id| id.or_else(|| next.next()));
+        ids.map(|id| u16::try_from(id?).ok().map(ListenerId)).collect()
+    }
+
+    fn place(&self, id: ListenerId) -> Option<&Place> {
+        self.places.iter().find(|place| place.id == id)
+    }
+
+    /// The open sockets that are given up and hold an address that is to be opened: they are to be
+    /// lent for [`change`](Self::change).
+    pub(crate) fn in_the_way(&self, moves: &Moves) -> Vec<ListenerId> {
+        let new = || moves.places.iter().zip(&moves.setup.binds);
+        let held = |place: &Place| {
+            new().any(|((_, from), bind)| *from == From::New && place.overlaps(bind))
+        };
+        let closed = moves.closed.iter().filter(|id| self.place(**id).is_some_and(held));
+        closed.copied().collect()
+    }
+
+    /// What the moves are to whoever has to find the listeners, which are here then.
+    fn told(&self, moves: &Moves, then: &[Bind]) -> Vec<ListenerChange> {
+        let mut told = Vec::new();
+        for ((id, _), bind) in moves.places.iter().zip(then) {
+            let Some(place) = self.place(*id) else {
+                told.push(ListenerChange::Opened { bind: bind.clone() });
+                continue;
+            };
+            if place.bound.name != bind.name {
+                let (before, after) = (place.bound.name.clone(), bind.name.clone());
+                told.push(ListenerChange::Renamed { before, after });
+            }
+            if !place.is_at(bind.addr) {
+                let before = place.bound.addr;
+                told.push(ListenerChange::Moved { bind: bind.clone(), before });
+            }
+        }
+        let gone = moves.removed.iter().filter_map(|id| self.place(*id));
+        told.extend(gone.map(|place| ListenerChange::Closed { bind: place.bound.clone() }));
+        told
+    }
+
+    /// Opens the sockets that are new; the result is what the gateway listens on once the change
+    /// is carried out, and what has changed then.
+    pub(crate) fn change(
+        &self,
+        moves: Moves,
+        lent: &Lent,
+    ) -> Result<(Listening, Vec<ListenerChange>, Changeover), ReloadError> {
+        let mut opened = Sockets::default();
+        let mut handed = Vec::new();
+        let mut places = Vec::with_capacity(moves.places.len());
+        for ((id, from), bind) in moves.places.iter().zip(&moves.setup.binds) {
+            let old = match from {
+                From::Listener(from) => self.place(*from),
+                From::New => None,
+            };
+            let Some(old) = old else {
+                let place = Place::open(*id, bind, lent, &mut opened);
+                places.push(place.map_err(|error| self.whose(error))?);
+                continue;
+            };
+            if old.id != *id {
+                handed.push((old.id, *id));
+            }
+            let addr = old.bound.addr;
+            let bound = Bind { addr, ..bind.clone() };
+            places.push(Place { id: *id, asked: bind.addr, bound });
+        }
+        let listening = Listening { listeners: moves.listeners.clone(), places };
+        let told = self.told(&moves, &listening.bound());
+        let closed = moves.closed.clone();
+        let max_connections = moves.setup.max_connections;
+        let reload = moves.reload();
+        Ok((listening, told, Changeover { reload, opened, handed, closed, max_connections }))
+    }
+
+    /// An address that this gateway itself has is not somebody else's.
+    fn whose(&self, error: StartError) -> ReloadError {
+        let StartError::Bind { bind, source } = &error else { return error.into() };
+        let ours = self.places.iter().find(|place| place.overlaps(bind));
+        match ours.filter(|_| source.kind() == std::io::ErrorKind::AddrInUse) {
+            Some(place) => ReloadError::Own { bind: bind.clone(), owner: place.bound.clone() },
+            None => error.into(),
+        }
+    }
+}
+
+impl Moves {
+    /// For the core.
+    pub(crate) fn reload(self) -> Reload {
+        let mut config = self.setup.core;
+        config.listeners = self.listeners;
+        Reload { config, table: self.setup.table, removed: self.removed }
+    }
+}
+
+const fn datagrams(protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::Mqtt => false,
+        Protocol::MqttSn | Protocol::Coap => true,
+    }
+}
+
+impl Place {
+    fn is_at(&self, addr: SocketAddr) -> bool {
+        self.asked == addr || self.bound.addr == addr
+    }
+
+    /// Whether its socket is the one that is wanted.
+    fn is_for(&self, bind: &Bind) -> bool {
+        self.is_at(bind.addr) && datagrams(self.bound.protocol) == datagrams(bind.protocol)
+    }
+
+    /// Whether the system lets no other socket have what is wanted beside it.
+    fn overlaps(&self, bind: &Bind) -> bool {
+        datagrams(self.bound.protocol) == datagrams(bind.protocol)
+            && overlaps(self.bound.addr, bind.addr)
+    }
+
+    fn open(
+        id: ListenerId,
+        bind: &Bind,
+        lent: &Lent,
+        sockets: &mut Sockets,
+    ) -> Result<Place, StartError> {
+        let addr = if datagrams(bind.protocol) {
+            listen::udp(bind.addr, lent).and_then(|socket| {
+                let addr = socket.local_addr()?;
+                sockets.udp.push((id, socket));
+                Ok(addr)
+            })
+        } else {
+            listen::tcp(bind.addr, lent).and_then(|socket| {
+                let addr = socket.local_addr()?;
+                sockets.tcp.push((id, socket));
+                Ok(addr)
+            })
+        };
+        match addr {
+            Ok(addr) => Ok(Place { id, asked: bind.addr, bound: Bind { addr, ..bind.clone() } }),
+            Err(source) => Err(StartError::Bind { bind: bind.clone(), source }),
+        }
+    }
+}
