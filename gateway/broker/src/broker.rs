@@ -43,6 +43,10 @@ pub struct Broker {
     pub(crate) overflowed: VecDeque<SessionId>,
     pub(crate) identifiers: Identifiers,
     pub(crate) acted: Acted,
+    pub(crate) store_failed: bool,
+    /// Sessions that have ended and whose part on disk is still to be handed over to their groups.
+    pub(crate) ended_on_disk:
+        hashbrown::HashMap<SessionId, alloc::boxed::Box<crate::queue::OnDisk>>,
     /// Reused by every publish.
     pub(crate) hits: Vec<Hit>,
     pub(crate) matched: Vec<FilterId>,
@@ -69,6 +73,8 @@ impl Broker {
             overflowed: VecDeque::new(),
             identifiers: Identifiers::default(),
             acted: Acted::default(),
+            store_failed: false,
+            ended_on_disk: hashbrown::HashMap::new(),
             hits: Vec::new(),
             matched: Vec::new(),
             restoring: None,
@@ -78,6 +84,18 @@ impl Broker {
     /// Other bounds hold from now on; what is beyond a smaller one already stays.
     pub fn reconfigure(&mut self, config: Config) {
         self.config = config;
+    }
+
+    /// Whether records cannot be stored now. While it is so, what would make the durable state grow
+    /// is refused ([`Reason::StorageFull`](motegate_message::Reason::StorageFull)); all else goes on.
+    pub fn set_store_failed(&mut self, failed: bool) {
+        self.store_failed = failed;
+    }
+
+    /// What [`set_store_failed`](Self::set_store_failed) said last.
+    #[must_use]
+    pub fn is_store_failed(&self) -> bool {
+        self.store_failed
     }
 
     /// Does what is asked; the answers are polled.

@@ -11,8 +11,14 @@ pub struct Config {
     pub max_subscriptions: usize,
     /// Most groups of shared subscriptions.
     pub max_share_groups: usize,
-    /// Most bytes queued in memory, all sessions; beyond it the longest queue is cut.
+    /// Most bytes queued in memory, all sessions; beyond it the longest queue goes to disk, or is
+    /// cut where it cannot.
     pub max_memory_queued: usize,
+    /// Of a durable session's queue so many messages are kept in memory while the session takes
+    /// messages; the rest is on disk only. A page is read when less than 32 are left.
+    pub head_messages: usize,
+    /// The same while it is away: no connection, or asleep.
+    pub head_messages_away: usize,
     /// Most retained messages.
     pub max_retained_messages: usize,
     /// Most bytes of retained messages.
@@ -27,6 +33,8 @@ impl Default for Config {
             max_subscriptions: 10_000_000,
             max_share_groups: 100_000,
             max_memory_queued: 256 * 1024 * 1024,
+            head_messages: 1_024,
+            head_messages_away: 32,
             max_retained_messages: 1_000_000,
             max_retained_bytes: 1024 * 1024 * 1024,
         }

@@ -21,6 +21,10 @@ impl Broker {
             self.acted.max_sessions += 1;
             return self.effects.push_back(Effect::OpenRefused { ticket, reason });
         }
+        if self.store_failed && turn.durable && self.open_needs_store(&open, known) {
+            let (ticket, reason) = (open.ticket, Reason::StorageFull);
+            return self.effects.push_back(Effect::OpenRefused { ticket, reason });
+        }
         let resumed = known.filter(|id| self.take_over(turn, *id, open.clean));
         // The old will is routed before the new connection hears anything (mqtt.md 2.1 d).
         self.settle(turn);
@@ -58,6 +62,12 @@ impl Broker {
         self.purge_expired(turn, slot);
         self.arm(slot);
         self.pump(turn, slot);
+    }
+
+    /// Whether the session, or what it replaces, is durable.
+    fn open_needs_store(&self, open: &Open, known: Option<SessionId>) -> bool {
+        let known = known.and_then(|id| self.sessions.get(id));
+        open.key.is_some() && !open.expiry.is_zero() || known.is_some_and(|known| known.durable)
     }
 
     fn create(&mut self, turn: &Turn, key: Option<SessionKey>, queue: QueuePolicy) -> SessionId {
@@ -141,6 +151,7 @@ impl Broker {
         self.hand_over_waiting(turn, slot, None);
         self.drop_qos0(slot);
         self.update_durability(turn, slot);
+        self.spill(turn, slot);
         self.arm(slot);
     }
 
@@ -165,22 +176,25 @@ impl Broker {
         for held in session.subscriptions.as_slice() {
             self.forget_subscription(slot, id, session.durable, *held);
         }
-        self.queued_bytes -= session.queue.bytes();
+        self.queued_bytes -= session.queue.memory();
         for entry in session.queue.iter() {
             self.hand_over_ended(turn, entry);
             if session.durable {
                 self.journal.entry_gone(id, entry);
             }
         }
+        // MQTT-3.1.2-8: at the latest when the session ends.
+        let will = session.will.as_mut().and_then(|w| w.spend(turn.now, session.key.as_ref()));
+        self.due_wills.extend(will);
         if session.durable {
             if session.will.is_some() {
                 self.journal.will_gone(id);
             }
-            self.journal.session_gone(id);
+            match session.queue.take_disk() {
+                Some(disk) => self.end_on_disk(turn, &session, disk),
+                None => self.journal.session_gone(id),
+            }
         }
-        // MQTT-3.1.2-8: at the latest when the session ends.
-        let will = session.will.as_mut().and_then(|w| w.spend(turn.now, session.key.as_ref()));
-        self.due_wills.extend(will);
         self.effects.push_back(Effect::Ended { session: id, key: session.key.take() });
     }
 
@@ -226,7 +240,9 @@ impl Broker {
     fn update_durability(&mut self, turn: &Turn, slot: u32) {
         let Some(session) = self.sessions.at_mut(slot) else { return };
         let was = session.durable;
-        session.durable = turn.durable && session.key.is_some() && !session.is_transient();
+        // What is on disk only cannot be forgotten there before it is delivered.
+        let kept = !session.is_transient() || session.queue.disk().is_some();
+        session.durable = turn.durable && session.key.is_some() && kept;
         if session.durable {
             self.journal.session(turn, session);
         }
@@ -258,7 +274,7 @@ impl Broker {
                 _ => journal.subscription_gone(id, text),
             }
         }
-        for entry in session.queue.iter() {
+        for entry in session.queue.iter().filter(|entry| entry.is_journaled()) {
             if session.durable {
                 let text = group_text(groups, subscriptions, entry.group);
                 journal.entry(turn, id, entry, text);

@@ -373,6 +373,19 @@ pub enum Effect {
         /// Its name, if it had one.
         key: Option<SessionKey>,
     },
+    /// A part of a session's queue is wanted from the store
+    /// ([`Saved::page`](motegate_message::journal::Saved::page)), as it is once every record polled
+    /// so far is applied; answered by [`Broker::fetched`](crate::Broker::fetched).
+    Fetch {
+        /// Whose.
+        session: SessionId,
+        /// The first entry that may be in it.
+        from: DeliveryId,
+        /// At most so many.
+        max_entries: usize,
+        /// And so many bytes.
+        max_bytes: usize,
+    },
     /// A message was dropped for one session, or a limit acted: for the log and the counters.
     Dropped {
         /// For whom; `None` for all.

@@ -92,11 +92,11 @@ impl Broker {
 
     fn next_delivery(&mut self, turn: &Turn, slot: u32) -> DeliveryId {
         let Some(session) = self.sessions.at_mut(slot) else { return DeliveryId(0) };
-        let id = session.next_delivery();
-        if session.durable && id.0 >= session.reserved {
+        // Before the id is used: the record says where the queue begins.
+        if session.durable && session.delivery_mark() >= session.reserved {
             self.journal.session(turn, session);
         }
-        id
+        session.next_delivery()
     }
 
     fn enqueue(
@@ -118,30 +118,38 @@ impl Broker {
             progress,
             snapshot: out.snapshot,
         };
+        let to_disk = progress == Progress::Waiting
+            && self.sessions.at(slot).is_some_and(|session| self.goes_to_disk(session));
         let Some(session) = self.sessions.at_mut(slot) else { return id };
-        if session.durable {
+        if session.durable && (to_disk || entry.is_journaled()) {
             let text = group_text(&self.groups, &self.subscriptions, entry.group);
             self.journal.entry(turn, session.id, &entry, text);
         }
-        let before = session.queue.bytes();
+        if to_disk {
+            self.journal.entry_spilled(&entry.message);
+            session.queue.append_to_disk(&entry);
+            return id;
+        }
+        let before = session.queue.memory();
         session.queue.push(entry);
-        self.queued_bytes += session.queue.bytes() - before;
+        self.queued_bytes += session.queue.memory() - before;
         id
     }
 
     /// Takes an entry out of a session's queue, its record and its bytes with it.
     pub(crate) fn remove_entry(&mut self, slot: u32, index: usize) -> Option<Entry> {
         let session = self.sessions.at_mut(slot)?;
-        let before = session.queue.bytes();
+        let before = session.queue.memory();
         let entry = session.queue.remove(index)?;
-        self.queued_bytes -= before - session.queue.bytes();
+        self.queued_bytes -= before - session.queue.memory();
         if session.durable {
             self.journal.entry_gone(session.id, &entry);
         }
         Some(entry)
     }
 
-    /// Makes the queue fit one more message; `false` if that one is the one to drop.
+    /// Makes the queue fit one more message; `false` if that one is the one to drop. A queue whose
+    /// oldest is on disk, or whose part on disk is not counted, gives up its excess once it is read.
     fn make_room(&mut self, turn: &Turn, slot: u32, message: &Message, qos: Qos) -> bool {
         self.purge_expired(turn, slot); // before counting (mqtt.md 2.14)
         let size = message.size() as u64;
@@ -152,6 +160,11 @@ impl Broker {
             if queue.waiting() < policy.max_messages && queue.bytes() + size <= max_bytes {
                 return true;
             }
+            if !queue.is_exact() {
+                self.count_disk(slot);
+                return true;
+            }
+            let on_disk = queue.disk().is_some();
             let by_count = queue.waiting() >= policy.max_messages;
             let reason = full_reason(session);
             let victim = if size > max_bytes {
@@ -161,7 +174,10 @@ impl Broker {
                     Overflow::DropNewest | Overflow::Disconnect => None,
                     // What arrives at QoS 0 does not displace what was acknowledged.
                     Overflow::DropOldest if qos == Qos::AtMostOnce && !queue.has_qos0() => None,
-                    Overflow::DropOldest => queue.oldest(),
+                    Overflow::DropOldest => match queue.oldest() {
+                        None if on_disk => return true,
+                        oldest => oldest,
+                    },
                     Overflow::LatestPerTopic => {
                         let older = queue.find_waiting(0, |e| e.message.topic == message.topic);
                         if let Some(older) = older {
@@ -207,26 +223,30 @@ impl Broker {
         }
     }
 
-    /// All queues together are too big: the longest give up their oldest, down to a little below
-    /// the limit, so that the next message does not search again.
+    /// All queues together are too big: the longest go to disk, or give up their oldest where they
+    /// cannot, down to a little below the limit, so that the next message does not search again.
     fn cut_longest(&mut self, turn: &Turn) {
         let limit = self.config.max_memory_queued as u64;
         let target = limit - limit / 16;
         let mut by_size: BinaryHeap<(u64, u32)> = self
             .sessions
             .iter()
-            .filter(|s| s.queue.bytes() > 0)
-            .map(|s| (s.queue.bytes(), s.slot()))
+            .filter(|s| s.queue.memory() > 0)
+            .map(|s| (s.queue.memory(), s.slot()))
             .collect();
         while self.queued_bytes > target {
             let Some((_, slot)) = by_size.pop() else { return };
             let next = by_size.peek().map_or(0, |(bytes, _)| *bytes);
             while let Some(session) = self.sessions.at(slot) {
-                let (id, bytes) = (session.id, session.queue.bytes());
+                let (id, bytes) = (session.id, session.queue.memory());
                 if bytes < next || self.queued_bytes <= target {
                     by_size.push((bytes, slot));
                     break;
                 }
+                if self.spill_last(turn, slot) {
+                    continue;
+                }
+                let Some(session) = self.sessions.at(slot) else { break };
                 let Some(oldest) = session.queue.oldest() else { break };
                 self.remove_entry(slot, oldest);
                 self.acted.max_memory_queued += 1;
@@ -241,7 +261,7 @@ impl Broker {
         loop {
             let Some(session) = self.sessions.at_mut(slot) else { return };
             if !session.connected {
-                return;
+                break;
             }
             let at = session.queue.flying();
             let Some(entry) = session.queue.get(at) else { break };
@@ -260,6 +280,10 @@ impl Broker {
             self.deliver_queued(slot, at);
         }
         self.end_drain(slot);
+        self.read_on(slot);
+        if self.sessions.at(slot).is_some_and(Session::takes_nothing) {
+            self.spill(turn, slot);
+        }
     }
 
     fn deliver_queued(&mut self, slot: u32, at: usize) {
@@ -270,9 +294,9 @@ impl Broker {
         if entry.qos == Qos::AtMostOnce {
             self.remove_entry(slot, at);
         } else {
-            let before = session.queue.bytes();
+            let before = session.queue.memory();
             session.queue.take_off();
-            self.queued_bytes -= before - session.queue.bytes();
+            self.queued_bytes -= before - session.queue.memory();
         }
         self.effects.push_back(Effect::Deliver {
             session: session_id,
@@ -292,7 +316,7 @@ impl Broker {
     fn end_drain(&mut self, slot: u32) {
         let Some(session) = self.sessions.at_mut(slot) else { return };
         let Some(drain) = &session.drain else { return };
-        if session.queue.get(0).is_some_and(|first| first.id <= drain.upto) {
+        if session.queue.head().is_some_and(|first| first <= drain.upto) {
             return;
         }
         let effect =
@@ -348,32 +372,44 @@ impl Broker {
     /// New bounds; what no longer fits is dropped from the end that the policy names.
     pub(crate) fn bound(&mut self, turn: &Turn, session: SessionId, policy: QueuePolicy) {
         let Some(session) = self.sessions.get_mut(session) else { return };
-        let (id, slot) = (session.id, session.slot());
+        let slot = session.slot();
         let changed = session.policy != policy;
         session.policy = policy;
         if session.durable && changed {
             self.journal.session(turn, session);
         }
         self.purge_expired(turn, slot);
+        self.shrink(slot);
+        self.spill(turn, slot);
+        self.pump(turn, slot);
+        self.arm(slot);
+    }
+
+    /// Drops what no longer fits, as far as it is in memory and counted.
+    pub(crate) fn shrink(&mut self, slot: u32) {
         loop {
             let Some(session) = self.sessions.at(slot) else { return };
-            let queue = &session.queue;
-            if queue.waiting() <= policy.max_messages
-                && queue.bytes() <= u64::from(policy.max_bytes)
-            {
-                break;
+            let (id, queue, policy) = (session.id, &session.queue, session.policy);
+            let fits = queue.waiting() <= policy.max_messages
+                && queue.bytes() <= u64::from(policy.max_bytes);
+            if fits || !queue.is_exact() {
+                return;
             }
             let victim = match policy.overflow {
                 Overflow::DropOldest | Overflow::LatestPerTopic => queue.oldest(),
                 Overflow::DropNewest | Overflow::Disconnect => queue.newest(),
             };
+            let by_count = queue.waiting() > policy.max_messages;
             let reason = full_reason(session);
-            let Some(victim) = victim else { break };
+            let Some(victim) = victim else { return };
+            if by_count {
+                self.acted.max_queued_messages += 1;
+            } else {
+                self.acted.max_queued_bytes += 1;
+            }
             self.remove_entry(slot, victim);
             self.dropped(id, reason);
         }
-        self.pump(turn, slot);
-        self.arm(slot);
     }
 }
 

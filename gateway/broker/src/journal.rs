@@ -1,23 +1,23 @@
 //! What the broker writes so that its state outlives the process.
 //!
 //! Keys (after [`owner::BROKER`]; numbers big-endian):
-//! `S` session → its record · `F` session, share, filter → subscription · `Q` session, delivery →
-//! queue entry · `M` message number → message · `R` topic → retained message · `W` session → will ·
-//! `G` → marks above every session generation and message number used.
-//!
-//! A message that several queues hold is written once; the queues hold its number and a count in
-//! memory says when the last is gone. Nothing is written at delivery: the session record says,
+//! `S` session → its record · `F` session, share, filter → subscription · `R` topic → retained
+//! message · `W` session → will · `G` → marks above every session generation and content number
+//! used. Queue entries and the messages that several of them share have owners of their own, as
+//! they may be larger than memory ([`QueueKey`]): an entry holds its message itself, unless the
+//! message went to several sessions at once. Nothing is written at delivery: the session record says,
 //! whenever it is written, up to which delivery an offline session has got, and for a connection
 //! that was open at a crash the first `window` deliveries count as perhaps made.
-//! QoS 0 copies are not written. Values start with a version byte. Reading is in `restore.rs`.
+//! QoS 0 copies are not written, unless they wait behind what is on disk only. Values start with a
+//! version byte. Reading is in `restore.rs` and `disk.rs`.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use hashbrown::HashMap;
-use motegate_message::journal::{Writer, owner};
-use motegate_message::{DeliveryId, Message, Qos, Record, Seq, SessionId, TopicName, Turn, Will};
+use motegate_message::journal::{QueueKey, Writer, content_key, owner};
+use motegate_message::{Message, Record, Seq, SessionId, TopicName, Turn, Will};
 use motegate_timers::Instant;
 
 use crate::Overflow;
@@ -30,25 +30,23 @@ use crate::will::{HeldWill, WillState};
 pub(crate) const FORMAT: u8 = 1;
 
 /// Delivery ids that a session may use before its record must be written again.
-const DELIVERY_CHUNK: u64 = 4_096;
-/// Generations and message numbers that may be used before the marks must be written again.
+const DELIVERY_CHUNK: u64 = 1_024;
+/// Generations and content numbers that may be used before the marks must be written again.
 const GENERATION_CHUNK: u32 = 1_024;
-const MESSAGE_CHUNK: u64 = 65_536;
+const CONTENT_CHUNK: u64 = 65_536;
 
 /// Second byte of a key.
 pub(crate) mod kind {
     pub(crate) const SESSION: u8 = b'S';
     pub(crate) const SUBSCRIPTION: u8 = b'F';
-    pub(crate) const ENTRY: u8 = b'Q';
-    pub(crate) const MESSAGE: u8 = b'M';
     pub(crate) const RETAINED: u8 = b'R';
     pub(crate) const WILL: u8 = b'W';
     pub(crate) const MARKS: u8 = b'G';
 }
 
-/// A message in the journal, and how many queue entries need it.
+/// A message that is a content of its own in the journal, and how many entries in memory hold it.
 #[derive(Debug)]
-struct Stored {
+struct Shared {
     number: u64,
     entries: u32,
 }
@@ -65,9 +63,11 @@ pub(crate) struct FilterText<'a> {
 pub(crate) struct Journal {
     records: VecDeque<Record>,
     /// By address: an entry holds the message, so nothing else can be there.
-    messages: HashMap<usize, Stored>,
-    next_message: u64,
-    message_mark: u64,
+    shared: HashMap<usize, Shared>,
+    /// The message being routed goes to several sessions: it is written once.
+    fans_out: bool,
+    next_content: u64,
+    content_mark: u64,
     generation_mark: u32,
     /// Whether a record was written since [`begin`](Self::begin).
     wrote: bool,
@@ -150,7 +150,7 @@ impl Journal {
         let mut value = Writer::default();
         value.u8(FORMAT);
         value.u64(u64::from(self.generation_mark));
-        value.u64(self.message_mark);
+        value.u64(self.content_mark);
         // No reply depends on a mark alone.
         let (wrote, latest) = (self.wrote, self.latest);
         self.set(key(kind::MARKS), value);
@@ -170,6 +170,8 @@ impl Journal {
         value.option(ends, |value, at| value.u64(turn.to_wall(at).as_millis()));
         value.u64(session.reserved);
         value.u64(session.queue.last_started().map_or(0, |id| id.0));
+        value.u16(session.queue.disk().map_or(0, |disk| disk.perhaps));
+        value.u64(session.queue.head().map_or(session.delivery_mark(), |id| id.0));
         value.u16(session.journaled_window);
         let policy = session.policy;
         value.u64(u64::from(policy.max_messages));
@@ -233,7 +235,7 @@ impl Journal {
         self.delete(subscription_key(session, text));
     }
 
-    /// A queue entry of a durable session; QoS 0 is not written.
+    /// A queue entry of a durable session.
     pub(crate) fn entry(
         &mut self,
         turn: &Turn,
@@ -241,90 +243,114 @@ impl Journal {
         entry: &Entry,
         group: Option<FilterText<'_>>,
     ) {
-        if entry.qos == Qos::AtMostOnce {
-            return;
-        }
-        let number = self.hold_message(turn, &entry.message);
-        let mut key = session_key(kind::ENTRY, session);
-        key.u64(entry.id.0);
+        let content = self.hold_shared(turn, &entry.message);
         let mut value = Writer::default();
         value.u8(FORMAT);
-        value.u64(number);
         let flags = u8::from(entry.retain) | u8::from(entry.snapshot) << 1;
         value.u8(entry.qos as u8 | flags << 2);
+        value.u64(entry.message.size() as u64);
         value.option(group, |value, text| {
             value.str(text.share.unwrap_or_default());
             value.str(text.filter);
         });
         let identifiers: &[u32] = entry.identifiers.as_deref().unwrap_or_default();
+        value.u64(identifiers.len() as u64);
         for identifier in identifiers {
             value.u64(u64::from(*identifier));
         }
-        self.set(key, value);
+        if content == 0 {
+            entry.message.encode(turn, &mut value);
+        }
+        let key = QueueKey { session, delivery: entry.id, content };
+        self.set(Writer::from(key.to_bytes().to_vec()), value);
     }
 
+    /// An entry of a durable session is over.
     pub(crate) fn entry_gone(&mut self, session: SessionId, entry: &Entry) {
-        if entry.qos == Qos::AtMostOnce {
+        if !entry.is_journaled() {
             return;
         }
-        let mut key = session_key(kind::ENTRY, session);
-        key.u64(entry.id.0);
-        self.delete(key);
-        self.release_message(&entry.message);
+        let content = self.release_shared(&entry.message);
+        self.entry_gone_by_key(QueueKey { session, delivery: entry.id, content });
     }
 
-    /// One more entry needs the message; the first writes it.
-    fn hold_message(&mut self, turn: &Turn, message: &Arc<Message>) -> u64 {
-        if let Some(stored) = self.messages.get_mut(&address(message)) {
-            stored.entries += 1;
-            return stored.number;
+    /// As `entry_gone`, for one that is not in memory.
+    pub(crate) fn entry_gone_by_key(&mut self, key: QueueKey) {
+        self.delete(Writer::from(key.to_bytes().to_vec()));
+    }
+
+    /// An entry leaves memory but not the journal.
+    pub(crate) fn entry_spilled(&mut self, message: &Arc<Message>) {
+        self.release_shared(message);
+    }
+
+    /// An entry came back into memory that shares this content.
+    pub(crate) fn entry_fetched(&mut self, message: &Arc<Message>, number: u64) {
+        if number != 0 {
+            let shared = self.shared.entry(address(message));
+            shared.or_insert(Shared { number, entries: 0 }).entries += 1;
         }
-        let number = self.next_message;
-        self.next_message = number.saturating_add(1);
-        if number >= self.message_mark {
-            self.message_mark = number.saturating_add(MESSAGE_CHUNK);
+    }
+
+    /// The whole queue of a session, wherever it is.
+    pub(crate) fn queue_gone(&mut self, session: SessionId) {
+        self.delete(Writer::from(QueueKey::prefix(session)));
+    }
+
+    /// A message that is routed next goes to several sessions.
+    pub(crate) fn begin_fan_out(&mut self) {
+        self.fans_out = true;
+    }
+
+    /// It has been routed.
+    pub(crate) fn end_fan_out(&mut self, message: &Arc<Message>) {
+        if self.fans_out {
+            self.fans_out = false;
+            self.release_shared(message);
+        }
+    }
+
+    /// One more entry in memory holds the message: its number, 0 if it is written with the entry.
+    fn hold_shared(&mut self, turn: &Turn, message: &Arc<Message>) -> u64 {
+        if let Some(shared) = self.shared.get_mut(&address(message)) {
+            shared.entries += 1;
+            return shared.number;
+        }
+        if !self.fans_out {
+            return 0;
+        }
+        let number = self.next_content.max(1); // 0 is none
+        self.next_content = number.saturating_add(1);
+        if number >= self.content_mark {
+            self.content_mark = number.saturating_add(CONTENT_CHUNK);
             self.write_marks();
         }
-        self.messages.insert(address(message), Stored { number, entries: 1 });
-        let mut key = key(kind::MESSAGE);
-        key.u64(number);
+        // The fan-out itself holds it too: its first entries may leave memory at once.
+        self.shared.insert(address(message), Shared { number, entries: 2 });
         let mut value = Writer::default();
         message.encode(turn, &mut value);
-        self.set(key, value);
+        self.set(Writer::from(content_key(number)), value);
         number
     }
 
-    fn release_message(&mut self, message: &Arc<Message>) {
-        let Some(stored) = self.messages.get_mut(&address(message)) else { return };
-        stored.entries -= 1;
-        if stored.entries > 0 {
-            return;
+    fn release_shared(&mut self, message: &Arc<Message>) -> u64 {
+        let Some(shared) = self.shared.get_mut(&address(message)) else { return 0 };
+        shared.entries -= 1;
+        let number = shared.number;
+        if shared.entries == 0 {
+            self.shared.remove(&address(message));
+            if self.shared.is_empty() {
+                self.shared = HashMap::new();
+            }
         }
-        let number = stored.number;
-        self.messages.remove(&address(message));
-        if self.messages.is_empty() {
-            self.messages = HashMap::new();
-        }
-        self.message_gone(number);
-    }
-
-    pub(crate) fn message_gone(&mut self, number: u64) {
-        let mut key = key(kind::MESSAGE);
-        key.u64(number);
-        self.delete(key);
-    }
-
-    /// A queue entry came back that holds this message.
-    pub(crate) fn restore_message(&mut self, message: &Arc<Message>, number: u64) {
-        let stored = self.messages.entry(address(message)).or_insert(Stored { number, entries: 0 });
-        stored.entries += 1;
+        number
     }
 
     /// Goes on above every number used in earlier lives.
-    pub(crate) fn restore_marks(&mut self, generation: u32, message: u64) {
+    pub(crate) fn restore_marks(&mut self, generation: u32, content: u64) {
         self.generation_mark = self.generation_mark.max(generation);
-        self.next_message = self.next_message.max(message);
-        self.message_mark = self.message_mark.max(message);
+        self.next_content = self.next_content.max(content);
+        self.content_mark = self.content_mark.max(content);
     }
 
     /// Above every generation used.
@@ -350,11 +376,4 @@ impl Journal {
     pub(crate) fn orphan(&mut self, key: Vec<u8>) {
         self.records.push_back(Record { key, value: None });
     }
-}
-
-/// The key of a queue entry.
-pub(crate) fn entry_key(session: SessionId, delivery: DeliveryId) -> Vec<u8> {
-    let mut key = session_key(kind::ENTRY, session);
-    key.u64(delivery.0);
-    key.into_vec()
 }

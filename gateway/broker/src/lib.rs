@@ -13,6 +13,7 @@ mod config;
 mod connection;
 mod contract;
 mod delivery;
+mod disk;
 mod journal;
 mod levels;
 mod publish;

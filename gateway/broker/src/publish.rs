@@ -7,12 +7,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use hashbrown::HashSet;
-use motegate_message::{Message, Reason, Turn};
+use motegate_message::{Message, Qos, Reason, Turn};
 
 use crate::delivery::Outgoing;
 use crate::retained::message_etag;
 use crate::shared::GroupId;
-use crate::subscriptions::{Grant, Subscriber};
+use crate::subscriptions::{FilterId, Grant, Subscriber};
 use crate::{Broker, Effect, Precondition, Ticket};
 
 /// One subscription that a message matched.
@@ -70,7 +70,8 @@ impl Broker {
     ) {
         let refusal = self
             .check_precondition(turn, &message, precondition)
-            .and_then(|()| self.check_retained_limits(turn, &message));
+            .and_then(|()| self.check_retained_limits(turn, &message))
+            .and_then(|()| self.check_store(turn, &message));
         if let Err(reason) = refusal {
             return self.effects.push_back(Effect::Refused { ticket, reason });
         }
@@ -137,6 +138,26 @@ impl Broker {
         Ok(())
     }
 
+    /// What needs no disk goes on while the store fails.
+    fn check_store(&mut self, turn: &Turn, message: &Message) -> Result<(), Reason> {
+        if !self.store_failed || !turn.durable {
+            return Ok(());
+        }
+        let mut matched = core::mem::take(&mut self.matched);
+        matched.clear();
+        self.subscriptions.matching(&message.topic, &mut matched);
+        let is_durable = |hit: &Hit| self.sessions.at(hit.slot).is_some_and(|s| s.durable);
+        let queued = |id: &FilterId| {
+            let Some(filter) = self.subscriptions.get(*id) else { return false };
+            let groups = filter.groups().iter().filter_map(|group| self.groups.get(*group));
+            filter.subscribers.as_slice().iter().any(is_durable)
+                || groups.flat_map(|group| group.members.as_slice()).any(is_durable)
+        };
+        let needs = message.retain || message.qos > Qos::AtMostOnce && matched.iter().any(queued);
+        self.matched = matched;
+        if needs { Err(Reason::StorageFull) } else { Ok(()) }
+    }
+
     /// Stores and delivers; whether a retained message was created, and to how many it goes.
     fn route(&mut self, turn: &Turn, mut message: Message) -> (bool, u32) {
         if message.retain {
@@ -159,6 +180,10 @@ impl Broker {
             // Bring a session's copies together; one filter's are sorted already.
             hits.sort_unstable_by_key(|hit| (hit.slot, hit.grant.identifier));
         }
+        let (first, last) = (hits.first(), hits.last());
+        if shared || first.map(|hit| hit.slot) != last.map(|hit| hit.slot) {
+            self.journal.begin_fan_out();
+        }
         let mut count = 0;
         for copies in hits.chunk_by(|a, b| a.slot == b.slot) {
             count += u32::from(self.offer_merged(turn, &message, copies));
@@ -173,6 +198,7 @@ impl Broker {
                 count += u32::from(self.share(turn, &message, group, None));
             }
         }
+        self.journal.end_fan_out(&message);
         hits.shrink_to(16 * 1024);
         self.hits = hits;
         self.matched = matched;

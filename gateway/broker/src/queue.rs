@@ -3,8 +3,10 @@
 //! From the front: deliveries that are *flying* (made on this connection, not acknowledged), then
 //! others that were *started* on an earlier one and must go again, then those that *wait*. Only
 //! the last count against the session's bounds, retained messages of a SUBSCRIBE excepted.
-//! Nothing overtakes, QoS 0 neither (MQTT-4.6.0-6). An empty queue holds no memory.
+//! Nothing overtakes, QoS 0 neither (MQTT-4.6.0-6). An empty queue holds no memory. Behind what is
+//! in memory there may be a part that is on disk only ([`OnDisk`]).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
@@ -23,6 +25,15 @@ pub(crate) enum Progress {
     Perhaps,
     /// Delivered and not acknowledged.
     Sent,
+    /// As `Waiting`, at QoS 0, and in the journal all the same: it came from the disk.
+    Kept,
+}
+
+impl Progress {
+    /// Not delivered yet.
+    pub(crate) fn waits(self) -> bool {
+        matches!(self, Progress::Waiting | Progress::Kept)
+    }
 }
 
 /// One delivery that is not finished.
@@ -41,13 +52,94 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Whether a durable session's journal holds it.
+    pub(crate) fn is_journaled(&self) -> bool {
+        self.qos != Qos::AtMostOnce || self.progress == Progress::Kept
+    }
+
     fn counts(&self) -> bool {
-        self.progress == Progress::Waiting && !self.snapshot
+        self.progress.waits() && !self.snapshot
     }
 
     /// Whether it can be dropped because its time is over.
     pub(crate) fn is_expired(&self, now: Instant) -> bool {
-        self.progress == Progress::Waiting && self.message.is_expired(now)
+        self.progress.waits() && self.message.is_expired(now)
+    }
+}
+
+/// Messages and bytes that count against the bounds, and retained messages, which do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Tally {
+    pub(crate) count: u32,
+    pub(crate) bytes: u64,
+    pub(crate) snapshots: u32,
+}
+
+impl Tally {
+    /// One more.
+    pub(crate) fn add(&mut self, size: u64, snapshot: bool) {
+        if snapshot {
+            self.snapshots = self.snapshots.saturating_add(1);
+        } else {
+            self.count = self.count.saturating_add(1);
+            self.bytes = self.bytes.saturating_add(size);
+        }
+    }
+
+    /// One less.
+    pub(crate) fn take(&mut self, size: u64, snapshot: bool) {
+        if snapshot {
+            self.snapshots = self.snapshots.saturating_sub(1);
+        } else {
+            self.count = self.count.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(size);
+        }
+    }
+}
+
+/// What the store was asked for, and what was written behind it since.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) from: DeliveryId,
+    /// What was written since has at least this id…
+    pub(crate) mark: DeliveryId,
+    /// …and is so much, together with what was put in front.
+    pub(crate) since: Tally,
+    /// Only to be counted; so far.
+    pub(crate) counted: Option<Tally>,
+}
+
+/// The part of a queue that is on disk only.
+#[derive(Debug)]
+pub(crate) struct OnDisk {
+    /// None of its entries has a lower id.
+    pub(crate) from: DeliveryId,
+    pub(crate) tally: Tally,
+    /// After a restart nobody has counted.
+    pub(crate) is_exact: bool,
+    /// Some may have been shared out of a group.
+    pub(crate) grouped: bool,
+    /// Deliveries up to this one were started on an earlier connection…
+    pub(crate) started: DeliveryId,
+    /// …and perhaps so many more.
+    pub(crate) perhaps: u16,
+    /// Up to this one it is of an earlier life.
+    pub(crate) restored: DeliveryId,
+    pub(crate) asked: Option<Asked>,
+}
+
+impl OnDisk {
+    pub(crate) fn new(from: DeliveryId) -> Self {
+        OnDisk {
+            from,
+            tally: Tally::default(),
+            is_exact: true,
+            grouped: false,
+            started: DeliveryId(0),
+            perhaps: 0,
+            restored: DeliveryId(0),
+            asked: None,
+        }
     }
 }
 
@@ -55,6 +147,8 @@ impl Entry {
 #[derive(Debug)]
 pub(crate) struct Queue {
     entries: VecDeque<Entry>,
+    /// Behind them all.
+    disk: Option<Box<OnDisk>>,
     /// Bytes that count.
     bytes: u64,
     /// No waiting entry expires before this.
@@ -73,6 +167,7 @@ impl Default for Queue {
     fn default() -> Self {
         Queue {
             entries: VecDeque::new(),
+            disk: None,
             bytes: 0,
             next_expiry: Instant::FAR_FUTURE,
             flying: 0,
@@ -94,12 +189,78 @@ impl Queue {
 
     /// Bytes that count against the bounds.
     pub(crate) fn bytes(&self) -> u64 {
+        self.bytes + self.disk.as_ref().map_or(0, |disk| disk.tally.bytes)
+    }
+
+    /// Of these, in memory.
+    pub(crate) fn memory(&self) -> u64 {
         self.bytes
     }
 
     /// Entries that count against the bounds.
     pub(crate) fn waiting(&self) -> u32 {
-        self.waiting
+        self.waiting + self.disk.as_ref().map_or(0, |disk| disk.tally.count)
+    }
+
+    /// Entries in memory that were not delivered on this connection.
+    pub(crate) fn unsent_in_memory(&self) -> usize {
+        self.entries.len() - self.flying()
+    }
+
+    /// The part that is on disk only.
+    pub(crate) fn disk(&self) -> Option<&OnDisk> {
+        self.disk.as_deref()
+    }
+
+    /// The part that is on disk only.
+    pub(crate) fn disk_mut(&mut self) -> Option<&mut OnDisk> {
+        self.disk.as_deref_mut()
+    }
+
+    /// It goes with the session.
+    pub(crate) fn take_disk(&mut self) -> Option<Box<OnDisk>> {
+        self.disk.take()
+    }
+
+    /// Sets it, or forgets it.
+    pub(crate) fn set_disk(&mut self, disk: Option<OnDisk>) {
+        self.disk = disk.map(Box::new);
+        self.give_back();
+    }
+
+    /// The bytes and messages that `bytes` and `waiting` say are right: nobody has to count first.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.disk.as_ref().is_none_or(|disk| disk.is_exact)
+    }
+
+    /// An entry was written behind all others and is not kept in memory.
+    pub(crate) fn append_to_disk(&mut self, entry: &Entry) {
+        let disk = self.disk.get_or_insert_with(|| Box::new(OnDisk::new(entry.id)));
+        let size = entry.message.size() as u64;
+        disk.tally.add(size, entry.snapshot);
+        disk.grouped |= entry.group != GroupId::NONE;
+        if let Some(asked) = &mut disk.asked {
+            asked.since.add(size, entry.snapshot);
+        }
+    }
+
+    /// The last entry in memory, if it was never started, is from now on only on disk.
+    pub(crate) fn spill_last(&mut self) -> Option<Entry> {
+        if self.entries.len() <= self.started() {
+            return None;
+        }
+        self.uncount(self.entries.len() - 1);
+        let entry = self.entries.pop_back()?;
+        let disk = self.disk.get_or_insert_with(|| Box::new(OnDisk::new(entry.id)));
+        disk.from = entry.id;
+        let size = entry.message.size() as u64;
+        disk.tally.add(size, entry.snapshot);
+        if let Some(asked) = &mut disk.asked {
+            asked.since.add(size, entry.snapshot);
+        }
+        disk.grouped |= entry.group != GroupId::NONE;
+        self.give_back();
+        Some(entry)
     }
 
     /// A lower bound of the first expiry among waiting entries.
@@ -119,12 +280,13 @@ impl Queue {
 
     /// Whether nothing is left to deliver on this connection.
     pub(crate) fn is_caught_up(&self) -> bool {
-        self.flying() == self.entries.len()
+        self.flying() == self.entries.len() && self.disk.is_none()
     }
 
     /// Retained messages of a SUBSCRIBE that still wait.
     pub(crate) fn snapshots(&self) -> usize {
-        self.entries.len() - self.started() - self.waiting as usize
+        let on_disk = self.disk.as_ref().map_or(0, |disk| disk.tally.snapshots);
+        self.entries.len() - self.started() - self.waiting as usize + on_disk as usize
     }
 
     /// Appends an entry. A `Sent` one is flying, so everything before it must be.
@@ -135,7 +297,7 @@ impl Queue {
                 self.started += 1;
             }
             Progress::Perhaps => self.started += 1,
-            Progress::Waiting => {
+            Progress::Waiting | Progress::Kept => {
                 let expires = entry.message.expires.unwrap_or(Instant::FAR_FUTURE);
                 self.next_expiry = self.next_expiry.min(expires);
             }
@@ -146,6 +308,13 @@ impl Queue {
             self.waiting_qos0 += u32::from(entry.qos == Qos::AtMostOnce);
         }
         self.entries.push_back(entry);
+    }
+
+    /// Appends an entry that was on disk; what was started on an earlier connection is not flying.
+    pub(crate) fn push_fetched(&mut self, entry: Entry) {
+        let sent = entry.progress == Progress::Sent;
+        self.push(entry);
+        self.flying -= u32::from(sent);
     }
 
     fn uncount(&mut self, index: usize) {
@@ -168,7 +337,7 @@ impl Queue {
     fn give_back(&mut self) {
         let (len, capacity) = (self.entries.len(), self.entries.capacity());
         if len == 0 {
-            *self = Queue::default();
+            *self = Queue { disk: self.disk.take(), ..Queue::default() };
         } else if capacity > 64 && len < capacity / 4 {
             self.entries.shrink_to(len * 2);
         }
@@ -207,19 +376,23 @@ impl Queue {
         tail.filter(|(_, e)| e.counts()).find(|(_, e)| wanted(e)).map(|(at, _)| at)
     }
 
-    /// What a full queue gives up first: its oldest QoS 0 message, else its oldest.
+    /// What a full queue gives up first: its oldest QoS 0 message in memory, else its oldest.
+    /// `None` while what is oldest is still to be read from the disk.
     pub(crate) fn oldest(&self) -> Option<usize> {
         let qos0 = |e: &Entry| self.waiting_qos0 == 0 || e.qos == Qos::AtMostOnce;
         self.find_waiting(0, qos0)
     }
 
-    /// Whether some QoS 0 message waits.
+    /// Whether some QoS 0 message waits in memory.
     pub(crate) fn has_qos0(&self) -> bool {
         self.waiting_qos0 > 0
     }
 
-    /// The last entry that counts.
+    /// The last entry that counts; `None` while it is on disk.
     pub(crate) fn newest(&self) -> Option<usize> {
+        if self.disk.is_some() {
+            return None;
+        }
         let tail = self.entries.iter().enumerate().skip(self.started());
         tail.rev().find(|(_, e)| e.counts()).map(|(at, _)| at)
     }
@@ -250,9 +423,15 @@ impl Queue {
             waiting.filter_map(|e| e.message.expires).min().unwrap_or(Instant::FAR_FUTURE);
     }
 
+    /// The lowest id that is not over.
+    pub(crate) fn head(&self) -> Option<DeliveryId> {
+        self.get(0).map(|entry| entry.id).or(self.disk().map(|disk| disk.from))
+    }
+
     /// The id of the last delivery that was started.
     pub(crate) fn last_started(&self) -> Option<DeliveryId> {
-        self.get(self.started().checked_sub(1)?).map(|e| e.id)
+        let in_memory = self.started().checked_sub(1).and_then(|at| self.get(at)).map(|e| e.id);
+        in_memory.max(self.disk().map(|disk| disk.started))
     }
 }
 

@@ -1,5 +1,6 @@
-//! The journal is read back: records in any order first ([`Broker::restore`]), then everything is
-//! linked ([`Broker::restored`]).
+//! The journal is read back: records of the state in any order first ([`Broker::restore`]), then
+//! everything is linked ([`Broker::restored`]). Queues stay on disk, but for those that are always in
+//! memory: the restart takes time by the number of sessions, not of messages.
 //!
 //! Sessions keep their [`SessionId`]s, deliveries their [`DeliveryId`]s and their order. An open
 //! connection counts as closed at the restart (`protocols/mqtt.md` 2.2): its session's expiry and
@@ -13,8 +14,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use hashbrown::HashMap;
-use motegate_message::journal::{Reader, owner};
+use motegate_message::journal::{Reader, Saved, owner};
 use motegate_message::{
     DeliveryId, Message, Qos, SessionId, SessionKey, SubscriptionFilter, TopicFilter, Turn, Wall,
     Will,
@@ -22,9 +22,8 @@ use motegate_message::{
 use motegate_timers::Instant;
 
 use crate::journal::{FORMAT, kind};
-use crate::queue::{Entry, Progress};
+use crate::queue::OnDisk;
 use crate::session::Session;
-use crate::shared::GroupId;
 use crate::subscriptions::Grant;
 use crate::will::{HeldWill, WillState};
 use crate::{Broker, Overflow, QueuePolicy};
@@ -34,16 +33,9 @@ struct SavedSession {
     session: Session,
     connected: bool,
     started: u64,
-}
-
-#[derive(Debug)]
-struct SavedEntry {
-    message: u64,
-    qos: Qos,
-    retain: bool,
-    snapshot: bool,
-    group: Option<SubscriptionFilter>,
-    identifiers: Vec<u32>,
+    perhaps: u16,
+    /// No entry of its queue has a lower id.
+    head: u64,
 }
 
 /// Records of an earlier life, by owner.
@@ -51,11 +43,9 @@ struct SavedEntry {
 pub(crate) struct Restoring {
     sessions: BTreeMap<SessionId, SavedSession>,
     subscriptions: Vec<(SessionId, SubscriptionFilter, Grant, Vec<u8>)>,
-    entries: BTreeMap<(SessionId, DeliveryId), SavedEntry>,
-    messages: BTreeMap<u64, Arc<Message>>,
     wills: Vec<(SessionId, HeldWill)>,
     generation_mark: u32,
-    message_mark: u64,
+    content_mark: u64,
 }
 
 impl Broker {
@@ -71,23 +61,13 @@ impl Broker {
         }
         let kind = key_in.u8()?;
         let state = self.restoring.get_or_insert_default();
-        match kind {
-            kind::MESSAGE => {
-                let number = key_in.u64().filter(|_| key_in.is_empty())?;
-                let message = Message::decode(turn, &mut input).filter(|_| input.is_empty())?;
-                state.messages.insert(number, Arc::new(message));
-                state.message_mark = state.message_mark.max(number.saturating_add(1));
-                return Some(());
+        if kind == kind::RETAINED {
+            let message = Message::decode(turn, &mut input).filter(|_| input.is_empty())?;
+            if message.topic.as_str().as_bytes() != key_in.tail() {
+                return None;
             }
-            kind::RETAINED => {
-                let message = Message::decode(turn, &mut input).filter(|_| input.is_empty())?;
-                if message.topic.as_str().as_bytes() != key_in.tail() {
-                    return None;
-                }
-                self.retained.set(&Arc::new(message));
-                return Some(());
-            }
-            _ => {}
+            self.retained.set(&Arc::new(message));
+            return Some(());
         }
         if input.u8()? != FORMAT {
             return None;
@@ -95,9 +75,9 @@ impl Broker {
         match kind {
             kind::MARKS if key_in.is_empty() => {
                 let generation = u32::try_from(input.u64()?).ok()?;
-                let message = input.u64().filter(|_| input.is_empty())?;
+                let content = input.u64().filter(|_| input.is_empty())?;
                 state.generation_mark = state.generation_mark.max(generation);
-                state.message_mark = state.message_mark.max(message);
+                state.content_mark = state.content_mark.max(content);
             }
             kind::SESSION => {
                 let id = read_id(&mut key_in).filter(|_| key_in.is_empty())?;
@@ -114,11 +94,6 @@ impl Broker {
                 let grant = read_grant(&mut input).filter(|_| input.is_empty())?;
                 state.subscriptions.push((id, filter, grant, key.to_vec()));
             }
-            kind::ENTRY => {
-                let id = read_id(&mut key_in)?;
-                let delivery = DeliveryId(key_in.u64().filter(|_| key_in.is_empty())?);
-                state.entries.insert((id, delivery), read_entry(&mut input)?);
-            }
             kind::WILL => {
                 let id = read_id(&mut key_in).filter(|_| key_in.is_empty())?;
                 let held = read_will(turn, &mut input).filter(|_| input.is_empty())?;
@@ -129,25 +104,34 @@ impl Broker {
         Some(())
     }
 
-    /// After the last `restore`: open connections count as closed now.
-    pub fn restored(&mut self, turn: &Turn) {
+    /// After the last `restore`: open connections count as closed now. What becomes of queues is
+    /// asked of `saved`.
+    pub fn restored(&mut self, turn: &Turn, saved: &mut dyn Saved) {
         self.journal.begin(turn);
         let Some(state) = self.restoring.take() else { return };
         let mut state = *state;
-        let mut open = Vec::new();
-        let mut started = HashMap::new();
-        for (id, saved) in core::mem::take(&mut state.sessions) {
+        let (mut open, mut queues) = (Vec::new(), Vec::new());
+        for (id, session) in core::mem::take(&mut state.sessions) {
             state.generation_mark = state.generation_mark.max(id.generation().saturating_add(1));
-            let window = saved.session.journaled_window;
-            let slot = saved.session.slot();
-            if self.sessions.restore(saved.session) {
-                started.insert(id, (saved.started, if saved.connected { window } else { 0 }));
-                open.extend(saved.connected.then_some(slot));
+            let window = session.session.journaled_window;
+            let slot = session.session.slot();
+            if self.sessions.restore(session.session) {
+                let perhaps = if session.connected { window } else { 0 }.max(session.perhaps);
+                let on_disk = OnDisk {
+                    started: DeliveryId(session.started),
+                    perhaps,
+                    is_exact: false,
+                    grouped: true,
+                    ..OnDisk::new(DeliveryId(session.head))
+                };
+                queues.push((slot, on_disk));
+                open.extend(session.connected.then_some(slot));
             } else {
                 self.journal.session_gone(id); // its place or its name is another's
+                self.journal.queue_gone(id);
             }
         }
-        self.journal.restore_marks(state.generation_mark, state.message_mark);
+        self.journal.restore_marks(state.generation_mark, state.content_mark);
         self.sessions.restored(self.journal.generation_mark());
         for (id, held) in state.wills {
             match self.sessions.get_mut(id) {
@@ -163,53 +147,33 @@ impl Broker {
             let held = self.find_held(&filter).unwrap_or_else(|| self.add_filter(&filter));
             self.link(slot, held, grant);
         }
-        self.restore_entries(state.entries, &state.messages, &mut started);
-        for (number, message) in state.messages {
-            if Arc::strong_count(&message) == 1 {
-                self.journal.message_gone(number); // no queue needs it
-            }
+        for (slot, on_disk) in queues {
+            self.restore_queue(turn, slot, on_disk, saved);
         }
         self.close_restored(turn, &open);
     }
 
-    fn restore_entries(
+    fn restore_queue(
         &mut self,
-        entries: BTreeMap<(SessionId, DeliveryId), SavedEntry>,
-        messages: &BTreeMap<u64, Arc<Message>>,
-        started: &mut HashMap<SessionId, (u64, u16)>,
+        turn: &Turn,
+        slot: u32,
+        mut on_disk: OnDisk,
+        saved: &mut dyn Saved,
     ) {
-        for ((id, delivery), saved) in entries {
-            let message = messages.get(&saved.message);
-            let (Some(message), Some((upto, window))) = (message, started.get_mut(&id)) else {
-                self.journal.orphan(crate::journal::entry_key(id, delivery));
-                continue;
-            };
-            let progress = if delivery.0 <= *upto {
-                *window = window.saturating_sub(1);
-                Progress::Sent
-            } else if *window > 0 {
-                *window -= 1;
-                Progress::Perhaps
-            } else {
-                Progress::Waiting
-            };
-            let group = saved.group.and_then(|text| self.find_held(&text)).map(|held| held.group);
-            let Some(session) = self.sessions.get_mut(id) else { continue };
-            session.restore_mark(delivery.0.saturating_add(1));
-            self.journal.restore_message(message, saved.message);
-            let before = session.queue.bytes();
-            session.queue.push(Entry {
-                id: delivery,
-                message: message.clone(),
-                identifiers: self.identifiers.list(saved.identifiers.into_iter()),
-                group: group.unwrap_or(GroupId::NONE),
-                qos: saved.qos,
-                retain: saved.retain,
-                progress,
-                snapshot: saved.snapshot,
-            });
-            session.queue.land();
-            self.queued_bytes += session.queue.bytes() - before;
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        let (id, from) = (session.id, on_disk.from);
+        let Some([first, last]) = saved.queue_ends(id, from) else { return };
+        session.restore_mark(last.key.delivery.0.saturating_add(1));
+        on_disk.from = first.key.delivery;
+        on_disk.restored = last.key.delivery;
+        // An estimate until somebody counts.
+        let ids = last.key.delivery.0 - first.key.delivery.0;
+        on_disk.tally.count = u32::try_from(ids).unwrap_or(u32::MAX).saturating_add(1);
+        let in_memory = session.policy.overflow == Overflow::LatestPerTopic;
+        session.queue.set_disk(Some(on_disk));
+        while in_memory && let Some(from) = self.expect_page(slot, None) {
+            let page = saved.page(id, from, 1_024, usize::MAX);
+            self.fetched_for(turn, slot, &page);
         }
     }
 
@@ -248,6 +212,8 @@ fn read_session(turn: &Turn, id: SessionId, input: &mut Reader<'_>) -> Option<Sa
     let ends = input.option(Reader::u64)?;
     let reserved = input.u64()?;
     let started = input.u64()?;
+    let perhaps = input.u16()?;
+    let head = input.u64()?;
     let window = input.u16()?;
     let policy = QueuePolicy {
         max_messages: u32::try_from(input.u64()?).ok()?,
@@ -268,7 +234,7 @@ fn read_session(turn: &Turn, id: SessionId, input: &mut Reader<'_>) -> Option<Sa
     session.reserved = reserved;
     session.journaled_window = window;
     session.durable = turn.durable;
-    Some(SavedSession { session, connected, started })
+    Some(SavedSession { session, connected, started, perhaps, head })
 }
 
 fn read_filter(input: &mut Reader<'_>) -> Option<SubscriptionFilter> {
@@ -285,24 +251,6 @@ fn read_grant(input: &mut Reader<'_>) -> Option<Grant> {
         retain_as_published: flags & 8 != 0,
         identifier: u32::try_from(input.u64()?).ok()?,
     })
-}
-
-fn read_entry(input: &mut Reader<'_>) -> Option<SavedEntry> {
-    let message = input.u64()?;
-    let flags = input.u8()?;
-    let group = input.option(|input| {
-        let share = input.str()?.into();
-        let filter = TopicFilter::new(input.str()?).ok()?;
-        Some(SubscriptionFilter { share: Some(share), filter })
-    })?;
-    let mut identifiers = Vec::new();
-    while !input.is_empty() {
-        identifiers.push(u32::try_from(input.u64()?).ok()?);
-    }
-    // QoS 0 is never written.
-    let qos = Qos::from_bits(flags & 3).filter(|qos| *qos != Qos::AtMostOnce)?;
-    let (retain, snapshot) = (flags & 4 != 0, flags & 8 != 0);
-    Some(SavedEntry { message, qos, retain, snapshot, group, identifiers })
 }
 
 fn read_will(turn: &Turn, input: &mut Reader<'_>) -> Option<HeldWill> {

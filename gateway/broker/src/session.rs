@@ -124,6 +124,11 @@ impl Session {
         !self.connected || self.drain.is_some() || (self.window == 0 && self.room == 0)
     }
 
+    /// Away, and not being drained either.
+    pub(crate) fn takes_nothing(&self) -> bool {
+        self.is_away() && self.drain.is_none()
+    }
+
     /// Whether a delivery of this QoS can be made at once, overtaking nothing.
     pub(crate) fn takes_now(&self, qos: Qos) -> bool {
         self.connected && self.drain.is_none() && self.queue.is_caught_up() && self.has_credit(qos)
@@ -327,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_session_is_small() {
-        assert!(size_of::<Session>() <= 208, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 216, "{}", size_of::<Session>());
     }
 
     #[test]

@@ -57,6 +57,9 @@ impl Broker {
         let existing = self.find_held(&asked.filter);
         let session = self.sessions.at(slot).ok_or(Reason::SessionExpired)?;
         let new = !existing.is_some_and(|held| session.subscriptions.contains(held));
+        if self.store_failed && session.durable {
+            return Err(Reason::StorageFull);
+        }
         if new {
             let own = session.subscriptions.len();
             if own >= self.config.max_subscriptions_per_session {

@@ -59,7 +59,7 @@ pub enum Input<'a> {
     Committed(Seq),
     /// Batches cannot be stored now. None is lost: they are tried again until `Committed` says that
     /// they are stored. Until then what would make the durable state grow is refused.
-    StoreFailed(Reason),
+    StoreFailed,
     /// The answer to `Output::Fetch`.
     Fetched {
         /// Whose queue.

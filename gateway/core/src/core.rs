@@ -55,6 +55,8 @@ pub struct Core {
     /// A wall clock that the journal proves to be behind counts on from here.
     wall_floor: Option<(Instant, Wall)>,
     batch: Vec<Record>,
+    /// For after the batch: they are to see it.
+    fetches: Vec<Output>,
     outputs: VecDeque<Output>,
     stats: Stats,
 }
@@ -87,6 +89,7 @@ impl Core {
             turn,
             wall_floor: None,
             batch: Vec::new(),
+            fetches: Vec::new(),
             outputs: VecDeque::new(),
             stats: Stats::default(),
         }
@@ -112,7 +115,7 @@ impl Core {
             };
             damaged += usize::from(!understood);
         });
-        self.broker.restored(&self.turn);
+        self.broker.restored(&self.turn, saved);
         self.sn.restored(&self.turn);
         self.pump();
         self.close_batch();
@@ -136,7 +139,8 @@ impl Core {
             Input::Written { conn, n } => self.mqtt.handle_written(&self.turn, conn, n),
             Input::Closed { conn, reason } => self.mqtt_lost(conn, reason),
             Input::Committed(seq) => self.committed(seq),
-            Input::StoreFailed(_) | Input::Fetched { .. } => {}
+            Input::StoreFailed => self.broker.set_store_failed(true),
+            Input::Fetched { session, page } => self.broker.fetched(&self.turn, session, &page),
             Input::Reload(reload) => {
                 let touched = self.reload(*reload);
                 self.pump();
@@ -243,6 +247,7 @@ impl Core {
     }
 
     fn committed(&mut self, seq: Seq) {
+        self.broker.set_store_failed(false);
         self.mqtt.handle_committed(&self.turn, seq);
         self.sn.handle_committed(&self.turn, seq);
         self.coap.handle_committed(&self.turn, seq);
@@ -302,6 +307,11 @@ impl Core {
     /// All records of one `handle` are one atomic batch (architecture: the journal).
     fn close_batch(&mut self) {
         self.collect_records();
+        self.output_batch();
+        self.outputs.extend(self.fetches.drain(..));
+    }
+
+    fn output_batch(&mut self) {
         if self.batch.is_empty() {
             return;
         }
@@ -374,6 +384,9 @@ impl Core {
                     self.mqtt.forget(&self.turn, session);
                     self.sn.forget(&self.turn, session);
                 }
+            }
+            Effect::Fetch { session, from, max_entries, max_bytes } => {
+                self.fetches.push(Output::Fetch { session, from, max_entries, max_bytes });
             }
             Effect::Dropped { reason, .. } => {
                 self.notice(Notice::new(NoticeKind::Dropped(reason)));

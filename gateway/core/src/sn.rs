@@ -57,6 +57,7 @@ impl Core {
                 let result = self
                     .sn_map(client, SnTopic::Name(name.as_str()))
                     .and_then(|mapped| check_bounds(&self.config.mqtt, mapped.topic.as_str()))
+                    .and_then(|()| self.sn_stores())
                     .map_err(|error| self.sn_refused(client, error));
                 self.sn.registered(&self.turn, ticket, result);
             }
@@ -154,6 +155,17 @@ impl Core {
             });
         };
         self.table.sn(&self.sn_caller(&known.key, &known.peer), topic)
+    }
+
+    /// A topic id is kept with its session, so none is given out while the store fails.
+    fn sn_stores(&self) -> Result<(), MapError> {
+        match self.broker.is_store_failed() {
+            false => Ok(()),
+            true => Err(MapError {
+                reason: Reason::StorageFull,
+                text: "no topic id is given out: the store fails".into(),
+            }),
+        }
     }
 
     /// A mapped topic that is published to: within bounds, no wildcard, and not the broker's own.

@@ -106,6 +106,8 @@ reasons! {
     PreconditionFailed = "precondition_failed",
     /// The disk is full, failing or read-only.
     StorageFull = "storage_full",
+    /// What the disk held can no longer be read.
+    StoreDamaged = "store_damaged",
     /// The gateway is busy with what it has accepted.
     Overloaded = "overloaded",
     /// The configuration changed under it.

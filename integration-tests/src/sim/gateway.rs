@@ -70,6 +70,11 @@ pub fn config(rng: &mut Rng, fault: Option<Fault>, tight: bool) -> Config {
     config.mqtt.receive_maximum = u16::try_from(rng.range(3, 20)).unwrap_or(3);
     config.mqtt.max_outbox_bytes = u32::try_from(rng.range(2_000, 20_000)).unwrap_or(2_000);
     config.mqtt_sn.retry_timeout = Duration::from_secs(10);
+    if rng.chance(500) {
+        // Most of most queues is on disk only.
+        config.broker.head_messages = rng.index(4);
+        config.broker.head_messages_away = rng.index(3);
+    }
     if tight {
         config.queue.max_messages = 6;
         config.when_asleep.max_messages = 5;

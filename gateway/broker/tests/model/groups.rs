@@ -6,9 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use motegate_broker::*;
+use motegate_message::journal::MemoryStore;
 use motegate_message::*;
 use motegate_timers::Instant;
 use proptest::prelude::*;
+
+use crate::store;
 
 use crate::key;
 
@@ -53,7 +56,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
 
 #[derive(Default)]
 struct Group {
-    journal: BTreeMap<Vec<u8>, Vec<u8>>,
+    journal: MemoryStore,
     open: BTreeMap<usize, (SessionId, Handle)>,
     unacked: BTreeMap<SessionId, Vec<(DeliveryId, String)>>,
     /// QoS 2 messages that were delivered to a session that ended: theirs alone.
@@ -70,7 +73,8 @@ impl Group {
 
     fn collect(&mut self, broker: &mut Broker) -> Option<SessionId> {
         let mut opened = None;
-        while let Some(effect) = broker.poll_effect() {
+        let turn = self.turn();
+        for effect in store::effects(broker, &mut self.journal, &turn) {
             match effect {
                 Effect::Opened { session, .. } => {
                     opened = Some(session);
@@ -86,12 +90,6 @@ impl Group {
                 Effect::Dropped { reason, .. } => panic!("dropped {reason}"),
                 _ => {}
             }
-        }
-        while let Some(record) = broker.poll_record() {
-            match record.value {
-                Some(value) => self.journal.insert(record.key, value),
-                None => self.journal.remove(&record.key),
-            };
         }
         opened
     }
@@ -153,8 +151,8 @@ impl Group {
     }
 }
 
-pub(crate) fn loses_nothing(steps: &[Step]) {
-    let mut broker = Broker::new(Config::default());
+pub(crate) fn loses_nothing(steps: &[Step], spills: bool) {
+    let mut broker = Broker::new(store::config(spills));
     let mut group = Group::default();
     let mut published = Vec::new();
     let crashes = steps.iter().any(|step| matches!(step, Step::Crash));
@@ -187,11 +185,8 @@ pub(crate) fn loses_nothing(steps: &[Step]) {
                 group.ack(&mut broker, member);
             }
             Step::Crash => {
-                broker = Broker::new(Config::default());
-                for (key, value) in &group.journal {
-                    assert!(broker.restore(&group.turn(), key, value));
-                }
-                broker.restored(&group.turn());
+                let turn = group.turn();
+                broker = store::restart(&mut group.journal, &turn, spills);
                 group.open.clear();
                 group.collect(&mut broker);
             }

@@ -6,6 +6,7 @@
 mod groups;
 mod pair;
 mod restart;
+mod store;
 
 use motegate_broker::*;
 use motegate_message::*;
@@ -87,8 +88,9 @@ proptest! {
     fn agrees_with_a_naive_model(
         ops in prop::collection::vec(op(), 1..80),
         max_queue in prop_oneof![Just(MAX_QUEUE), Just(1_000_u32)],
+        spills in any::<bool>(),
     ) {
-        let mut pair = pair::Pair::new(max_queue);
+        let mut pair = pair::Pair::new(max_queue, spills);
         for op in &ops {
             pair.apply(op);
         }
@@ -100,9 +102,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn a_restart_at_any_batch_loses_nothing(ops in prop::collection::vec(op(), 1..40)) {
+    fn a_restart_at_any_batch_loses_nothing(
+        ops in prop::collection::vec(op(), 1..40),
+        spills in any::<bool>(),
+    ) {
         for stop in 0..=ops.len() {
-            restart::compare(&ops[..stop]);
+            restart::compare(&ops[..stop], spills);
         }
     }
 }
@@ -113,7 +118,8 @@ proptest! {
     #[test]
     fn a_group_with_a_faithful_member_loses_nothing(
         steps in prop::collection::vec(groups::step(), 1..60),
+        spills in any::<bool>(),
     ) {
-        groups::loses_nothing(&steps);
+        groups::loses_nothing(&steps, spills);
     }
 }

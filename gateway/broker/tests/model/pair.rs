@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use motegate_broker::*;
+use motegate_message::journal::MemoryStore;
 use motegate_message::*;
 use motegate_timers::Instant;
 
-use crate::{CLIENTS, FILTERS, Op, TOPICS, key, qos, subscription};
+use crate::{CLIENTS, FILTERS, Op, TOPICS, key, qos, store, subscription};
 
 /// One copy that a session must get: payloads are unique.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,8 @@ struct Model {
 /// The broker, the model beside it.
 pub(crate) struct Pair {
     broker: Broker,
+    store: MemoryStore,
+    spills: bool,
     turn: Turn,
     sessions: BTreeMap<usize, Model>,
     retained: BTreeMap<String, Message>,
@@ -57,10 +60,14 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    pub(crate) fn new(max_queue: u32) -> Self {
+    /// With `spills`, sessions are durable, and nearly all of their queues is on disk.
+    pub(crate) fn new(max_queue: u32, spills: bool) -> Self {
         let turn = Turn::new(Instant::from_secs(1), Wall::from_millis(1_000_000));
+        let turn = Turn { durable: spills, ..turn };
         Pair {
-            broker: Broker::new(Config::default()),
+            broker: Broker::new(store::config(spills)),
+            store: MemoryStore::default(),
+            spills,
             turn,
             sessions: BTreeMap::new(),
             retained: BTreeMap::new(),
@@ -81,7 +88,7 @@ impl Pair {
 
     fn ask(&mut self, request: Request) -> Vec<Effect> {
         self.broker.handle(&self.turn, request);
-        std::iter::from_fn(|| self.broker.poll_effect()).collect()
+        store::effects(&mut self.broker, &mut self.store, &self.turn)
     }
 
     pub(crate) fn apply(&mut self, op: &Op) {
@@ -91,6 +98,10 @@ impl Pair {
             }
             Op::Close { client, drop_will } => self.close(client, drop_will),
             Op::Subscribe { client, filters } => self.subscribe(client, &filters),
+            // What waits on disk is not dropped by an UNSUBSCRIBE.
+            Op::Unsubscribe { client, filter } if self.spills => {
+                self.resubscribe(client, &[filter], &[]);
+            }
             Op::Unsubscribe { client, filter } => self.unsubscribe(client, FILTERS[filter]),
             Op::Resubscribe { client, from, to } => self.resubscribe(client, &from, &to),
             Op::Publish { client, topic, qos: bits, retain, empty } => {

@@ -1,10 +1,11 @@
 //! A broker with a virtual clock, an in-memory journal and words for what it says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use motegate_broker::*;
+use motegate_message::journal::{MemoryStore, Saved};
 use motegate_message::*;
 use motegate_timers::Instant;
 
@@ -16,7 +17,8 @@ pub(crate) struct Bench {
     pub(crate) broker: Broker,
     pub(crate) turn: Turn,
     pub(crate) config: Config,
-    pub(crate) journal: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) journal: MemoryStore,
+    fetches: VecDeque<(SessionId, DeliveryId, usize, usize)>,
     names: BTreeMap<u64, String>,
     next_handle: u64,
 }
@@ -98,24 +100,38 @@ impl Bench {
             broker: Broker::new(config),
             turn,
             config,
-            journal: BTreeMap::new(),
+            journal: MemoryStore::default(),
+            fetches: VecDeque::new(),
             names: BTreeMap::new(),
             next_handle: 1,
         }
     }
 
     fn store(&mut self) {
-        while let Some(record) = self.broker.poll_record() {
-            match record.value {
-                Some(value) => self.journal.insert(record.key, value),
-                None => self.journal.remove(&record.key),
-            };
-        }
+        let batch = std::iter::from_fn(|| self.broker.poll_record()).collect();
+        self.journal.apply(batch);
         self.turn.seq = self.turn.seq.next();
     }
 
+    /// What the broker says; what it wants from the store is answered at once.
     pub(crate) fn effects(&mut self) -> Vec<Effect> {
-        std::iter::from_fn(|| self.broker.poll_effect()).collect()
+        let mut effects = Vec::new();
+        loop {
+            while let Some(effect) = self.broker.poll_effect() {
+                match effect {
+                    Effect::Fetch { session, from, max_entries, max_bytes } => {
+                        self.fetches.push_back((session, from, max_entries, max_bytes));
+                    }
+                    other => effects.push(other),
+                }
+            }
+            let Some((session, from, entries, bytes)) = self.fetches.pop_front() else {
+                return effects;
+            };
+            self.store();
+            let page = self.journal.page(session, from, entries, bytes);
+            self.broker.fetched(&self.turn, session, &page);
+        }
     }
 
     /// One request; its effects in words.
@@ -183,6 +199,7 @@ impl Bench {
                 format!("ended {}", key.as_ref().map_or("-", |key| key.client_id()))
             }
             Effect::Dropped { reason, .. } => format!("dropped {reason}"),
+            Effect::Fetch { .. } => unreachable!("answered in `effects`"),
         }
     }
 
@@ -300,15 +317,22 @@ impl Bench {
         said
     }
 
+    /// The disk spoils the queue entry of this delivery.
+    pub(crate) fn damage(&mut self, delivery: u64) {
+        let of = |key: &[u8]| journal::QueueKey::from_bytes(key).map(|key| key.delivery.0);
+        let key = self.journal.iter().map(|(key, _)| key).find(|key| of(key) == Some(delivery));
+        let key = key.expect("it is on disk").to_vec();
+        self.journal.apply([Record { key, value: Some(b"spoilt".to_vec()) }].into());
+    }
+
     /// The process dies now and comes back `later`, with a monotonic clock that starts anew.
     pub(crate) fn restart(&mut self, later: Duration) -> Vec<String> {
         let wall = self.turn.to_wall(self.turn.now + later);
         self.turn = Turn { now: Instant::from_secs(5_000), wall, ..self.turn };
         self.broker = Broker::new(self.config);
-        for (key, value) in &self.journal {
-            assert!(self.broker.restore(&self.turn, key, value), "{key:?}");
-        }
-        self.broker.restored(&self.turn);
+        let Bench { broker, turn, journal, .. } = self;
+        journal.state(&mut |key, value| assert!(broker.restore(turn, key, value), "{key:?}"));
+        broker.restored(turn, journal);
         let said = self.say();
         self.store();
         said

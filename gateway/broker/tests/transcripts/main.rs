@@ -6,6 +6,7 @@
 mod bench;
 
 mod credit;
+mod disk;
 mod drain;
 mod expiry;
 mod journal;

@@ -6,6 +6,12 @@ use alloc::vec::Vec;
 #[derive(Debug, Default)]
 pub struct Writer(Vec<u8>);
 
+impl From<Vec<u8>> for Writer {
+    fn from(bytes: Vec<u8>) -> Self {
+        Writer(bytes)
+    }
+}
+
 impl Writer {
     /// Starts a key of `owner`.
     #[must_use]

@@ -262,12 +262,17 @@ impl Connection {
             return;
         }
         let v5 = self.version.is_v5();
+        if result == Err(Reason::StorageFull) && !v5 {
+            // [MQTT-3.3.5-2] of 3.1.1: acknowledged, or closed. It comes again with the session.
+            return self.fail(shared, turn, Violation::NotStored);
+        }
         let Some(owed) = self.acks.asked(ticket) else { return };
         let answer = match result {
             Ok(published) if published.matched || !v5 => ReasonCode::Success,
             Ok(_) => ReasonCode::NoMatchingSubscribers,
             Err(reason) if v5 => reply::publish_code(reason),
-            Err(_) => ReasonCode::Success, // MQTT 3 cannot refuse: [MQTT-3.3.5-2]
+            // What would be refused for good is acknowledged in MQTT 3: [MQTT-3.3.5-2].
+            Err(_) => ReasonCode::Success,
         };
         let mut after = result.map_or(Seq::NONE, |published| published.after);
         match owed {

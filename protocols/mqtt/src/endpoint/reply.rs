@@ -7,7 +7,7 @@ use motegate_message::Reason;
 use crate::error::DecodeError;
 use crate::reason::ReasonCode;
 
-/// What a client did that ends its connection.
+/// What a client did, or asked for, that ends its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Violation {
     #[error(transparent)]
@@ -46,6 +46,8 @@ pub(super) enum Violation {
     KeepAlive,
     #[error("too much was sent ahead of the CONNACK")]
     EarlyOverflow,
+    #[error("a publish that cannot be stored now, of a version that cannot be told so")]
+    NotStored,
 }
 
 /// The reason code of the goodbye, and the reason that is reported.
@@ -75,6 +77,7 @@ pub(super) fn reply_for(violation: Violation) -> (ReasonCode, Reason) {
         Violation::PayloadFormat => (C::PayloadFormatInvalid, Reason::BadPayload),
         Violation::KeepAlive => (C::KeepAliveTimeout, Reason::KeepaliveTimeout),
         Violation::EarlyOverflow => (C::QuotaExceeded, Reason::QuotaExceeded),
+        Violation::NotStored => (C::QuotaExceeded, Reason::StorageFull),
     }
 }
 

@@ -1,0 +1,383 @@
+//! Queues that are larger than memory.
+//!
+//! What waits for a durable session is in the journal anyway, so memory needs to hold only the head
+//! of its queue: more of it while the session takes messages, less while it is away. The rest is on
+//! disk only ([`OnDisk`]); it is read by page ([`Effect::Fetch`], [`Broker::fetched`]) when the head
+//! runs low, when the oldest must go because the queue is full, and once after a restart, to be
+//! counted. Until it is counted the bounds of such a queue drop nothing.
+//!
+//! Queues that keep the latest message of each topic are always in memory: they are searched.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use motegate_message::journal::{Page, QueuedRecord, Reader};
+use motegate_message::{
+    DeliveryId, Message, Qos, Reason, SessionId, SubscriptionFilter, TopicFilter, Turn,
+};
+
+use crate::delivery::group_text;
+use crate::journal::FORMAT;
+use crate::queue::{Asked, Entry, OnDisk, Progress, Tally};
+use crate::session::Session;
+use crate::shared::GroupId;
+use crate::{Broker, Effect, Overflow};
+
+/// Bytes of a head, while the session takes messages and while it is away.
+const HEAD_BYTES: u64 = 1024 * 1024;
+const HEAD_BYTES_AWAY: u64 = 32 * 1024;
+
+/// Entries and bytes that are read at a time.
+const PAGE_ENTRIES: usize = 64;
+const PAGE_BYTES: usize = 64 * 1024;
+/// To be given up, because the queue is full.
+const OLDEST_ENTRIES: usize = 16;
+/// To be counted only.
+const COUNT_ENTRIES: usize = 1_024;
+
+/// A queue entry as it was written, but for its message.
+struct SavedEntry<'a> {
+    qos: Qos,
+    retain: bool,
+    snapshot: bool,
+    size: u64,
+    group: Option<SubscriptionFilter>,
+    identifiers: alloc::vec::Vec<u32>,
+    /// Its message, if it holds it itself.
+    inline: &'a [u8],
+}
+
+impl Broker {
+    /// Whether what is queued now is kept on disk only.
+    pub(crate) fn goes_to_disk(&self, session: &Session) -> bool {
+        session.queue.disk().is_some()
+            || self.may_spill(session) && !self.is_within_head(session, 1)
+    }
+
+    fn may_spill(&self, session: &Session) -> bool {
+        session.durable && session.policy.overflow != Overflow::LatestPerTopic
+    }
+
+    fn is_within_head(&self, session: &Session, more: usize) -> bool {
+        let (messages, bytes) = match session.takes_nothing() {
+            true => (self.config.head_messages_away, HEAD_BYTES_AWAY),
+            false => (self.config.head_messages, HEAD_BYTES),
+        };
+        session.queue.unsent_in_memory() + more <= messages && session.queue.memory() <= bytes
+    }
+
+    /// What is beyond the head is from now on only on disk; not while the oldest is looked for that
+    /// a full queue must give up.
+    pub(crate) fn spill(&mut self, turn: &Turn, slot: u32) {
+        while let Some(session) = self.sessions.at(slot)
+            && self.may_spill(session)
+            && !is_over(session)
+            && !self.is_within_head(session, 0)
+            && self.spill_last(turn, slot)
+        {}
+    }
+
+    /// The last entry of the head; `false` if there is none.
+    pub(crate) fn spill_last(&mut self, turn: &Turn, slot: u32) -> bool {
+        let Some(session) = self.sessions.at(slot).filter(|session| self.may_spill(session)) else {
+            return false;
+        };
+        let id = session.id;
+        let Some(session) = self.sessions.at_mut(slot) else { return false };
+        let before = session.queue.memory();
+        let Some(entry) = session.queue.spill_last() else { return false };
+        self.queued_bytes -= before - session.queue.memory();
+        if !entry.is_journaled() {
+            let text = group_text(&self.groups, &self.subscriptions, entry.group);
+            self.journal.entry(turn, id, &entry, text);
+        }
+        self.journal.entry_spilled(&entry.message);
+        true
+    }
+
+    /// Reads on where the session can take what is on disk, or must give it up.
+    pub(crate) fn read_on(&mut self, slot: u32) {
+        let Some(session) = self.sessions.at(slot) else { return };
+        let queue = &session.queue;
+        let Some(disk) = queue.disk().filter(|disk| disk.asked.is_none()) else { return };
+        let runs_low = session.connected
+            && session.room > 0
+            && session.window > 0
+            && queue.unsent_in_memory() < PAGE_ENTRIES / 2
+            && session.drain.as_ref().is_none_or(|drain| disk.from <= drain.upto);
+        let must_give = is_over(session) && queue.is_exact() && queue.oldest().is_none();
+        if runs_low || must_give {
+            self.ask(slot, None);
+        }
+    }
+
+    /// Has a queue counted that was not yet.
+    pub(crate) fn count_disk(&mut self, slot: u32) {
+        let asked = self.sessions.at(slot).and_then(|s| s.queue.disk()).and_then(|d| d.asked);
+        if asked.is_none() {
+            self.ask(slot, Some(Tally::default()));
+        }
+    }
+
+    fn ask(&mut self, slot: u32, counted: Option<Tally>) {
+        let Some(from) = self.expect_page(slot, counted) else { return };
+        let Some(session) = self.sessions.at(slot) else { return };
+        let (id, away) = (session.id, session.takes_nothing());
+        let max_entries = match (counted, away) {
+            (Some(_), _) => COUNT_ENTRIES,
+            (None, true) => OLDEST_ENTRIES,
+            (None, false) => PAGE_ENTRIES,
+        };
+        self.fetch(id, from, max_entries);
+    }
+
+    /// The next page of this session begins where it says.
+    pub(crate) fn expect_page(&mut self, slot: u32, counted: Option<Tally>) -> Option<DeliveryId> {
+        let session = self.sessions.at_mut(slot)?;
+        let mark = DeliveryId(session.delivery_mark());
+        let disk = session.queue.disk_mut()?;
+        let from = disk.from;
+        disk.asked = Some(Asked { from, mark, since: Tally::default(), counted });
+        Some(from)
+    }
+
+    fn fetch(&mut self, session: SessionId, from: DeliveryId, max_entries: usize) {
+        let max_bytes = PAGE_BYTES;
+        self.effects.push_back(Effect::Fetch { session, from, max_entries, max_bytes });
+    }
+
+    /// The answer to an [`Effect::Fetch`].
+    pub fn fetched(&mut self, turn: &Turn, id: SessionId, page: &Page) {
+        self.journal.begin(turn);
+        match self.sessions.get(id).map(Session::slot) {
+            Some(slot) => self.fetched_for(turn, slot, page),
+            None => self.fetched_for_ended(turn, id, page),
+        }
+        self.settle(turn);
+    }
+
+    pub(crate) fn fetched_for(&mut self, turn: &Turn, slot: u32, page: &Page) {
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        let Some(disk) = session.queue.disk_mut() else { return };
+        let Some(asked) = disk.asked.take() else { return };
+        match asked.counted {
+            Some(counted) => self.counted(slot, asked, counted, page),
+            // Otherwise something was put in front of it meanwhile, and goes first.
+            None if disk.from == asked.from => self.append_page(turn, slot, asked, page),
+            None => {}
+        }
+        self.give_up_excess(turn, slot);
+        self.pump(turn, slot);
+        self.arm(slot);
+    }
+
+    fn counted(&mut self, slot: u32, asked: Asked, mut counted: Tally, page: &Page) {
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        let id = session.id;
+        let Some(disk) = session.queue.disk_mut() else { return };
+        let mut next = asked.from;
+        for entry in &page.entries {
+            next = DeliveryId(entry.key.delivery.0.saturating_add(1));
+            if let Some(saved) = read_entry(&entry.value).filter(|_| next <= asked.mark) {
+                counted.add(saved.size, saved.snapshot);
+            }
+        }
+        if page.is_last || page.is_damaged || page.entries.is_empty() || next >= asked.mark {
+            let Tally { count, bytes, snapshots } = asked.since;
+            disk.tally = Tally {
+                count: counted.count.saturating_add(count),
+                bytes: counted.bytes.saturating_add(bytes),
+                snapshots: counted.snapshots.saturating_add(snapshots),
+            };
+            disk.is_exact = true;
+        } else {
+            disk.asked = Some(Asked { from: next, counted: Some(counted), ..asked });
+            self.fetch(id, next, COUNT_ENTRIES);
+        }
+    }
+
+    /// A page joins the head.
+    fn append_page(&mut self, turn: &Turn, slot: u32, mut asked: Asked, page: &Page) {
+        for record in &page.entries {
+            let Some(session) = self.sessions.at_mut(slot) else { return };
+            let id = session.id;
+            let Some(disk) = session.queue.disk_mut() else { return };
+            let (qos, delivery) = match read_entry(&record.value) {
+                Some(saved) => {
+                    disk.tally.take(saved.size, saved.snapshot);
+                    if record.key.delivery >= asked.mark {
+                        asked.since.take(saved.size, saved.snapshot);
+                    }
+                    (saved.qos, record.key.delivery)
+                }
+                None => (Qos::AtLeastOnce, record.key.delivery),
+            };
+            disk.from = DeliveryId(delivery.0.saturating_add(1));
+            if qos == Qos::AtMostOnce && delivery <= disk.restored {
+                // It may have been delivered; at most once (MQTT 5 §4.3.1).
+                self.journal.entry_gone_by_key(record.key);
+                continue;
+            }
+            let progress = disk.progress(qos, delivery);
+            match self.decode_entry(turn, record, progress) {
+                Some(entry) if entry.is_expired(turn.now) => {
+                    self.journal.entry_gone_by_key(record.key);
+                    self.dropped(id, Reason::MessageExpired);
+                }
+                Some(entry) => {
+                    self.journal.entry_fetched(&entry.message, record.key.content);
+                    let Some(session) = self.sessions.at_mut(slot) else { return };
+                    let before = session.queue.memory();
+                    session.queue.push_fetched(entry);
+                    self.queued_bytes += session.queue.memory() - before;
+                }
+                None => {
+                    self.journal.entry_gone_by_key(record.key);
+                    self.dropped(id, Reason::StoreDamaged);
+                }
+            }
+        }
+        self.end_page(slot, asked, page);
+    }
+
+    fn end_page(&mut self, slot: u32, asked: Asked, page: &Page) {
+        let Some(session) = self.sessions.at_mut(slot) else { return };
+        let id = session.id;
+        let Some(disk) = session.queue.disk_mut() else { return };
+        if !(page.is_last || page.is_damaged || page.entries.is_empty()) {
+            return;
+        }
+        let lost =
+            if page.is_damaged { disk.tally.count.saturating_sub(asked.since.count) } else { 0 };
+        disk.tally = asked.since;
+        disk.is_exact = true;
+        if asked.since == Tally::default() {
+            session.queue.set_disk(None);
+        } else {
+            disk.from = disk.from.max(asked.mark);
+        }
+        for _ in 0..lost {
+            self.dropped(id, Reason::StoreDamaged);
+        }
+    }
+
+    /// What could not be dropped before it was read.
+    fn give_up_excess(&mut self, turn: &Turn, slot: u32) {
+        self.purge_expired(turn, slot);
+        if self.sessions.at(slot).is_some_and(|session| session.queue.is_exact()) {
+            self.shrink(slot);
+        }
+    }
+
+    /// A session with a part of its queue on disk has ended: what was shared to it goes to other
+    /// members of its groups first.
+    pub(crate) fn end_on_disk(&mut self, turn: &Turn, session: &Session, disk: Box<OnDisk>) {
+        let id = session.id;
+        if !disk.grouped {
+            self.journal.queue_gone(id);
+            self.journal.session_gone(id);
+            return;
+        }
+        // Should the process die meanwhile, it ends once more. Its name may be another's then.
+        let mut nameless = Session::new(id, None, session.policy);
+        nameless.ends = turn.now;
+        nameless.restore_mark(session.delivery_mark());
+        self.journal.session(turn, &mut nameless);
+        self.fetch(id, disk.from, PAGE_ENTRIES);
+        self.ended_on_disk.insert(id, disk);
+    }
+
+    fn fetched_for_ended(&mut self, turn: &Turn, id: SessionId, page: &Page) {
+        let Some(mut disk) = self.ended_on_disk.remove(&id) else { return };
+        for record in &page.entries {
+            disk.from = DeliveryId(record.key.delivery.0.saturating_add(1));
+            let qos = read_entry(&record.value).map_or(Qos::AtLeastOnce, |saved| saved.qos);
+            let progress = disk.progress(qos, record.key.delivery);
+            self.journal.entry_gone_by_key(record.key);
+            if let Some(entry) = self.decode_entry(turn, record, progress) {
+                self.hand_over_ended(turn, &entry);
+            }
+        }
+        if page.is_last || page.is_damaged || page.entries.is_empty() {
+            self.journal.queue_gone(id);
+            self.journal.session_gone(id);
+        } else {
+            self.fetch(id, disk.from, PAGE_ENTRIES);
+            self.ended_on_disk.insert(id, disk);
+        }
+    }
+
+    /// `None` when it, or the content that it shares, is damaged.
+    pub(crate) fn decode_entry(
+        &mut self,
+        turn: &Turn,
+        record: &QueuedRecord,
+        progress: Progress,
+    ) -> Option<Entry> {
+        let saved = read_entry(&record.value)?;
+        let message = match record.key.content {
+            0 => saved.inline,
+            _ => record.content.as_deref().filter(|_| saved.inline.is_empty())?,
+        };
+        let mut input = Reader::new(message);
+        let message = Message::decode(turn, &mut input).filter(|_| input.is_empty())?;
+        let group = saved.group.and_then(|text| self.find_held(&text)).map(|held| held.group);
+        Some(Entry {
+            id: record.key.delivery,
+            message: Arc::new(message),
+            identifiers: self.identifiers.list(saved.identifiers.into_iter()),
+            group: group.unwrap_or(GroupId::NONE),
+            qos: saved.qos,
+            retain: saved.retain,
+            progress,
+            snapshot: saved.snapshot,
+        })
+    }
+}
+
+fn is_over(session: &Session) -> bool {
+    session.queue.waiting() > session.policy.max_messages
+        || session.queue.bytes() > u64::from(session.policy.max_bytes)
+}
+
+impl OnDisk {
+    /// How far the next entry had come before the restart.
+    pub(crate) fn progress(&mut self, qos: Qos, delivery: DeliveryId) -> Progress {
+        if qos == Qos::AtMostOnce {
+            return Progress::Kept;
+        }
+        if delivery <= self.started {
+            self.perhaps = self.perhaps.saturating_sub(1);
+            return Progress::Sent;
+        }
+        if self.perhaps > 0 {
+            self.perhaps -= 1;
+            return Progress::Perhaps;
+        }
+        Progress::Waiting
+    }
+}
+
+fn read_entry(value: &[u8]) -> Option<SavedEntry<'_>> {
+    let mut input = Reader::new(value);
+    if input.u8()? != FORMAT {
+        return None;
+    }
+    let flags = input.u8()?;
+    let size = input.u64()?;
+    let group = input.option(|input| {
+        let share = Arc::from(String::from(input.str()?));
+        let filter = TopicFilter::new(input.str()?).ok()?;
+        Some(SubscriptionFilter { share: Some(share), filter })
+    })?;
+    let count = input.u64()?;
+    let mut identifiers = alloc::vec::Vec::new();
+    for _ in 0..count {
+        identifiers.push(u32::try_from(input.u64()?).ok()?);
+    }
+    let (retain, snapshot) = (flags & 4 != 0, flags & 8 != 0);
+    let qos = Qos::from_bits(flags & 3)?;
+    let inline = input.tail();
+    Some(SavedEntry { qos, retain, snapshot, size, group, identifiers, inline })
+}

@@ -1,0 +1,203 @@
+//! Queues that are larger than memory.
+
+use super::bench::*;
+use motegate_broker::{Config, Open, Overflow, QueuePolicy, Request};
+use motegate_message::{Message, SessionId};
+
+/// At most two messages of a queue in memory, one of a session that is away.
+fn small() -> Bench {
+    Bench::with(Config { head_messages: 2, head_messages_away: 1, ..Config::default() }, true)
+}
+
+fn payloads(said: &[String]) -> Vec<&str> {
+    let payload = |line: &String| Some(line.split_once('=')?.1.split_once('@')?.0.len());
+    let at = |line: &String| line.find('=').map(|at| at + 1);
+    said.iter().filter_map(|line| Some(&line[at(line)?..][..payload(line)?])).collect()
+}
+
+/// Messages and bytes that wait for a session, as its bounds count them.
+fn waiting(b: &Bench, session: SessionId) -> (u32, u64) {
+    let view = b.broker.session(session).expect("it is there");
+    (view.queued_messages, view.queued_bytes)
+}
+
+#[test]
+fn what_waits_comes_in_order_whether_it_was_in_memory_or_not() {
+    let mut b = small();
+    let queue = QueuePolicy { max_messages: 200, ..policy() };
+    let a = b.listener(Open { queue, ..open("a") }, &[sub("t", 1)]);
+    b.close(a);
+    for i in 0..200 {
+        assert_eq!(b.publish(&format!("t={i}@1")), ["accepted 1 stored"]);
+    }
+    assert_eq!(waiting(&b, a.session).0, 200);
+    let (a, mut said) = b.open(Open { window: 3, queue, ..open("a") });
+    let mut acked = 0;
+    while acked < said.len() {
+        said.extend(b.ack(a, acked as u64 + 1));
+        acked += 1;
+    }
+    let expected: Vec<String> = (0..200).map(|i| i.to_string()).collect();
+    assert_eq!(payloads(&said), expected);
+    assert_eq!(waiting(&b, a.session), (0, 0));
+    assert_eq!(b.journal.len(), 3, "a session, a subscription and the marks");
+    assert_eq!(b.publish("t=live@1"), ["accepted 1 stored", "a <- t=live@1"]);
+}
+
+#[test]
+fn a_full_queue_gives_up_its_oldest_from_the_disk() {
+    let mut b = small();
+    let queue = QueuePolicy { max_messages: 50, ..policy() };
+    let a = b.listener(Open { queue, ..open("a") }, &[sub("t", 1)]);
+    b.close(a);
+    let mut dropped = 0;
+    for i in 0..500 {
+        let said = b.publish(&format!("t={i:04}@1"));
+        dropped += said.iter().filter(|line| *line == "dropped queue_full").count();
+        assert!(waiting(&b, a.session).0 <= 50, "{said:?}");
+    }
+    assert_eq!(dropped, 450);
+    let (_, said) = b.open(Open { window: 1_000, queue, ..open("a") });
+    let expected: Vec<String> = (450..500).map(|i| format!("{i:04}")).collect();
+    assert_eq!(payloads(&said), expected);
+}
+
+#[test]
+fn what_came_first_is_counted_after_a_restart_before_anything_is_dropped() {
+    let mut b = small();
+    let queue = QueuePolicy { max_messages: 4, ..policy() };
+    let a = b.listener(Open { queue, window: 2, ..open("a") }, &[sub("t", 1)]);
+    b.publish("t=stuck@1");
+    // One is never acknowledged, many are: the ids on disk are far apart.
+    for i in 0..100 {
+        b.publish(&format!("t={i}@1"));
+        b.ack(a, i + 2);
+    }
+    b.close(a);
+    b.publish("t=x@1");
+    b.restart(SECOND);
+    assert_eq!(b.publish("t=y@1"), ["accepted 1 stored"]);
+    assert_eq!(b.publish("t=z@1"), ["accepted 1 stored"]);
+    let (_, said) = b.open(open("a"));
+    assert_eq!(payloads(&said), ["stuck", "x", "y", "z"]);
+}
+
+#[test]
+fn a_drain_reads_everything_that_waited_and_nothing_that_comes_later() {
+    let mut b = small();
+    let (a, _) = b.open(Open { window: 0, room: 0, ..open("a") });
+    b.subscribe(a, &[sub("t", 1)]);
+    for i in 0..70 {
+        b.publish(&format!("t={i}@1"));
+    }
+    let drain = Request::Drain { ticket: 7, session: a.session, window: 1, room: 10_000 };
+    let mut said = b.ask(drain);
+    b.publish("t=late@1");
+    let mut next = 1;
+    while said.last().is_none_or(|last| last != "a drained 7") {
+        said.extend(b.ack(a, next));
+        next += 1;
+        assert!(next < 100, "{said:?}");
+    }
+    assert_eq!(payloads(&said).len(), 70);
+    assert!(!payloads(&said).contains(&"late"));
+    assert_eq!(waiting(&b, a.session).0, 1);
+}
+
+#[test]
+fn what_expired_on_disk_is_not_delivered() {
+    let mut b = small();
+    let a = b.listener(open("a"), &[sub("t", 1)]);
+    b.close(a);
+    let expires = Some(b.turn.now + SECOND);
+    for i in 0..10 {
+        let message = message(&format!("t={i}@1"));
+        let expires = expires.filter(|_| i % 2 == 0);
+        b.publish_message(Message { expires, ..message });
+    }
+    b.advance(SECOND * 2);
+    let (_, said) = b.open(open("a"));
+    assert_eq!(payloads(&said), ["1", "3", "5", "7", "9"]);
+}
+
+#[test]
+fn a_session_that_ends_leaves_nothing_on_disk() {
+    let mut b = small();
+    let all: Vec<Client> =
+        (0..5).map(|i| b.listener(open(&format!("{i}")), &[sub("t", 1)])).collect();
+    for client in &all {
+        b.close(*client);
+    }
+    for i in 0..20 {
+        b.publish(&format!("t={i}@1"));
+    }
+    assert_eq!(b.journal.len(), 20 + 5 * 20 + 5 + 5 + 1, "each message once");
+    b.open(Open { clean: true, ..clean("0") });
+    b.advance(HOUR);
+    assert_eq!(b.journal.len(), 1, "the marks");
+}
+
+#[test]
+fn memory_that_is_short_makes_queues_go_to_disk_and_loses_nothing() {
+    let config = Config { max_memory_queued: 2_000, ..Config::default() };
+    let mut b = Bench::with(config, true);
+    let queue = QueuePolicy { max_messages: 1_000, ..policy() };
+    let names = ["a", "b", "c"];
+    let clients = names.map(|n| b.listener(Open { window: 0, queue, ..open(n) }, &[sub("t", 1)]));
+    for i in 0..100 {
+        assert_eq!(b.publish(&format!("t={i:04}{:0100}@1", 0)), ["accepted 3 stored"]);
+    }
+    assert!(b.broker.usage().queued_bytes <= 2_000);
+    for client in clients {
+        let said = b.credit(client, 1_000, u32::MAX);
+        let numbers: Vec<&str> = payloads(&said).iter().map(|text| &text[..4]).collect();
+        let expected: Vec<String> = (0..100).map(|i| format!("{i:04}")).collect();
+        assert_eq!(numbers, expected);
+    }
+}
+
+#[test]
+fn qos_0_waits_behind_what_is_on_disk() {
+    let mut b = small();
+    let queue = QueuePolicy { queue_qos0: true, ..policy() };
+    let a = b.listener(Open { queue, ..open("a") }, &[sub("t", 1)]);
+    b.close(a);
+    for i in 0..10 {
+        b.publish(&format!("t={i}@{}", i % 2));
+    }
+    let (a, mut said) = b.open(Open { queue, window: 1, ..open("a") });
+    for id in 1..=10 {
+        said.extend(b.ack(a, id));
+    }
+    assert_eq!(payloads(&said), ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    assert_eq!(b.journal.len(), 3);
+}
+
+#[test]
+fn the_latest_of_each_topic_is_kept_in_memory_and_comes_back() {
+    let mut b = small();
+    let queue = QueuePolicy { overflow: Overflow::LatestPerTopic, max_messages: 3, ..policy() };
+    let a = b.listener(Open { queue, ..open("a") }, &[sub("t/+", 1)]);
+    b.close(a);
+    for i in 0..30 {
+        b.publish(&format!("t/{}={i}@1", i % 3));
+    }
+    b.restart(SECOND);
+    b.publish("t/0=30@1");
+    let (_, said) = b.open(Open { queue, ..open("a") });
+    assert_eq!(payloads(&said), ["28", "29", "30"]);
+}
+
+#[test]
+fn damage_on_disk_is_told_and_the_rest_comes() {
+    let mut b = small();
+    let a = b.listener(open("a"), &[sub("t", 1)]);
+    b.close(a);
+    for i in 0..5 {
+        b.publish(&format!("t={i}@1"));
+    }
+    b.damage(3);
+    let (_, said) = b.open(open("a"));
+    assert_eq!(payloads(&said), ["0", "1", "3", "4"]);
+    assert_eq!(said.iter().filter(|line| *line == "dropped store_damaged").count(), 1);
+}
