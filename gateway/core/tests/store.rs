@@ -26,8 +26,10 @@ fn v5(gateway: &mut Gateway, client_id: &str, expiry: u32) -> (ConnectionId, Vec
 
 /// PUBLISH of MQTT 5 at QoS 1.
 fn publish5(topic: &str, payload: &[u8], retain: bool, id: u8) -> Vec<u8> {
-    let head =
-        [0x32 | u8::from(retain), u8::try_from(2 + topic.len() + 3 + payload.len()).unwrap()];
+    let head = [
+        0x32 | u8::from(retain),
+        u8::try_from(2 + topic.len() + 3 + payload.len()).expect("short"),
+    ];
     let topic_len = u8::try_from(topic.len()).expect("short");
     [&head[..], &[0, topic_len], topic.as_bytes(), &[0, id, 0], payload].concat()
 }
