@@ -160,6 +160,19 @@ impl Config {
     }
 }
 
+/// The text of a configuration file that is to be written anew.
+///
+/// # Errors
+/// It cannot be read, is no file but a device or a pipe, is not UTF-8, or is larger than a
+/// configuration can be.
+pub fn read_file(path: impl AsRef<Path>) -> std::io::Result<String> {
+    use text_file::{Kinds, Unread};
+    text_file::read(path.as_ref(), Kinds::Files, document::MAX_BYTES).map_err(|error| match error {
+        Unread::Io(error) => error,
+        other => std::io::Error::other(other.to_string()),
+    })
+}
+
 /// The answer of `motegate check`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {

@@ -43,8 +43,9 @@ struct Place {
 #[derive(Debug)]
 pub(crate) struct Moves {
     setup: Setup,
-    /// Of its listeners, in its order.
-    places: Vec<(ListenerId, From)>,
+    /// Of its listeners, in its order: which one it is, and whose socket it takes (its own, mostly);
+    /// `None`: one is opened.
+    places: Vec<(ListenerId, Option<ListenerId>)>,
     /// For the core.
     listeners: Vec<Listener>,
     removed: Vec<ListenerId>,
@@ -59,15 +60,6 @@ enum Same {
     Name,
     /// And nobody else has the old name.
     Address,
-}
-
-/// Where a listener's socket comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum From {
-    /// This one's, which may be itself.
-    Listener(ListenerId),
-    /// It is to be opened.
-    New,
 }
 
 impl Listening {
@@ -110,25 +102,27 @@ impl Listening {
                 None => listeners.push(listener.clone()),
             }
         }
-        let stays = |(id, bind): (&ListenerId, &Bind)| self.place(*id)?.is_for(bind).then_some(*id);
-        let mut sources: Vec<Option<ListenerId>> =
-            ids.iter().zip(&setup.binds).map(stays).collect();
-        for (at, bind) in setup.binds.iter().enumerate() {
-            let free = |place: &&Place| place.is_for(bind) && !sources.contains(&Some(place.id));
-            if sources.get(at) == Some(&None)
-                && let Some(place) = self.places.iter().find(free)
-                && let Some(source) = sources.get_mut(at)
-            {
-                *source = Some(place.id);
-            }
-        }
+        let sources = self.sources(&ids, &setup.binds);
         let old = self.places.iter().map(|place| place.id);
         let closed = old.filter(|id| !sources.contains(&Some(*id))).collect();
         let all = (0..self.listeners.len()).filter_map(|at| u16::try_from(at).ok().map(ListenerId));
         let removed = all.filter(|id| !ids.contains(id)).collect();
-        let from = |source: Option<ListenerId>| source.map_or(From::New, From::Listener);
-        let places = ids.into_iter().zip(sources.into_iter().map(from)).collect();
+        let places = ids.into_iter().zip(sources).collect();
         Ok(Moves { setup, places, listeners, removed, closed })
+    }
+
+    /// Whose open socket each listener takes: its own, or else one that its owner leaves.
+    fn sources(&self, ids: &[ListenerId], binds: &[Bind]) -> Vec<Option<ListenerId>> {
+        let own = |(id, bind): (&ListenerId, &Bind)| self.place(*id)?.is_for(bind).then_some(*id);
+        let mut sources: Vec<Option<ListenerId>> = ids.iter().zip(binds).map(own).collect();
+        for (at, bind) in binds.iter().enumerate() {
+            let left = |place: &&Place| place.is_for(bind) && !sources.contains(&Some(place.id));
+            let found = self.places.iter().find(left).map(|place| place.id);
+            if let Some(source) = sources.get_mut(at) {
+                *source = source.or(found);
+            }
+        }
+        sources
     }
 
     /// What the core would have to do, and what that is to whoever has to find the listeners.
@@ -185,9 +179,8 @@ impl Listening {
     /// lent for [`change`](Self::change).
     pub(crate) fn in_the_way(&self, moves: &Moves) -> Vec<ListenerId> {
         let new = || moves.places.iter().zip(&moves.setup.binds);
-        let held = |place: &Place| {
-            new().any(|((_, from), bind)| *from == From::New && place.overlaps(bind))
-        };
+        let held =
+            |place: &Place| new().any(|((_, from), bind)| from.is_none() && place.overlaps(bind));
         let closed = moves.closed.iter().filter(|id| self.place(**id).is_some_and(held));
         closed.copied().collect()
     }
@@ -225,11 +218,7 @@ impl Listening {
         let mut handed = Vec::new();
         let mut places = Vec::with_capacity(moves.places.len());
         for ((id, from), bind) in moves.places.iter().zip(&moves.setup.binds) {
-            let old = match from {
-                From::Listener(from) => self.place(*from),
-                From::New => None,
-            };
-            let Some(old) = old else {
+            let Some(old) = from.and_then(|from| self.place(from)) else {
                 let place = Place::open(*id, bind, lent, &mut opened);
                 places.push(place.map_err(|error| self.whose(error))?);
                 continue;

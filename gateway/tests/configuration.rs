@@ -280,6 +280,8 @@ fn fmt_writes_in_place_and_check_only_names() {
     assert!(code == Some(3) && err.contains("bad.yaml:1"), "{err}");
     assert_eq!(folder.read("bad.yaml"), "a: [1\n");
     assert_eq!(folder.run("fmt none.yaml").0, Some(3));
+    let (code, _, err) = folder.run("fmt /dev/zero");
+    assert!(code == Some(3) && err.contains("it is a device, not a file"), "{err}");
     let left = std::fs::read_dir(&folder.0).unwrap().count();
     assert_eq!(left, 3, "nothing is left beside the two files and conf.d");
 }

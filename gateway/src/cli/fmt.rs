@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use motegate_config::{FormatError, format};
+use motegate_config::{FormatError, format, read_file};
 
 use super::pages::write;
 use super::{Exit, fail};
@@ -54,7 +54,7 @@ impl Fmt {
 
     fn file(&self, path: &Path) -> Exit {
         let name = path.display().to_string();
-        let text = match std::fs::read_to_string(path) {
+        let text = match read_file(path) {
             Ok(text) => text,
             Err(error) => return fail(Exit::Config, &format!("{name}: {error}")),
         };
