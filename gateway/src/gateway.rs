@@ -22,6 +22,7 @@ use crate::net::listen::Lent;
 use crate::notices;
 use crate::reload::{Changes, ReloadError};
 use crate::setup::{Bind, Control, Setup};
+use crate::store::{self, StoreError};
 use crate::supervisor::{LastReload, REQUESTS, Request, Standing};
 use crate::worker::{Command, Worker};
 
@@ -87,11 +88,12 @@ impl Builder {
     /// A listener's address is taken, forbidden or not of this machine, or the system gives no
     /// thread, no random seed or no poll.
     pub fn spawn(self) -> Result<Handle, StartError> {
-        let Setup { core, table, binds, max_connections, control } = self.setup;
+        let Setup { core, table, binds, max_connections, store, control } = self.setup;
         let clock = Clock::start();
         let name = core.gateway_name.clone();
         let seed = seed();
         let (listening, sockets) = Listening::open(&core.listeners, &binds)?;
+        let opened = store.as_ref().map(store::open).transpose()?;
         let bound = listening.bound();
         let (requests_to, requests) = mpsc::channel(REQUESTS);
         let requests = self.supervised.then_some(requests);
@@ -99,7 +101,7 @@ impl Builder {
         let control = control.map(|control| open_control(&control, &bound)).transpose()?.flatten();
         let (asker, asked) = control.is_some().then(ask::channel).unzip();
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let (started, start) = std::sync::mpsc::sync_channel(1);
+        let (started, start) = std::sync::mpsc::sync_channel::<Result<_, StartError>>(1);
         let (alive, ended) = oneshot::channel();
         let thread =
             std::thread::Builder::new().name("motegate-worker".into()).spawn(move || {
@@ -107,16 +109,20 @@ impl Builder {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let runtime = match runtime {
                     Ok(runtime) => runtime,
-                    Err(error) => return drop(started.send(Err(error))),
+                    Err(error) => return drop(started.send(Err(error.into()))),
                 };
-                let machine = Machine::new(core, table, seed);
+                let mut machine = Machine::new(core, table, seed);
+                let stored = match opened.map(|opened| machine.restore(opened)).transpose() {
+                    Ok(stored) => stored,
+                    Err(error) => return drop(started.send(Err(error.into()))),
+                };
                 let _inside = runtime.enter();
                 match Worker::new(machine, sockets, max_connections, inbox, asked) {
                     Ok(worker) => {
-                        let _ = started.send(Ok(()));
+                        let _ = started.send(Ok(stored));
                         runtime.block_on(worker.run());
                     }
-                    Err(error) => drop(started.send(Err(error))),
+                    Err(error) => drop(started.send(Err(error.into()))),
                 }
             })?;
         let mut handle = Handle {
@@ -129,13 +135,10 @@ impl Builder {
             standing,
             requests,
         };
-        match start.recv() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(StartError::System(error)),
-            Err(_) => return Err(StartError::Died),
-        }
+        let stored = start.recv().unwrap_or(Err(StartError::Died))?;
         if let Some((socket, asker)) = control.zip(asker) {
-            let identity = Identity { name, clock, standing: stands, requests: requests_to };
+            let identity =
+                Identity { name, clock, standing: stands, requests: requests_to, stored };
             handle.control = Some(Server::start(socket, identity, asker)?);
         }
         Ok(handle)
@@ -311,6 +314,9 @@ pub enum StartError {
     /// The control interface's socket cannot be had.
     #[error("no control interface: {0}")]
     Control(#[from] ControlError),
+    /// The store cannot be had, or what is in it cannot be read.
+    #[error("{0}")]
+    Store(#[from] StoreError),
     /// More than 65,536.
     #[error("too many listeners: at most 65536")]
     TooManyListeners,

@@ -38,3 +38,4 @@ pub use motegate_core::{Change, Protocol, Touched};
 pub use recorder::install_panic_hook;
 pub use reload::{Changes, ListenerChange, ReloadError};
 pub use setup::{Bind, Control, Setup};
+pub use store::{StoreError, StoreSetup, SyncPolicy};

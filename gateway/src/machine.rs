@@ -16,7 +16,7 @@ use motegate_timers::Instant;
 use crate::clock::Clock;
 use crate::notices::Notices;
 use crate::recorder;
-use crate::store::Store;
+use crate::store::{Opened, Report, Store, StoreError, Stored};
 
 /// What a connection's socket has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Machine {
         recorder::record(self.now, &input);
         self.core.handle(self.now, self.wall, input);
         self.drain();
-        self.feed_commits();
+        self.feed_reports();
     }
 
     /// Another configuration from now on; what it did, by client.
@@ -96,10 +96,25 @@ impl Machine {
         std::mem::take(&mut self.reloaded)
     }
 
+    /// Takes up what an earlier life has stored, before anything else happens.
+    pub(crate) fn restore(&mut self, mut opened: Opened) -> Result<Stored, StoreError> {
+        opened.restore(&mut self.core, self.now, self.wall)?;
+        let directory = opened.directory().to_owned();
+        let started = opened.start(None);
+        let (disk, stored) = started.map_err(StoreError::at("has no thread", &directory))?;
+        self.store = Store::Disk(Box::new(disk));
+        self.drain();
+        Ok(stored)
+    }
+
     /// Tells the core what the store has done since it was last asked.
-    pub(crate) fn feed_commits(&mut self) {
-        while let Some(seq) = self.store.poll_committed() {
-            let input = Input::Committed(seq);
+    pub(crate) fn feed_reports(&mut self) {
+        while let Some(report) = self.store.poll_report() {
+            let input = match report {
+                Report::Committed(seq) => Input::Committed(seq),
+                Report::Failed(reason) => Input::StoreFailed(reason),
+                Report::Fetched { session, page } => Input::Fetched { session, page },
+            };
             recorder::record(self.now, &input);
             self.core.handle(self.now, self.wall, input);
             self.drain();

@@ -12,6 +12,7 @@ use motegate_mapping::Table;
 
 use crate::control::ControlPlace;
 use crate::log;
+use crate::store::{StoreSetup, SyncPolicy};
 
 /// What `motegate run` and `motegate check` read when they are given no file.
 pub(crate) const DEFAULT_FILE: &str = "motegate.yaml";
@@ -48,6 +49,9 @@ pub struct Setup {
     pub binds: Vec<Bind>,
     /// Most stream connections open at a time; more are accepted and closed.
     pub max_connections: usize,
+    /// What is kept on disk, and where; `None` for a gateway that keeps nothing. `core.durable`
+    /// says the same.
+    pub store: Option<StoreSetup>,
     /// The control interface; `None` for a gateway that only its program asks.
     pub control: Option<Control>,
 }
@@ -76,12 +80,19 @@ impl From<Resolved> for Setup {
             protocol: bind.protocol,
             addr: bind.addr,
         });
+        let sync = match resolved.durability {
+            Durability::PowerLoss => Some(SyncPolicy::EachGroup),
+            Durability::ProcessCrash => Some(SyncPolicy::InBackground),
+            Durability::None => None,
+        };
+        let store = sync.map(|sync| StoreSetup { directory: resolved.data_dir.clone(), sync });
         // A directory that was asked for must be had; the default one may be out of reach.
         let control = Control {
             place: ControlPlace::Directory(resolved.data_dir),
             required: resolved.data_dir_given,
         };
         Setup {
+            store,
             control: Some(control),
             binds: binds.collect(),
             core: resolved.core,
@@ -99,8 +110,6 @@ pub(crate) struct Configured {
     pub(crate) log_format: log::Format,
     /// What is worth a second look, drawn for a terminal.
     pub(crate) warnings: Vec<String>,
-    /// Whether the file asks for state to be kept, which is not done yet.
-    pub(crate) wants_disk: bool,
     /// What cannot change while it runs.
     pub(crate) fixed: Fixed,
     /// Every file that was read.
@@ -157,7 +166,6 @@ impl From<Resolved> for Configured {
             files: std::mem::take(&mut resolved.files),
             summary: resolved.summary(),
             warnings: std::mem::take(&mut resolved.warnings),
-            wants_disk: resolved.durability != Durability::None,
             log_level,
             log_format,
             setup: Setup::from(resolved),

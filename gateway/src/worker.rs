@@ -182,7 +182,7 @@ impl Worker {
             }
         }
         let Worker { machine, udp, tcp, counters, .. } = self;
-        machine.feed_commits();
+        machine.feed_reports();
         if let Some(asked) = &mut self.asked {
             asked.turn(machine, Shell { connections: tcp.len(), counters: *counters });
         }

@@ -51,12 +51,6 @@ impl Run {
             eprintln!("{warning}\n");
         }
         let _log = log::start(configured.log_level, configured.log_format);
-        if configured.wants_disk {
-            tracing::warn!(
-                "this version keeps everything in memory: sessions and retained messages do not \
-                 survive a restart (`durability: none` says that you know)"
-            );
-        }
         let greet = |handle: &Handle, millis| {
             for bind in handle.listeners() {
                 let proto = protocol(bind.protocol);

@@ -12,6 +12,7 @@ use super::api::{self, Gateway};
 use super::ask::Asker;
 use super::socket::{ControlSocket, SocketFile};
 use crate::clock::Clock;
+use crate::store::Stored;
 use crate::supervisor::{Request, Standing};
 
 /// What is known of the gateway without asking it.
@@ -22,6 +23,8 @@ pub(crate) struct Identity {
     pub(crate) standing: watch::Receiver<Standing>,
     /// To the gateway's owner; closed where nobody answers.
     pub(crate) requests: mpsc::Sender<Request>,
+    /// The store, if anything is kept.
+    pub(crate) stored: Option<Stored>,
 }
 
 /// The running interface; dropping it ends the thread and removes the socket's file.

@@ -1,37 +1,37 @@
-//! The store of a gateway that keeps nothing: a batch is committed as soon as it is handed over.
-//!
-//! It forgets the records themselves. What has to survive a restart is the disk store's business.
+//! [`Forgetful`]: the store of a gateway that keeps nothing (`durability: none`): a batch is
+//! committed as soon as it is handed over, and forgotten.
 
-use std::task::{Context, Poll};
+use std::collections::VecDeque;
 
-use motegate_message::{DeliveryId, Record, Seq, SessionId};
+use motegate_message::journal::Page;
+use motegate_message::{Record, Seq, SessionId};
+
+use super::Report;
 
 /// Answers at once.
 #[derive(Debug, Default)]
-pub(crate) struct Store {
+pub(crate) struct Forgetful {
     committed: Option<Seq>,
+    fetched: VecDeque<SessionId>,
 }
 
-impl Store {
-    /// Takes a batch, after all earlier ones.
-    pub(crate) fn append(&mut self, seq: Seq, batch: Vec<Record>) {
+impl Forgetful {
+    pub(super) fn append(&mut self, seq: Seq, batch: Vec<Record>) {
         drop(batch);
         self.committed = Some(seq);
     }
 
-    /// Nothing is ever kept here that could be read.
-    #[allow(clippy::unused_self, reason = "the shape that a store on disk needs")]
-    pub(crate) fn fetch(&mut self, _: SessionId, _: DeliveryId, _: usize, _: usize) {}
-
-    /// The latest batch that is stored, if it was not told yet; every earlier one is stored too.
-    pub(crate) fn poll_committed(&mut self) -> Option<Seq> {
-        self.committed.take()
+    /// Nothing is kept that could be read.
+    pub(super) fn fetch(&mut self, session: SessionId) {
+        self.fetched.push_back(session);
     }
 
-    /// Ready when `poll_committed` has something that came on its own.
-    #[allow(clippy::unused_self, reason = "the shape that a store with a thread needs")]
-    pub(crate) fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
+    pub(super) fn poll_report(&mut self) -> Option<Report> {
+        if let Some(session) = self.fetched.pop_front() {
+            let page = Page { is_last: true, ..Page::default() };
+            return Some(Report::Fetched { session, page });
+        }
+        self.committed.take().map(Report::Committed)
     }
 }
 
@@ -41,11 +41,20 @@ mod tests {
 
     #[test]
     fn a_batch_is_committed_once() {
-        let mut store = Store::default();
-        assert_eq!(store.poll_committed(), None);
+        let mut store = Forgetful::default();
+        assert_eq!(store.poll_report(), None);
         store.append(Seq(1), Vec::new());
         store.append(Seq(2), vec![Record { key: vec![b'b'], value: None }]);
-        assert_eq!(store.poll_committed(), Some(Seq(2)));
-        assert_eq!(store.poll_committed(), None);
+        assert_eq!(store.poll_report(), Some(Report::Committed(Seq(2))));
+        assert_eq!(store.poll_report(), None);
+    }
+
+    #[test]
+    fn a_queue_is_empty() {
+        let mut store = Forgetful::default();
+        store.fetch(SessionId::from_u64(3));
+        let Some(Report::Fetched { session, page }) = store.poll_report() else { panic!() };
+        assert_eq!(session, SessionId::from_u64(3));
+        assert!(page.entries.is_empty() && page.is_last && !page.is_damaged);
     }
 }
