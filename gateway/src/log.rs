@@ -18,6 +18,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+/// Libraries whose words nobody needs: the store says itself what of fjall's matters.
+const QUIET: &str = "fjall=off,lsm_tree=off";
 /// Replaces the configured level; the syntax of `RUST_LOG`.
 const VARIABLE: &str = "MOTEGATE_LOG";
 /// Lines that may wait for the writing thread.
@@ -72,7 +74,8 @@ pub(crate) fn start(level: &str, format: Format) -> Log {
         }
         None => true,
     });
-    let filter = EnvFilter::builder().parse_lossy(wanted.as_deref().unwrap_or(level));
+    let filter = wanted.unwrap_or_else(|| format!("{level},{QUIET}"));
+    let filter = EnvFilter::builder().parse_lossy(filter);
     let (sender, receiver) = sync_channel(MAX_LINES);
     let lines = Lines { sender: sender.clone(), dropped: Arc::default() };
     let dropped = lines.dropped.clone();

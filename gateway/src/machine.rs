@@ -112,7 +112,7 @@ impl Machine {
         while let Some(report) = self.store.poll_report() {
             let input = match report {
                 Report::Committed(seq) => Input::Committed(seq),
-                Report::Failed(reason) => Input::StoreFailed(reason),
+                Report::Failed => Input::StoreFailed,
                 Report::Fetched { session, page } => Input::Fetched { session, page },
             };
             recorder::record(self.now, &input);

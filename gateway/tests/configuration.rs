@@ -230,7 +230,8 @@ fn durability_has_its_help_in_words() {
     let folder = Folder::new("help-durability");
     let (code, text, _) = folder.run("help durability");
     assert_eq!(code, Some(0));
-    for word in ["power_loss", "process_crash", "none", "This version has no store"] {
+    for word in ["power_loss", "process_crash", "none", "in `data_dir`, which one gateway has at a"]
+    {
         assert!(text.contains(word), "{word} is not in\n{text}");
     }
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");

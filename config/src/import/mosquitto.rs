@@ -180,9 +180,9 @@ fn store(file: &File<'_>, draft: &mut Draft) {
     let kept = file.global("persistence").is_some_and(Set::is_on);
     draft.store.set("durability", if kept { "process_crash" } else { "none" });
     if let (Some(set), true) = (file.global("persistence"), kept) {
-        let text = "the store on disk comes with a later version: until then nothing survives a \
-                    restart; the content of mosquitto.db is not imported";
-        draft.remark(At::Top, set.spot, RemarkKind::Later, set.what(), text);
+        let text = "sessions and retained messages survive a crash of the program, and with \
+                    `power_loss` of the machine; the content of mosquitto.db is not imported";
+        draft.remark(At::Top, set.spot, RemarkKind::Changed, set.what(), text);
     }
     if ["max_queued_messages", "max_queued_bytes"].iter().any(|name| file.global(name).is_some()) {
         draft.limits.set("overflow", "drop_newest");

@@ -14,15 +14,20 @@ durability: what an acknowledged message, subscription or session survives.
 
   power_loss      the default. The machine loses its power, and nothing of what
                   was acknowledged is lost: it is on the disk before a client is
-                  told. Costs a flush of the disk for each batch.
+                  told. Costs a flush of the disk, which all share
+                  that wait for it.
   process_crash   the gateway crashes or is killed, and nothing is lost: the
                   system has it. If the machine loses its power, what was
-                  acknowledged in the last moments may be lost.
+                  acknowledged in the last second or so may be lost.
   none            a restart begins with nothing. Clients connect anew, retained
                   values are gone. For tests, and where every value comes again.
 
-This version has no store on disk yet: whatever is set, it keeps everything in
-memory, as `none` does, and `motegate run` says so at its start.
+What is kept: sessions that outlive their connection, their subscriptions and
+queues, messages on their way at QoS 1 and 2, retained messages, wills, MQTT-SN
+topic ids and sleep states. It lies in `data_dir`, which one gateway has at a
+time. Where the disk is full or fails, what would have to be stored is refused
+until it can be; all else goes on. `motegate status` shows it. `motegate dev`
+keeps nothing.
 ";
 
 /// Explain a command, the code of a diagnostic, or a word of the configuration

@@ -5,7 +5,7 @@ use clap::Args;
 use super::Exit;
 use super::message::Output;
 use super::running::{Running, count, help, plain, print, print_json, span, table};
-use crate::control::api::model::{Limit, Status as Told};
+use crate::control::api::model::{Limit, Status as Told, Store};
 
 /// Show how a running gateway does: clients, drops, limits
 ///
@@ -71,8 +71,13 @@ fn text(told: &Told, all_limits: bool) -> String {
             ),
         ),
     ];
-    let rows = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]);
-    text.push_str(&table(&rows.collect::<Vec<_>>()));
+    let mut rows: Vec<Vec<String>> =
+        rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    rows.extend(told.store.as_ref().map_or(Vec::new(), store));
+    text.push_str(&table(&rows));
+    if let Some(store) = &told.store {
+        text.push_str(&troubles(store));
+    }
     if !told.reasons.is_empty() {
         text.push_str("refused, closed or dropped:\n");
         let rows = told.reasons.iter().map(|(why, n)| vec![format!("  {why}"), n.to_string()]);
@@ -86,6 +91,65 @@ fn text(told: &Told, all_limits: bool) -> String {
         text.push_str(&table(&rows));
     }
     text
+}
+
+/// What is on disk.
+fn store(store: &Store) -> Vec<Vec<String>> {
+    let syncs = match (store.sync_p50_us, store.sync_p99_us) {
+        (Some(half), Some(most)) => {
+            format!(", a sync takes {} ms, 99 % below {} ms", millis(half), millis(most))
+        }
+        _ => String::new(),
+    };
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    vec![
+        row("durability", format!("{}, in {}", store.durability, plain(&store.data_dir))),
+        row(
+            "disk",
+            format!(
+                "{} bytes{}",
+                store.disk_bytes,
+                store.free_bytes.map_or(String::new(), |free| format!(", {free} free")),
+            ),
+        ),
+        row(
+            "stored",
+            format!(
+                "{} in {}, {}{syncs}",
+                count(store.batches, "batch").replace("batchs", "batches"),
+                count(store.groups, "commit"),
+                count(store.records, "record"),
+            ),
+        ),
+    ]
+}
+
+/// What somebody has to look at.
+fn troubles(store: &Store) -> String {
+    let mut text = String::new();
+    if store.failing {
+        text.push_str(
+            "THE STORE CANNOT BE WRITTEN: its log says why; nothing acknowledged is lost\n",
+        );
+    }
+    if store.lost_batches > 0 {
+        text.push_str(&format!(
+            "LOST: {} acknowledged batches were missing at the start\n",
+            store.lost_batches
+        ));
+    }
+    if store.damaged_records > 0 {
+        text.push_str(&format!(
+            "DAMAGED: {} records could not be read: `motegate store check` says which\n",
+            store.damaged_records
+        ));
+    }
+    text
+}
+
+/// Microseconds as milliseconds.
+fn millis(micros: u32) -> String {
+    format!("{:.1}", f64::from(micros) / 1000.0)
 }
 
 /// `mqtt 1 active; mqtt-sn 3 asleep, 1 lost`.

@@ -271,11 +271,6 @@ impl Saved for Restart<'_> {
     }
 }
 
-/// Whether a key of `state` is the store's own.
-pub(super) fn is_own(key: &[u8]) -> bool {
-    key.starts_with(&APPLIED[..1])
-}
-
 /// Eight bytes.
 pub(super) fn number(value: &[u8]) -> Option<u64> {
     value.try_into().ok().map(u64::from_be_bytes)

@@ -6,7 +6,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
@@ -72,7 +72,7 @@ impl Directory {
 
     /// Of the database.
     pub(crate) fn database(&self) -> PathBuf {
-        self.path.join(DATABASE)
+        database_of(&self.path)
     }
 
     /// Whether a database is in it. One whose making was cut short is removed: nothing was ever
@@ -159,6 +159,27 @@ impl Mark {
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.0.sync_data()
     }
+}
+
+/// The database of a data directory.
+pub(crate) fn database_of(path: &Path) -> PathBuf {
+    path.join(DATABASE)
+}
+
+/// Bytes that the files below a directory take on the disk; holes take none.
+pub(crate) fn bytes_below(path: &Path) -> u64 {
+    let mut open = vec![path.to_owned()];
+    let mut bytes = 0;
+    while let Some(path) = open.pop() {
+        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(found) if found.is_dir() => open.push(entry.path()),
+                Ok(found) => bytes += found.blocks() * 512,
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
 }
 
 fn check_sum(number: u64) -> u64 {

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::thread::{JoinHandle, Thread};
 
 use atomic_waker::AtomicWaker;
-use motegate_message::{DeliveryId, Reason, Record, Seq, SessionId};
+use motegate_message::{DeliveryId, Record, Seq, SessionId};
 use ringbuf::traits::{Consumer as _, Observer as _, Producer as _, Split as _};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
@@ -65,7 +65,9 @@ impl std::fmt::Debug for Disk {
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     shared: Arc<Shared>,
+    #[allow(dead_code, reason = "for backups")]
     jobs: mpsc::Sender<Job>,
+    #[allow(dead_code, reason = "for backups")]
     thread: Thread,
     /// The data directory.
     pub(crate) directory: PathBuf,
@@ -159,7 +161,7 @@ impl Disk {
         if report.is_none() && !self.told_end && self.shared.ended.load(Ordering::Acquire) {
             self.told_end = true;
             tracing::error!("the store's thread is gone: nothing is stored any more");
-            return Some(Report::Failed(Reason::StorageFull));
+            return Some(Report::Failed);
         }
         report
     }
@@ -198,6 +200,17 @@ impl Stored {
         &self.shared.counters
     }
 
+    /// Bytes that the files of the store take on the disk.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        super::directory::bytes_below(&super::directory::database_of(&self.directory))
+    }
+
+    /// Bytes that may still be written there.
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        super::error::free_bytes(&self.directory)
+    }
+
+    #[allow(dead_code, reason = "for backups")]
     /// Has the thread do something between two groups; false once it is gone.
     pub(crate) fn ask(&self, job: Job) -> bool {
         let sent = self.jobs.send(job).is_ok();

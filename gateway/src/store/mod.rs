@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::task::{Context, Poll};
 
 use motegate_message::journal::Page;
-use motegate_message::{DeliveryId, Reason, Record, Seq, SessionId};
+use motegate_message::{DeliveryId, Record, Seq, SessionId};
 
 pub(crate) use disk::{Disk, Stored};
 pub use error::StoreError;
@@ -68,7 +68,7 @@ pub(crate) enum Report {
     /// Everything up to this batch is stored.
     Committed(Seq),
     /// It cannot be stored now; it is tried again.
-    Failed(Reason),
+    Failed,
     /// A part of a queue.
     Fetched {
         /// Whose.

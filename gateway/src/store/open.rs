@@ -4,7 +4,7 @@
 //! a crash leaves, and is cut off; damage is refused; batches that were acknowledged and are
 //! missing are counted.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use motegate_core::Core;
 use motegate_message::Wall;
@@ -96,7 +96,7 @@ fn examine(directory: &Directory, sync: SyncPolicy) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn damaged(directory: &Directory, journal: &PathBuf, scan: journal::Scan) -> StoreError {
+fn damaged(directory: &Directory, journal: &Path, scan: journal::Scan) -> StoreError {
     let what = format!(
         "in the journal {} {} bytes behind byte {} are no batch, and {} whole batches follow",
         journal.display(),

@@ -119,6 +119,10 @@ pub(super) struct Writer {
     written: usize,
     counts: Counts,
     failing: Option<Failing>,
+    /// The worker believes that it fails; what is committed tells it otherwise.
+    told_failed: bool,
+    /// The last batch of this life that is stored.
+    last: Seq,
     /// When the note beside the store is written, if it is behind.
     mark_at: Option<Instant>,
     /// When what is with the system is forced to the disk (`process_crash`).
@@ -159,6 +163,8 @@ impl Writer {
             written: 0,
             counts: Counts::default(),
             failing: None,
+            told_failed: false,
+            last: Seq::NONE,
             mark_at: None,
             sync_at: None,
         }
@@ -365,6 +371,8 @@ impl Writer {
 
     fn committed(&mut self, last: Seq) {
         self.shared.counters.applied.store(self.base + last.0, Relaxed);
+        self.last = last;
+        self.told_failed = false;
         self.outbox.push_back(Report::Committed(last));
         self.mark_at.get_or_insert(self.clock.now() + TIDY);
     }
@@ -380,8 +388,9 @@ impl Writer {
         self.counts.forget();
         self.sync_at = None;
         let told = self.words(step, error);
-        if self.failing.is_none() {
-            self.outbox.push_back(Report::Failed(Reason::StorageFull));
+        if !self.told_failed {
+            self.told_failed = true;
+            self.outbox.push_back(Report::Failed);
         }
         let failing = self.failing.get_or_insert_with(|| Failing {
             since: now,
@@ -438,6 +447,10 @@ impl Writer {
             tracing::info!(millis, attempts, "the store writes again: nothing was lost");
         }
         self.shared.counters.failing.store(false, Relaxed);
+        if self.told_failed {
+            // Nothing was left to store.
+            self.committed(self.last);
+        }
     }
 
     fn reopen(&mut self) -> Result<(), (Step, Failed)> {

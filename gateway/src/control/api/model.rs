@@ -47,11 +47,50 @@ pub(crate) struct Status {
     pub(crate) retained: Amount,
     /// Bytes that wait in all queues.
     pub(crate) queued_bytes: u64,
+    /// What is kept on disk; absent where nothing is.
+    pub(crate) store: Option<Store>,
     /// How often something was refused, closed or dropped since the start, by reason; only what
     /// happened.
     pub(crate) reasons: BTreeMap<String, u64>,
     /// Every limit of the configuration.
     pub(crate) limits: Vec<Limit>,
+}
+
+/// The store on disk; counts since the start of the program
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Store {
+    /// `power_loss` or `process_crash`.
+    pub(crate) durability: String,
+    /// The data directory.
+    pub(crate) data_dir: String,
+    /// Bytes that its files take.
+    pub(crate) disk_bytes: u64,
+    /// Bytes that may still be written on its file system.
+    pub(crate) free_bytes: Option<u64>,
+    /// Whether it cannot be written now.
+    pub(crate) failing: bool,
+    /// Writes, syncs and reopenings that failed.
+    pub(crate) failures: u64,
+    /// Batches that are stored, over all lives of the store.
+    pub(crate) applied: u64,
+    /// Batches that were stored.
+    pub(crate) batches: u64,
+    /// Group commits that stored them.
+    pub(crate) groups: u64,
+    /// Records in them.
+    pub(crate) records: u64,
+    /// Bytes of those records.
+    pub(crate) bytes: u64,
+    /// Parts of queues that were read.
+    pub(crate) fetches: u64,
+    /// How long the last syncs took, in microseconds: half of them at most so long.
+    pub(crate) sync_p50_us: Option<u32>,
+    /// And 99 % of them.
+    pub(crate) sync_p99_us: Option<u32>,
+    /// Acknowledged batches that were missing at the start.
+    pub(crate) lost_batches: u64,
+    /// Records that could not be read or understood.
+    pub(crate) damaged_records: u64,
 }
 
 /// A listener

@@ -1,6 +1,7 @@
 //! How the gateway does.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Json;
@@ -9,10 +10,11 @@ use motegate_core::Protocol;
 use motegate_core::admin::{self, Answer, ClientState, Cursor, Query};
 
 use super::model::{
-    Amount, ClientCount, Connections, Datagrams, LastReload, Limit, Listener, Status,
+    Amount, ClientCount, Connections, Datagrams, LastReload, Limit, Listener, Status, Store,
 };
 use super::{Gateway, Problem, protocol, unexpected};
 use crate::control::ask::Shell;
+use crate::store::Stored;
 
 /// How the gateway does: listeners, clients by state, reasons of drops, every limit and its use
 #[utoipa::path(
@@ -54,9 +56,34 @@ pub(super) async fn status(State(gateway): State<Gateway>) -> Result<Json<Status
         subscriptions: core.subscriptions as u64,
         retained: Amount { messages: retained_messages as u64, bytes: retained_bytes as u64 },
         queued_bytes: core.queued_bytes,
+        store: identity.stored.as_ref().map(store),
         reasons: core.reasons.iter().map(|(r, n)| (r.as_str().to_owned(), *n)).collect(),
         limits: limits(standing.max_connections, &reply.shell, &core.limits),
     }))
+}
+
+fn store(stored: &Stored) -> Store {
+    let counters = stored.counters();
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let times = counters.sync_micros();
+    Store {
+        durability: stored.sync.as_str().into(),
+        data_dir: stored.directory.display().to_string(),
+        disk_bytes: stored.disk_bytes(),
+        free_bytes: stored.free_bytes(),
+        failing: counters.failing.load(Ordering::Relaxed),
+        failures: count(&counters.failures),
+        applied: count(&counters.applied),
+        batches: count(&counters.batches),
+        groups: count(&counters.groups),
+        records: count(&counters.records),
+        bytes: count(&counters.bytes),
+        fetches: count(&counters.fetches),
+        sync_p50_us: times.map(|(half, _)| half),
+        sync_p99_us: times.map(|(_, most)| most),
+        lost_batches: count(&counters.lost),
+        damaged_records: count(&counters.damaged),
+    }
 }
 
 /// Counts clients page by page.

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, atomic::AtomicU64};
 
-use motegate_message::Reason;
 
 use super::super::writer::Step;
 use super::*;
@@ -51,10 +50,10 @@ fn a_failure_at_any_step_acknowledges_nothing_and_loses_nothing() {
                 }
             }
             assert_eq!(failed.load(Relaxed), 2, "{step:?} {n}");
-            let told = reports.iter().filter(|r| **r == Report::Failed(Reason::StorageFull));
+            let told = reports.iter().filter(|r| **r == Report::Failed);
             assert_eq!(told.count(), 1, "{reports:?}");
             let place = usize::try_from(n).unwrap() - 1;
-            assert_eq!(reports[place], Report::Failed(Reason::StorageFull), "before the {n}th");
+            assert_eq!(reports[place], Report::Failed, "before the {n}th");
             assert!(!running.stored.counters().failing.load(Relaxed));
             drop(running);
             assert_same(&scratch.open().db, &mut model);
@@ -74,7 +73,7 @@ fn while_it_fails_batches_and_fetches_wait_in_their_order() {
     });
     let mut running = scratch.start(Some(faults));
     running.append(vec![set(&entry(1, 1, 0).to_bytes(), b"v")]);
-    assert_eq!(running.report(), Report::Failed(Reason::StorageFull));
+    assert_eq!(running.report(), Report::Failed);
     let mut model = MemoryStore::default();
     model.apply(vec![set(&entry(1, 1, 0).to_bytes(), b"v")]);
     for number in 2..=2_000 {
@@ -89,7 +88,7 @@ fn while_it_fails_batches_and_fetches_wait_in_their_order() {
         match running.report() {
             Report::Committed(seq) => committed = seq,
             Report::Fetched { page: found, .. } => page = Some(found),
-            Report::Failed(_) => panic!("told twice"),
+            Report::Failed => panic!("told twice"),
         }
     }
     assert_eq!(failed.load(Relaxed), 3);
@@ -99,12 +98,28 @@ fn while_it_fails_batches_and_fetches_wait_in_their_order() {
 }
 
 #[test]
+fn a_failure_that_concerns_nobody_is_told_to_be_over() {
+    let scratch = Scratch::new("background");
+    let setup = StoreSetup { sync: SyncPolicy::InBackground, ..scratch.setup() };
+    let (faults, _) = nth(Step::Sync, 1, 2, 5);
+    let (disk, stored) = open(&setup).unwrap().start(faults).unwrap();
+    let mut running = Running { disk, stored, seq: Seq::NONE };
+    let seq = running.append(vec![set(b"bk", b"v")]);
+    assert_eq!(running.report(), Report::Committed(seq));
+    // About a second later, in the background.
+    assert_eq!(running.report(), Report::Failed);
+    assert_eq!(running.report(), Report::Committed(seq));
+    drop(running);
+    assert_eq!(dump(&scratch.open().db).0.len(), 1);
+}
+
+#[test]
 fn a_stopping_gateway_does_not_wait_for_ever() {
     let scratch = Scratch::new("stop");
     let (faults, _) = nth(Step::Write, 1, u64::MAX / 2, 28);
     let mut running = scratch.start(faults);
     running.append(vec![set(b"bk", b"v")]);
-    assert_eq!(running.report(), Report::Failed(Reason::StorageFull));
+    assert_eq!(running.report(), Report::Failed);
     let stored = running.stored.clone();
     drop(running);
     assert!(stored.counters().failures.load(Relaxed) > 3, "it was tried again while stopping");
@@ -155,7 +170,7 @@ fn a_disk_that_fills_up_for_real_goes_on_when_there_is_room() {
         let seq = running.append(batch);
         loop {
             match running.report() {
-                Report::Failed(Reason::StorageFull) => {
+                Report::Failed => {
                     failed = true;
                     // It may not be told that this is stored before there is room.
                     std::thread::sleep(Duration::from_millis(300));
