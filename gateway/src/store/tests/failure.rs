@@ -4,7 +4,6 @@ use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, atomic::AtomicU64};
 
-
 use super::super::writer::Step;
 use super::*;
 
