@@ -265,9 +265,12 @@ pub(crate) struct Limits {
     /// What a full queue does.
     #[schemars(extend("default" = "drop_oldest"))]
     pub(crate) overflow: Option<Typed<OverflowWord>>,
-    /// Bytes that wait for all sessions; beyond it the longest queue is cut.
+    /// Bytes that wait for all sessions; beyond it queues go to disk, or the longest is cut.
     #[schemars(extend("default" = "256MiB", "range" = "1MiB to 1024GiB"))]
     pub(crate) max_memory_queued: Bytes,
+    /// Bytes that wait on disk for all sessions; beyond it what would go there is dropped.
+    #[schemars(extend("default" = "4GiB", "range" = "0 to 1024GiB"))]
+    pub(crate) max_disk_queued: Bytes,
     /// Written by clients, not yet stored; beyond it reads pause.
     #[schemars(extend("default" = "32MiB", "range" = "64KiB to 1024GiB"))]
     pub(crate) max_uncommitted_bytes: Bytes,

@@ -232,6 +232,7 @@ fn limits(r: &mut Reader<'_>, block: Option<&Limits>, at: &Place, core: &mut Cor
         max_subscriptions => broker.max_subscriptions;
         max_share_groups => broker.max_share_groups;
         max_memory_queued => broker.max_memory_queued;
+        max_disk_queued => broker.max_disk_queued;
         max_retained_messages => broker.max_retained_messages;
         max_retained_bytes => broker.max_retained_bytes;
         max_queued_messages => queue.max_messages;

@@ -37,6 +37,8 @@ pub struct Broker {
     pub(crate) effects: VecDeque<Effect>,
     /// Bytes that wait in all queues.
     pub(crate) queued_bytes: u64,
+    /// Bytes that wait on disk only, as far as they were counted.
+    pub(crate) disk_bytes: u64,
     /// Wills whose time has come.
     pub(crate) due_wills: VecDeque<Message>,
     /// Sessions whose connection ends because of [`crate::Overflow::Disconnect`].
@@ -69,6 +71,7 @@ impl Broker {
             timers: TimerQueue::new(),
             effects: VecDeque::new(),
             queued_bytes: 0,
+            disk_bytes: 0,
             due_wills: VecDeque::new(),
             overflowed: VecDeque::new(),
             identifiers: Identifiers::default(),

@@ -14,6 +14,9 @@ pub struct Config {
     /// Most bytes queued in memory, all sessions; beyond it the longest queue goes to disk, or is
     /// cut where it cannot.
     pub max_memory_queued: usize,
+    /// Most bytes of queues that are on disk only, all sessions; beyond it a message that would go
+    /// there is dropped.
+    pub max_disk_queued: usize,
     /// Of a durable session's queue so many messages are kept in memory while the session takes
     /// messages; the rest is on disk only. A page is read when less than 32 are left.
     pub head_messages: usize,
@@ -33,8 +36,9 @@ impl Default for Config {
             max_subscriptions: 10_000_000,
             max_share_groups: 100_000,
             max_memory_queued: 256 * 1024 * 1024,
+            max_disk_queued: 4_usize.saturating_mul(1024 * 1024 * 1024),
             head_messages: 1_024,
-            head_messages_away: 32,
+            head_messages_away: 8,
             max_retained_messages: 1_000_000,
             max_retained_bytes: 1024 * 1024 * 1024,
         }

@@ -177,6 +177,7 @@ impl Broker {
             self.forget_subscription(slot, id, session.durable, *held);
         }
         self.queued_bytes -= session.queue.memory();
+        self.disk_bytes -= session.queue.on_disk();
         for entry in session.queue.iter() {
             self.hand_over_ended(turn, entry);
             if session.durable {

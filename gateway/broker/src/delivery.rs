@@ -127,7 +127,9 @@ impl Broker {
         }
         if to_disk {
             self.journal.entry_spilled(&entry.message);
+            let before = session.queue.on_disk();
             session.queue.append_to_disk(&entry);
+            self.disk_bytes += session.queue.on_disk() - before;
             return id;
         }
         let before = session.queue.memory();
@@ -158,7 +160,7 @@ impl Broker {
             let (id, queue, policy) = (session.id, &session.queue, session.policy);
             let max_bytes = u64::from(policy.max_bytes);
             if queue.waiting() < policy.max_messages && queue.bytes() + size <= max_bytes {
-                return true;
+                return self.has_disk_for(slot, size);
             }
             if !queue.is_exact() {
                 self.count_disk(slot);
@@ -175,7 +177,7 @@ impl Broker {
                     // What arrives at QoS 0 does not displace what was acknowledged.
                     Overflow::DropOldest if qos == Qos::AtMostOnce && !queue.has_qos0() => None,
                     Overflow::DropOldest => match queue.oldest() {
-                        None if on_disk => return true,
+                        None if on_disk => return self.has_disk_for(slot, size),
                         oldest => oldest,
                     },
                     Overflow::LatestPerTopic => {
@@ -201,6 +203,19 @@ impl Broker {
             let Some(victim) = victim else { return false };
             self.remove_entry(slot, victim);
         }
+    }
+
+    /// Whether one more message may go to disk, if it would; counted and told if not.
+    fn has_disk_for(&mut self, slot: u32, size: u64) -> bool {
+        let Some(session) = self.sessions.at(slot) else { return false };
+        let fits = self.disk_bytes + size <= self.config.max_disk_queued as u64;
+        if fits || !self.goes_to_disk(session) {
+            return true;
+        }
+        let (id, reason) = (session.id, full_reason(session));
+        self.acted.max_disk_queued += 1;
+        self.dropped(id, reason);
+        false
     }
 
     /// Drops what waited too long.

@@ -85,9 +85,10 @@ impl Broker {
         };
         let id = session.id;
         let Some(session) = self.sessions.at_mut(slot) else { return false };
-        let before = session.queue.memory();
+        let (memory, disk) = (session.queue.memory(), session.queue.on_disk());
         let Some(entry) = session.queue.spill_last() else { return false };
-        self.queued_bytes -= before - session.queue.memory();
+        self.queued_bytes -= memory - session.queue.memory();
+        self.disk_bytes += session.queue.on_disk() - disk;
         if !entry.is_journaled() {
             let text = group_text(&self.groups, &self.subscriptions, entry.group);
             self.journal.entry(turn, id, &entry, text);
@@ -159,6 +160,7 @@ impl Broker {
 
     pub(crate) fn fetched_for(&mut self, turn: &Turn, slot: u32, page: &Page) {
         let Some(session) = self.sessions.at_mut(slot) else { return };
+        let before = session.queue.on_disk();
         let Some(disk) = session.queue.disk_mut() else { return };
         let Some(asked) = disk.asked.take() else { return };
         match asked.counted {
@@ -167,6 +169,8 @@ impl Broker {
             None if disk.from == asked.from => self.append_page(turn, slot, asked, page),
             None => {}
         }
+        let now = self.sessions.at(slot).map_or(0, |session| session.queue.on_disk());
+        self.disk_bytes = (self.disk_bytes + now).saturating_sub(before);
         self.give_up_excess(turn, slot);
         self.pump(turn, slot);
         self.arm(slot);

@@ -197,6 +197,11 @@ impl Queue {
         self.bytes
     }
 
+    /// Of these, on disk only.
+    pub(crate) fn on_disk(&self) -> u64 {
+        self.bytes() - self.memory()
+    }
+
     /// Entries that count against the bounds.
     pub(crate) fn waiting(&self) -> u32 {
         self.waiting + self.disk.as_ref().map_or(0, |disk| disk.tally.count)

@@ -109,8 +109,10 @@ pub struct Usage {
     pub subscriptions: usize,
     /// Groups of shared subscriptions.
     pub share_groups: usize,
-    /// Bytes that wait in all queues.
+    /// Bytes that wait in all queues, in memory.
     pub queued_bytes: u64,
+    /// The same, on disk only; after a restart what was counted again.
+    pub disk_bytes: u64,
     /// Retained messages.
     pub retained_messages: usize,
     /// Bytes of them.
@@ -134,6 +136,8 @@ pub struct Acted {
     pub max_queued_bytes: u64,
     /// A message was dropped because all queues together were too big.
     pub max_memory_queued: u64,
+    /// A message was dropped because all queues together were too big on disk.
+    pub max_disk_queued: u64,
     /// A new retained message was refused.
     pub max_retained_messages: u64,
     /// A new retained message was refused.
@@ -287,6 +291,7 @@ impl Broker {
             subscriptions: self.subscribed,
             share_groups: self.groups.len(),
             queued_bytes: self.queued_bytes,
+            disk_bytes: self.disk_bytes,
             retained_messages: self.retained.len(),
             retained_bytes: self.retained.bytes(),
         }

@@ -5,8 +5,12 @@ use motegate_broker::{Config, Open, Overflow, QueuePolicy, Request};
 use motegate_message::{Message, SessionId};
 
 /// At most two messages of a queue in memory, one of a session that is away.
+fn small_config() -> Config {
+    Config { head_messages: 2, head_messages_away: 1, ..Config::default() }
+}
+
 fn small() -> Bench {
-    Bench::with(Config { head_messages: 2, head_messages_away: 1, ..Config::default() }, true)
+    Bench::with(small_config(), true)
 }
 
 fn payloads(said: &[String]) -> Vec<&str> {
@@ -200,4 +204,29 @@ fn damage_on_disk_is_told_and_the_rest_comes() {
     let (_, said) = b.open(open("a"));
     assert_eq!(payloads(&said), ["0", "1", "3", "4"]);
     assert_eq!(said.iter().filter(|line| *line == "dropped store_damaged").count(), 1);
+}
+
+#[test]
+fn what_would_go_beyond_the_disk_quota_is_dropped() {
+    let mut b = Bench::with(Config { max_disk_queued: 300, ..small_config() }, true);
+    let clients = ["a", "b"].map(|name| b.listener(open(name), &[sub(name, 1)]));
+    clients.map(|client| b.close(client));
+    let mut dropped = 0;
+    for i in 0..50 {
+        for topic in ["a", "b"] {
+            let said = b.publish(&format!("{topic}={i:02}@1"));
+            dropped += said.iter().filter(|line| *line == "dropped queue_full").count();
+        }
+    }
+    let usage = b.broker.usage();
+    assert!((280..=300).contains(&usage.disk_bytes), "{usage:?}");
+    assert_eq!(b.broker.acted().max_disk_queued as usize, dropped);
+    let kept = clients.map(|client| waiting(&b, client.session).0 as usize);
+    assert_eq!(kept[0] + kept[1] + dropped, 100);
+    for (name, kept) in ["a", "b"].into_iter().zip(kept) {
+        let (_, said) = b.open(Open { window: 100, ..open(name) });
+        let first: Vec<String> = (0..kept).map(|i| format!("{i:02}")).collect();
+        assert_eq!(payloads(&said), first);
+    }
+    assert_eq!(b.broker.usage().disk_bytes, 0);
 }

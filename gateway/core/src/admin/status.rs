@@ -61,6 +61,12 @@ impl Core {
                 Some(usage.queued_bytes),
                 acted.max_memory_queued,
             ),
+            bytes(
+                "max_disk_queued",
+                max.max_disk_queued,
+                Some(usage.disk_bytes),
+                acted.max_disk_queued,
+            ),
             count(
                 "max_retained_messages",
                 max.max_retained_messages,
