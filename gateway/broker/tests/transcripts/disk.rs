@@ -210,7 +210,7 @@ fn damage_on_disk_is_told_and_the_rest_comes() {
 fn what_would_go_beyond_the_disk_quota_is_dropped() {
     let mut b = Bench::with(Config { max_disk_queued: 300, ..small_config() }, true);
     let clients = ["a", "b"].map(|name| b.listener(open(name), &[sub(name, 1)]));
-    clients.map(|client| b.close(client));
+    clients.iter().for_each(|client| drop(b.close(*client)));
     let mut dropped = 0;
     for i in 0..50 {
         for topic in ["a", "b"] {
