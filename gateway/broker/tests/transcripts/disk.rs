@@ -220,7 +220,7 @@ fn what_would_go_beyond_the_disk_quota_is_dropped() {
     }
     let usage = b.broker.usage();
     assert!((280..=300).contains(&usage.disk_bytes), "{usage:?}");
-    assert_eq!(b.broker.acted().max_disk_queued as usize, dropped);
+    assert_eq!(b.broker.acted().max_disk_queued, dropped as u64);
     let kept = clients.map(|client| waiting(&b, client.session).0 as usize);
     assert_eq!(kept[0] + kept[1] + dropped, 100);
     for (name, kept) in ["a", "b"].into_iter().zip(kept) {
