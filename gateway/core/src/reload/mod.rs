@@ -1,0 +1,265 @@
+//! Another configuration while everybody stays connected (mapping.md §2.18).
+//!
+//! What the new rules mean for each client is worked out first ([`Plan`]) and only then done, so
+//! that a dry run ([`Core::preview`]) tells exactly what a reload would do. An observation whose
+//! topic is another now moves there, one that no rule takes gets a final 4.04; an MQTT-SN
+//! subscription by number follows its number, and an active client whose registered names mean
+//! another topic is disconnected, so that it registers anew; a sleeping one is not woken for that.
+//! Listeners keep their [`ListenerId`] by name and protocol; whoever is on a removed one is
+//! disconnected, as is whoever came in anonymously where that is no longer allowed. The work grows
+//! with the number of connected clients, once a reload; the subscriptions by number of an MQTT-SN
+//! client that is away follow when it comes back.
+//!
+//! Nothing that waits for a client is dropped. Left as it is: what was settled with a client when
+//! it connected.
+mod plan;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use motegate_broker::{Request, RetainHandling, Subscribe, SubscriptionView};
+use motegate_coap::endpoint::ObservationId;
+use motegate_mapping::Table;
+use motegate_message::{ListenerId, Reason, SessionId, SubscriptionFilter, TopicFilter};
+use motegate_mqtt_sn::endpoint::ClientRef;
+
+use self::plan::{ObservationPlan, SnPlan};
+use crate::access::Target;
+use crate::notice::NoticeKind;
+use crate::pending::Pending;
+use crate::sn::subscribed_topic;
+use crate::{Config, Core, Listener, Protocol};
+
+/// A configuration to change to.
+#[derive(Debug, Clone)]
+pub struct Reload {
+    /// Its listeners are placed by [`align`]; `durable` and `max_uncommitted_bytes` stay as they
+    /// were at the start.
+    pub config: Config,
+    /// The rules.
+    pub table: Arc<Table>,
+    /// Listeners that are no more.
+    pub removed: Vec<ListenerId>,
+}
+
+/// Where the listeners of a new configuration are placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aligned {
+    /// For [`Config::listeners`]; those of removed ones keep their place.
+    pub listeners: Vec<Listener>,
+    /// The place of each, in the order of the new configuration.
+    pub ids: Vec<ListenerId>,
+    /// Of the old ones, those that have no place in the new configuration.
+    pub removed: Vec<ListenerId>,
+}
+
+/// Gives listeners of the same name and protocol the same place, others a new one. `None` beyond
+/// 65,536 places.
+#[must_use]
+pub fn align(old: &[Listener], new: Vec<Listener>) -> Option<Aligned> {
+    let mut listeners = old.to_vec();
+    let mut ids = Vec::with_capacity(new.len());
+    for listener in new {
+        let same = |old: &Listener| old.name == listener.name && old.protocol == listener.protocol;
+        let at = old.iter().position(same).unwrap_or(listeners.len());
+        ids.push(ListenerId(u16::try_from(at).ok()?));
+        match listeners.get_mut(at) {
+            Some(place) => *place = listener,
+            None => listeners.push(listener),
+        }
+    }
+    let removed = (0..old.len()).filter_map(|at| u16::try_from(at).ok().map(ListenerId));
+    let removed = removed.filter(|id| !ids.contains(id)).collect();
+    Some(Aligned { listeners, ids, removed })
+}
+
+/// What a reload does to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touched {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Its name.
+    pub client: String,
+    /// Its address, or its forwarder's.
+    pub peer: Option<SocketAddr>,
+    /// What happens.
+    pub change: Change,
+}
+
+/// A change for a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Its listener is removed, or its sessions or topics are others there: it is disconnected.
+    ListenerChanged {
+        /// The listener's name.
+        listener: String,
+    },
+    /// Its listener takes no anonymous clients any more: it is disconnected.
+    ListenerClosed {
+        /// The listener's name.
+        listener: String,
+    },
+    /// An observation follows its path to another topic.
+    ObservationMoved {
+        /// Of which path.
+        path: String,
+        /// The old topic.
+        before: String,
+        /// The new topic.
+        after: String,
+    },
+    /// An observation ends with a final 4.04.
+    ObservationEnded {
+        /// Of which path.
+        path: String,
+        /// Why: what the new rules say.
+        text: String,
+    },
+    /// A topic id, short name or registered name means another topic, or none any more.
+    TopicChanged {
+        /// `id 10`, `short tt` or `name d/temp`.
+        topic: String,
+        /// The old topic.
+        before: String,
+        /// The new topic; `None`: it is refused from now on.
+        after: Option<String>,
+        /// Whether the client is disconnected, so that it registers anew.
+        disconnected: bool,
+    },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::ListenerChanged { listener } => {
+                write!(f, "is disconnected: listener {listener} is another or none")
+            }
+            Change::ListenerClosed { listener } => {
+                write!(
+                    f,
+                    "is disconnected: listener {listener} takes no anonymous clients any more"
+                )
+            }
+            Change::ObservationMoved { path, before, after } => {
+                write!(f, "observes {path}: {before} → {after}")
+            }
+            Change::ObservationEnded { path, text } => {
+                write!(f, "loses its observe of {path} ({text}): one final 4.04")
+            }
+            Change::TopicChanged { topic, before, after, disconnected } => {
+                let after = after.as_deref().unwrap_or("nothing");
+                write!(f, "{topic}: {before} → {after}")?;
+                if *disconnected {
+                    f.write_str(" (is disconnected, registers anew)")
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+}
+impl Core {
+    /// What a reload would do, by client.
+    #[must_use]
+    pub fn preview(&self, reload: &Reload) -> Vec<Touched> {
+        self.plan(reload).touched
+    }
+
+    /// Changes over; the caller has opened the sockets of new listeners.
+    pub(crate) fn reload(&mut self, reload: Reload) -> Vec<Touched> {
+        let plan = self.plan(&reload);
+        let Reload { mut config, table, .. } = reload;
+        config.durable = self.config.durable;
+        config.max_uncommitted_bytes = self.config.max_uncommitted_bytes;
+        self.broker.reconfigure(config.broker);
+        self.mqtt.reconfigure(config.mqtt.clone());
+        self.sn.reconfigure(config.mqtt_sn.clone());
+        self.coap.reconfigure(config.coap.clone());
+        self.config = config;
+        self.table = table;
+        for conn in plan.mqtt {
+            self.mqtt_moved(conn);
+        }
+        for (client, plan) in plan.sn {
+            self.sn_reload(client, plan);
+        }
+        for (observation, plan) in plan.observations {
+            self.observation_reload(observation, plan);
+        }
+        plan.touched
+    }
+    fn sn_reload(&mut self, client: ClientRef, plan: SnPlan) {
+        if let Some(session) = plan.session {
+            self.sn_resubscribe(session, plan.moved);
+        }
+        if !plan.close {
+            return;
+        }
+        let Some(known) = self.sn_clients.remove(&client) else { return };
+        self.sn.close(&self.turn, client, Reason::ConfigReload);
+        if let Some(session) = known.session {
+            // It is on its way back: its will would only alarm.
+            let handle = Target::Sn(client).to_handle();
+            self.ask(Request::Close { session, handle, drop_will: true, expiry: None });
+        }
+        self.notice(known.notice(NoticeKind::Disconnected(Reason::ConfigReload)));
+    }
+
+    /// Subscriptions by number, held since the client was last here, follow the rules of today.
+    pub(crate) fn sn_follow_rules(&mut self, client: ClientRef) {
+        let Some(known) = self.sn_clients.get(&client) else { return };
+        let Some(session) = known.session else { return };
+        let caller = self.sn_caller(&known.key, &known.peer);
+        let mut moved = Vec::new();
+        for held in self.broker.subscriptions_of(session, usize::MAX) {
+            let Some(topic) = subscribed_topic(held.identifier) else { continue };
+            let after = self.table.sn(&caller, topic).ok().map(|mapped| mapped.topic);
+            if after.as_ref() != Some(&held.filter) {
+                moved.push((held, after));
+            }
+        }
+        self.sn_resubscribe(session, moved);
+    }
+
+    /// What waits because of the old filters goes on waiting: it was acknowledged.
+    fn sn_resubscribe(
+        &mut self,
+        session: SessionId,
+        moved: Vec<(SubscriptionView, Option<TopicFilter>)>,
+    ) {
+        if moved.is_empty() {
+            return;
+        }
+        let (mut from, mut to) = (Vec::with_capacity(moved.len()), Vec::new());
+        for (held, after) in moved {
+            let share = held.share.clone();
+            let new = after.map(|filter| SubscriptionFilter { share, filter });
+            to.extend(new.map(|filter| Subscribe {
+                filter,
+                qos: held.qos,
+                no_local: held.no_local,
+                retain_as_published: false,
+                retain_handling: RetainHandling::Always,
+                identifier: held.identifier,
+            }));
+            from.push(SubscriptionFilter { share: held.share, filter: held.filter });
+        }
+        let ticket = self.pending.insert(Pending::Nothing);
+        self.ask(Request::Resubscribe { ticket, session, from, to });
+    }
+
+    fn observation_reload(&mut self, id: ObservationId, plan: ObservationPlan) {
+        match plan {
+            ObservationPlan::End(code) => self.finish_observation(id, code),
+            ObservationPlan::Keep { meaning } => {
+                if let Some(known) = self.observations.get_mut(&id) {
+                    known.meaning = meaning;
+                }
+            }
+            ObservationPlan::Move { before, after, meaning } => {
+                self.move_observation(id, before, after, meaning);
+            }
+        }
+    }
+}
