@@ -27,7 +27,7 @@ pub use config::{ClientFrom, Config, Listener, Protocol, Sources};
 pub use contract::{Input, Output};
 pub use core::Core;
 pub use notice::{Notice, NoticeKind};
-pub use reload::{Aligned, Change, Reload, Touched, align};
+pub use reload::{Change, Reload, Touched};
 pub use stats::Stats;
 
 /// The parts' own settings, for whoever resolves a configuration into a [`Config`].

@@ -5,13 +5,14 @@
 //! topic is another now moves there, one that no rule takes gets a final 4.04; an MQTT-SN
 //! subscription by number follows its number, and an active client whose registered names mean
 //! another topic is disconnected, so that it registers anew; a sleeping one is not woken for that.
-//! Listeners keep their [`ListenerId`] by name and protocol; whoever is on a removed one is
+//! Which listener is which is the caller's to say ([`Reload`]); whoever is on a removed one is
 //! disconnected, as is whoever came in anonymously where that is no longer allowed. The work grows
 //! with the number of connected clients, once a reload; the subscriptions by number of an MQTT-SN
 //! client that is away follow when it comes back.
 //!
 //! Nothing that waits for a client is dropped. Left as it is: what was settled with a client when
 //! it connected.
+
 mod plan;
 
 use std::fmt;
@@ -29,49 +30,18 @@ use crate::access::Target;
 use crate::notice::NoticeKind;
 use crate::pending::Pending;
 use crate::sn::subscribed_topic;
-use crate::{Config, Core, Listener, Protocol};
+use crate::{Config, Core, Protocol};
 
 /// A configuration to change to.
 #[derive(Debug, Clone)]
 pub struct Reload {
-    /// Its listeners are placed by [`align`]; `durable` and `max_uncommitted_bytes` stay as they
+    /// A listener that goes on has its old place, also under another name; `durable` and `max_uncommitted_bytes` stay as they
     /// were at the start.
     pub config: Config,
     /// The rules.
     pub table: Arc<Table>,
     /// Listeners that are no more.
     pub removed: Vec<ListenerId>,
-}
-
-/// Where the listeners of a new configuration are placed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Aligned {
-    /// For [`Config::listeners`]; those of removed ones keep their place.
-    pub listeners: Vec<Listener>,
-    /// The place of each, in the order of the new configuration.
-    pub ids: Vec<ListenerId>,
-    /// Of the old ones, those that have no place in the new configuration.
-    pub removed: Vec<ListenerId>,
-}
-
-/// Gives listeners of the same name and protocol the same place, others a new one. `None` beyond
-/// 65,536 places.
-#[must_use]
-pub fn align(old: &[Listener], new: Vec<Listener>) -> Option<Aligned> {
-    let mut listeners = old.to_vec();
-    let mut ids = Vec::with_capacity(new.len());
-    for listener in new {
-        let same = |old: &Listener| old.name == listener.name && old.protocol == listener.protocol;
-        let at = old.iter().position(same).unwrap_or(listeners.len());
-        ids.push(ListenerId(u16::try_from(at).ok()?));
-        match listeners.get_mut(at) {
-            Some(place) => *place = listener,
-            None => listeners.push(listener),
-        }
-    }
-    let removed = (0..old.len()).filter_map(|at| u16::try_from(at).ok().map(ListenerId));
-    let removed = removed.filter(|id| !ids.contains(id)).collect();
-    Some(Aligned { listeners, ids, removed })
 }
 
 /// What a reload does to a client.
