@@ -148,3 +148,55 @@ fn a_data_directory_has_one_gateway_and_one_format() {
     std::fs::write(home.0.join("data/FORMAT"), "motegate data format 9\n").unwrap();
     home.said("run").bad(1, &["data format 9", "knows 1 only", "A newer motegate wrote it"]);
 }
+
+#[test]
+fn a_backup_of_a_running_gateway_is_restored() {
+    let home = Home::new("backup");
+    let gateway = home.start();
+    let port = gateway.mqtt.port();
+    for n in 0..5 {
+        said(&format!("pub -p {port} -q 1 -r -t site/{n} -m {n}")).good();
+    }
+    let told = home.said("backup monday").good();
+    assert!(told.contains("monday: ") && told.contains(" records, "), "{told}");
+    home.said("backup monday").bad(1, &["monday is there already", "another file"]);
+    home.said("restore monday").bad(1, &["in use by process", "stop that gateway"]);
+    let checked = home.said("store check").good();
+    assert!(checked.contains("retained messages") && checked.contains("nothing is damaged"));
+    home.said("store check --repair").bad(1, &["running gateway", "stop it first"]);
+    said(&format!("pub -p {port} -q 1 -r -t site/0 -m later")).good();
+    gateway.stop();
+
+    let checked = home.said("store check -o json").good();
+    let checked: serde_json::Value = serde_json::from_str(&checked).unwrap();
+    assert_eq!(
+        (&checked["counts"]["retained messages"], &checked["damaged"]),
+        (&5.into(), &0.into())
+    );
+    home.said("restore monday").bad(1, &["holds a store already", "--force"]);
+    let told = home.said("restore --force monday").good();
+    assert!(told.contains("the store that was there is now data/store-replaced-"), "{told}");
+    let gateway = home.start();
+    let port = gateway.mqtt.port();
+    let told = said(&format!("sub -p {port} -t site/# -C 5 -W 10")).good();
+    let mut values: Vec<&str> = told.lines().collect();
+    values.sort_unstable();
+    assert_eq!(values, ["0", "1", "2", "3", "4"], "as they were at the backup");
+}
+
+#[test]
+fn what_is_no_store_and_no_backup_is_called_so() {
+    let home = Home::new("none");
+    home.said("store check").bad(1, &["data", "--data-dir"]);
+    std::fs::create_dir_all(home.0.join("empty")).unwrap();
+    home.said("store check --data-dir empty").bad(1, &["there is no store in empty"]);
+    home.said("backup --data-dir empty b").bad(1, &["there is no store in empty"]);
+    std::fs::write(home.0.join("junk"), "junk").unwrap();
+    home.said("restore junk").bad(1, &["junk is no backup of motegate"]);
+    home.said("restore nothing").bad(1, &["nothing: "]);
+    for command in ["backup", "restore", "store check"] {
+        let help = home.said(&format!("{command} --help")).good();
+        assert!(help.contains("Examples:") && help.contains("--data-dir"), "{help}");
+    }
+    home.said("backup").bad(2, &["<FILE>"]);
+}

@@ -34,6 +34,7 @@ mod run;
 mod running;
 mod schema;
 mod status;
+mod store;
 mod subscribe;
 mod talk;
 mod test;
@@ -125,6 +126,9 @@ enum Command {
     Status(status::Status),
     Clients(clients::Clients),
     Topics(topics::Topics),
+    Backup(store::Backup),
+    Restore(store::Restore),
+    Store(store::Store),
     Pub(publish::Pub),
     Sub(subscribe::Sub),
     Rr(reply::Rr),
@@ -166,6 +170,9 @@ pub fn main() -> ExitCode {
         Command::Status(status) => status.run(),
         Command::Clients(clients) => clients.run(),
         Command::Topics(topics) => topics.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
+        Command::Store(store) => store.run(),
         Command::Pub(publish) => publish.run(clock),
         Command::Sub(subscribe) => subscribe.run(clock),
         Command::Rr(request) => request.run(clock),

@@ -9,10 +9,11 @@ use clap::builder::styling::Styles;
 use super::Command;
 
 /// Every command, in the order of [`Command`].
-const GROUPS: [(&str, &[&str]); 7] = [
+const GROUPS: [(&str, &[&str]); 8] = [
     ("Serve", &["dev", "run"]),
     ("Configure", &["init", "check", "test", "explain", "fmt", "schema", "config", "import"]),
     ("Ask a running gateway", &["reload", "status", "clients", "topics"]),
+    ("Look after what is kept", &["backup", "restore", "store"]),
     ("Speak MQTT and MQTT-SN", &["pub", "sub", "rr"]),
     ("Speak CoAP", &["get", "put", "post", "delete", "observe", "discover", "ping"]),
     ("Try and measure", &["demo", "bench"]),

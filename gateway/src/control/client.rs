@@ -66,6 +66,7 @@ fn listed(paths: &[PathBuf]) -> String {
 pub(crate) struct Connection {
     path: PathBuf,
     sender: SendRequest<Empty<Bytes>>,
+    patience: Duration,
 }
 
 impl Connection {
@@ -78,7 +79,12 @@ impl Connection {
         let lost = |error: hyper::Error| lost(path, &error);
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         tokio::spawn(connection);
-        Ok(Connection { path: path.to_owned(), sender })
+        Ok(Connection { path: path.to_owned(), sender, patience: PATIENCE })
+    }
+
+    /// Waits longer for answers that take their time.
+    pub(crate) fn be_patient(&mut self) {
+        self.patience = Duration::from_secs(24 * 3_600);
     }
 
     /// The answer to GET `path` (below the interface's root) with these parameters.
@@ -104,7 +110,7 @@ impl Connection {
         method: Method,
         target: &str,
     ) -> Result<T, AskError> {
-        let bytes = match tokio::time::timeout(PATIENCE, self.exchange(method, target)).await {
+        let bytes = match tokio::time::timeout(self.patience, self.exchange(method, target)).await {
             Ok(answer) => answer?,
             Err(_) => return Err(AskError::TimedOut(self.path.clone())),
         };

@@ -10,6 +10,8 @@
 //! that was ever in it.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fjall::{Database as Fjall, Keyspace, KeyspaceCreateOptions, PersistMode};
 use motegate_message::journal::{Page, QueueKey, QueuedRecord, Saved};
@@ -27,7 +29,7 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// Threads that write and merge tables.
 const TABLE_THREADS: usize = 2;
 /// Key in `state` of the number of the last batch; no owner has its first byte.
-const APPLIED: &[u8] = &[0, b'a'];
+pub(super) const APPLIED: &[u8] = &[0, b'a'];
 /// Above these fjall would hold a write until its threads have caught up, and for ever if one of
 /// them has failed. Writers wait outside, where a failure is seen.
 const MAX_SEALED: usize = 2;
@@ -40,6 +42,14 @@ pub(crate) struct Database {
     pub(super) queue: Keyspace,
     pub(super) content: Keyspace,
     pub(super) uses: Keyspace,
+    /// Said to those who hold a view: they keep it from being opened again.
+    pub(super) closing: Arc<AtomicBool>,
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.closing.store(true, Ordering::Release);
+    }
 }
 
 impl std::fmt::Debug for Database {
@@ -71,6 +81,7 @@ impl Database {
             queue: fjall.keyspace(queue, options)?,
             content: fjall.keyspace(content, options)?,
             uses: fjall.keyspace(uses, options)?,
+            closing: Arc::default(),
             fjall,
         })
     }
@@ -233,7 +244,7 @@ impl Saved for Restart<'_> {
     fn state(&mut self, each: &mut dyn FnMut(&[u8], &[u8])) {
         for guard in self.db.state.iter() {
             match guard.into_inner() {
-                Ok((key, _)) if key.starts_with(&APPLIED[..1]) => {}
+                Ok((key, _)) if is_own(&key) => {}
                 Ok((key, value)) => {
                     self.records += 1;
                     each(&key, &value);
@@ -269,6 +280,11 @@ impl Saved for Restart<'_> {
     ) -> Page {
         self.db.page(session, from, max_entries, max_bytes)
     }
+}
+
+/// Whether a key of `state` is the store's own.
+pub(super) fn is_own(key: &[u8]) -> bool {
+    key.starts_with(&APPLIED[..1])
 }
 
 /// Eight bytes.

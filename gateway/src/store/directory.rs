@@ -82,11 +82,14 @@ impl Directory {
         if database.join(MADE).exists() {
             return Ok(true);
         }
+        if self.committed().is_some_and(|mark| mark > 0) {
+            let what = format!(
+                "{} is not there, and `{COMMITTED_FILE}` says that there was one",
+                database.join(MADE).display()
+            );
+            return Err(StoreError::damaged(&self.path, what));
+        }
         if database.exists() {
-            if self.committed().is_some_and(|mark| mark > 0) {
-                let what = format!("{} has no `{MADE}`", database.display());
-                return Err(StoreError::damaged(&self.path, what));
-            }
             let removed = std::fs::remove_dir_all(&database);
             removed.map_err(StoreError::at("cannot be removed", &database))?;
         }

@@ -19,6 +19,7 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use super::counters::Counters;
 use super::open::Opened;
+use super::view::View;
 use super::writer::{Job, Writer};
 use super::{Report, SyncPolicy};
 
@@ -65,9 +66,7 @@ impl std::fmt::Debug for Disk {
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     shared: Arc<Shared>,
-    #[allow(dead_code, reason = "for backups")]
     jobs: mpsc::Sender<Job>,
-    #[allow(dead_code, reason = "for backups")]
     thread: Thread,
     /// The data directory.
     pub(crate) directory: PathBuf,
@@ -210,11 +209,12 @@ impl Stored {
         super::error::free_bytes(&self.directory)
     }
 
-    #[allow(dead_code, reason = "for backups")]
-    /// Has the thread do something between two groups; false once it is gone.
-    pub(crate) fn ask(&self, job: Job) -> bool {
-        let sent = self.jobs.send(job).is_ok();
+    /// The store as it is between two groups; `None` while it fails, or is gone.
+    pub(crate) async fn view(&self) -> Option<View> {
+        let (reply, view) = tokio::sync::oneshot::channel();
+        let job: Job = Box::new(move |db, applied| drop(reply.send(db.view(applied))));
+        self.jobs.send(job).ok()?;
         self.thread.unpark();
-        sent
+        view.await.ok()
     }
 }

@@ -17,6 +17,9 @@ pub enum StoreError {
         /// The process that holds it, if it says so.
         holder: Option<u32>,
     },
+    /// Nothing was ever kept there.
+    #[error("there is no store in {}", .0.display())]
+    Missing(PathBuf),
     /// Written by another version.
     #[error(
         "{} has data format {found}; this version knows {FORMAT} only.\n  {}",

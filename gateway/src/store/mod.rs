@@ -9,6 +9,8 @@
 //! `group.rs` merges batches, `database.rs` is fjall, `journal.rs` looks into fjall's journals,
 //! `directory.rs` holds the data directory, `open.rs` starts, `error.rs` has the words.
 
+mod backup;
+mod check;
 mod counters;
 mod database;
 mod directory;
@@ -18,8 +20,10 @@ mod group;
 mod journal;
 mod memory;
 mod open;
+mod rebuild;
 #[cfg(test)]
 mod tests;
+mod view;
 mod writer;
 
 use std::path::PathBuf;
@@ -28,10 +32,15 @@ use std::task::{Context, Poll};
 use motegate_message::journal::Page;
 use motegate_message::{DeliveryId, Record, Seq, SessionId};
 
+pub(crate) use backup::{BackupError, Contents, write as write_backup};
+pub(crate) use check::{Checked, check};
+pub(crate) use directory::Directory;
 pub(crate) use disk::{Disk, Stored};
 pub use error::StoreError;
 pub(crate) use memory::Forgetful;
 pub(crate) use open::{Opened, open};
+pub(crate) use rebuild::{RebuildError, backup_stopped, check_stopped, repair, restore};
+pub(crate) use view::View;
 
 /// Where and how a gateway keeps what outlives it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod problem;
 mod receivers;
 pub(crate) mod reload;
 mod status;
+pub(crate) mod store;
 mod topics;
 
 use std::sync::Arc;
@@ -87,6 +88,8 @@ fn router() -> OpenApiRouter<Gateway> {
         .routes(routes!(topics::retained))
         .routes(routes!(receivers::receivers))
         .routes(routes!(reload::reload))
+        .routes(routes!(store::backup))
+        .routes(routes!(store::check))
         .routes(routes!(document))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready));

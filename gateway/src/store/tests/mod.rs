@@ -2,8 +2,10 @@
 //! `motegate_message::journal::MemoryStore` after any batches, restarts, kills, failures of the
 //! disk and damage, and no acknowledgement before its time.
 
+mod backup;
 mod crash;
 mod failure;
+mod figures;
 mod model;
 mod start;
 
