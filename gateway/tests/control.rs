@@ -231,7 +231,8 @@ fn receivers_are_told() {
 }
 
 /// Every resource, written down.
-const RESOURCES: [(&str, &str); 12] = [
+const RESOURCES: [(&str, &str); 14] = [
+    ("/api/v1/backup", "post"),
     ("/api/v1/clients", "get"),
     ("/api/v1/clients/{id}", "get"),
     ("/api/v1/healthz", "get"),
@@ -241,6 +242,7 @@ const RESOURCES: [(&str, &str); 12] = [
     ("/api/v1/reload", "post"),
     ("/api/v1/retained", "get"),
     ("/api/v1/status", "get"),
+    ("/api/v1/store/check", "get"),
     ("/api/v1/topics", "get"),
     ("/healthz", "get"),
     ("/readyz", "get"),
