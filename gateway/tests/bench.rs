@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::TcpListener;
 
@@ -190,11 +190,14 @@ fn under_way(gateway: &Program, options: &'static str) -> Vec<std::thread::JoinH
             std::thread::spawn(move || said(&format!("bench rtt {url} {options}")))
         })
         .collect();
-    let mut silent = BTreeSet::from(["mqtt", "mqttsn", "coap"]);
-    while !silent.is_empty() {
-        let (_, body) = read_packet(&mut watcher).expect("a message of each");
+    // When the third of each has come, the first has come back to its sender.
+    let mut wanted = BTreeMap::from([("mqtt", 3), ("mqttsn", 3), ("coap", 3)]);
+    while wanted.values().any(|left| *left > 0) {
+        let (_, body) = read_packet(&mut watcher).expect("messages of each");
         let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
-        silent.remove(std::str::from_utf8(&body[2..][..length]).expect("a topic"));
+        let topic = std::str::from_utf8(&body[2..][..length]).expect("a topic");
+        let left = wanted.get_mut(topic).expect("one of the three");
+        *left = i32::max(*left - 1, 0);
     }
     runs
 }
