@@ -28,6 +28,8 @@ const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// Threads that write and merge tables.
 const TABLE_THREADS: usize = 2;
+/// Times that a held database is tried again; fjall waits 0.3 s in each.
+const LOCKED_TRIES: usize = 10;
 /// Key in `state` of the number of the last batch; no owner has its first byte.
 pub(super) const APPLIED: &[u8] = &[0, b'a'];
 /// Above these fjall would hold a write until its threads have caught up, and for ever if one of
@@ -64,12 +66,24 @@ pub(super) const KEYSPACES: [&str; 4] = ["state", "queue", "content", "uses"];
 impl Database {
     /// Opens what is there, or makes it.
     pub(crate) fn open(path: &Path) -> fjall::Result<Self> {
-        let fjall = Fjall::builder(path)
-            .cache_size(CACHE_BYTES)
-            .max_journaling_size(JOURNAL_BYTES)
-            .manual_journal_persist(true)
-            .worker_threads(TABLE_THREADS)
-            .open()?;
+        let open = || {
+            Fjall::builder(path)
+                .cache_size(CACHE_BYTES)
+                .max_journaling_size(JOURNAL_BYTES)
+                .manual_journal_persist(true)
+                .worker_threads(TABLE_THREADS)
+                .open()
+        };
+        let mut fjall = open();
+        // Whoever opens has the data directory: what holds the database still is a reader of its
+        // earlier life (a backup, a merge), which has been told to end.
+        for _ in 0..LOCKED_TRIES {
+            if !matches!(fjall, Err(fjall::Error::Locked)) {
+                break;
+            }
+            fjall = open();
+        }
+        let fjall = fjall?;
         let options = || {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(MEMTABLE_BYTES)

@@ -22,7 +22,7 @@ const END: u8 = 3;
 const CLEAR: u8 = 4;
 const MAGIC: [u8; 4] = *b"FJL\x03";
 /// Bytes that are read at a time.
-const CHUNK: usize = 64 * 1024;
+const CHUNK: usize = 1024 * 1024;
 
 /// What a journal holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,7 +63,8 @@ pub(crate) fn list(database: &Path) -> io::Result<Vec<PathBuf>> {
 pub(crate) fn scan(path: &Path) -> io::Result<Scan> {
     let mut file = BufReader::with_capacity(CHUNK, File::open(path)?);
     let mut scan = Scan::default();
-    while let Some(end) = batch(&mut file, scan.good)? {
+    let mut value = Vec::new();
+    while let Some(end) = batch(&mut file, scan.good, &mut value)? {
         scan.good = end;
         scan.batches += 1;
     }
@@ -95,7 +96,7 @@ fn whole_batches(bytes: &[u8]) -> u64 {
     while let Some(found) = bytes[at..].windows(MAGIC.len()).position(|four| four == MAGIC) {
         at += found + MAGIC.len();
         let mut rest = io::Cursor::new(&bytes[at..]);
-        while let Ok(Some(end)) = batch(&mut rest, 0) {
+        while let Ok(Some(end)) = batch(&mut rest, 0, &mut Vec::new()) {
             batches += 1;
             // A batch that was read whole ends within `bytes`.
             at += usize::try_from(end).unwrap_or(0);
@@ -106,8 +107,8 @@ fn whole_batches(bytes: &[u8]) -> u64 {
 }
 
 /// Reads one batch that begins at `from`; where it ends, or `None` when there is no whole one.
-fn batch(file: &mut (impl Read + ?Sized), from: u64) -> io::Result<Option<u64>> {
-    let mut reader = Parts { file, at: from };
+fn batch(file: &mut impl Read, from: u64, value: &mut Vec<u8>) -> io::Result<Option<u64>> {
+    let mut reader = Parts { file, at: from, value };
     match reader.batch() {
         Ok(whole) => Ok(whole.then_some(reader.at)),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
@@ -116,12 +117,14 @@ fn batch(file: &mut (impl Read + ?Sized), from: u64) -> io::Result<Option<u64>> 
 }
 
 /// Reads the parts of a batch, and counts their bytes.
-struct Parts<'a, R: ?Sized> {
+struct Parts<'a, R> {
     file: &'a mut R,
     at: u64,
+    /// Room for an item's key and value.
+    value: &'a mut Vec<u8>,
 }
 
-impl<R: Read + ?Sized> Parts<'_, R> {
+impl<R: Read> Parts<'_, R> {
     fn bytes<const N: usize>(&mut self) -> io::Result<[u8; N]> {
         let mut bytes = [0; N];
         self.file.read_exact(&mut bytes)?;
@@ -167,14 +170,14 @@ impl<R: Read + ?Sized> Parts<'_, R> {
         hash.update(&[ITEM]);
         hash.update(&head);
         let key = u64::from(u16::from_le_bytes([k0, k1]));
-        let mut left = key + u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
-        let mut chunk = [0; 4096];
-        while left > 0 {
-            let part = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
-            self.file.read_exact(&mut chunk[..part])?;
-            hash.update(&chunk[..part]);
-            self.at += part as u64;
-            left -= part as u64;
+        let length = key + u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
+        // A length that is damage ends with the file.
+        self.value.clear();
+        let read = self.file.by_ref().take(length).read_to_end(self.value)? as u64;
+        hash.update(self.value);
+        self.at += read;
+        if read < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(true)
     }

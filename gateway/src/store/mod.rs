@@ -21,6 +21,7 @@ mod journal;
 mod memory;
 mod open;
 mod rebuild;
+mod space;
 #[cfg(test)]
 mod tests;
 mod view;

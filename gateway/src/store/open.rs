@@ -5,6 +5,7 @@
 //! missing are counted.
 
 use std::path::Path;
+use std::time::Duration;
 
 use motegate_core::Core;
 use motegate_message::Wall;
@@ -14,6 +15,9 @@ use super::database::{Database, Restart};
 use super::directory::{Directory, Mark};
 use super::error::StoreError;
 use super::{StoreSetup, SyncPolicy, journal};
+
+/// A drained queue's space is given back after so long.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// A store that was opened and not started.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(crate) struct Opened {
     pub(super) lost: u64,
     /// Records that were not understood.
     pub(super) damaged: u64,
+    /// How long nothing must be deleted before space is given back.
+    pub(super) idle: Duration,
 }
 
 /// Opens the store of a data directory, and makes both if they are not there.
@@ -54,7 +60,7 @@ pub(crate) fn open(setup: &StoreSetup) -> Result<Opened, StoreError> {
         );
     }
     let mark = directory.mark().map_err(StoreError::at("cannot be written", directory.path()))?;
-    Ok(Opened { directory, db, mark, sync: setup.sync, applied, lost, damaged: 0 })
+    Ok(Opened { directory, db, mark, sync: setup.sync, applied, lost, damaged: 0, idle: IDLE })
 }
 
 /// Looks at the journals before fjall does.

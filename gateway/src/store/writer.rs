@@ -29,6 +29,7 @@ use super::disk::{Request, Shared};
 use super::error::{in_words, system_error};
 use super::group::{Counts, Group};
 use super::open::Opened;
+use super::space::Space;
 use super::{Report, SyncPolicy, journal};
 use crate::clock::Clock;
 
@@ -127,6 +128,7 @@ pub(super) struct Writer {
     mark_at: Option<Instant>,
     /// When what is with the system is forced to the disk (`process_crash`).
     sync_at: Option<Instant>,
+    space: Space,
 }
 
 impl Drop for Writer {
@@ -167,6 +169,7 @@ impl Writer {
             last: Seq::NONE,
             mark_at: None,
             sync_at: None,
+            space: Space::new(opened.idle),
         }
     }
 
@@ -206,7 +209,8 @@ impl Writer {
     /// Sleeps until somebody wants something, or a time has come.
     fn park(&self, stopping: bool) {
         let retry_at = self.failing.as_ref().map(|failing| failing.next);
-        let until = earliest(retry_at, earliest(self.mark_at, self.sync_at));
+        let tidy_at = earliest(self.space.due(), earliest(self.mark_at, self.sync_at));
+        let until = earliest(retry_at, tidy_at);
         match until {
             Some(until) => {
                 let pause = until.saturating_since(self.clock.now());
@@ -255,8 +259,8 @@ impl Writer {
         let mut group = Group::default();
         let (mut bytes, mut fetches) = (0, 0);
         while bytes < MAX_GROUP && fetches < MAX_FETCHES {
-            let Some(request) = self.inbox.pop_front() else { break };
             let Some(db) = &self.db else { break };
+            let Some(request) = self.inbox.pop_front() else { break };
             match request {
                 Request::Batch(seq, batch) => {
                     let before = group.bytes;
@@ -358,6 +362,7 @@ impl Writer {
         let counters = &self.shared.counters;
         let mut last = None;
         for group in self.kept.drain(..) {
+            self.space.deleted(&group, self.clock.now());
             last = Some(group.last);
             add(&counters.batches, group.batches);
             add(&counters.records, group.records);
@@ -509,6 +514,9 @@ impl Writer {
                 self.fail(step, &error);
                 return;
             }
+        }
+        if let Some(db) = &self.db {
+            self.space.give_back(db, now);
         }
         if self.mark_at.is_some_and(|at| at <= now) {
             self.mark_at = None;

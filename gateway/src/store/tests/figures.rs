@@ -133,8 +133,15 @@ fn a_restart_reads_no_queue_and_a_drained_disk_is_given_back() {
     let killed = Scratch(scratch.0.with_extension("killed"));
     copy_directory(&scratch.0, &killed.0);
     drop(running);
-    let (opened, secs) = timed(|| killed.open());
+    let ((), secs) = timed(|| {
+        for path in super::super::journal::list(&killed.0.join("store")).unwrap() {
+            super::super::journal::scan(&path).unwrap();
+        }
+    });
+    println!("look into the journals: {:.0} ms", secs * 1e3);
+    let (mut opened, secs) = timed(|| killed.open());
     println!("open: {:.0} ms, {} MiB", secs * 1e3, used().1);
+    opened.idle = Duration::from_millis(300);
     let mut saved = Restart { db: &opened.db, records: 0, failed: None, damaged: 0 };
     let (found, secs) = timed(|| {
         saved.state(&mut |_, _| {});
@@ -165,15 +172,18 @@ fn a_restart_reads_no_queue_and_a_drained_disk_is_given_back() {
     }
     assert_eq!(read, 0);
     println!("slowest of 200 looks at a drained queue: {:.2} ms", slowest * 1e3);
-    drop(running);
-    let opened = killed.open();
-    println!("after a restart: disk {} MiB", disk(&killed));
-    for keyspace in opened.db.keyspaces() {
-        keyspace.rotate_memtable_and_wait().unwrap();
-        keyspace.major_compact().unwrap();
+    // Given back by itself: all but the journals, of which 64 MiB may stay.
+    let tables =
+        || super::super::directory::bytes_below(&killed.0.join("store/keyspaces")) / 1024 / 1024;
+    for _ in 0..500 {
+        if tables() < 4 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
-    drop(opened);
+    println!("a moment later: disk {} MiB, tables {} MiB", disk(&killed), tables());
+    assert!(tables() < 4, "{} MiB", tables());
+    drop(running);
     drop(killed.open());
-    println!("after compaction: disk {} MiB", disk(&killed));
-    assert!(disk(&killed) < 8, "{} MiB", disk(&killed));
+    println!("after a restart: disk {} MiB", disk(&killed));
 }
