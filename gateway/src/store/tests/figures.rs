@@ -2,6 +2,7 @@
 //! measurements hold; all of it, with figures, by
 //! `STORE_FIGURES=1000000 cargo test --release -p motegate --lib store::tests::figures -- --nocapture`.
 
+use std::io::BufRead as _;
 use std::time::Instant;
 
 use motegate_message::journal::Page;
@@ -115,24 +116,49 @@ fn many_publishers_share_a_sync() {
     }
 }
 
+/// Loads until it is killed; the parent waits for the line.
+fn load(directory: PathBuf) -> ! {
+    let scratch = Scratch(directory);
+    let mut running = scratch.start(None);
+    let entries = size();
+    let ((), secs) =
+        timed(|| drive(&mut running, entries, 1_000, |n| publish(place(n).0, place(n).1)));
+    println!("loaded {entries} in {secs:.2} s, {} MiB, disk {} MiB", used().1, disk(&scratch));
+    loop {
+        std::thread::park();
+    }
+}
+
+fn sessions() -> u64 {
+    (size() / 100).max(1)
+}
+
+/// The session and the delivery of the `n`th entry.
+fn place(n: u64) -> (u64, u64) {
+    (1 + n % sessions(), 1 + n / sessions())
+}
+
 #[test]
 fn a_restart_reads_no_queue_and_a_drained_disk_is_given_back() {
-    let scratch = scratch("figures-restart");
-    let (entries, sessions) = (size(), (size() / 100).max(1));
-    let mut running = scratch.start(None);
-    let place = |n: u64| (1 + n % sessions, 1 + n / sessions);
-    let ((), secs) = timed(|| {
-        drive(&mut running, entries, 1_000, |n| publish(place(n).0, place(n).1));
-    });
-    println!(
-        "load {entries} over {sessions}: {secs:.2} s, {} MiB, disk {} MiB",
-        used().1,
-        disk(&scratch)
-    );
-    // As kill -9 leaves it: no flush of anything.
-    let killed = Scratch(scratch.0.with_extension("killed"));
-    copy_directory(&scratch.0, &killed.0);
-    drop(running);
+    const NAME: &str =
+        "store::tests::figures::a_restart_reads_no_queue_and_a_drained_disk_is_given_back";
+    if let Some(directory) = std::env::var_os("LOADED_STORE") {
+        load(directory.into());
+    }
+    let killed = scratch("figures-restart");
+    let (entries, sessions) = (size(), sessions());
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME, "--nocapture"])
+        .env("LOADED_STORE", &killed.0)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    // What the test program says of itself stands before it on the line.
+    let loaded = lines.find_map(|line| line.ok().filter(|line| line.contains("loaded ")));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    println!("{}", loaded.unwrap());
     let ((), secs) = timed(|| {
         for path in super::super::journal::list(&killed.0.join("store")).unwrap() {
             super::super::journal::scan(&path).unwrap();
