@@ -63,6 +63,7 @@ impl Space {
         }
         self.deleted = 0;
         let keyspaces = [&db.queue, &db.content, &db.uses].map(Clone::clone);
+        let state = db.state.clone();
         let (closing, busy) = (db.closing.clone(), self.busy.clone());
         let thread = std::thread::Builder::new().name("motegate-merge".into());
         let spawned = thread.spawn(move || {
@@ -72,6 +73,9 @@ impl Space {
                     break;
                 }
             }
+            // Tables that were merged are removed when the next memtable of any keyspace is
+            // written; `state` has always something to write.
+            let _ = state.rotate_memtable();
             busy.store(false, Ordering::Release);
         });
         if spawned.is_err() {

@@ -26,18 +26,22 @@ pub(super) async fn alive_at_root() -> Json<Health> {
     alive().await
 }
 
-/// Does it serve? The configuration is loaded, the listeners are bound, the worker answers
+/// Does it serve? The configuration is loaded, the listeners are bound, the store can be written,
+/// the worker answers
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
     responses(
         (status = OK, description = "It does", body = Health),
-        (status = SERVICE_UNAVAILABLE, description = "It is stopping, or busy", body = Problem,
+        (status = SERVICE_UNAVAILABLE, description = "It is stopping or busy, or the store cannot be written", body = Problem,
             content_type = "application/problem+json")
     )
 )]
 pub(super) async fn ready(State(gateway): State<Gateway>) -> Result<Json<Health>, Problem> {
     // Listeners are bound before the interface is; the cheapest question shows that the worker
     // turns.
+    if gateway.store_fails() {
+        return Err(Problem::store_fails("it cannot be written now: the log says why".into()));
+    }
     let topic = TopicName::new("$SYS").map_err(|_| Problem::internal("a topic"))?;
     match gateway.ask(Query::Retained { topic }).await?.answer {
         Answer::Retained(_) => Ok(Json(Health { status: "ok".into() })),
@@ -50,7 +54,7 @@ pub(super) async fn ready(State(gateway): State<Gateway>) -> Result<Json<Health>
     get, path = "/readyz", tag = "health", operation_id = "ready_at_root",
     responses(
         (status = OK, description = "It does", body = Health),
-        (status = SERVICE_UNAVAILABLE, description = "It is stopping, or busy", body = Problem,
+        (status = SERVICE_UNAVAILABLE, description = "It is stopping or busy, or the store cannot be written", body = Problem,
             content_type = "application/problem+json")
     )
 )]

@@ -15,6 +15,7 @@ pub(crate) mod store;
 mod topics;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use motegate_core::admin::{Answer, Query};
@@ -60,6 +61,12 @@ impl Gateway {
 
     fn identity(&self) -> &Identity {
         &self.0.identity
+    }
+
+    /// Whether what is durable cannot be stored now.
+    fn store_fails(&self) -> bool {
+        let stored = self.0.identity.stored.as_ref();
+        stored.is_some_and(|stored| stored.counters().failing.load(Ordering::Relaxed))
     }
 
     /// Asks the core.

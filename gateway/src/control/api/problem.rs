@@ -52,6 +52,11 @@ impl Problem {
         Problem::new(status, "internal", "A bug of the gateway", detail.to_owned())
     }
 
+    pub(super) fn store_fails(detail: String) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Problem::new(status, "storage_full", "The store fails", detail)
+    }
+
     pub(super) fn unanswered(why: Unanswered) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         match why {

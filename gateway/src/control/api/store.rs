@@ -83,7 +83,10 @@ async fn view(gateway: &Gateway) -> Result<View, Problem> {
         let detail = "this gateway keeps nothing on disk (`durability: none`)".to_owned();
         return Err(Problem::new(StatusCode::CONFLICT, "no_store", "Nothing is kept", detail));
     };
-    stored.view().await.ok_or_else(|| unavailable("it cannot be written now: see the log".into()))
+    stored
+        .view()
+        .await
+        .ok_or_else(|| Problem::store_fails("it cannot be written now: see the log".into()))
 }
 
 /// On a thread of its own: reading a store takes its time.
@@ -94,14 +97,9 @@ async fn blocking<T: Send + 'static>(
     done.map_err(|error| Problem::internal(&error.to_string()))
 }
 
-fn unavailable(detail: String) -> Problem {
-    let status = StatusCode::SERVICE_UNAVAILABLE;
-    Problem::new(status, "storage_full", "The store fails", detail)
-}
-
 fn refused(error: &BackupError) -> Problem {
     match error {
-        BackupError::Closing => unavailable(error.to_string()),
+        BackupError::Closing => Problem::store_fails(error.to_string()),
         error => Problem::new(
             StatusCode::CONFLICT,
             "backup_failed",
