@@ -10,6 +10,8 @@
 pub mod commands;
 pub mod fuzz;
 pub mod gateway;
+pub mod kill;
+pub mod load;
 pub mod mosquitto;
 pub mod peer;
 pub mod process;

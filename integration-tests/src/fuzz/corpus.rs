@@ -96,6 +96,7 @@ pub fn mqtt_connect(rng: &mut Rng, version: u8) -> Vec<u8> {
         receive_maximum: u16::try_from(rng.below(4)).unwrap_or(0),
         alias_maximum: u16::try_from(rng.below(4)).unwrap_or(0),
         will,
+        will_delay: if rng.chance(500) { 3 } else { 0 },
     })
 }
 

@@ -3,8 +3,8 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use super::ledger::{Ledger, StreamId};
-use super::world::{Actor, Turn, datagrams, socket};
+use crate::load::actor::{Actor, Turn, datagrams, socket};
+use crate::load::ledger::{Ledger, StreamId};
 use crate::sim::coap_wire::{self as wire, Message};
 
 /// ACK_TIMEOUT.

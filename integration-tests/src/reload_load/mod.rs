@@ -2,7 +2,7 @@
 //! configuration every second, half of the time to one with a mistake.
 //!
 //! [`Clients`](world) run on one thread, look at their sockets every millisecond, and write what
-//! was acknowledged and what arrived into a [`ledger::Ledger`]; [`control`] writes the file and has
+//! was acknowledged and what arrived into a [`Ledger`](crate::load::ledger::Ledger); [`control`] writes the file and has
 //! it reloaded, by SIGHUP, by `motegate reload` and by `run --watch`, and sees what `status` says
 //! of it. What is counted as lost: an acknowledged message that a subscriber never got, one that
 //! came out of its publisher's order, a closed connection or session, an ended observation, an
@@ -14,7 +14,6 @@
 mod coap;
 pub mod control;
 mod file;
-pub mod ledger;
 mod mqtt;
 mod sn;
 pub mod world;

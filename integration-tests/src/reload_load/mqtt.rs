@@ -2,75 +2,18 @@
 //! and then and comes back for its session.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::ledger::{Ledger, StreamId};
-use super::world::{Actor, Turn};
-use crate::sim::mqtt_wire::{self as wire, Connect, Packet};
+use crate::load::actor::{Actor, Turn};
+use crate::load::ledger::{Ledger, StreamId};
+use crate::load::link::Link;
+use crate::sim::mqtt_wire::{self as wire, Packet};
 
 /// Most messages that wait for PUBACK.
 const WINDOW: usize = 100;
 /// So long before its cut a client takes in nothing more: what comes then must come again.
 const DEAF: Duration = Duration::from_millis(40);
-
-/// A socket and what of it is not read or written yet.
-#[derive(Debug)]
-struct Link {
-    stream: TcpStream,
-    v5: bool,
-    input: Vec<u8>,
-    output: Vec<u8>,
-}
-
-impl Link {
-    fn open(gateway: SocketAddr, v5: bool, id: &str, clean: bool) -> std::io::Result<Link> {
-        let stream = TcpStream::connect(gateway)?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        let output = wire::connect(&Connect {
-            v5,
-            id,
-            clean,
-            keep_alive: 0,
-            expiry: 600,
-            receive_maximum: 0,
-            alias_maximum: 0,
-            will: None,
-        });
-        Ok(Link { stream, v5, input: Vec::new(), output })
-    }
-
-    /// Every packet that has come; `Err`: the connection is over.
-    fn read(&mut self) -> Result<Vec<Packet>, String> {
-        let mut buffer = [0; 16 * 1024];
-        loop {
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return Err("the gateway closed".into()),
-                Ok(length) => self.input.extend_from_slice(&buffer[..length]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-        let mut packets = Vec::new();
-        while let Some(packet) = wire::decode(self.v5, &mut self.input)? {
-            packets.push(packet);
-        }
-        Ok(packets)
-    }
-
-    fn flush(&mut self) -> Result<(), String> {
-        while !self.output.is_empty() {
-            match self.stream.write(&self.output) {
-                Ok(length) => drop(self.output.drain(..length)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-        Ok(())
-    }
-}
 
 /// One that publishes at QoS 1.
 #[derive(Debug)]
@@ -145,16 +88,13 @@ impl Publisher {
 impl Actor for Publisher {
     fn turn(&mut self, turn: &Turn, ledger: &mut Ledger) {
         let Some(link) = &mut self.link else { return };
-        match link.read() {
-            Ok(packets) => {
-                for packet in &packets {
-                    self.take(packet, ledger);
-                }
-            }
-            Err(error) => {
-                ledger.fault(format!("{}: connection lost: {error}", self.name));
-                self.link = None;
-            }
+        let (packets, over) = link.read();
+        for packet in &packets {
+            self.take(packet, ledger);
+        }
+        if let Some(error) = over {
+            ledger.fault(format!("{}: connection lost: {error}", self.name));
+            self.link = None;
         }
         if self.ready {
             self.publish(turn, ledger);
@@ -268,11 +208,8 @@ impl Actor for Subscriber {
     fn turn(&mut self, turn: &Turn, ledger: &mut Ledger) {
         self.come_and_go(turn, ledger);
         let Some(link) = &mut self.link else { return };
-        let mut over = None;
-        match link.read() {
-            Ok(packets) => packets.into_iter().for_each(|packet| self.take(packet, ledger)),
-            Err(error) => over = Some(error),
-        }
+        let (packets, mut over) = link.read();
+        packets.into_iter().for_each(|packet| self.take(packet, ledger));
         if let Some(Err(error)) = self.link.as_mut().map(Link::flush) {
             over = Some(error);
         }

@@ -4,8 +4,8 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use super::ledger::{Ledger, StreamId};
-use super::world::{Actor, Turn, datagrams, socket};
+use crate::load::actor::{Actor, Turn, datagrams, socket};
+use crate::load::ledger::{Ledger, StreamId};
 use crate::sim::sn_wire::{self as wire, Packet};
 
 /// An answer is waited for so long, then the packet is sent again.

@@ -1,19 +1,17 @@
 //! The clients of a run and their clock.
 
-use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::coap::{self, Observer};
 use super::file::SHIFTING_IDS;
-use super::ledger::Ledger;
 use super::mqtt::{self, Feed};
 use super::sn::{self, Manner, Of, To};
 use crate::gateway::Gateway;
+use crate::load::actor::{Actor, TICK, Turn};
+use crate::load::ledger::Ledger;
 use crate::sim::coap_wire::{POST, PUT};
 
-/// How often sockets are looked at.
-const TICK: Duration = Duration::from_millis(1);
 /// How long clients may take to be ready, and what is on its way to arrive.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -28,53 +26,6 @@ pub struct Shared {
     pub moved: AtomicUsize,
     /// Which topic its observer hears: 0 or 1.
     pub heard: AtomicUsize,
-}
-
-/// A look at the clock.
-#[derive(Debug)]
-pub(super) struct Turn {
-    pub(super) now: Instant,
-    /// Since messages flow; `None` when none are published.
-    since: Option<Duration>,
-    /// Whether messages are still published.
-    pub(super) publishing: bool,
-}
-
-impl Turn {
-    /// Whether someone who sends `rate` a second and has sent `sent` sends the next one now.
-    pub(super) fn is_due(&self, rate: f64, sent: u64) -> bool {
-        // Counts of a run are far below 2^52.
-        #[allow(clippy::cast_precision_loss)]
-        self.since.is_some_and(|since| since.as_secs_f64() * rate >= sent as f64 + 1.0)
-    }
-}
-
-/// A client.
-pub(super) trait Actor {
-    /// Takes what has come, sends what is due.
-    fn turn(&mut self, turn: &Turn, ledger: &mut Ledger);
-    /// Messages may flow.
-    fn is_ready(&self) -> bool;
-    /// Nothing of its own is on its way.
-    fn is_settled(&self, ledger: &Ledger) -> bool;
-}
-
-/// A socket that talks with the gateway alone.
-pub(super) fn socket(gateway: SocketAddr) -> UdpSocket {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    socket.connect(gateway).expect("loopback is there");
-    socket.set_nonblocking(true).expect("a socket can be asked without waiting");
-    socket
-}
-
-/// Every datagram that has come.
-pub(super) fn datagrams(socket: &UdpSocket) -> Vec<Vec<u8>> {
-    let mut buffer = [0; 2048];
-    let mut found = Vec::new();
-    while let Ok(length) = socket.recv(&mut buffer) {
-        found.push(buffer[..length].to_vec());
-    }
-    found
 }
 
 /// All clients.

@@ -224,6 +224,7 @@ impl Client {
             receive_maximum: self.receive_maximum,
             alias_maximum: if t.v5 && t.lazy { 3 } else { 0 },
             will,
+            will_delay: 0,
         });
         self.link = Link::Opening;
         self.connect_sent = ctx.now;

@@ -52,7 +52,7 @@ pub const PUBREL: u8 = 6;
 pub const PUBCOMP: u8 = 7;
 
 /// What a CONNECT says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Connect<'a> {
     /// 5.0 instead of 3.1.1.
     pub v5: bool,
@@ -70,6 +70,8 @@ pub struct Connect<'a> {
     pub alias_maximum: u16,
     /// Topic, payload, QoS of the will.
     pub will: Option<(&'a str, &'a [u8], u8)>,
+    /// Will Delay Interval in seconds; only 5.0.
+    pub will_delay: u32,
 }
 
 fn text(out: &mut Vec<u8>, value: &[u8]) {
@@ -121,7 +123,10 @@ pub fn connect(c: &Connect<'_>) -> Vec<u8> {
     }
     text(&mut body, c.id.as_bytes());
     if let Some((topic, payload, _)) = c.will {
-        if c.v5 {
+        if c.v5 && c.will_delay > 0 {
+            body.extend_from_slice(&[5, 0x18]);
+            body.extend_from_slice(&c.will_delay.to_be_bytes());
+        } else if c.v5 {
             body.push(0);
         }
         text(&mut body, topic.as_bytes());
