@@ -1,6 +1,6 @@
 //! A disk that is full for real: what the program refuses over each protocol, what goes on, and that
 //! all is well when there is room again.
-#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a real process in real time")]
 
 mod common;
 
