@@ -39,7 +39,8 @@ pub(crate) struct File {
     pub(crate) version: Number,
     /// The gateway itself.
     pub(crate) gateway: Option<Gateway>,
-    /// Where the control socket lies, and later state is kept; relative to where the gateway is started.
+    /// Where state is kept, and the control socket lies; relative to the folder of the file that says
+    /// it. The default lies beside the first file.
     #[schemars(extend("default" = "./motegate-data"))]
     pub(crate) data_dir: Text,
     /// What an acknowledged message survives: `motegate help durability` has it in words.

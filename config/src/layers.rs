@@ -5,14 +5,14 @@
 //! the built-in defaults.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize as _;
 
 use crate::conf_d::{self, Listing};
 use crate::decode::Decoder;
 use crate::diagnostic::{Code, Diagnostic, Findings};
-use crate::document::{Document, Node};
+use crate::document::{Document, Kind, Node};
 use crate::file::File;
 use crate::merge::{self, Join};
 use crate::sources::{SourceKind, Sources};
@@ -127,6 +127,13 @@ impl Layers {
         Some(conf_d::beside(main))
     }
 
+    /// The folder of the first file, beside which state is kept unless `data_dir` says where.
+    fn home(&self) -> &Path {
+        let name = self.text.as_ref().map(|(name, _)| Path::new(name));
+        let first = name.or(self.files.first().map(PathBuf::as_path));
+        first.and_then(Path::parent).unwrap_or(Path::new(""))
+    }
+
     /// The named files but for the first.
     fn others(&self) -> &[PathBuf] {
         self.files.get(1..).unwrap_or_default()
@@ -178,9 +185,8 @@ impl Layers {
     /// Everything that is wrong with it.
     pub fn show_json(&self, effective: bool) -> Result<serde_json::Value, Findings> {
         let text = self.show(show::Show { effective, origin: false })?;
-        // It was drawn by us: there is nothing in it that does not parse.
-        let document = Document::parse(&text, 0).unwrap_or(Document { root: None });
-        Ok(document.root.map_or_else(|| serde_json::json!({}), |root| root.to_json()))
+        let document = Document::parse(&text, 0).expect("what `show` draws is YAML");
+        Ok(document.root.map_or_else(|| serde_json::json!({}), |root| show::json(&root)))
     }
 
     /// Positions first, then shape, then values: each step needs the one before to be without
@@ -232,7 +238,12 @@ impl Layers {
         };
         let (resolved, more) = resolve::resolve(&file, &document);
         found.extend(more);
-        let read = resolved.map(|resolved| (resolved, document));
+        let read = resolved.map(|mut resolved| {
+            if !resolved.data_dir_given {
+                resolved.data_dir = join(self.home(), &resolved.data_dir);
+            }
+            (resolved, document)
+        });
         (reading, read)
     }
 }
@@ -337,9 +348,37 @@ impl Reading {
                 secret::check(root, schema::schema(), &mut self.found);
             }
             substitute::apply(root, folder, &mut self.files, &mut self.found);
+            beside(root, folder);
         }
         self.trees.extend(document.root.map(|root| (root, join)));
     }
+}
+
+/// A relative `data_dir` of a file is relative to the file's folder, so that whoever names the file
+/// finds the gateway, wherever it was started. Not so those of the environment and of `--set`, which
+/// are typed where the program starts: their folder is `.`.
+fn beside(root: &mut Node, folder: &Path) {
+    let Kind::Map(items) = &mut root.kind else { return };
+    let Some((_, node)) = items.iter_mut().find(|(key, _)| key.text == "data_dir") else { return };
+    if node.is_null() {
+        return;
+    }
+    let Kind::Scalar { text, .. } = &mut node.kind else { return };
+    let there = join(folder, Path::new(text));
+    // A folder whose name is no text is the working directory's, or nobody's.
+    if let Some(there) = there.to_str().filter(|there| *there != text) {
+        let before = std::mem::replace(text, there.to_owned());
+        node.written.get_or_insert(before);
+    }
+}
+
+/// A path below a folder; as it was written where that is the working directory.
+fn join(folder: &Path, path: &Path) -> PathBuf {
+    let here = folder.components().all(|part| part == Component::CurDir);
+    if path.as_os_str().is_empty() || path.is_absolute() || here {
+        return path.to_owned();
+    }
+    folder.join(path.strip_prefix(".").unwrap_or(path))
 }
 
 fn unread_fix(error: &Unread, kinds: Kinds) -> &'static str {
@@ -350,7 +389,7 @@ fn unread_fix(error: &Unread, kinds: Kinds) -> &'static str {
         }
         Unread::Kind(_) => "name a file, or move this away",
         Unread::Io(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            "check the path, or run `motegate dev`"
+            "check the path, write a first file with `motegate init`, or run `motegate dev`"
         }
         Unread::Io(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
             "check who may read it"

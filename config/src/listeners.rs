@@ -48,6 +48,15 @@ pub(crate) fn read(
         reader.found.push(Diagnostic::new(Code::NobodyMayConnect, text, fix));
         return binds;
     };
+    if block.is_empty() {
+        let fix = "name one: `- {protocol: mqtt, anonymous: true}`, or leave `listeners` out";
+        reader.report(
+            &place,
+            Code::NobodyMayConnect,
+            "nobody may connect: no listener is left",
+            fix,
+        );
+    }
     let mut seen: Vec<(Bind, Place)> = Vec::new();
     for (i, listener) in block.iter().enumerate() {
         let at = place.at(i);

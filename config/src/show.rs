@@ -40,6 +40,19 @@ pub(crate) fn draw(root: Option<&Node>, sources: &Sources, how: Show) -> String 
     out
 }
 
+/// What was drawn as JSON: a number where it says the same. `4.00` is a code, and 4.0 is none.
+/// Nesting is bounded by `Document::parse`.
+pub(crate) fn json(node: &Node) -> Json {
+    match &node.kind {
+        Kind::List(items) => items.iter().map(json).collect(),
+        Kind::Map(items) => items.iter().map(|(key, n)| (key.text.clone(), json(n))).collect(),
+        Kind::Scalar { text, .. } => match node.to_json() {
+            Json::Number(number) if number.to_string() != *text => Json::String(text.clone()),
+            value => value,
+        },
+    }
+}
+
 struct Line {
     text: String,
     origin: String,
@@ -58,20 +71,28 @@ impl Drawing<'_> {
             Some(Kind::Map(items)) => items.as_slice(),
             _ => &[],
         };
-        let mut lines = Vec::new();
         let properties = map["properties"].as_object();
+        let known = |key: &str| properties.is_some_and(|all| all.contains_key(key));
+        let mut lines = Vec::new();
+        // A name that the user chose says what the others are about: a field of a frame.
+        let chosen = schema::chosen_names(map);
+        for (key, value) in items.iter().filter(|(key, n)| !n.is_null() && !known(&key.text)) {
+            if let Some(inner) = chosen {
+                lines.extend(self.entry(&key.text, value, inner, indent));
+            }
+        }
         for (key, inner) in properties.into_iter().flatten() {
             let value = items.iter().find(|(k, n)| k.text == *key && !n.is_null());
             match value {
+                // What a test does not say has no default: a block that is there is what it does.
+                Some((_, value)) if indent == 0 && key == "tests" => {
+                    let how = Show { effective: false, ..self.how };
+                    let written = Drawing { sources: self.sources, how };
+                    lines.extend(written.entry(key, value, inner, indent));
+                }
                 Some((_, value)) => lines.extend(self.entry(key, value, inner, indent)),
                 None if self.how.effective => lines.extend(self.absent(key, inner, indent)),
                 None => {}
-            }
-        }
-        let chosen = schema::chosen_names(map);
-        for (key, value) in items.iter().filter(|(_, node)| !node.is_null()) {
-            if let Some(inner) = chosen {
-                lines.extend(self.entry(&key.text, value, inner, indent));
             }
         }
         lines

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use motegate_config::{Code, Config, Diagnostic, Layers};
+use motegate_config::{Code, Config, Diagnostic, Layers, Resolved, Show};
 
 fn folder(name: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -32,6 +32,79 @@ fn every_example_loads_and_is_laid_out() {
         }
         assert_eq!(motegate_config::format("f", &text).unwrap(), text, "{path:?}");
     }
+}
+
+/// Every example, and the file that README adds to the one of `motegate init`.
+fn texts() -> Vec<(String, String)> {
+    let files = folder("examples").into_iter().filter(|p| p.is_file());
+    let read = |path: PathBuf| (path.display().to_string(), std::fs::read_to_string(path).unwrap());
+    let mut texts: Vec<(String, String)> = files.map(read).collect();
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let (_, rest) = readme.split_once("conf.d/env.yaml <<'END'\n").unwrap();
+    let (added, _) = rest.split_once("\nEND\n").unwrap();
+    let listener = "listeners: [{name: mqttsn, protocol: mqttsn}]\n";
+    texts.push(("README.md".to_owned(), format!("{listener}{added}")));
+    texts
+}
+
+#[test]
+fn what_is_shown_of_an_example_means_the_same() {
+    let mut frames = 0;
+    for (name, text) in texts() {
+        frames += text.matches("scale:").count();
+        for effective in [false, true] {
+            let show = Show { effective, origin: false };
+            let layers = Layers::new().text("given", text.clone());
+            let shown = layers.show(show).unwrap();
+            let again = Layers::new().text("shown", shown.clone());
+            let read = again.load().unwrap_or_else(|e| panic!("{name}\n{shown}\n{e}"));
+            assert_eq!(meaning(&read), meaning(&layers.load().unwrap()), "{name}\n{shown}");
+            // A map of defaults stands on one line, one that was written does not.
+            assert!(effective || again.show(show).unwrap() == shown, "{name}\n{shown}");
+            let json = layers.show_json(effective).unwrap();
+            let as_yaml = Layers::new().text("json", json.to_string());
+            let read = as_yaml.load().unwrap_or_else(|e| panic!("{name}\n{json}\n{e}"));
+            assert_eq!(meaning(&read), meaning(&layers.load().unwrap()), "{name}\n{json}");
+        }
+    }
+    assert!(frames >= 2, "an example has a frame with a scale");
+}
+
+/// All that it says, in words; maps have no order.
+fn meaning(resolved: &Resolved) -> Vec<String> {
+    let Resolved { core, table, listeners, rules, max_connections, data_dir, .. } = resolved;
+    let rest = (listeners, rules, max_connections, data_dir, resolved.durability, resolved.log);
+    let all = format!("{core:?} {table:?} {rest:?} {:?}", resolved.tests);
+    let words = all.split(|c: char| c.is_whitespace() || "{},".contains(c));
+    let mut words: Vec<String> = words.map(str::to_owned).collect();
+    words.sort_unstable();
+    words
+}
+
+#[test]
+fn a_data_directory_lies_beside_the_file_that_says_so() {
+    let place = |layers: Layers| layers.load().unwrap().data_dir;
+    let text = |name: &str, text: &str| Layers::new().text(name, text);
+    for (name, data, expected) in [
+        ("motegate.yaml", "data_dir: ./data", "./data"),
+        ("./motegate.yaml", "data_dir: data", "data"),
+        ("/etc/gate/motegate.yaml", "data_dir: ./data", "/etc/gate/data"),
+        ("../gate/motegate.yaml", "data_dir: ../data", "../gate/../data"),
+        ("gate/motegate.yaml", "data_dir: /var/lib/gate", "/var/lib/gate"),
+        ("gate/motegate.yaml", "", "gate/motegate-data"),
+        ("motegate.yaml", "", "./motegate-data"),
+    ] {
+        assert_eq!(place(text(name, data)).to_str(), Some(expected), "{name}: {data}");
+    }
+    // What is typed where the program starts is relative to that.
+    let file = || text("gate/motegate.yaml", "data_dir: ./data");
+    assert_eq!(place(file().set(["data_dir=./here"])).to_str(), Some("./here"));
+    let variable = [(OsString::from("MOTEGATE__DATA_DIR"), OsString::from("there"))];
+    assert_eq!(place(file().environment(variable)).to_str(), Some("there"));
+    let shown = file().show(Show { effective: false, origin: true }).unwrap();
+    let words: Vec<&str> = shown.split_whitespace().collect();
+    assert_eq!(words, ["data_dir:", "gate/data", "#", "gate/motegate.yaml:1", "./data"]);
 }
 
 /// A file, or a folder with `motegate.yaml`, `conf.d` and lines of the `environment`.

@@ -3,7 +3,7 @@
 //! The one place where the shell meets the `config` crate: everything else takes a `Setup`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use motegate_config::{Config, Durability, Findings, Layers, LogFormat, Resolved};
@@ -128,6 +128,11 @@ pub(crate) struct Fixed {
 }
 
 impl Fixed {
+    /// Where state is kept.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
     /// The keys in which another configuration differs.
     pub(crate) fn differences(&self, other: &Fixed) -> Vec<&'static str> {
         let keys = [

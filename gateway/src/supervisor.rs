@@ -4,7 +4,8 @@
 //!
 //! The first SIGTERM or SIGINT stops gracefully, the second at once, whatever else goes on: a
 //! configuration is read on a thread of its own, one at a time, and a reload that is asked for
-//! meanwhile follows when it is done. SIGHUP reloads: the files are
+//! meanwhile follows when it is done. SIGHUP stops a gateway without files (`motegate dev`), as it
+//! does any program whose terminal is closed; with files it reloads: the files are
 //! read and checked as `motegate check` does, their tests included (mapping.md §2.18), then
 //! [`Handle::reload`] changes over. A configuration with a mistake or a failing test changes nothing
 //! and is told in the log and to whoever asked. At its start a gateway does not run tests.
@@ -175,6 +176,13 @@ impl Supervisor {
                 Woken::Signal(name) => {
                     tracing::info!(signal = name, "stopping");
                     self.stop();
+                }
+                // The terminal was closed, twice perhaps: by its program and by the system.
+                Woken::Hangup if self.source.is_none() => {
+                    if !self.stopping {
+                        tracing::info!(signal = "SIGHUP", "stopping");
+                        self.stop();
+                    }
                 }
                 Woken::Hangup => self.reload("SIGHUP"),
                 Woken::Files => self.reload("changed files"),

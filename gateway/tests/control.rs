@@ -105,6 +105,12 @@ fn without_a_gateway_every_command_says_where_it_looked() {
         let line = format!("{line} --control ./elsewhere.sock");
         said_in(&directory.0, &line).bad(5, &["./elsewhere.sock", "--control"]);
     }
+    std::fs::create_dir(directory.0.join("sub")).unwrap();
+    std::fs::write(directory.0.join("sub/motegate.yaml"), "data_dir: ./data\n").unwrap();
+    said_in(&directory.0, "status -c sub/motegate.yaml").bad(
+        5,
+        &["at sub/data/control.sock\n  try: start it: motegate run -c sub/motegate.yaml\n"],
+    );
     said_in(&directory.0, "status -c missing.yaml").bad(3, &["missing.yaml"]);
     let mut command = motegate(&["status"]);
     command.current_dir(&directory.0).env("MOTEGATE_CONTROL", "/by/variable.sock");
@@ -398,7 +404,28 @@ fn run_has_its_socket_in_the_data_directory() {
     command.current_dir(&gateway.directory);
     said_by(command).bad(1, &["another gateway answers at data/here/control.sock", "data_dir"]);
 
+    // Nor does one whose ports are taken, as the first has them: it says that this one runs.
+    let address = gateway.address("mqtt");
+    let same =
+        format!("listeners: [{{protocol: mqtt, bind: \"{address}\"}}]\ndata_dir: data/here\n");
+    std::fs::write(gateway.directory.join("same.yaml"), same).unwrap();
+    let mut command = motegate(&["run", "-c", "same.yaml"]);
+    command.current_dir(&gateway.directory);
+    said_by(command).bad(1, &["is taken", "this data_dir runs already", "motegate status"]);
+
+    // From elsewhere, wherever it was started, by its file.
+    let elsewhere = Directory::new("elsewhere");
+    let file = gateway.directory.join("motegate.yaml");
+    let line = format!("status -c {}", file.display());
+    assert!(said_in(&elsewhere.0, &line).good().contains(&address.to_string()));
+    said_in(&elsewhere.0, &format!("check --live {}", file.display())).good();
+    let mut command = motegate(&["run", "-c", "../motegate.yaml"]);
+    command.current_dir(gateway.directory.join("data"));
+    said_by(command).bad(1, &["another gateway answers at ../data/here/control.sock"]);
+
     let default = Configured::start("control-default", LISTENERS);
+    let line = format!("status -c {}/motegate.yaml", default.directory.display());
+    said_in(&elsewhere.0, &line).good();
     assert!(default.directory.join("motegate-data/control.sock").exists());
     said_in(&default.directory, "status").good();
 }

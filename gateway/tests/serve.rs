@@ -18,15 +18,32 @@ fn dev_says_where_it_listens_and_what_to_type() {
 
     let mqtt = program.address("mqtt");
     connect(mqtt, 4, "seen");
+    let (coap, sn) = (program.address("coap").port(), program.address("mqtt-sn").port());
     for line in [
-        format!("mosquitto_sub -p {} -t 'site/#' -v", mqtt.port()),
-        format!("mosquitto_pub -p {} -t site/door -m closed", mqtt.port()),
-        format!("coap://localhost:{}/mqtt/site/door", program.address("coap").port()),
+        format!("motegate sub -p {} -t 'site/#' -v", mqtt.port()),
+        format!("motegate put coap://localhost:{coap}/mqtt/site/door open"),
+        format!("motegate demo --mqtt-port {} --mqttsn-port {sn} --coap-port {coap}", mqtt.port()),
+        "anyone on this machine may connect".to_owned(),
     ] {
         assert!(text.contains(&line), "{line} is not in\n{text}");
     }
     assert!(text.contains("/udp   answering SEARCHGW as gateway 1"), "{text}");
     assert!(program.banner.iter().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+/// As when its terminal is closed: it has no file that it could read again.
+#[test]
+fn a_hangup_ends_dev() {
+    let program = Program::dev();
+    let mqtt = program.address("mqtt");
+    let mut client = connect(mqtt, 5, "told");
+    program.signal("HUP");
+    // MQTT 5.0 §3.14.2.1: server shutting down.
+    let (first, body) = read_packet(&mut client).unwrap();
+    assert_eq!((first, body.first()), (0xe0, Some(&0x8b)));
+    let (code, said) = program.end();
+    assert_eq!(code, Some(0), "{said:?}");
+    assert!(TcpStream::connect(mqtt).is_err(), "its port is free");
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
 
 use clap::Args;
 use motegate_core::Protocol;
@@ -20,7 +19,7 @@ use crate::setup::{Control, Setup};
 ///
 /// Listens for MQTT (1883), MQTT-SN (1885/udp) and CoAP (5683/udp) on all addresses. Anyone on
 /// this machine or on a private network may connect without a login; nothing outlives the
-/// program.
+/// program. Ctrl-C, SIGTERM and the end of its terminal (SIGHUP) end it.
 #[derive(Debug, Args, Default)]
 pub(super) struct Dev {
     /// Serve public source addresses too (anyone who can reach this machine)
@@ -79,10 +78,10 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 
 /// What it listens on, and lines to type that work with just these ports.
 fn banner(handle: &Handle, expose: bool, gateway_id: u8, millis: u64) -> String {
-    let who = if expose { "anyone who can reach it" } else { "anyone on this network" };
     let mut text = format!(
-        "motegate {}   DEV MODE: nothing is saved, {who} may connect\n",
-        env!("CARGO_PKG_VERSION")
+        "motegate {}   DEV MODE: nothing is saved, {} may connect\n",
+        env!("CARGO_PKG_VERSION"),
+        who(handle.listeners().iter().map(|bind| bind.addr), expose)
     );
     for bind in handle.listeners() {
         let addr = match bind.protocol {
@@ -95,24 +94,61 @@ fn banner(handle: &Handle, expose: bool, gateway_id: u8, millis: u64) -> String 
         let _ = writeln!(text, "  {:<9} {addr}", protocol(bind.protocol));
     }
     let _ = writeln!(text, "ready in {millis} ms. Next, in other terminals:");
-    if let Some(addr) = handle.address(Protocol::Mqtt) {
-        let to = mosquitto_options(addr);
-        let _ = writeln!(text, "  mosquitto_sub{to} -t 'site/#' -v");
-        let _ = writeln!(text, "  mosquitto_pub{to} -t site/door -m closed");
+    let mqtt = handle.address(Protocol::Mqtt);
+    let coap = handle.address(Protocol::Coap);
+    let motegate = as_typed(std::env::args().next());
+    if let Some(addr) = mqtt {
+        let _ = writeln!(text, "  {motegate} sub{} -t 'site/#' -v", mqtt_options(addr));
     }
-    if let Some(addr) = handle.address(Protocol::Coap) {
-        let client = coap_client();
-        let host = coap_host(addr);
-        let _ = writeln!(text, "  {client} -m put -e open coap://{host}/mqtt/site/door");
-        let _ = writeln!(text, "  {client} -m get coap://{host}/mqtt/site/door");
+    if let Some(addr) = coap {
+        let _ = writeln!(text, "  {motegate} put coap://{}/mqtt/site/door open", coap_host(addr));
     }
+    let _ = writeln!(text, "  {motegate} demo{}", demo_options(handle));
+    let _ = writeln!(text, "mosquitto_sub takes the same options; coap-client works as well.");
     text
 }
 
-/// Nothing where the client's own defaults do.
-fn mosquitto_options(addr: SocketAddr) -> String {
+/// The program as it was called, if that can be typed again: `target/release/motegate`.
+fn as_typed(called: Option<String>) -> String {
+    let short = |called: &String| called.contains('/') && !called.starts_with('/');
+    let plain =
+        |called: &String| called.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    called
+        .filter(|called| short(called) && plain(called) && called.len() <= 24)
+        .unwrap_or_else(|| "motegate".into())
+}
+
+/// The ports that are not the usual ones.
+fn demo_options(handle: &Handle) -> String {
     let mut options = String::new();
-    if !addr.ip().is_loopback() || addr.ip() != std::net::Ipv4Addr::LOCALHOST {
+    let all = [(Protocol::Mqtt, 1883), (Protocol::MqttSn, 1885), (Protocol::Coap, 5683)];
+    for (proto, usual) in all {
+        let Some(addr) = handle.address(proto) else { continue };
+        if proto == Protocol::Mqtt && addr.ip() != std::net::Ipv4Addr::LOCALHOST {
+            let _ = write!(options, " --host {}", addr.ip());
+        }
+        if addr.port() != usual {
+            let _ = write!(options, " --{}-port {}", protocol(proto).replace('-', ""), addr.port());
+        }
+    }
+    options
+}
+
+/// Whom the listeners let in.
+fn who(addrs: impl IntoIterator<Item = SocketAddr>, expose: bool) -> &'static str {
+    if addrs.into_iter().all(|addr| addr.ip().to_canonical().is_loopback()) {
+        "anyone on this machine"
+    } else if expose {
+        "anyone who can reach it"
+    } else {
+        "anyone on this network"
+    }
+}
+
+/// Nothing where the client's own defaults do.
+fn mqtt_options(addr: SocketAddr) -> String {
+    let mut options = String::new();
+    if addr.ip() != std::net::Ipv4Addr::LOCALHOST {
         let _ = write!(options, " -h {}", addr.ip());
     }
     if addr.port() != 1883 {
@@ -129,27 +165,39 @@ fn coap_host(addr: SocketAddr) -> String {
     }
 }
 
-/// libcoap's client by the name it has on this machine: Debian calls it after its TLS library.
-fn coap_client() -> &'static str {
-    let names = ["coap-client", "coap-client-notls", "coap-client-openssl", "coap-client-gnutls"];
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let installed = |name: &&&str| {
-        std::env::split_paths(&path).any(|folder| Path::new(&folder).join(name).is_file())
-    };
-    names.iter().find(installed).unwrap_or(&"coap-client")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn loopback_is_this_machine_and_nobody_else() {
+        let addrs = |all: &[&str]| all.iter().map(|a| a.parse().unwrap()).collect::<Vec<_>>();
+        let here = addrs(&["127.0.0.1:1", "[::1]:2", "[::ffff:127.0.0.1]:3"]);
+        assert_eq!(who(here.clone(), false), "anyone on this machine");
+        assert_eq!(who(here, true), "anyone on this machine");
+        let one_is_open = addrs(&["127.0.0.1:1", "[::]:2"]);
+        assert_eq!(who(one_is_open.clone(), false), "anyone on this network");
+        assert_eq!(who(one_is_open, true), "anyone who can reach it");
+    }
+
+    #[test]
+    fn the_program_is_named_as_it_was_called() {
+        let said = |called: &str| as_typed(Some(called.to_owned()));
+        assert_eq!(said("target/release/motegate"), "target/release/motegate");
+        for other in
+            ["motegate", "/usr/local/bin/motegate", "a b/motegate", "very/long/way/to/motegate"]
+        {
+            assert_eq!(said(other), "motegate", "{other}");
+        }
+    }
+
+    #[test]
     fn clients_are_told_only_what_they_need() {
         let usual = "127.0.0.1:1883".parse().unwrap();
-        assert_eq!(mosquitto_options(usual), "");
+        assert_eq!(mqtt_options(usual), "");
         let moved = "127.0.0.1:40001".parse().unwrap();
-        assert_eq!(mosquitto_options(moved), " -p 40001");
-        assert_eq!(mosquitto_options("[::1]:1883".parse().unwrap()), " -h ::1");
+        assert_eq!(mqtt_options(moved), " -p 40001");
+        assert_eq!(mqtt_options("[::1]:1883".parse().unwrap()), " -h ::1");
         assert_eq!(coap_host("127.0.0.1:5683".parse().unwrap()), "localhost");
         assert_eq!(coap_host(moved), "localhost:40001");
         assert_eq!(coap_host("[::1]:5683".parse().unwrap()), "[::1]:5683");

@@ -5,6 +5,7 @@ use clap::Args;
 use super::layers::From;
 use super::{Exit, fail, refuse};
 use crate::clock::Clock;
+use crate::control::socket::{answers, in_directory};
 use crate::file_watch::Seen;
 use crate::gateway::Handle;
 use crate::log;
@@ -59,16 +60,25 @@ impl Run {
             if let Some(path) = handle.control() {
                 tracing::info!(path = %path.display(), "control interface");
             }
+            if handle.listeners().is_empty() {
+                tracing::warn!("nobody may connect: the configuration has no listener");
+            }
             tracing::info!(millis, "ready");
             String::new()
         };
         let seen = self.watch.then(|| before.of_these(&configured.files));
+        let control = in_directory(configured.fixed.data_dir());
         let source = Source { layers: layers.again(), fixed: configured.fixed, seen };
         match serve(configured.setup, Some(source), clock, greet) {
             Ok(()) => Exit::Ok,
             Err(error) => {
                 let exit = fail(Exit::Failed, &error);
-                if let Some(bind) = error.taken() {
+                if answers(&control) {
+                    eprintln!(
+                        "  the gateway of this data_dir runs already: `motegate status` asks it, \
+                         `motegate reload` has it read its files again"
+                    );
+                } else if let Some(bind) = error.taken() {
                     eprintln!("  try: another port in `bind:` of the listener `{}`", bind.name);
                 }
                 exit

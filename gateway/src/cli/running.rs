@@ -99,7 +99,21 @@ impl Running {
             Ok(socket) => socket,
             Err(exit) => return exit,
         };
-        ask_at(&socket, talk).map_or_else(|failure| failure.said(), |()| Exit::Ok)
+        match (ask_at(&socket, talk), self.config.first(), &self.control) {
+            (Ok(()), ..) => Exit::Ok,
+            // It was said where it is: what is left is that it does not run.
+            (Err(Failure::Ask(error @ AskError::NoGateway(_))), Some(file), None) => {
+                let file = file.display();
+                let start = format!("start it: motegate run -c {file}");
+                said_with(&error, Exit::Unreachable, &start)
+            }
+            (Err(Failure::Ask(error @ AskError::NoGateway(_))), _, Some(_)) => said_with(
+                &error,
+                Exit::Unreachable,
+                "check the path of --control, or start the gateway that has it",
+            ),
+            (Err(failure), ..) => failure.said(),
+        }
     }
 
     fn socket(&self) -> Result<PathBuf, Exit> {
@@ -154,6 +168,10 @@ fn search() -> Result<PathBuf, AskError> {
 /// Says why there is no answer.
 fn said(error: &AskError) -> Exit {
     let (exit, hint) = match error {
+        AskError::NoGateway(looked) if looked.len() == 1 => (
+            Exit::Unreachable,
+            "start it (`motegate run`), or name the socket of another with --control",
+        ),
         AskError::NoGateway(_) => (
             Exit::Unreachable,
             "start one (`motegate dev`), or name its socket with --control or -c FILE",
@@ -171,6 +189,10 @@ fn said(error: &AskError) -> Exit {
         },
         AskError::Strange { .. } => (Exit::Protocol, "is it of the same version?"),
     };
+    said_with(error, exit, hint)
+}
+
+fn said_with(error: &AskError, exit: Exit, hint: &str) -> Exit {
     fail(exit, error);
     if !hint.is_empty() {
         eprintln!("  try: {hint}");

@@ -71,7 +71,7 @@ impl Program {
         let mut program = Program { child, stdout, stderr, banner: Vec::new() };
         loop {
             let line = program.stdout.recv_timeout(PATIENCE).expect("it prints what to type");
-            let last = line.contains("-m get");
+            let last = line.starts_with("mosquitto_sub takes");
             program.banner.push(line);
             if last {
                 return program;
