@@ -49,6 +49,8 @@ pub(crate) struct Moves {
     /// For the core.
     listeners: Vec<Listener>,
     removed: Vec<ListenerId>,
+    /// Of datagrams, and elsewhere from now on.
+    moved: Vec<ListenerId>,
     /// Of the old sockets, those that nobody takes.
     closed: Vec<ListenerId>,
 }
@@ -107,8 +109,13 @@ impl Listening {
         let closed = old.filter(|id| !sources.contains(&Some(*id))).collect();
         let all = (0..self.listeners.len()).filter_map(|at| u16::try_from(at).ok().map(ListenerId));
         let removed = all.filter(|id| !ids.contains(id)).collect();
+        let is_elsewhere = |(id, bind): &(&ListenerId, &Bind)| {
+            datagrams(bind.protocol)
+                && self.place(**id).is_some_and(|place| !place.is_at(bind.addr))
+        };
+        let moved = ids.iter().zip(&setup.binds).filter(is_elsewhere).map(|(id, _)| *id).collect();
         let places = ids.into_iter().zip(sources).collect();
-        Ok(Moves { setup, places, listeners, removed, closed })
+        Ok(Moves { setup, places, listeners, removed, moved, closed })
     }
 
     /// Whose open socket each listener takes: its own, or else one that its owner leaves.
@@ -254,7 +261,8 @@ impl Moves {
     pub(crate) fn reload(self) -> Reload {
         let mut config = self.setup.core;
         config.listeners = self.listeners;
-        Reload { config, table: self.setup.table, removed: self.removed }
+        let (removed, moved) = (self.removed, self.moved);
+        Reload { config, table: self.setup.table, removed, moved }
     }
 }
 

@@ -62,7 +62,9 @@ impl fmt::Display for ListenerChange {
                 write!(f, "listener {} moved from {before} to {}: ", bind.name, bind.addr)?;
                 f.write_str(match bind.protocol {
                     Protocol::Mqtt => "new connections go there, open ones stay",
-                    Protocol::MqttSn | Protocol::Coap => "its clients have to go there",
+                    Protocol::MqttSn | Protocol::Coap => {
+                        "its clients are told, and have to go there"
+                    }
                 })
             }
             ListenerChange::Renamed { before, after } => {

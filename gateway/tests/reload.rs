@@ -330,7 +330,10 @@ fn listeners_swap_their_ports() {
         write(&gateway, &text(ports));
         let told = said_in(&gateway.directory, "reload").good();
         let moved = format!("listener d moved from 127.0.0.1:{} to", ports[2]);
-        assert!(told.contains(&moved) && told.contains("its clients have to go there"), "{told}");
+        assert!(
+            told.contains(&moved) && told.contains("its clients are told, and have to go there"),
+            "{told}"
+        );
         assert!(put_at(&gateway, ports[2]) && !put_at(&gateway, ports[3]));
         watcher.hears("site/door", "1");
         let mut other = connect(([127, 0, 0, 1], ports[1]).into(), 4, "other");

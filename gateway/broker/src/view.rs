@@ -57,6 +57,8 @@ pub struct SubscriptionView {
     pub qos: Qos,
     /// Not what this client published itself.
     pub no_local: bool,
+    /// Live deliveries keep the RETAIN flag of the publisher.
+    pub retain_as_published: bool,
     /// Subscription Identifier.
     pub identifier: Option<u32>,
 }
@@ -187,6 +189,7 @@ impl Broker {
                 share: group.map(|group| group.name.clone()),
                 qos: grant.qos,
                 no_local: grant.no_local,
+                retain_as_published: grant.retain_as_published,
                 identifier: (grant.identifier != 0).then_some(grant.identifier),
             })
         };

@@ -405,8 +405,10 @@ impl Core {
 
     fn drained(&mut self, handle: Handle) {
         // Only MQTT-SN sessions are drained.
-        if let Target::Sn(client) = Target::from_handle(handle) {
-            self.sn.drained(&self.turn, client);
+        let Target::Sn(client) = Target::from_handle(handle) else { return };
+        match self.sn_clients.get(&client).and_then(|known| known.leaving) {
+            Some(reason) => self.sn_send_away(client, reason),
+            None => self.sn.drained(&self.turn, client),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use motegate_broker::{Precondition, Ticket};
 use motegate_coap::endpoint::{ExchangeId, ObservationId};
-use motegate_message::{ConnectionId, ListenerId, Reason, SessionKey, TopicFilter};
+use motegate_message::{ConnectionId, ListenerId, Qos, Reason, SessionKey, TopicFilter};
 use motegate_mqtt_sn::endpoint::{ClientRef, WillUpdate};
 
 use crate::coap::Meaning;
@@ -26,7 +26,7 @@ pub(crate) enum Pending {
     /// An MQTT-SN PUBLISH.
     SnPublish { ticket: u64 },
     /// An MQTT-SN SUBSCRIBE.
-    SnSubscribe { ticket: u64 },
+    SnSubscribe { ticket: u64, qos: Qos },
     /// An MQTT-SN UNSUBSCRIBE.
     SnUnsubscribe { ticket: u64 },
     /// The old will, of which an update changes one half.

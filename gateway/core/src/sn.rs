@@ -1,15 +1,15 @@
 //! MQTT-SN's events to requests, effects to its endpoint; PUBLISH is in `publish`.
 
 mod publish;
+mod subscriptions;
+
+pub(crate) use self::subscriptions::Resubscription;
 
 use bytes::Bytes;
-use motegate_broker::{
-    Effect, Open, Request, RetainHandling, Subscribe, SubscribeOutcome, WillChange,
-};
+use motegate_broker::{Effect, Open, Request, SubscribeOutcome, WillChange};
 use motegate_mapping::{Caller, MapError, OnBadPayload, SnMatch, SnTopic};
 use motegate_message::{
-    Delivery, ListenerId, Message, Peer, Qos, Reason, SessionId, SessionKey, SubscriptionFilter,
-    TopicName, Will,
+    Delivery, ListenerId, Message, Peer, Reason, SessionId, SessionKey, TopicName, Will,
 };
 use motegate_mqtt_sn::endpoint::{
     Accept, ClientRef, Connect, Event, Filter, Names, Topic, WillChange as SnWillChange, WillUpdate,
@@ -25,7 +25,7 @@ use crate::topics::{check_bounds, is_reserved};
 use crate::{Config, Core, Protocol};
 
 /// Bytes that a client's link takes now: UDP has no window, so it is topped up at every credit.
-const ROOM: u32 = 64 * 1024;
+pub(crate) const ROOM: u32 = 64 * 1024;
 
 /// What the core knows of a client that has (or waits for) a session.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(crate) struct SnClient {
     pub(crate) session: Option<SessionId>,
     pub(crate) key: SessionKey,
     pub(crate) peer: Peer,
+    /// It is sent away once what waits for it has been delivered.
+    pub(crate) leaving: Option<Reason>,
 }
 
 impl Core {
@@ -102,7 +104,8 @@ impl Core {
             self.sn.refuse(&self.turn, client, Reason::AuthMissing);
             return;
         }
-        self.sn_clients.insert(client, SnClient { session: None, key: key.clone(), peer });
+        self.sn_clients
+            .insert(client, SnClient { session: None, key: key.clone(), peer, leaving: None });
         let will = match self.sn_will(client, will) {
             Ok(will) => will,
             Err(error) => {
@@ -199,64 +202,6 @@ impl Core {
         error.reason
     }
 
-    fn sn_subscribe(
-        &mut self,
-        client: ClientRef,
-        session: SessionId,
-        ticket: u64,
-        filter: &Filter,
-        qos: Qos,
-    ) {
-        let mapped = self.sn_map(client, sn_filter(filter)).and_then(|mapped| {
-            check_bounds(&self.config.mqtt, mapped.topic.as_str())?;
-            Ok(mapped)
-        });
-        match mapped {
-            Ok(mapped) => {
-                let ticket = self.pending.insert(Pending::SnSubscribe { ticket });
-                let identifier = subscribed_by(filter);
-                let filter = SubscriptionFilter { share: None, filter: mapped.topic };
-                self.ask(Request::Subscribe {
-                    ticket,
-                    session,
-                    filters: vec![Subscribe {
-                        filter,
-                        qos,
-                        no_local: false,
-                        retain_as_published: false,
-                        retain_handling: RetainHandling::Always,
-                        identifier,
-                    }],
-                });
-            }
-            Err(error) => {
-                let reason = self.sn_refused(client, error);
-                self.sn.subscribed(&self.turn, ticket, Err(reason));
-            }
-        }
-    }
-
-    fn sn_unsubscribe(
-        &mut self,
-        client: ClientRef,
-        session: SessionId,
-        ticket: u64,
-        filter: &Filter,
-    ) {
-        match self.sn_map(client, sn_filter(filter)) {
-            Ok(mapped) => {
-                let ticket = self.pending.insert(Pending::SnUnsubscribe { ticket });
-                let filter = SubscriptionFilter { share: None, filter: mapped.topic };
-                self.ask(Request::Unsubscribe { ticket, session, filters: vec![filter] });
-            }
-            Err(error) => {
-                // UNSUBACK has no code: what is not subscribed is not subscribed afterwards.
-                self.sn_refused(client, error);
-                self.sn.unsubscribed(&self.turn, ticket, motegate_message::Seq::NONE);
-            }
-        }
-    }
-
     pub(crate) fn sn_answer(&mut self, pending: Pending, effect: Effect) {
         match (pending, effect) {
             (Pending::SnPublish { ticket }, Effect::Accepted { after, .. }) => {
@@ -278,9 +223,9 @@ impl Core {
                 }
                 self.sn.refuse(&self.turn, client, reason);
             }
-            (Pending::SnSubscribe { ticket }, Effect::Subscribed { outcomes, after, .. }) => {
+            (Pending::SnSubscribe { ticket, qos }, Effect::Subscribed { outcomes, after, .. }) => {
                 let result = match outcomes.first() {
-                    Some(SubscribeOutcome::Granted(qos)) => Ok((*qos, after)),
+                    Some(SubscribeOutcome::Granted(granted)) => Ok((qos.min(*granted), after)),
                     Some(SubscribeOutcome::Refused(reason)) => Err(*reason),
                     None => Err(Reason::BadTopic),
                 };
@@ -445,26 +390,6 @@ fn sn_filter(filter: &Filter) -> SnTopic<'_> {
         Filter::Predefined(id) => SnTopic::Predefined(*id),
         Filter::Short(short) => SnTopic::Short(*short),
     }
-}
-
-/// A subscription by number remembers it, so that it can follow the rules when they change; 0 to
-/// 0xFFFF are pre-defined ids, what is above it short names.
-fn subscribed_by(filter: &Filter) -> Option<u32> {
-    match filter {
-        Filter::Name(_) => None,
-        Filter::Predefined(id) => Some(u32::from(*id)),
-        Filter::Short(short) => Some(1 << 16 | u32::from(u16::from_be_bytes(*short))),
-    }
-}
-
-/// The reverse of [`subscribed_by`]; `None` for a subscription by name.
-pub(crate) fn subscribed_topic(identifier: Option<u32>) -> Option<SnTopic<'static>> {
-    let identifier = identifier?;
-    let number = u16::try_from(identifier & 0xffff).ok()?;
-    Some(match identifier >> 16 {
-        0 => SnTopic::Predefined(number),
-        _ => SnTopic::Short(number.to_be_bytes()),
-    })
 }
 
 fn empty_will(topic: TopicName) -> Will {

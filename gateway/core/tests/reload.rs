@@ -54,7 +54,8 @@ impl Gateway {
         let new: Vec<Listener> = config.listeners.iter().filter(is_new).cloned().collect();
         listeners.extend(new);
         let config = Config { listeners, ..config };
-        let reload = Reload { config, table: Arc::new(table), removed };
+        let moved = std::mem::take(&mut self.moved);
+        let reload = Reload { config, table: Arc::new(table), removed, moved };
         let preview = self.core.preview(&reload);
         self.datagrams.clear();
         self.touched.clear();
@@ -163,7 +164,8 @@ impl Gateway {
                 0x0c => {
                     let id = [packet[3], packet[4]];
                     let topic = match packet[2] & 3 {
-                        0 => names.get(&id).expect("registered").clone(),
+                        // Registered earlier, or by a SUBACK.
+                        0 => names.get(&id).cloned().unwrap_or_default(),
                         _ => format!("id {}", packet[4]),
                     };
                     heard.push((topic, String::from_utf8_lossy(&packet[7..]).into_owned()));
@@ -261,14 +263,150 @@ fn p18_a_client_that_was_away_finds_its_numbers_moved() {
     (1..=2).for_each(|number| gateway.sn_subscribe(9, number, 1));
     gateway.datagram(SN, peer(9), &sn(0x18, &[]));
     gateway.send(mqtt, &publish("a", b"one", 1, false, 1));
-    assert_eq!(gateway.reload(config(), ids(&["b", "c"])), Vec::<String>::new(), "it is away");
+    let told = gateway.reload(config(), ids(&["b", "c"]));
+    assert_eq!(told, ["mote id 1: a → b", "mote id 2: b → c"]);
+    gateway.send(mqtt, &publish("c", b"meanwhile", 1, false, 2));
+    gateway.send(mqtt, &publish("a", b"unheard", 1, false, 3));
     let back = gateway.datagram(SN, peer(9), &sn_connect("mote", false, 60));
-    assert_eq!(gateway.sn_receive(9, back), heard(&[("a", "one")]), "what waited");
+    let waited = heard(&[("a", "one"), ("id 2", "meanwhile")]);
+    assert_eq!(gateway.sn_receive(9, back), waited);
     for topic in ["a", "b", "c"] {
         gateway.send(mqtt, &publish(topic, topic.as_bytes(), 0, false, 0));
     }
     let packets = gateway.datagrams_to(peer(9));
     assert_eq!(gateway.sn_receive(9, packets), heard(&[("id 1", "b"), ("id 2", "c")]));
+}
+
+#[test]
+fn p18_numbers_and_names_that_meet_part_again() {
+    let rules = |one: &str, two: &str| table(&[], &[(1, one), (2, two)], &[]);
+    let mut gateway = Gateway::with_table(config(), rules("a", "b"));
+    let mqtt = gateway.mqtt("m", true);
+    gateway.datagram(SN, peer(9), &sn_connect("mote", true, 60));
+    gateway.sn_subscribe(9, 1, 0);
+    gateway.sn_subscribe(9, 2, 1);
+    let suback = gateway.datagram(SN, peer(9), &sn(0x12, &[0x20, 0, 1, b'n', b'a', b'm', b'e']));
+    assert_eq!(suback[0][7], 0, "{suback:02x?}");
+    let hears = |gateway: &mut Gateway, rules, topics: &[(&str, u8)]| {
+        gateway.reload(config(), rules);
+        for topic in ["a", "b", "name", "z"] {
+            gateway.datagrams.clear();
+            gateway.send(mqtt, &publish(topic, b"x", 1, false, 7));
+            let packets = gateway.datagrams_to(peer(9));
+            let publish = packets.iter().find(|packet| packet[1] == 0x0c);
+            let qos = publish.map(|packet| packet[2] >> 5 & 3);
+            let wanted = topics.iter().find(|(wanted, _)| *wanted == topic).map(|(_, qos)| *qos);
+            assert_eq!(qos, wanted, "{topic}: {packets:02x?}");
+            gateway.sn_receive(9, packets);
+        }
+    };
+    hears(&mut gateway, rules("a", "b"), &[("a", 0), ("b", 1), ("name", 1)]);
+    hears(&mut gateway, rules("z", "z"), &[("z", 1), ("name", 1)]);
+    hears(&mut gateway, rules("a", "b"), &[("a", 0), ("b", 1), ("name", 1)]);
+    hears(&mut gateway, rules("name", "b"), &[("b", 1), ("name", 1)]);
+    hears(&mut gateway, rules("a", "b"), &[("a", 0), ("b", 1), ("name", 1)]);
+    // What is left by one word and meant by another stays.
+    gateway.reload(config(), rules("name", "b"));
+    gateway.datagram(SN, peer(9), &sn(0x14, &[0x01, 0, 5, 0, 1]));
+    hears(&mut gateway, rules("name", "b"), &[("b", 1), ("name", 1)]);
+    hears(&mut gateway, rules("a", "b"), &[("b", 1), ("name", 1)]);
+}
+
+#[test]
+fn p18_names_of_a_client_that_is_away_follow_their_rules() {
+    let rules = |topic| table(&[], &[], &[("d/{kind}", topic)]);
+    let mut gateway = Gateway::with_table(config(), rules("dev/{kind}"));
+    let mqtt = gateway.mqtt("m", true);
+    gateway.datagram(SN, peer(9), &sn_connect("mote", false, 60));
+    let subscribe = sn(0x12, &[&[0x20, 0, 1], &b"d/cmd"[..]].concat());
+    gateway.datagram(SN, peer(9), &subscribe);
+    gateway.datagram(SN, peer(9), &sn(0x18, &[]));
+    let told = gateway.reload(config(), rules("device/{kind}"));
+    assert_eq!(told, ["mote name d/cmd: dev/cmd → device/cmd"]);
+    gateway.send(mqtt, &publish("device/cmd", b"go", 1, false, 1));
+    let back = gateway.datagram(SN, peer(9), &sn_connect("mote", false, 60));
+    assert_eq!(gateway.sn_receive(9, back), heard(&[("d/cmd", "go")]));
+}
+
+#[test]
+fn p18_what_waits_for_a_clean_session_is_delivered_before_it_is_sent_away() {
+    let rules = |topic| table(&[], &[(1, "a")], &[("d/{kind}", topic)]);
+    let mut gateway = Gateway::with_table(config(), rules("dev/{kind}"));
+    let mqtt = gateway.mqtt("m", true);
+    gateway.datagram(SN, peer(9), &sn_connect("mote", true, 60));
+    let register = sn(0x0a, &[&[0, 0, 0, 1], &b"d/x"[..]].concat());
+    gateway.datagram(SN, peer(9), &register);
+    gateway.sn_subscribe(9, 1, 1);
+    for (id, text) in (1..).zip(["one", "two", "three"]) {
+        gateway.send(mqtt, &publish("a", text.as_bytes(), 1, false, id));
+    }
+    let first = gateway.datagrams_to(peer(9));
+    assert_eq!(first.len(), 1, "the window is 1");
+    gateway.reload(config(), rules("device/{kind}"));
+    assert!(gateway.datagrams_to(peer(9)).is_empty(), "not yet");
+    gateway.send(mqtt, &publish("a", b"late", 1, false, 4));
+    let mut packets = first;
+    let mut texts = Vec::new();
+    while let Some(packet) = packets.pop() {
+        if packet[1] == 0x18 {
+            break;
+        }
+        texts.push(String::from_utf8_lossy(&packet[7..]).into_owned());
+        let puback = sn(0x0d, &[&packet[3..7], &[0]].concat());
+        packets = gateway.datagram(SN, peer(9), &puback);
+        packets.reverse();
+    }
+    assert_eq!(texts, ["one", "two", "three"], "and then DISCONNECT");
+    assert!(gateway.notices.iter().any(|notice| {
+        notice.kind == motegate_core::NoticeKind::Disconnected(Reason::ConfigReload)
+    }));
+}
+
+#[test]
+fn whoever_is_on_a_listener_that_moves_is_told_by_the_old_address() {
+    let mut gateway = Gateway::new(config());
+    gateway.mqtt("m", true);
+    gateway.observe(1, &["mqtt", "a"]);
+    gateway.datagram(SN, peer(2), &sn_connect("active", true, 60));
+    gateway.datagram(SN, peer(3), &sn_connect("sleeper", false, 60));
+    gateway.datagram(SN, peer(3), &sn(0x18, &[0, 100]));
+    gateway.moved = vec![SN, COAP];
+    assert_eq!(
+        gateway.reload(config(), Table::passthrough("mqtt")),
+        [
+            "active is disconnected: listener sn has another address",
+            "sleeper sleeps, and has to find listener sn at another address",
+            "anon-127.0.0.1 is disconnected: listener coap has another address",
+        ]
+    );
+    assert_eq!(gateway.datagrams_to(peer(2)), [sn(0x18, &[])]);
+    assert!(gateway.datagrams_to(peer(3)).is_empty());
+    let ended = gateway.datagrams_to(peer(1)).pop().expect("a last word");
+    assert_eq!(ended[1], 0xa3, "5.03: {ended:02x?}");
+}
+
+#[test]
+fn an_mqtt_session_goes_with_the_mount_of_its_listener() {
+    let mounted = |mount: &str| {
+        let mut config = config();
+        config.listeners[0].mount = mount.into();
+        config
+    };
+    let mut gateway = Gateway::with_table(mounted("p/"), Table::passthrough("mqtt"));
+    let kept = gateway.mqtt("kept", false);
+    gateway.mqtt_subscribe(kept, "x/#", 1);
+    let away = gateway.mqtt("away", false);
+    gateway.mqtt_subscribe(away, "x/+", 1);
+    gateway.send(away, &[0xe0, 0]);
+    let told = gateway.reload(mounted("q/"), Table::passthrough("mqtt"));
+    assert_eq!(told, ["kept is disconnected: listener mqtt is another or none"]);
+    let publisher = gateway.mqtt("publisher", true);
+    gateway.send(publisher, &publish("x/1", b"new", 1, false, 1));
+    for client in ["kept", "away"] {
+        let conn = gateway.mqtt_again(client);
+        let came = gateway.received(conn);
+        assert!(came.ends_with(b"new"), "{client}: {came:02x?}");
+    }
 }
 
 #[test]
@@ -282,7 +420,9 @@ fn p18_an_observation_that_moves_to_an_empty_topic_is_told() {
         let mqtt = gateway.mqtt("m", true);
         gateway.send(mqtt, &publish("old", b"value", 0, true, 0));
         assert_eq!(payload(&gateway.observe(1, &["a"])), b"value");
-        gateway.reload(config(), rule("new", not_found_when_empty));
+        let told = gateway.reload(config(), rule("new", not_found_when_empty));
+        let words = if not_found_when_empty { "new has no value" } else { "old → new" };
+        assert!(told[0].contains(words), "{told:?}");
         let told = gateway.datagrams_to(peer(1));
         assert_eq!(told.len(), 1, "{told:02x?}");
         assert_eq!((told[0][1], payload(&told[0])), (code, &b""[..]), "{told:02x?}");

@@ -149,7 +149,7 @@ impl Gateway {
     pub fn reload(&mut self, now: Micros) -> bool {
         let Some(core) = &self.core else { return false };
         let (config, table) = (core.config().clone(), self.table.clone());
-        let reload = Reload { config, table, removed: Vec::new() };
+        let reload = Reload { config, table, removed: Vec::new(), moved: Vec::new() };
         self.handle(now, Input::Reload(Box::new(reload)))
     }
 

@@ -4,11 +4,12 @@
 //! that a dry run ([`Core::preview`]) tells exactly what a reload would do. An observation whose
 //! topic is another now moves there, one that no rule takes gets a final 4.04; an MQTT-SN
 //! subscription by number follows its number, and an active client whose registered names mean
-//! another topic is disconnected, so that it registers anew; a sleeping one is not woken for that.
+//! another topic is disconnected, so that it registers anew, once what waits for it has been
+//! delivered if its session ends with that; a sleeping one is not woken.
 //! Which listener is which is the caller's to say ([`Reload`]); whoever is on a removed one is
 //! disconnected, as is whoever came in anonymously where that is no longer allowed. The work grows
-//! with the number of connected clients, once a reload; the subscriptions by number of an MQTT-SN
-//! client that is away follow when it comes back.
+//! with the number of clients, once a reload; those that are away are followed too, and after a
+//! restart when they come back.
 //!
 //! Nothing that waits for a client is dropped. Left as it is: what was settled with a client when
 //! it connected.
@@ -29,7 +30,7 @@ use self::plan::{ObservationPlan, SnPlan};
 use crate::access::Target;
 use crate::notice::NoticeKind;
 use crate::pending::Pending;
-use crate::sn::subscribed_topic;
+use crate::sn::ROOM;
 use crate::{Config, Core, Protocol};
 
 /// A configuration to change to.
@@ -42,6 +43,9 @@ pub struct Reload {
     pub table: Arc<Table>,
     /// Listeners that are no more.
     pub removed: Vec<ListenerId>,
+    /// Listeners of datagrams that have another address: their clients are told to leave by the
+    /// old one.
+    pub moved: Vec<ListenerId>,
 }
 
 /// What a reload does to a client.
@@ -64,6 +68,13 @@ pub enum Change {
     ListenerChanged {
         /// The listener's name.
         listener: String,
+    },
+    /// Its listener has another address: it is told to leave, and has to come there.
+    ListenerMoved {
+        /// The listener's name.
+        listener: String,
+        /// It sleeps, and is told nothing.
+        asleep: bool,
     },
     /// Its listener takes no anonymous clients any more: it is disconnected.
     ListenerClosed {
@@ -104,6 +115,12 @@ impl fmt::Display for Change {
         match self {
             Change::ListenerChanged { listener } => {
                 write!(f, "is disconnected: listener {listener} is another or none")
+            }
+            Change::ListenerMoved { listener, asleep: false } => {
+                write!(f, "is disconnected: listener {listener} has another address")
+            }
+            Change::ListenerMoved { listener, asleep: true } => {
+                write!(f, "sleeps, and has to find listener {listener} at another address")
             }
             Change::ListenerClosed { listener } => {
                 write!(
@@ -151,68 +168,56 @@ impl Core {
         for conn in plan.mqtt {
             self.mqtt_moved(conn);
         }
-        for (client, plan) in plan.sn {
-            self.sn_reload(client, plan);
+        for (session, moved) in plan.mounts {
+            self.move_mount(session, moved);
+        }
+        for plan in plan.sn {
+            self.sn_reload(plan);
         }
         for (observation, plan) in plan.observations {
             self.observation_reload(observation, plan);
         }
         plan.touched
     }
-    fn sn_reload(&mut self, client: ClientRef, plan: SnPlan) {
-        if let Some(session) = plan.session {
-            self.sn_resubscribe(session, plan.moved);
+    fn sn_reload(&mut self, plan: SnPlan) {
+        self.sn_resubscribe(plan.session, plan.change);
+        let Some(client) = plan.close else { return };
+        let kept = self.broker.session(plan.session).is_some_and(|session| session.kept);
+        let Some(known) = self.sn_clients.get_mut(&client) else { return };
+        if kept || plan.at_once {
+            return self.sn_send_away(client, Reason::ConfigReload);
         }
-        if !plan.close {
-            return;
-        }
+        // Its session ends with its connection, and what waits was acknowledged: it leaves first.
+        known.leaving = Some(Reason::ConfigReload);
+        self.sn_hears_no_more(plan.session);
+        let (ticket, session, window, room) = (0, plan.session, 1, ROOM);
+        self.ask(Request::Drain { ticket, session, window, room });
+    }
+
+    /// A client is disconnected and will connect anew.
+    pub(crate) fn sn_send_away(&mut self, client: ClientRef, reason: Reason) {
         let Some(known) = self.sn_clients.remove(&client) else { return };
-        self.sn.close(&self.turn, client, Reason::ConfigReload);
+        self.sn.close(&self.turn, client, reason);
         if let Some(session) = known.session {
             // It is on its way back: its will would only alarm.
             let handle = Target::Sn(client).to_handle();
             self.ask(Request::Close { session, handle, drop_will: true, expiry: None });
         }
-        self.notice(known.notice(NoticeKind::Disconnected(Reason::ConfigReload)));
+        self.notice(known.notice(NoticeKind::Disconnected(reason)));
     }
 
-    /// Subscriptions by number, held since the client was last here, follow the rules of today.
-    pub(crate) fn sn_follow_rules(&mut self, client: ClientRef) {
-        let Some(known) = self.sn_clients.get(&client) else { return };
-        let Some(session) = known.session else { return };
-        let caller = self.sn_caller(&known.key, &known.peer);
-        let mut moved = Vec::new();
-        for held in self.broker.subscriptions_of(session, usize::MAX) {
-            let Some(topic) = subscribed_topic(held.identifier) else { continue };
-            let after = self.table.sn(&caller, topic).ok().map(|mapped| mapped.topic);
-            if after.as_ref() != Some(&held.filter) {
-                moved.push((held, after));
-            }
-        }
-        self.sn_resubscribe(session, moved);
-    }
-
-    /// What waits because of the old filters goes on waiting: it was acknowledged.
-    fn sn_resubscribe(
-        &mut self,
-        session: SessionId,
-        moved: Vec<(SubscriptionView, Option<TopicFilter>)>,
-    ) {
-        if moved.is_empty() {
-            return;
-        }
+    /// The subscriptions of an MQTT session stand below another mount from now on.
+    fn move_mount(&mut self, session: SessionId, moved: Vec<(SubscriptionView, TopicFilter)>) {
         let (mut from, mut to) = (Vec::with_capacity(moved.len()), Vec::new());
-        for (held, after) in moved {
-            let share = held.share.clone();
-            let new = after.map(|filter| SubscriptionFilter { share, filter });
-            to.extend(new.map(|filter| Subscribe {
-                filter,
+        for (held, filter) in moved {
+            to.push(Subscribe {
+                filter: SubscriptionFilter { share: held.share.clone(), filter },
                 qos: held.qos,
                 no_local: held.no_local,
-                retain_as_published: false,
-                retain_handling: RetainHandling::Always,
+                retain_as_published: held.retain_as_published,
+                retain_handling: RetainHandling::Never,
                 identifier: held.identifier,
-            }));
+            });
             from.push(SubscriptionFilter { share: held.share, filter: held.filter });
         }
         let ticket = self.pending.insert(Pending::Nothing);

@@ -1,31 +1,38 @@
 //! What another configuration means for each client, before anything is done.
 
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
 use motegate_broker::SubscriptionView;
 use motegate_coap::endpoint::{Code, ObservationId};
-use motegate_mapping::{Action, Caller, CoapMethod, SnTopic, Table};
+use motegate_mapping::{Action, CoapMethod, SnTopic, Table};
 use motegate_message::{ConnectionId, ListenerId, Peer, SessionId, SessionKey, TopicFilter};
-use motegate_mqtt_sn::endpoint::{ClientRef, ClientState};
+use motegate_mqtt_sn::endpoint::{ClientRef, ClientState, Filter};
 
 use super::{Change, Reload, Touched};
 use crate::coap::{Meaning, Observation, map_resource};
-use crate::sn::{SnClient, caller, subscribed_topic};
+use crate::sn::{Resubscription, SnClient, caller};
 use crate::{Config, Core, Listener, Protocol};
 
 /// What is to be done, in the order in which it is done.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) mqtt: Vec<ConnectionId>,
-    pub(super) sn: Vec<(ClientRef, SnPlan)>,
+    /// MQTT sessions of listeners that have another mount, connected or not.
+    pub(super) mounts: Vec<(SessionId, Vec<(SubscriptionView, TopicFilter)>)>,
+    pub(super) sn: Vec<SnPlan>,
     pub(super) observations: Vec<(ObservationId, ObservationPlan)>,
     pub(super) touched: Vec<Touched>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SnPlan {
-    pub(super) session: Option<SessionId>,
-    /// Disconnected; `false`: only its subscriptions move.
-    pub(super) close: bool,
-    pub(super) moved: Vec<(SubscriptionView, Option<TopicFilter>)>,
+    pub(super) session: SessionId,
+    pub(super) change: Resubscription,
+    /// Who is disconnected.
+    pub(super) close: Option<ClientRef>,
+    /// Whatever waits: there is no way to it any more.
+    pub(super) at_once: bool,
 }
 
 #[derive(Debug)]
@@ -34,10 +41,19 @@ pub(super) enum ObservationPlan {
     Move { before: TopicFilter, after: TopicFilter, meaning: Meaning },
     Keep { meaning: Meaning },
 }
+/// A session as the mapping sees its client.
+struct SnSession<'a> {
+    session: SessionId,
+    client: &'a str,
+    listener: ListenerId,
+    ip: IpAddr,
+}
+
 impl Core {
     pub(super) fn plan(&self, reload: &Reload) -> Plan {
         let mut plan = Plan::default();
         self.plan_mqtt(reload, &mut plan);
+        self.plan_mounts(reload, &mut plan);
         self.plan_sn(reload, &mut plan);
         self.plan_observations(reload, &mut plan);
         plan
@@ -83,44 +99,79 @@ impl Core {
         let mut clients: Vec<(&ClientRef, &SnClient)> = self.sn_clients.iter().collect();
         clients.sort_unstable_by_key(|(client, _)| **client); // the same in every run
         for (client, known) in clients {
+            let Some(session) = known.session else { continue };
+            let state = self.sn.client(*client).map(|view| view.state);
+            let active = state == Some(ClientState::Active);
+            let whose = SnSession {
+                session,
+                client: known.key.client_id(),
+                listener: known.peer.listener,
+                ip: known.peer.addr.ip(),
+            };
+            let listener = known.peer.listener;
+            let mut todo =
+                SnPlan { session, change: Resubscription::default(), close: None, at_once: true };
             let mut changes = Vec::new();
-            let mut todo = SnPlan { session: known.session, ..SnPlan::default() };
-            if self.is_moved(reload, known.peer.listener) {
-                todo.close = true;
-                changes.push(self.listener_changed(reload, known.peer.listener));
-            } else if let Some(session) = known.session {
-                self.plan_sn_topics(reload, *client, known, session, &mut todo, &mut changes);
+            if self.is_moved(reload, listener) {
+                todo.close = Some(*client);
+                changes.push(self.listener_changed(reload, listener));
+            } else {
+                let renamed = self.plan_sn_topics(reload, &whose, active, &mut changes);
+                todo.change = self.sn_change(reload, &whose);
+                (todo.close, todo.at_once) = ((active && renamed).then_some(*client), false);
+                if reload.moved.contains(&listener) {
+                    let asleep = state == Some(ClientState::Asleep);
+                    (todo.close, todo.at_once) = ((!asleep).then_some(*client), true);
+                    let listener = self.listener(listener).name.to_string();
+                    changes.push(Change::ListenerMoved { listener, asleep });
+                }
             }
-            if todo.close || !todo.moved.is_empty() {
-                plan.sn.push((*client, todo));
+            if todo.close.is_some() || !todo.change.is_empty() {
+                plan.sn.push(todo);
             }
-            plan.touched.extend(changes.into_iter().map(|change| Touched {
-                protocol: Protocol::MqttSn,
-                client: known.key.client_id().to_owned(),
-                peer: Some(known.peer.addr),
-                change,
-            }));
+            plan.touched.extend(touched(&whose, Some(known.peer.addr), changes));
+        }
+        self.plan_sn_away(reload, plan);
+    }
+
+    /// Whoever is away finds its subscriptions where the new rules have them.
+    fn plan_sn_away(&self, reload: &Reload, plan: &mut Plan) {
+        let mut away: Vec<_> = self.sn.away().collect();
+        away.sort_unstable_by_key(|(session, ..)| *session); // the same in every run
+        for (session, listener, ip) in away {
+            let key = self.broker.session(session).and_then(|view| view.key);
+            let Some(key) = key.filter(|_| !self.is_moved(reload, listener)) else { continue };
+            let whose = SnSession { session, client: key.client_id(), listener, ip };
+            let mut changes = Vec::new();
+            self.plan_sn_topics(reload, &whose, false, &mut changes);
+            let change = self.sn_change(reload, &whose);
+            if !change.is_empty() {
+                plan.sn.push(SnPlan { session, change, close: None, at_once: false });
+            }
+            plan.touched.extend(touched(&whose, None, changes));
         }
     }
 
+    fn sn_change(&self, reload: &Reload, whose: &SnSession<'_>) -> Resubscription {
+        let old = caller(&self.config, whose.listener, whose.client, whose.ip);
+        let new = caller(&reload.config, whose.listener, whose.client, whose.ip);
+        let (before, after) = ((&*self.table, &old), (&*reload.table, &new));
+        self.sn_resubscription(whose.session, Some(before), after)
+    }
+
+    /// What its ids and names mean now and then; whether a registered name means something else.
     fn plan_sn_topics(
         &self,
         reload: &Reload,
-        client: ClientRef,
-        known: &SnClient,
-        session: SessionId,
-        todo: &mut SnPlan,
+        whose: &SnSession<'_>,
+        active: bool,
         changes: &mut Vec<Change>,
-    ) {
-        let (id, ip) = (known.key.client_id(), known.peer.addr.ip());
-        let old = caller(&self.config, known.peer.listener, id, ip);
-        let new = caller(&reload.config, known.peer.listener, id, ip);
-        let before =
-            |topic: SnTopic<'_>| self.table.sn(&old, topic).ok().map(|mapped| mapped.topic);
-        let after =
-            |topic: SnTopic<'_>| reload.table.sn(&new, topic).ok().map(|mapped| mapped.topic);
+    ) -> bool {
+        let old = caller(&self.config, whose.listener, whose.client, whose.ip);
+        let new = caller(&reload.config, whose.listener, whose.client, whose.ip);
         let change = |topic: SnTopic<'_>, disconnected| {
-            let (before, after) = (before(topic)?, after(topic));
+            let before = self.table.sn(&old, topic).ok()?.topic;
+            let after = reload.table.sn(&new, topic).ok().map(|mapped| mapped.topic);
             (after.as_ref() != Some(&before)).then(|| Change::TopicChanged {
                 topic: show(topic),
                 before: before.as_str().to_owned(),
@@ -129,38 +180,49 @@ impl Core {
             })
         };
         // A sleeper hears nothing now; its ids go on, with their new meaning.
-        let active = self.sn.client(client).is_some_and(|view| view.state == ClientState::Active);
-        let names = self.sn.registered_names(session).map(|name| SnTopic::Name(name.as_str()));
-        changes.extend(names.filter_map(|name| change(name, active)));
-        todo.close = active && !changes.is_empty();
-        let ids = self.table.sn_ids(id).into_iter().map(SnTopic::Predefined);
+        let registered: BTreeSet<&str> =
+            self.sn.registered_names(whose.session).map(|name| name.as_str()).collect();
+        changes.extend(registered.iter().filter_map(|name| change(SnTopic::Name(name), active)));
+        let renamed = !changes.is_empty();
+        let subscribed = self.sn.subscribed_of(whose.session).filter_map(|(word, _)| match word {
+            Filter::Name(name) => Some(name.as_str()).filter(|name| !registered.contains(name)),
+            _ => None,
+        });
+        changes.extend(subscribed.filter_map(|name| change(SnTopic::Name(name), false)));
+        let ids = self.table.sn_ids(whose.client).into_iter().map(SnTopic::Predefined);
         let short = self.table.sn_short_names().iter().map(|short| SnTopic::Short(*short));
         changes.extend(ids.chain(short).filter_map(|topic| change(topic, false)));
-        for held in self.broker.subscriptions_of(session, usize::MAX) {
-            let name;
-            let topic = match subscribed_topic(held.identifier) {
-                Some(topic) => topic,
-                None => {
-                    name = self.device_name(&old, &held.filter);
-                    SnTopic::Name(&name)
-                }
-            };
-            if before(topic).as_ref() != Some(&held.filter) {
-                continue;
-            }
-            let after = after(topic);
-            if after.as_ref() != Some(&held.filter) {
-                todo.moved.push((held, after));
-            }
-        }
+        renamed
     }
 
-    /// How a client named what it subscribed to.
-    fn device_name(&self, caller: &Caller<'_>, filter: &TopicFilter) -> String {
-        let topic = filter.as_name();
-        match topic.and_then(|topic| self.table.sn_names(caller, &topic)) {
-            Some(names) => names.name.to_string(),
-            None => filter.as_str().strip_prefix(caller.mount).unwrap_or_default().to_owned(),
+    /// Whatever an MQTT session of a listener with another mount is subscribed to goes with it.
+    fn plan_mounts(&self, reload: &Reload, plan: &mut Plan) {
+        for (at, old) in self.config.listeners.iter().enumerate() {
+            let new = reload.config.listeners.get(at).filter(|new| {
+                let goes_on =
+                    u16::try_from(at).is_ok_and(|at| !reload.removed.contains(&ListenerId(at)));
+                goes_on && new.mount != old.mount && new.realm == old.realm
+            });
+            let Some(new) = new.filter(|_| old.protocol == Protocol::Mqtt) else { continue };
+            for slot in 0..self.broker.session_slots() {
+                let session = self.broker.session_at(slot);
+                let of_realm = |key: &&SessionKey| key.realm() == &*old.realm;
+                let Some(session) = session.filter(|s| s.key.filter(of_realm).is_some()) else {
+                    continue;
+                };
+                let held = self.broker.subscriptions_of(session.id, usize::MAX);
+                let moved: Vec<_> = held
+                    .into_iter()
+                    .filter_map(|held| {
+                        let rest = held.filter.as_str().strip_prefix(&*old.mount)?;
+                        let filter = TopicFilter::new(&[&*new.mount, rest].concat()).ok()?;
+                        Some((held, filter))
+                    })
+                    .collect();
+                if !moved.is_empty() {
+                    plan.mounts.push((session.id, moved));
+                }
+            }
         }
     }
 
@@ -199,6 +261,11 @@ impl Core {
             };
             return (Some(ObservationPlan::End(code)), Some(change));
         }
+        if reload.moved.contains(&id) {
+            let listener = self.listener(id).name.to_string();
+            let todo = ObservationPlan::End(Code::SERVICE_UNAVAILABLE);
+            return (Some(todo), Some(Change::ListenerMoved { listener, asleep: false }));
+        }
         let map = |config: &Config, table: &Table| {
             let caller = caller(config, id, client, peer.addr.ip());
             let asked = known.asked.resource();
@@ -216,10 +283,18 @@ impl Core {
         let meaning = Meaning::of(&after);
         match map(&self.config, &self.table) {
             Ok(before) if before.topic != after.topic => {
-                let change = Change::ObservationMoved {
-                    path,
-                    before: before.topic.as_str().to_owned(),
-                    after: after.topic.as_str().to_owned(),
+                let name = after.topic.as_name();
+                let is_empty =
+                    name.is_some_and(|name| self.broker.retained(&name, self.turn.now).is_none());
+                let change = if is_empty && !meaning.content_when_empty {
+                    let text = format!("{} has no value", after.topic);
+                    Change::ObservationEnded { path, text }
+                } else {
+                    Change::ObservationMoved {
+                        path,
+                        before: before.topic.as_str().to_owned(),
+                        after: after.topic.as_str().to_owned(),
+                    }
                 };
                 let (before, after) = (before.topic, after.topic);
                 let todo = ObservationPlan::Move { before, after, meaning };
@@ -235,6 +310,20 @@ impl Core {
 /// that way.
 const fn closes(old: &Listener, new: &Listener) -> bool {
     old.anonymous && !new.anonymous
+}
+
+fn touched<'a>(
+    whose: &'a SnSession<'_>,
+    peer: Option<SocketAddr>,
+    changes: Vec<Change>,
+) -> impl Iterator<Item = Touched> + use<'a> {
+    let client = whose.client.to_owned();
+    changes.into_iter().map(move |change| Touched {
+        protocol: Protocol::MqttSn,
+        client: client.clone(),
+        peer,
+        change,
+    })
 }
 
 fn show(topic: SnTopic<'_>) -> String {

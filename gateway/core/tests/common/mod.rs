@@ -34,6 +34,8 @@ pub struct Gateway {
     pub uncommitted: Vec<(Seq, Vec<Record>)>,
     pub store: MemoryStore,
     pub commit_at_once: bool,
+    /// Listeners that the next reload moves.
+    pub moved: Vec<ListenerId>,
     next_conn: u32,
 }
 
@@ -80,6 +82,7 @@ impl Gateway {
             uncommitted: Vec::new(),
             store: MemoryStore::default(),
             commit_at_once: true,
+            moved: Vec::new(),
             next_conn: 0,
         }
     }
@@ -196,6 +199,18 @@ impl Gateway {
         self.send(conn, &packet);
         let answer = self.received(conn);
         assert!(answer.starts_with(&[0x20, 2]) && answer[3] == 0, "CONNACK: {answer:02x?}");
+        conn
+    }
+
+    /// Connects a client with its session; what comes with the CONNACK stays to be received.
+    pub fn mqtt_again(&mut self, client_id: &str) -> ConnectionId {
+        let conn = self.open();
+        let id = client_id.as_bytes();
+        let mut packet = vec![0x10, 12 + id.len() as u8, 0, 4];
+        packet.extend_from_slice(b"MQTT\x04\x00\x00\x3c\x00");
+        packet.push(id.len() as u8);
+        packet.extend_from_slice(id);
+        self.send(conn, &packet);
         conn
     }
 

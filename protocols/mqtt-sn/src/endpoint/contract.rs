@@ -38,6 +38,19 @@ pub enum Filter {
     Short([u8; 2]),
 }
 
+impl Filter {
+    /// The id that stands for it on the wire, unless it is a name.
+    #[must_use]
+    pub const fn topic_id(&self) -> Option<crate::TopicId> {
+        use crate::TopicId;
+        match self {
+            Filter::Name(_) => None,
+            Filter::Predefined(id) => Some(TopicId::Predefined(*id)),
+            Filter::Short(name) => Some(TopicId::Short(*name)),
+        }
+    }
+}
+
 /// What becomes of the will at CONNECT (MQTT-SN 1.2 §6.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WillChange {

@@ -187,7 +187,8 @@ impl Line<'_> {
             // §6.10, in the words of the checklist: the type subscribed with.
             let alternatives =
                 [names.predefined.map(TopicId::Predefined), names.short.map(TopicId::Short)];
-            let typed = alternatives.into_iter().flatten().find(|id| exchange.typed.contains(id));
+            let typed =
+                alternatives.into_iter().flatten().find(|id| exchange.is_subscribed_by(*id));
             match (typed, &names.by_predefined) {
                 (Some(TopicId::Predefined(_)), Some(Err(text))) => {
                     return Naming::Unsayable(text.clone());

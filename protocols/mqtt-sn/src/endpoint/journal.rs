@@ -2,7 +2,7 @@
 //!
 //! Records, each under its session: the connection (client id, address, keep-alive, sleep
 //! duration), topic ids, message ids received at QoS 2 and not released, the delivery at QoS 2 in
-//! flight, subscriptions by pre-defined id or short name. Deadlines are not kept: after a restart
+//! flight, subscriptions in the client's own words. Deadlines are not kept: after a restart
 //! they start anew in full, as nobody could be heard meanwhile.
 
 use alloc::boxed::Box;
@@ -12,31 +12,30 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use motegate_message::journal::{Reader, Writer, owner};
 use motegate_message::{
-    DeliveryId, ListenerId, Peer, Reason, Record, Seq, SessionId, TopicName, Turn,
+    DeliveryId, ListenerId, Peer, Qos, Reason, Record, Seq, SessionId, TopicFilter, TopicName, Turn,
 };
 
 use super::Endpoint;
 use super::clients::Client;
-use super::contract::{Connect, Event, WillChange};
+use super::contract::{Connect, Event, Filter, WillChange};
 use super::line::Line;
 use super::will::{Dialogue, DialogueStage};
 use super::wire::{Received, Sending, Wire};
-use crate::TopicId;
 
 /// Version of every value.
 const FORMAT: u8 = 1;
 
 /// The part of a key behind the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
+pub(super) enum Key<'a> {
     Connection,
     Topic(u16),
     Received(u16),
     Sending(DeliveryId),
-    Typed(TopicId),
+    Subscribed(&'a Filter),
 }
 
-impl Key {
+impl Key<'_> {
     pub(super) fn bytes(self, session: SessionId) -> Vec<u8> {
         let mut key = Writer::key(owner::MQTT_SN);
         key.u64(session.get());
@@ -54,31 +53,59 @@ impl Key {
                 key.u8(b'o');
                 key.u64(delivery.0);
             }
-            Key::Typed(id) => {
+            Key::Subscribed(filter) => {
                 key.u8(b's');
-                key.u8(id.type_bits());
-                key.u16(id.raw());
+                match filter {
+                    Filter::Name(name) => {
+                        key.u8(0);
+                        key.tail(name.as_str().as_bytes());
+                    }
+                    Filter::Predefined(id) => {
+                        key.u8(1);
+                        key.u16(*id);
+                    }
+                    Filter::Short(name) => {
+                        key.u8(2);
+                        key.tail(name);
+                    }
+                }
             }
         }
         key.into_vec()
     }
+}
 
-    fn parse(key: &[u8]) -> Option<(SessionId, Key)> {
+/// A key that was read.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Connection,
+    Topic(u16),
+    Received(u16),
+    Sending(DeliveryId),
+    Subscribed(Filter),
+}
+
+impl Found {
+    fn parse(key: &[u8]) -> Option<(SessionId, Found)> {
         let mut key = Reader::new(key);
         if key.u8()? != owner::MQTT_SN {
             return None;
         }
         let session = SessionId::from_u64(key.u64()?);
         let kind = match key.u8()? {
-            b'c' => Key::Connection,
-            b't' => Key::Topic(key.u16()?),
-            b'r' => Key::Received(key.u16()?),
-            b'o' => Key::Sending(DeliveryId(key.u64()?)),
-            b's' => match (key.u8()?, key.u16()?) {
-                (1, id) => Key::Typed(TopicId::Predefined(id)),
-                (2, name) => Key::Typed(TopicId::Short(name.to_be_bytes())),
+            b'c' => Found::Connection,
+            b't' => Found::Topic(key.u16()?),
+            b'r' => Found::Received(key.u16()?),
+            b'o' => Found::Sending(DeliveryId(key.u64()?)),
+            b's' => Found::Subscribed(match key.u8()? {
+                0 => {
+                    let name = core::str::from_utf8(key.tail()).ok()?;
+                    Filter::Name(TopicFilter::new(name).ok()?)
+                }
+                1 => Filter::Predefined(key.u16()?),
+                2 => Filter::Short(key.u16()?.to_be_bytes()),
                 _ => return None,
-            },
+            }),
             _ => return None,
         };
         key.is_empty().then_some((session, kind))
@@ -110,8 +137,8 @@ pub(super) fn sending_value(sending: Sending) -> Vec<u8> {
     })
 }
 
-pub(super) fn typed_value() -> Vec<u8> {
-    value(|_| {})
+pub(super) fn subscribed_value(qos: Qos) -> Vec<u8> {
+    value(|out| out.u8(qos as u8))
 }
 
 /// A connection as the journal has it.
@@ -177,7 +204,7 @@ impl Saved {
 
 impl Line<'_> {
     /// Journals one change of a durable session.
-    pub(super) fn record(&mut self, key: Key, value: Option<Vec<u8>>) {
+    pub(super) fn record(&mut self, key: Key<'_>, value: Option<Vec<u8>>) {
         if self.turn.durable && self.wire.durable {
             self.wire.written = self.turn.seq;
             self.records.push_back(Record { key: key.bytes(self.wire.session), value });
@@ -195,18 +222,31 @@ impl Line<'_> {
     /// Everything that the session gathered before it was durable.
     pub(super) fn record_contents(&mut self) {
         let topics = &self.wire.topics;
-        let mut all: Vec<(Key, Vec<u8>)> = topics
+        let session = self.wire.session;
+        let mut all: Vec<(Vec<u8>, Vec<u8>)> = topics
             .iter()
-            .map(|(id, name)| (Key::Topic(id), topic_value(name, topics.is_refused(id))))
+            .map(|(id, name)| {
+                (Key::Topic(id).bytes(session), topic_value(name, topics.is_refused(id)))
+            })
             .collect();
         if let Some(exchange) = &self.wire.exchange {
             let received = exchange.received.iter().filter(|received| received.after.is_some());
-            all.extend(received.map(|r| (Key::Received(r.msg_id), received_value(r.hash))));
-            all.extend(exchange.typed.iter().map(|id| (Key::Typed(*id), typed_value())));
-            all.extend(exchange.sending.map(|s| (Key::Sending(s.delivery), sending_value(s))));
+            all.extend(
+                received.map(|r| (Key::Received(r.msg_id).bytes(session), received_value(r.hash))),
+            );
+            all.extend(exchange.subscribed.iter().map(|(filter, qos)| {
+                (Key::Subscribed(filter).bytes(session), subscribed_value(*qos))
+            }));
+            all.extend(
+                exchange
+                    .sending
+                    .map(|s| (Key::Sending(s.delivery).bytes(session), sending_value(s))),
+            );
         }
-        for (key, value) in all {
-            self.record(key, Some(value));
+        if self.turn.durable && self.wire.durable && !all.is_empty() {
+            self.wire.written = self.turn.seq;
+            let record = |(key, value)| Record { key, value: Some(value) };
+            self.records.extend(all.into_iter().map(record));
         }
     }
 }
@@ -218,49 +258,52 @@ impl Endpoint {
         if !(turn.durable && wire.durable) {
             return;
         }
-        let mut delete = |key: Key| {
+        let mut delete = |key: Key<'_>| {
             self.records.push_back(Record { key: key.bytes(session), value: None });
         };
         delete(Key::Connection);
         wire.topics.iter().for_each(|(id, _)| delete(Key::Topic(id)));
         if let Some(exchange) = &wire.exchange {
             exchange.received.iter().for_each(|r| delete(Key::Received(r.msg_id)));
-            exchange.typed.iter().for_each(|id| delete(Key::Typed(*id)));
+            exchange.subscribed.iter().for_each(|(filter, _)| delete(Key::Subscribed(filter)));
             exchange.sending.iter().for_each(|sending| delete(Key::Sending(sending.delivery)));
         }
     }
 
     /// One record; `None` when it is damaged or newer than this program.
     pub(super) fn restore_record(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
-        let (session, key) = Key::parse(key)?;
+        let (session, key) = Found::parse(key)?;
         let mut value = Reader::new(value);
         if value.u8()? != FORMAT {
             return None;
         }
-        if key == Key::Connection {
+        if key == Found::Connection {
             let saved = Saved::decode(session, &mut value)?;
             self.restored_wire(session);
             self.saved.push(saved);
             return value.is_empty().then_some(());
         }
         match key {
-            Key::Connection => {}
-            Key::Topic(id) => {
+            Found::Connection => {}
+            Found::Topic(id) => {
                 let refused = value.u8()? != 0;
                 let name = TopicName::new(value.str()?).ok()?;
                 self.restored_wire(session).topics.restore(id, name, refused).then_some(())?;
             }
-            Key::Received(msg_id) => {
+            Found::Received(msg_id) => {
                 let hash = u32::try_from(value.u64()?).ok()?;
                 let received = Received { msg_id, hash, after: Some(Seq::NONE) };
                 self.restored_wire(session).exchange().received.push(received);
             }
-            Key::Sending(delivery) => {
+            Found::Sending(delivery) => {
                 let (msg_id, released) = (value.u16()?, value.u8()? != 0);
                 let wire = self.restored_wire(session);
                 wire.exchange().sending = Some(Sending { delivery, msg_id, released });
             }
-            Key::Typed(id) => self.restored_wire(session).exchange().typed.push(id),
+            Found::Subscribed(filter) => {
+                let qos = Qos::from_bits(value.u8()?)?;
+                self.restored_wire(session).exchange().subscribed.push((filter, qos));
+            }
         }
         value.is_empty().then_some(())
     }
@@ -330,18 +373,24 @@ mod tests {
     #[test]
     fn keys_round_trip_and_damage_is_seen() {
         let session = SessionId::new(7, 2);
-        for key in [
-            Key::Connection,
-            Key::Topic(9),
-            Key::Received(0xabcd),
-            Key::Sending(DeliveryId(u64::MAX)),
-            Key::Typed(TopicId::Predefined(1)),
-            Key::Typed(TopicId::Short(*b"ab")),
+        let name = Filter::Name(TopicFilter::new("a/+").unwrap());
+        let words = [name, Filter::Predefined(1), Filter::Short(*b"ab")];
+        let [name, predefined, short] = words.each_ref().map(Key::Subscribed);
+        for (key, found) in [
+            (Key::Connection, Found::Connection),
+            (Key::Topic(9), Found::Topic(9)),
+            (Key::Received(0xabcd), Found::Received(0xabcd)),
+            (Key::Sending(DeliveryId(u64::MAX)), Found::Sending(DeliveryId(u64::MAX))),
+            (name, Found::Subscribed(words[0].clone())),
+            (predefined, Found::Subscribed(words[1].clone())),
+            (short, Found::Subscribed(words[2].clone())),
         ] {
             let bytes = key.bytes(session);
-            assert_eq!(Key::parse(&bytes), Some((session, key)));
-            for cut in 0..bytes.len() {
-                assert_eq!(Key::parse(&bytes[..cut]), None, "{key:?} cut at {cut}");
+            assert_eq!(Found::parse(&bytes), Some((session, found)));
+            // A name may end anywhere.
+            let whole = if key == name { bytes.len() - 2 } else { bytes.len() };
+            for cut in 0..whole {
+                assert_eq!(Found::parse(&bytes[..cut]), None, "{key:?} cut at {cut}");
             }
         }
     }

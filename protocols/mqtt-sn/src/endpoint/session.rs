@@ -262,7 +262,9 @@ impl Endpoint {
         if !present {
             self.drop_wire(turn, session);
         }
+        let home = self.clients.get(slot).map(|c| (c.peer.listener, c.peer.addr.ip()));
         let wire = self.wires.entry(session).or_insert_with(|| Box::new(Wire::new(session)));
+        wire.home = home;
         let other = wire.slot.filter(|other| *other != slot);
         let begins = !clean && !wire.durable;
         wire.durable = !clean;

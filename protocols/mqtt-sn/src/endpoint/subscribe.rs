@@ -8,10 +8,10 @@ use super::journal::{self, Key};
 use super::line::{Line, bits, fingerprint, qos, reply_for};
 use super::wire::LastSubscribe;
 use super::{Held, Pending};
-use crate::{Packet, QosBits, ReturnCode, TopicId, TopicRef, is_reserved_topic_id};
+use crate::{Packet, QosBits, ReturnCode, TopicRef, is_reserved_topic_id};
 
 /// Most subscriptions by pre-defined id or short name that are remembered for a client.
-const MAX_TYPED: usize = 1024;
+const MAX_REMEMBERED: usize = 1024;
 
 /// Most SUBACKs of one client that may wait for a commit.
 const MAX_SUBACKS_HELD: u8 = 64;
@@ -153,10 +153,11 @@ impl Line<'_> {
         let result = result.and_then(|(qos, after)| {
             let topic_id = match filter {
                 Filter::Name(filter) => self.subscribe_name(filter)?,
-                Filter::Predefined(id) => self.subscribe_typed(TopicId::Predefined(*id), *id),
+                Filter::Predefined(id) => *id,
                 // §5.4.16: the id is not relevant for a short name.
-                Filter::Short(name) => self.subscribe_typed(TopicId::Short(*name), 0),
+                Filter::Short(_) => 0,
             };
+            self.remember_subscribed(filter, qos);
             Ok((qos, topic_id, after.max(self.wire.written)))
         });
         let (qos, topic_id, after) = match result {
@@ -203,13 +204,16 @@ impl Line<'_> {
         Ok(id)
     }
 
-    fn subscribe_typed(&mut self, id: TopicId, echoed: u16) -> u16 {
-        let typed = &mut self.wire.exchange().typed;
-        if !typed.contains(&id) && typed.len() < MAX_TYPED {
-            typed.push(id);
-            self.record(Key::Typed(id), Some(journal::typed_value()));
+    /// For when the rules change, and for the type of a delivery's topic id (§6.10).
+    fn remember_subscribed(&mut self, filter: &Filter, qos: Qos) {
+        let subscribed = &mut self.wire.exchange().subscribed;
+        match subscribed.iter().position(|(known, _)| known == filter) {
+            Some(at) if subscribed[at].1 == qos => return,
+            Some(at) => subscribed[at].1 = qos,
+            None if subscribed.len() >= MAX_REMEMBERED => return,
+            None => subscribed.push((filter.clone(), qos)),
         }
-        echoed
+        self.record(Key::Subscribed(filter), Some(journal::subscribed_value(qos)));
     }
 
     pub(super) fn on_unsubscribe(&mut self, msg_id: u16, topic: TopicRef<'_>) {
@@ -227,22 +231,15 @@ impl Line<'_> {
 
     /// Answer to `Event::Unsubscribe`.
     pub(super) fn unsubscribed(&mut self, msg_id: u16, filter: &Filter, after: Seq) {
-        let typed = match filter {
-            Filter::Name(_) => None,
-            Filter::Predefined(id) => Some(TopicId::Predefined(*id)),
-            Filter::Short(name) => Some(TopicId::Short(*name)),
-        };
         if let Some(exchange) = &mut self.wire.exchange {
             exchange.last_sub = None;
-            if let Some(typed) = typed {
-                let before = exchange.typed.len();
-                exchange.typed.retain(|id| *id != typed);
-                if exchange.typed.len() < before {
-                    self.record(Key::Typed(typed), None);
-                }
+            let before = exchange.subscribed.len();
+            exchange.subscribed.retain(|(known, _)| known != filter);
+            if exchange.subscribed.len() < before {
+                self.record(Key::Subscribed(filter), None);
             }
         }
-        self.reply(after, Packet::UnsubAck { msg_id });
+        self.reply(after.max(self.wire.written), Packet::UnsubAck { msg_id });
     }
 }
 

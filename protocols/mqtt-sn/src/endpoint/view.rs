@@ -1,13 +1,14 @@
 //! Read-only views of clients and sessions, for whoever asks about a running gateway.
 
+use core::net::IpAddr;
 use core::time::Duration;
 
-use motegate_message::{Reason, SessionId, TopicName};
+use motegate_message::{ListenerId, Qos, Reason, SessionId, TopicName};
 use motegate_timers::Instant;
 
 use super::Endpoint;
 use super::clients::State;
-use super::contract::ClientRef;
+use super::contract::{ClientRef, Filter};
 use super::line::patience;
 
 /// Where a client stands (MQTT-SN 1.2 §6.14).
@@ -75,6 +76,18 @@ impl Endpoint {
     pub fn registered_names(&self, session: SessionId) -> impl Iterator<Item = &TopicName> {
         let wire = self.wires.get(&session);
         wire.into_iter().flat_map(|wire| wire.topics.iter().map(|(_, name)| name))
+    }
+
+    /// What a session is subscribed to, in the client's own words, and the QoS granted.
+    pub fn subscribed_of(&self, session: SessionId) -> impl Iterator<Item = &(Filter, Qos)> {
+        let exchange = self.wires.get(&session).and_then(|wire| wire.exchange.as_deref());
+        exchange.into_iter().flat_map(|exchange| &exchange.subscribed)
+    }
+
+    /// Sessions whose clients are away, and where each was last; in some order.
+    pub fn away(&self) -> impl Iterator<Item = (SessionId, ListenerId, IpAddr)> {
+        let away = self.wires.values().filter(|wire| wire.slot.is_none());
+        away.filter_map(|wire| wire.home.map(|(listener, ip)| (wire.session, listener, ip)))
     }
 
     /// Clients in the CONNECT dialogue.

@@ -7,12 +7,13 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
-use motegate_message::{Delivery, DeliveryId, Qos, Seq, SessionId};
+use motegate_message::{Delivery, DeliveryId, ListenerId, Qos, Seq, SessionId};
 use motegate_timers::Instant;
 
 use super::clients::Slot;
-use super::contract::Names;
+use super::contract::{Filter, Names};
 use super::topics::Topics;
 use crate::TopicId;
 
@@ -24,6 +25,8 @@ pub(super) struct Wire {
     pub(super) slot: Option<Slot>,
     /// Whether its changes are journaled: a session without CleanSession.
     pub(super) durable: bool,
+    /// Where its client was last, in this life of the process.
+    pub(super) home: Option<(ListenerId, IpAddr)>,
     /// Its client missed a deadline and has not connected since.
     pub(super) lost: bool,
     pub(super) next_msg_id: u16,
@@ -42,6 +45,7 @@ impl Wire {
             session,
             slot: None,
             durable: false,
+            home: None,
             lost: false,
             next_msg_id: 1,
             written: Seq::NONE,
@@ -90,6 +94,13 @@ impl Wire {
     }
 }
 
+impl Exchange {
+    /// Whether the client subscribed by this pre-defined id or short name.
+    pub(super) fn is_subscribed_by(&self, id: TopicId) -> bool {
+        self.subscribed.iter().any(|(filter, _)| filter.topic_id() == Some(id))
+    }
+}
+
 /// Uplink exchanges, the outgoing QoS 2 handshake, and how topics were subscribed.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
@@ -99,8 +110,8 @@ pub(super) struct Exchange {
     pub(super) received: Vec<Received>,
     /// The latest SUBACK, for a repeated SUBSCRIBE.
     pub(super) last_sub: Option<LastSubscribe>,
-    /// Subscriptions by pre-defined id or short name.
-    pub(super) typed: Vec<TopicId>,
+    /// What the client subscribed to, in its own words, and the QoS granted.
+    pub(super) subscribed: Vec<(Filter, Qos)>,
     /// The delivery at QoS 2 under way; with a window of 1 there is one.
     pub(super) sending: Option<Sending>,
 }
