@@ -46,7 +46,7 @@ fn payloads_come_from_everywhere_and_keep_their_format() {
     said(&format!("get {value} -A cbor")).bad(4, &["4.06 Not Acceptable"]);
     said_with_stdin(&format!("put {value} -f -"), "from a file").good();
     // By host and path, and a NON request.
-    let got = said(&format!("get -N -h localhost -p {} /mqtt/v -o ndjson", addr.port())).good();
+    let got = said(&format!("get -N --host localhost -p {} /mqtt/v -o ndjson", addr.port())).good();
     let got: Value = serde_json::from_str(&got).unwrap();
     assert_eq!(got["payload"], "from a file");
     said_words(&["put", &value, "two words", "--quiet"]).good();
@@ -122,12 +122,18 @@ fn discover_and_ping() {
 
 const COMMANDS: [&str; 7] = ["get", "put", "post", "delete", "observe", "discover", "ping"];
 
+/// What a command cannot do without.
+fn rest(command: &str) -> &'static str {
+    if command == "put" { " x" } else { "" }
+}
+
 #[test]
 fn nobody_is_there() {
     for command in COMMANDS {
         let addr = closed_udp();
         let place = format!("nothing listens on {addr}/udp");
-        said(&format!("{command} coap://{addr}/a")).bad(5, &[&place, "try: `motegate dev`"]);
+        said(&format!("{command} coap://{addr}/a{}", rest(command)))
+            .bad(5, &[&place, "try: `motegate dev`"]);
     }
     said("get coap://no-such-host.invalid/a").bad(5, &["no host `no-such-host.invalid`", "try:"]);
 }
@@ -137,7 +143,7 @@ fn nobody_answers() {
     let (_silent, addr) = silent_udp();
     for command in COMMANDS {
         let words = ["timed out", "within 0.3 s", "try:"];
-        said(&format!("{command} coap://{addr}/a -W 0.3")).bad(27, &words);
+        said(&format!("{command} coap://{addr}/a -W 0.3{}", rest(command))).bad(27, &words);
     }
 }
 
@@ -147,7 +153,7 @@ fn the_gateway_refuses() {
     let addr = gateway.address("coap");
     for command in COMMANDS.into_iter().filter(|command| *command != "ping") {
         let words = ["4.01 Unauthorized", "try:"];
-        said(&format!("{command} coap://{addr}/mqtt/a")).bad(4, &words);
+        said(&format!("{command} coap://{addr}/mqtt/a{}", rest(command))).bad(4, &words);
     }
     said(&format!("ping coap://{addr}")).good();
     // What is in the way of a ping is a server that does not speak CoAP.
@@ -202,7 +208,8 @@ fn a_large_payload_is_refused_in_words() {
     let large = "x".repeat(3_000);
     for command in ["put", "post"] {
         let line = format!("{command} coap://{addr}/mqtt/a -s");
-        said_with_stdin(&line, &large).bad(4, &["a body must fit one message"]);
+        said_with_stdin(&line, &large)
+            .bad(4, &["a body must fit one message", "at most 1,024 bytes"]);
     }
     said(&format!("get coap://{addr}/mqtt/a")).bad(4, &["4.04"]);
 }
@@ -215,7 +222,8 @@ fn the_command_line_is_wrong() {
         ("get mqtt://localhost/a", "motegate pub"),
         ("get coaps://localhost/a", "yet"),
         ("get coap://me@localhost/a", "user name"),
-        ("get coap://localhost/a -h other", "leave out -h"),
+        ("get coap://localhost/a --host other", "leave out --host"),
+        ("put coap://localhost/a", "what to send?"),
         ("get coap://localhost/a -p 0", "--port"),
         ("get coap://localhost/a -W 0", "above 0"),
         ("get coap://localhost/a -A yaml", "link"),

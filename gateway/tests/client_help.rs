@@ -14,8 +14,10 @@ fn every_command_has_a_help_of_80_columns_with_examples() {
         for line in [format!("{command} --help"), format!("help {command}")] {
             let text = said(&line).good();
             assert!(text.contains(&format!("Usage: motegate {command}")), "{text}");
-            // `-h` is the host, as mosquitto has it.
-            assert!(text.contains("-h, --host <HOST>"), "{text}");
+            // `-h` is the host where mosquitto has it, and the help elsewhere.
+            let broker = ["pub", "sub", "rr"].contains(&command);
+            assert_eq!(text.contains("-h, --host <HOST>"), broker, "{text}");
+            assert_eq!(text.contains("-h, --help"), !broker, "{text}");
             let example = text.lines().filter(|l| l.starts_with(&format!("  motegate {command}")));
             assert!(example.count() > 0, "{text}");
             for line in text.lines() {
@@ -24,6 +26,21 @@ fn every_command_has_a_help_of_80_columns_with_examples() {
         }
         assert!(said("--help").good().contains(&format!("\n  {command} ")), "{command}");
     }
+}
+
+#[test]
+fn a_command_that_takes_a_url_has_h_for_help() {
+    for command in ["get", "put", "post", "delete", "observe", "discover", "ping"] {
+        let text = said(&format!("{command} -h")).good();
+        assert!(text.contains(&format!("Usage: motegate {command}")), "{text}");
+    }
+    for (command, there) in [("pub", true), ("sub", false), ("rr", false)] {
+        let text = said(&format!("{command} --help")).good();
+        assert_eq!(text.contains("-1 for MQTT-SN"), there, "{text}");
+        assert_eq!(text.contains("mappings.mqttsn.qos_minus_one"), there, "{text}");
+    }
+    let text = said("put --help").good();
+    assert!(text.contains("clears the value"), "{text}");
 }
 
 #[test]

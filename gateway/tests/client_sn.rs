@@ -175,7 +175,7 @@ fn the_command_line_is_wrong() {
         ("sub mqttsn://localhost", "-t FILTER"),
         ("sub mqttsn://localhost -T none", "1 to 65534"),
         ("sub mqttsn://localhost -t a/#/b", "`a/#/b` is no topic filter"),
-        ("sub mqttsn://localhost -t a --qos -1", "QoS -1"),
+        ("sub mqttsn://localhost -t a --qos -1", "0..=2"),
         ("sub mqttsn://localhost -t a -c", "-i"),
         ("rr mqttsn://localhost -t a", "what to ask?"),
     ] {

@@ -177,6 +177,7 @@ fn explain_refuses_what_it_cannot_read() {
     for (line, word) in [
         ("explain", "METHOD"),
         ("explain FROB /a", "GET, OBSERVE"),
+        ("explain PUT coap://localhost:9999/a -c tests.yaml", "has port 9999; there is 5683"),
         ("explain PUT http://x/a", "no protocol of ours"),
         ("explain PUT mqtt://localhost/a", "coap:// URL"),
         ("explain PUT mqttsn://localhost/a", "explain sn"),

@@ -37,7 +37,7 @@ pub(super) fn find(target: &Target, clock: Clock) -> Result<SocketAddr, Error> {
             Err(error) if is_silence(&error) => {
                 fault = Some(Error::TimedOut {
                     what: format!("no answer from {place}"),
-                    hint: "check host, port and firewall; is this protocol spoken there?",
+                    hint: "check host, port and firewall; is this protocol spoken there?".into(),
                 });
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

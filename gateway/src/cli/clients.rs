@@ -73,6 +73,7 @@ impl List {
         let mut left = usize::try_from(self.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
         let mut cursor: Option<String> = None;
         let mut all = Vec::new();
+        let mut found = 0;
         loop {
             let limit = left.min(PAGE).to_string();
             let mut asked = vec![("limit", limit.as_str())];
@@ -81,6 +82,7 @@ impl List {
             asked.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
             let page: Page = connection.get("/clients", &asked).await?;
             left -= page.clients.len().min(left);
+            found += page.clients.len();
             match self.gateway.output {
                 Output::Text => print(&lines(&page.clients)),
                 Output::Ndjson => {
@@ -95,6 +97,11 @@ impl List {
         }
         if self.gateway.output == Output::Json {
             print_json(&json!({ "clients": all }), Output::Json);
+        }
+        if found == 0 && self.gateway.output == Output::Text {
+            let chosen = self.protocol.is_some() || self.state.is_some();
+            let nobody = if chosen { "no such client is there" } else { "no client is connected" };
+            eprintln!("motegate: {nobody}");
         }
         Ok(())
     }

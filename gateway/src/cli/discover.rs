@@ -20,21 +20,15 @@ const LINK_FORMAT: u16 = 40;
 
 /// List the resources of a CoAP server (/.well-known/core)
 #[derive(Debug, Args)]
-#[command(
-    disable_help_flag = true,
-    after_help = "\
+#[command(after_help = "\
 Examples:
   motegate discover coap://localhost
-  motegate discover 'coap://localhost/?href=/mqtt/site/*' -o ndjson"
-)]
+  motegate discover 'coap://localhost/?href=/mqtt/site/*' -o ndjson")]
 pub(super) struct Discover {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
     asking: Asking,
-    /// Print this help
-    #[arg(long, action = clap::ArgAction::HelpShort)]
-    help: Option<bool>,
 }
 
 impl Discover {
@@ -67,13 +61,10 @@ impl Discover {
 
 /// Ask whether a CoAP server lives, and how long the answer takes
 #[derive(Debug, Args)]
-#[command(
-    disable_help_flag = true,
-    after_help = "\
+#[command(after_help = "\
 Examples:
   motegate ping coap://localhost
-  motegate ping coap://sensor.lan -C 5 -i 0.2"
-)]
+  motegate ping coap://sensor.lan -C 5 -i 0.2")]
 pub(super) struct Ping {
     #[command(flatten)]
     place: Place,
@@ -89,9 +80,6 @@ pub(super) struct Ping {
     /// Give up after so many seconds without an answer, with exit code 27
     #[arg(short = 'W', long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     wait: Duration,
-    /// Print this help
-    #[arg(long, action = clap::ArgAction::HelpShort)]
-    help: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]

@@ -1,5 +1,6 @@
 //! `motegate explain`: which rule takes a request, and why.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -160,6 +161,22 @@ struct Common {
     control: Option<PathBuf>,
 }
 
+/// The port of a URL.
+#[derive(Debug, Clone, Copy)]
+enum Port {
+    /// It names none: the protocol's own.
+    Usual(u16),
+    Given(u16),
+}
+
+/// Whether a URL that was read names a port.
+fn names_port(url: &str) -> bool {
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    let place = rest.split(['/', '?']).next().unwrap_or_default();
+    let port = place.rsplit_once(']').map_or(place, |(_, after)| after).split_once(':');
+    port.is_some_and(|(_, port)| !port.is_empty())
+}
+
 fn method(word: &str) -> Result<CoapMethod, &'static str> {
     Ok(match word.to_ascii_uppercase().as_str() {
         "GET" => CoapMethod::Get,
@@ -207,7 +224,9 @@ impl Request {
                     return Err(fail(Exit::Usage, &text));
                 }
                 let name = target.host.parse::<std::net::IpAddr>().is_err();
-                (name.then(|| target.host.clone()), Some(target.port), target)
+                let given = names_port(url).then_some(Port::Given(target.port));
+                let port = given.unwrap_or(Port::Usual(target.port));
+                (name.then(|| target.host.clone()), Some(port), target)
             }
         };
         let payload = self.payload.read()?;
@@ -302,10 +321,24 @@ impl Common {
         &self,
         resolved: &Resolved,
         protocol: Protocol,
-        port: Option<u16>,
+        port: Option<Port>,
     ) -> Result<ListenerId, Exit> {
         let ours = || resolved.listeners.iter().filter(|bind| bind.protocol == protocol);
-        let by_port = || ours().find(|bind| Some(bind.addr.port()) == port);
+        let number = match port {
+            Some(Port::Usual(port) | Port::Given(port)) => Some(port),
+            None => None,
+        };
+        let by_port = || ours().find(|bind| Some(bind.addr.port()) == number);
+        if let (Some(Port::Given(port)), None, None) = (port, &self.listener, by_port()) {
+            // Port 0 is one that the system will choose.
+            let ports: BTreeSet<u16> = ours().map(|bind| bind.addr.port()).collect();
+            if !ports.is_empty() && !ports.contains(&0) {
+                let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+                let there = ports.join(", ");
+                let text = format!("no listener for CoAP has port {port}; there is {there}");
+                return Err(fail(Exit::Usage, &text));
+            }
+        }
         let found = match &self.listener {
             Some(name) => ours().find(|bind| *bind.name == **name),
             None => by_port().or_else(|| ours().next()),

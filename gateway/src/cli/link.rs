@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Arg, Args};
 use motegate_message::Qos;
 use motegate_mqtt::client::{ClientConfig, ClientWill, Goodbye, Password, Reconnect};
 use motegate_mqtt::{Property, PropertyBuf, Version};
@@ -196,6 +196,19 @@ impl Link {
         Properties::parse(&self.property)
     }
 
+    /// Options that name the same broker again, for a hint; no login.
+    pub(super) fn again(&self) -> String {
+        if let Some(path) = &self.unix {
+            return format!(" --unix {}", path.display());
+        }
+        if self.url.is_some() || self.url_option.is_some() {
+            return self.target().map_or_else(|_| String::new(), |target| format!(" {target}"));
+        }
+        let host = self.host.as_ref().map(|host| format!(" -h {host}"));
+        let port = self.port.map(|port| format!(" -p {port}"));
+        host.unwrap_or_default() + &port.unwrap_or_default()
+    }
+
     pub(super) fn qos(&self) -> Result<Qos, Error> {
         let bits = u8::try_from(self.qos).ok();
         bits.and_then(Qos::from_bits)
@@ -324,6 +337,11 @@ fn take_connect_properties(config: &mut ClientConfig, all: &PropertyBuf, expiry:
             }
         }
     }
+}
+
+/// Who subscribes has no QoS -1.
+pub(super) fn subscribers_qos(arg: Arg) -> Arg {
+    arg.help("QoS 0, 1 or 2").value_parser(clap::value_parser!(i8).range(0..=2))
 }
 
 fn version(text: &str) -> Result<Version, String> {

@@ -154,7 +154,7 @@ pub fn main() -> ExitCode {
     let clock = Clock::start();
     install_panic_hook();
     // clap prints help and version on stdout (0) and usage errors on stderr (2), and exits.
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| without_guess(error).exit());
     let exit = match cli.command.unwrap_or_else(|| Command::Dev(dev::Dev::default())) {
         Command::Dev(dev) => dev.run(clock),
         Command::Run(run) => run.run(clock),
@@ -196,6 +196,26 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
+/// clap finds `bench` in `nosuch`: a command is suggested where two letters at most are other ones.
+fn without_guess(mut error: clap::Error) -> clap::Error {
+    use clap::error::{ContextKind, ContextValue};
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    let near = |known: &String| strsim::osa_distance(typed, known) <= 2;
+    let guesses = match error.get(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::String(guess)) => vec![guess.clone()],
+        Some(ContextValue::Strings(guesses)) => guesses.clone(),
+        _ => return error,
+    };
+    let kept: Vec<String> = guesses.into_iter().filter(near).collect();
+    error.remove(ContextKind::SuggestedSubcommand);
+    if !kept.is_empty() {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(kept));
+    }
+    error
+}
+
 /// Says on stderr why a command failed.
 fn fail(exit: Exit, error: &impl Display) -> Exit {
     eprintln!("motegate: {error}");
@@ -212,6 +232,19 @@ fn refuse(findings: &impl Display) -> Exit {
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
+
+    #[test]
+    fn only_a_slip_is_put_right() {
+        let said = |word: &str| {
+            without_guess(Cli::try_parse_from(["motegate", word]).unwrap_err()).to_string()
+        };
+        for (word, meant) in [("statsu", "status"), ("chek", "check"), ("subs", "sub")] {
+            assert!(said(word).contains(&format!("'{meant}'")), "{}", said(word));
+        }
+        for word in ["nosuch", "bridge", "xyzzy"] {
+            assert!(!said(word).contains("similar"), "{}", said(word));
+        }
+    }
 
     #[test]
     fn the_command_line_is_sound() {

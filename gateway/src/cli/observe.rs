@@ -24,16 +24,13 @@ const LEAVE: Duration = Duration::from_secs(1);
 
 /// Print a value over CoAP, and every later one
 #[derive(Debug, Args)]
-#[command(
-    disable_help_flag = true,
-    after_help = "\
+#[command(after_help = "\
 It goes on until -C, -D or a signal ends it. When the value has become old and
 nothing came, it asks anew.
 
 Examples:
   motegate observe coap://localhost/mqtt/site/door
-  motegate observe coap://localhost/mqtt/site/door -C 3 -o ndjson"
-)]
+  motegate observe coap://localhost/mqtt/site/door -C 3 -o ndjson")]
 pub(super) struct Observe {
     #[command(flatten)]
     place: Place,
@@ -45,9 +42,6 @@ pub(super) struct Observe {
     duration: Option<Duration>,
     #[command(flatten)]
     asking: Asking,
-    /// Print this help
-    #[arg(long, action = clap::ArgAction::HelpShort)]
-    help: Option<bool>,
 }
 
 impl Observe {

@@ -41,7 +41,9 @@ Examples:
   motegate pub -t site/door -m open
   motegate pub mqtt://user:secret@broker.lan -q 1 -r -t site/door -f door.json
   motegate pub mqttsn://localhost -i me -t site/door -m closed
-  motegate pub mqttsn://localhost --qos -1 -T 10 -m 21.5"
+  motegate pub mqttsn://localhost --qos -1 -T 10 -m 21.5
+The last one needs no connection and gets no answer: the gateway takes only ids
+that its configuration names in mappings.mqttsn.qos_minus_one."
 )]
 pub(super) struct Pub {
     /// Topic, if the URL has none

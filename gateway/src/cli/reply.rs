@@ -1,5 +1,6 @@
 //! `motegate rr`: publishes a request and prints the response.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,7 +9,7 @@ use motegate_mqtt::{Property, ReasonCode};
 use motegate_mqtt_sn::{TopicId, TopicRef};
 
 use super::Exit;
-use super::link::Link;
+use super::link::{Link, subscribers_qos};
 use super::message::{Printer, Printing, Received};
 use super::payload::Payload;
 use super::properties::For;
@@ -32,7 +33,8 @@ For -D and -F see `motegate pub --help` and `motegate sub --help`.
 
 Examples:
   motegate rr -t lamp/ask -e lamp/answer -m on?
-  motegate rr mqtt://broker.lan/lamp/ask -m on? -W 5"
+  motegate rr mqtt://broker.lan/lamp/ask -m on? -W 5",
+    mut_arg("qos", subscribers_qos)
 )]
 pub(super) struct Rr {
     /// Topic of the request, if the URL has none
@@ -64,21 +66,40 @@ struct Exchange {
     payload: Vec<u8>,
 }
 
+/// What is said meanwhile, and whether the request is on its way.
+struct Voices<'a> {
+    talk: &'a mut Talk,
+    printer: &'a mut Printer,
+    asked: &'a Cell<bool>,
+}
+
+impl Exchange {
+    /// The way there is good: it is the other side that is silent.
+    fn unanswered(&self, result: Result<(), Error>) -> Result<(), Error> {
+        let Err(Error::TimedOut { what, .. }) = result else { return result };
+        let (topic, response) = (&self.topic, &self.response_topic);
+        let hint = format!(
+            "the request was published: does anybody subscribe to {topic} and answer on {response}?"
+        );
+        Err(Error::TimedOut { what, hint: hint.into() })
+    }
+}
+
 impl Rr {
     pub(super) fn run(self, clock: Clock) -> Exit {
         let mut talk = self.link.talk();
         let result = self.checked().and_then(|(exchange, mut printer)| {
             let patience = self.link.wait.unwrap_or(PATIENCE);
             let what = format!("no response on {}", exchange.response_topic);
-            let talk = &mut talk;
-            let printer = &mut printer;
+            let asked = Cell::new(false);
+            let mut voices = Voices { talk: &mut talk, printer: &mut printer, asked: &asked };
             let result = drive(bounded(Some(patience), &what, async {
                 match exchange.target.scheme {
-                    Scheme::MqttSn => self.by_sn(&exchange, clock, talk, printer).await,
-                    _ => self.by_mqtt(&exchange, clock, talk, printer).await,
+                    Scheme::MqttSn => self.by_sn(&exchange, clock, &mut voices).await,
+                    _ => self.by_mqtt(&exchange, clock, &mut voices).await,
                 }
             }));
-            printer.finish().and(result)
+            printer.finish().and(if asked.get() { exchange.unanswered(result) } else { result })
         });
         talk.end(result)
     }
@@ -108,8 +129,7 @@ impl Rr {
         &self,
         exchange: &Exchange,
         clock: Clock,
-        talk: &mut Talk,
-        printer: &mut Printer,
+        Voices { talk, printer, asked }: &mut Voices<'_>,
     ) -> Result<(), Error> {
         let (config, qos) = (self.link.sn_config()?, self.link.sn_qos());
         let (target, id) = (&exchange.target, &exchange.client_id);
@@ -122,6 +142,7 @@ impl Rr {
         client.publish(TopicId::Normal(id), qos, false, &exchange.payload).await?;
         talk.step(format!("PUBLISH → {}", exchange.topic));
         talk.say_steps();
+        asked.set(true);
         loop {
             let message = client.message().await?;
             if !(message.retain && self.no_retained) {
@@ -135,8 +156,7 @@ impl Rr {
         &self,
         exchange: &Exchange,
         clock: Clock,
-        talk: &mut Talk,
-        printer: &mut Printer,
+        Voices { talk, printer, asked }: &mut Voices<'_>,
     ) -> Result<(), Error> {
         let mut config = self.link.mqtt_config(&exchange.target)?;
         config.client_id.clone_from(&exchange.client_id);
@@ -172,6 +192,7 @@ impl Rr {
                     client.machine.publish(&publish, 1).map_err(|error| not_published(&error))?;
                     talk.step(format!("PUBLISH qos {} → {}", qos_text(qos), exchange.topic));
                     talk.say_steps();
+                    asked.set(true);
                 }
                 Event::Published { code: ReasonCode::NoMatchingSubscribers, .. } => {
                     talk.warn("nobody has subscribed to the request's topic");

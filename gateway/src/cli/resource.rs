@@ -14,13 +14,19 @@ use super::talk::{Color, Talk, bounded, drive, seconds};
 use crate::client::{CoapClient, Error, Scheme, Target};
 use crate::clock::Clock;
 
+/// The largest body of one message: RFC 7959 §2.2.
+const MAX_BLOCK: usize = 1_024;
+
 /// Options of every CoAP command.
 #[derive(Debug, Args)]
 pub(super) struct Place {
-    #[arg(value_name = "URL", help = "coap://HOST[:PORT]/PATH[?QUERY], or /PATH with -h and -p")]
+    #[arg(
+        value_name = "URL",
+        help = "coap://HOST[:PORT]/PATH[?QUERY], or /PATH with --host and -p"
+    )]
     url: String,
     /// Host, where URL is a path [default: localhost]
-    #[arg(short = 'h', long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST")]
     host: Option<String>,
     /// Port [default: 5683]
     #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
@@ -53,7 +59,7 @@ impl Place {
     pub(super) fn target(&self) -> Result<Target, Error> {
         let mut target = if self.url.contains("://") {
             if self.host.is_some() {
-                return Err(Error::usage("the URL names the host already: leave out -h"));
+                return Err(Error::usage("the URL names the host already: leave out --host"));
             }
             let mut target: Target = self.url.parse()?;
             target.port = self.port.unwrap_or(target.port);
@@ -137,6 +143,12 @@ pub(super) struct Body {
     content_format: Option<u16>,
 }
 
+impl Body {
+    fn is_none(&self) -> bool {
+        self.text.is_none() && !self.payload.is_given()
+    }
+}
+
 /// What a request without a payload takes.
 #[derive(Debug, Args)]
 struct Read {
@@ -144,9 +156,6 @@ struct Read {
     place: Place,
     #[command(flatten)]
     asking: Asking,
-    /// Print this help
-    #[arg(long, action = clap::ArgAction::HelpShort)]
-    help: Option<bool>,
 }
 
 /// What a request with a payload takes.
@@ -158,20 +167,14 @@ struct Write {
     body: Body,
     #[command(flatten)]
     asking: Asking,
-    /// Print this help
-    #[arg(long, action = clap::ArgAction::HelpShort)]
-    help: Option<bool>,
 }
 
 /// Read a value over CoAP
 #[derive(Debug, Args)]
-#[command(
-    disable_help_flag = true,
-    after_help = "\
+#[command(after_help = "\
 Examples:
   motegate get coap://localhost/mqtt/site/door
-  motegate get -h 192.168.1.10 /mqtt/site/door -A json -o json"
-)]
+  motegate get --host 192.168.1.10 /mqtt/site/door -A json -o json")]
 pub(super) struct Get {
     #[command(flatten)]
     read: Read,
@@ -180,11 +183,11 @@ pub(super) struct Get {
 /// Write a value over CoAP (the gateway keeps and publishes it)
 #[derive(Debug, Args)]
 #[command(
-    disable_help_flag = true,
     after_help = "\
 Examples:
   motegate put coap://localhost/mqtt/site/door open
-  motegate put coap://localhost/mqtt/site/door -f door.json -t json"
+  motegate put coap://localhost/mqtt/site/door -f door.json -t json",
+    mut_arg("null", |arg| arg.help("Send an empty message: at a gateway it clears the value, as `delete` does"))
 )]
 pub(super) struct Put {
     #[command(flatten)]
@@ -193,12 +196,9 @@ pub(super) struct Put {
 
 /// Send a payload over CoAP (the gateway publishes it and keeps nothing)
 #[derive(Debug, Args)]
-#[command(
-    disable_help_flag = true,
-    after_help = "\
+#[command(after_help = "\
 Example:
-  motegate post coap://localhost/mqtt/site/bell ring"
-)]
+  motegate post coap://localhost/mqtt/site/bell ring")]
 pub(super) struct Post {
     #[command(flatten)]
     write: Write,
@@ -206,12 +206,9 @@ pub(super) struct Post {
 
 /// Delete a value over CoAP
 #[derive(Debug, Args)]
-#[command(
-    disable_help_flag = true,
-    after_help = "\
+#[command(after_help = "\
 Example:
-  motegate delete coap://localhost/mqtt/site/door"
-)]
+  motegate delete coap://localhost/mqtt/site/door")]
 pub(super) struct Delete {
     #[command(flatten)]
     read: Read,
@@ -263,11 +260,16 @@ fn exchange(
     let mut talk = place.talk();
     let result = place.target().and_then(|target| {
         let payload = match body {
+            // Empty it would clear the value, which is no slip to make.
+            Some(body) if body.is_none() && method == Method::Put => {
+                return Err(Error::usage("what to send? TEXT, -m TEXT, -f FILE, -s or -n"));
+            }
             Some(body) if body.text.is_none() => body.payload.read()?,
             Some(body) => body.text.clone().unwrap_or_default().into_bytes(),
             None => Vec::new(),
         };
         let what = format!("no answer from {target}");
+        let in_blocks = payload.len() > asking.block.unwrap_or(MAX_BLOCK);
         drive(bounded(Some(asking.wait), &what, async {
             let mut client = CoapClient::open(&target, clock, place.debug).await?;
             asking.set_up(&mut client);
@@ -276,7 +278,7 @@ fn exchange(
             request.content_format = body.and_then(|body| body.content_format);
             let response = client.ask(request).await?;
             if let Some(error) = failure(method, &target, &response) {
-                return Err(error);
+                return Err(if in_blocks { of_blocks(error) } else { error });
             }
             talk.step(code_text(response.code));
             if !response.location_path.is_empty() {
@@ -287,6 +289,18 @@ fn exchange(
         }))
     });
     talk.end(result)
+}
+
+/// What helps where a body went in blocks (RFC 7959 Block1) and was refused.
+fn of_blocks(error: Error) -> Error {
+    match error {
+        Error::Refused { text, .. } => {
+            let hint = "it was sent in blocks, as it is large: a Motegate takes bodies of at most \
+                        1,024 bytes, in one message";
+            Error::Refused { text, hint: hint.into() }
+        }
+        other => other,
+    }
 }
 
 /// For clap: a size of RFC 7959 §2.2.

@@ -9,7 +9,7 @@ use motegate_mqtt::{PropertyBuf, ReasonCode};
 use motegate_mqtt_sn::{QosBits, TopicId, TopicRef};
 
 use super::Exit;
-use super::link::Link;
+use super::link::{Link, subscribers_qos};
 use super::message::{Printer, Printing, Received};
 use super::properties::For;
 use super::publish::{not_published, qos_text, short};
@@ -41,7 +41,8 @@ Examples:
   motegate sub -t 'site/#' -v
   motegate sub mqtt://broker.lan -t site/door -C 1 -W 10
   motegate sub mqttsn://localhost -t 'site/+' -o ndjson
-  motegate sub mqttsn://localhost -i me -T 2 --sleep 30"
+  motegate sub mqttsn://localhost -i me -T 2 --sleep 30",
+    mut_arg("qos", subscribers_qos)
 )]
 pub(super) struct Sub {
     /// Topic filter; may be repeated
@@ -384,12 +385,23 @@ impl Session<'_> {
         self.take(&Received::sn(message))
     }
 
+    fn hint_of_silence(&self) -> String {
+        if self.seen > 0 {
+            return "no more was published; -W SECONDS waits longer".to_owned();
+        }
+        if self.sub.topic.iter().any(|topic| topic == "#") {
+            return "nobody has published anything; -W SECONDS waits longer".to_owned();
+        }
+        let again = self.sub.link.again();
+        format!("is the topic right? `motegate sub{again} -t '#' -v` shows all that comes")
+    }
+
     /// A time-out says how far it came.
     fn late(&self, result: Result<(), Error>) -> Result<(), Error> {
         match (result, self.sub.link.wait) {
             (Err(Error::TimedOut { what, .. }), Some(wait)) if what.starts_with(LATE) => {
                 let what = format!("{} within {} s", self.missing(), wait.as_secs_f64());
-                let hint = "is the topic right? `motegate sub -t '#' -v` shows all that comes";
+                let hint = self.hint_of_silence().into();
                 Err(Error::TimedOut { what, hint })
             }
             (other, _) => other,

@@ -41,7 +41,7 @@ pub(crate) enum Error {
         /// What was waited for.
         what: String,
         /// What helps.
-        hint: &'static str,
+        hint: Cow<'static, str>,
     },
     /// The peer said no.
     #[error("{text}")]
@@ -95,7 +95,7 @@ impl Error {
     /// Nothing came in time.
     pub(crate) fn timed_out(what: impl Into<String>) -> Self {
         let hint = "check host, port and firewall; -W SECONDS waits longer, -d shows packets";
-        Error::TimedOut { what: what.into(), hint }
+        Error::TimedOut { what: what.into(), hint: hint.into() }
     }
 
     /// The file or stream `what` failed.
@@ -107,11 +107,10 @@ impl Error {
     pub(crate) fn hint(&self) -> Option<&str> {
         match self {
             Error::NoSuchHost { .. } => {
-                Some("check the spelling, or give the address itself: -h 192.168.1.10")
+                Some("check the spelling, or give the address itself: 192.168.1.10")
             }
-            Error::NothingListens { hint, .. }
-            | Error::TimedOut { hint, .. }
-            | Error::NoProgress { hint, .. } => Some(hint),
+            Error::TimedOut { hint, .. } => Some(hint),
+            Error::NothingListens { hint, .. } | Error::NoProgress { hint, .. } => Some(hint),
             Error::Unreachable { .. } => Some("check the network and the address"),
             Error::Refused { hint, .. } if !hint.is_empty() => Some(hint),
             Error::Ended { hint, .. } if !hint.is_empty() => Some(hint),

@@ -135,7 +135,7 @@ impl Coap {
             Event::Pong { .. } => None,
             Event::TimedOut { request } => self.failed(request, || Error::TimedOut {
                 what: "no answer from the CoAP server".to_owned(),
-                hint: "is it overloaded? try fewer --clients, a smaller --window or --rate",
+                hint: "is it overloaded? try fewer --clients, a smaller --window or --rate".into(),
             }),
             Event::Reset { request } => self.failed(request, || Error::Refused {
                 text: "refused: the server answered with a reset".to_owned(),

@@ -306,7 +306,7 @@ impl Mqtt {
             }
             (ErrorKind::Unreachable, _) => Error::Ended { text, hint },
             (ErrorKind::Refused, _) => Error::Refused { text, hint: hint.into() },
-            (ErrorKind::TimedOut, _) => Error::TimedOut { what: text, hint },
+            (ErrorKind::TimedOut, _) => Error::TimedOut { what: text, hint: hint.into() },
             (ErrorKind::Protocol, _) => Error::Protocol(text),
         }
     }

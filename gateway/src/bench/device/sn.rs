@@ -120,7 +120,7 @@ impl Sn {
             self.fail(around);
             around.facts.push(Fact::Gone(Error::TimedOut {
                 what: "no answer from the MQTT-SN gateway".to_owned(),
-                hint: "is it overloaded? try fewer --clients or a lower --rate",
+                hint: "is it overloaded? try fewer --clients or a lower --rate".into(),
             }));
         }
         self.transmit(around);
