@@ -142,6 +142,17 @@ fn a_rate_and_a_time_are_kept() {
     assert!(report["process"]["resident_bytes"].as_u64().expect("bytes") > 100_000, "{report}");
 }
 
+/// Nobody acknowledges QoS 0: what is counted is told, and takes longer than nothing.
+#[test]
+fn what_nobody_acknowledges_is_counted_until_it_was_handled() {
+    let gateway = Program::dev();
+    for scheme in ["mqtt", "mqttsn"] {
+        let text = said(&format!("bench pub {} -n 1000", url(&gateway, scheme))).good();
+        assert!(text.contains("/s, until the server had handled all\n"), "{text}");
+        assert!(text.contains(" ms, ") && !text.contains("in 0.00 "), "{text}");
+    }
+}
+
 #[test]
 fn failures_say_what_is_wrong() {
     let gateway = Program::dev();

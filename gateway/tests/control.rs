@@ -129,6 +129,15 @@ fn status_tells_of_a_dev_gateway() {
     }
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(said_in(&directory.0, "status --limits").good().contains("max_topic_levels"));
+    // Who says goodbye was neither refused nor dropped.
+    said_in(&directory.0, &format!("sub -p {} -t a -E", program.address("mqtt").port())).good();
+    let ended = (0..200).map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20)); // between two questions
+        said_in(&directory.0, "status").good()
+    });
+    let text = ended.into_iter().find(|text| text.contains("client_disconnect")).expect("it left");
+    assert!(text.contains("ended in good order:\n  client_disconnect  1\n"), "{text}");
+    assert!(!text.contains("refused, closed"), "{text}");
     let json: Value =
         serde_json::from_str(&said_in(&directory.0, "status -o json").good()).unwrap();
     assert_eq!(json["pid"], program.id());

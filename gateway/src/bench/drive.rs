@@ -539,7 +539,9 @@ impl<'a> Drive<'a> {
         let publishers = self.crowd.publishers.iter().copied();
         let alive = |index: &usize| self.crowd.devices.get(*index).is_some_and(|d| !d.gone);
         let alive = publishers.filter(alive).collect();
-        self.each(alive, Device::settle)
+        self.each(alive, Device::settle)?;
+        self.load.handled = self.awaited == 0;
+        Ok(())
     }
 
     fn leave(&mut self) {

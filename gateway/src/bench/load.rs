@@ -76,6 +76,8 @@ pub(super) struct Load {
     start: Option<Instant>,
     until: Instant,
     last: Instant,
+    /// What nobody acknowledged was handled, too.
+    pub(super) handled: bool,
     /// The first message that was sent after the last sign of one.
     unanswered: Option<Instant>,
     pub(super) latency: Histogram,
@@ -102,6 +104,7 @@ impl Load {
             start: None,
             until: Instant::FAR_FUTURE,
             last: Instant::ZERO,
+            handled: false,
             unanswered: None,
             latency: Histogram::new(),
             counts: Counts::default(),

@@ -25,8 +25,12 @@ pub(crate) struct Report {
     payload_bytes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     target_rate: Option<f64>,
-    /// From the first message to the last.
+    /// From the first message to the last sign of one; without acknowledgements to the answer to a
+    /// request behind them all.
     seconds: f64,
+    /// Whether that answer came.
+    #[serde(skip)]
+    handled: bool,
     /// Messages published, or connections made.
     sent: u64,
     /// Of them acknowledged; at QoS 0 handed to the system.
@@ -113,6 +117,7 @@ impl Report {
             payload_bytes: plan.payload,
             target_rate: plan.rate,
             seconds: lasted.as_secs_f64(),
+            handled: load.handled,
             sent: counts.sent,
             acknowledged: counts.through,
             refused: counts.refused,
@@ -239,7 +244,17 @@ impl Report {
             "conn" => ("connected", self.acknowledged),
             _ => ("sent", self.sent),
         };
-        writeln!(f, "  {word:<10} {} in {seconds:.2} s, {}/s", grouped(done), rate(done))?;
+        let time = if seconds < 0.1 {
+            format!("{:.2} ms", seconds * 1e3)
+        } else {
+            format!("{seconds:.2} s")
+        };
+        let until = match (self.bench == "pub" && !self.acknowledges, self.handled) {
+            (false, _) => "",
+            (true, true) => ", until the server had handled all",
+            (true, false) => ", until all were written: the server did not say more",
+        };
+        writeln!(f, "  {word:<10} {} in {time}, {}/s{until}", grouped(done), rate(done))?;
         if self.bench == "pub" && self.acknowledges {
             let done = self.acknowledged;
             writeln!(f, "  acked      {}, lost {}", grouped(done), grouped(self.lost))?;

@@ -37,7 +37,8 @@ pub(super) struct Bench {
 enum What {
     /// Connect clients: how long until each is accepted (CoAP: pinged)
     Conn(Options),
-    /// Publish to topics that nobody subscribes to, until acknowledged
+    /// Publish to topics that nobody subscribes to, until acknowledged (QoS 0:
+    /// until a request behind them all is answered)
     Pub(Options),
     /// Publish to one topic that all clients subscribe to
     Sub(Options),

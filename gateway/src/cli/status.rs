@@ -7,6 +7,9 @@ use super::message::Output;
 use super::running::{Running, count, help, plain, print, print_json, span, table};
 use crate::control::api::model::{Limit, Status as Told, Store};
 
+/// Reasons that nobody has to look at: somebody wanted it so.
+const ORDINARY: [&str; 4] = ["client_disconnect", "config_reload", "session_expired", "shutdown"];
+
 /// Show how a running gateway does: clients, drops, limits
 ///
 /// Listeners, clients by protocol and state, why things were refused, closed or dropped, and
@@ -78,10 +81,15 @@ fn text(told: &Told, all_limits: bool) -> String {
     if let Some(store) = &told.store {
         text.push_str(&troubles(store));
     }
-    if !told.reasons.is_empty() {
-        text.push_str("refused, closed or dropped:\n");
-        let rows = told.reasons.iter().map(|(why, n)| vec![format!("  {why}"), n.to_string()]);
-        text.push_str(&table(&rows.collect::<Vec<_>>()));
+    let (ordinary, others): (Vec<_>, Vec<_>) =
+        told.reasons.iter().partition(|(why, _)| ORDINARY.contains(&why.as_str()));
+    for (head, reasons) in
+        [("refused, closed or dropped:", others), ("ended in good order:", ordinary)]
+    {
+        if !reasons.is_empty() {
+            let rows = reasons.iter().map(|(why, n)| vec![format!("  {why}"), n.to_string()]);
+            text.push_str(&format!("{head}\n{}", table(&rows.collect::<Vec<_>>())));
+        }
     }
     let shown: Vec<&Limit> =
         told.limits.iter().filter(|limit| all_limits || is_of_interest(limit)).collect();
