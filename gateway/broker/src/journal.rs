@@ -64,8 +64,9 @@ pub(crate) struct Journal {
     records: VecDeque<Record>,
     /// By address: an entry holds the message, so nothing else can be there.
     shared: HashMap<usize, Shared>,
-    /// The message being routed goes to several sessions: it is written once.
-    fans_out: bool,
+    /// Address of the message being routed, if it goes to several sessions: it is written once.
+    /// Others that leave memory meanwhile are not.
+    fans_out: Option<usize>,
     next_content: u64,
     content_mark: u64,
     generation_mark: u32,
@@ -297,15 +298,14 @@ impl Journal {
         self.delete(Writer::from(QueueKey::prefix(session)));
     }
 
-    /// A message that is routed next goes to several sessions.
-    pub(crate) fn begin_fan_out(&mut self) {
-        self.fans_out = true;
+    /// This message goes to several sessions now.
+    pub(crate) fn begin_fan_out(&mut self, message: &Arc<Message>) {
+        self.fans_out = Some(address(message));
     }
 
     /// It has been routed.
     pub(crate) fn end_fan_out(&mut self, message: &Arc<Message>) {
-        if self.fans_out {
-            self.fans_out = false;
+        if self.fans_out.take().is_some() {
             self.release_shared(message);
         }
     }
@@ -316,7 +316,7 @@ impl Journal {
             shared.entries += 1;
             return shared.number;
         }
-        if !self.fans_out {
+        if self.fans_out != Some(address(message)) {
             return 0;
         }
         let number = self.next_content.max(1); // 0 is none
@@ -375,5 +375,48 @@ impl Journal {
     /// A record of an earlier life that belongs to nothing.
     pub(crate) fn orphan(&mut self, key: Vec<u8>) {
         self.records.push_back(Record { key, value: None });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use motegate_message::{DeliveryId, Qos, Wall};
+    use motegate_timers::Instant;
+
+    use super::*;
+    use crate::queue::Progress;
+
+    fn entry(id: u64, message: &Arc<Message>) -> Entry {
+        Entry {
+            id: DeliveryId(id),
+            message: message.clone(),
+            identifiers: None,
+            group: crate::shared::GroupId::NONE,
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            progress: Progress::Waiting,
+            snapshot: false,
+        }
+    }
+
+    /// Contents are known by the address of their message, so they must be let go with it.
+    #[test]
+    fn only_the_message_that_is_routed_becomes_a_content() {
+        let turn = Turn { durable: true, ..Turn::new(Instant::ZERO, Wall::default()) };
+        let topic = || TopicName::new("t").expect("a topic");
+        let [routed, other] = [0, 1].map(|_| Arc::new(Message::new(topic(), Default::default())));
+        let session = SessionId::from_u64(1);
+        let mut journal = Journal::default();
+        journal.begin(&turn);
+        journal.begin_fan_out(&routed);
+        journal.entry(&turn, session, &entry(1, &other), None); // spilled by the first
+        journal.entry(&turn, session, &entry(2, &routed), None);
+        journal.entry_spilled(&other);
+        journal.entry_spilled(&routed);
+        journal.end_fan_out(&routed);
+        assert!(journal.shared.is_empty(), "{:?}", journal.shared);
+        let keys = core::iter::from_fn(|| journal.pop());
+        let keys: Vec<_> = keys.filter_map(|record| QueueKey::from_bytes(&record.key)).collect();
+        assert_eq!(keys.iter().map(|key| key.content).collect::<Vec<_>>(), [0, 1]);
     }
 }

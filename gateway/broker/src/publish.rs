@@ -182,7 +182,7 @@ impl Broker {
         }
         let (first, last) = (hits.first(), hits.last());
         if shared || first.map(|hit| hit.slot) != last.map(|hit| hit.slot) {
-            self.journal.begin_fan_out();
+            self.journal.begin_fan_out(&message);
         }
         let mut count = 0;
         for copies in hits.chunk_by(|a, b| a.slot == b.slot) {
