@@ -108,3 +108,30 @@ fn what_waited_is_acknowledged_when_the_store_is_well_again() {
     gateway.commit_at_once = true;
     assert_eq!(coap_code(&mut gateway, 3, &["mqtt", "v"], 2), Some(0x41));
 }
+
+/// Refused and closed, it was never taken over: the repeat on the next connection counts, also of
+/// what came behind it in the same piece.
+#[test]
+fn mqtt_3_repeats_what_was_not_stored_at_qos_2() {
+    let mut gateway = gateway();
+    gateway.commit_at_once = true;
+    let (lasting, _) = v5(&mut gateway, "lasting", 100);
+    gateway.send(lasting, b"\x82\x09\x00\x01\x00\x00\x03t/#\x01");
+    gateway.received(lasting);
+    let first = gateway.mqtt("old", false);
+    gateway.input(Input::StoreFailed);
+    let both = [publish("t/x", b"one", 2, false, 1), publish("t/x", b"two", 2, false, 2)];
+    gateway.send(first, &both.concat());
+    assert_eq!(gateway.received(first), b"", "no PUBREC");
+    assert_eq!(gateway.closed.get(&first), Some(&Reason::StorageFull));
+    gateway.commit();
+    let second = gateway.mqtt("old", false);
+    for (place, id) in [(0, 1), (1, 2)] {
+        let mut again = both[place].clone();
+        again[0] |= 8; // DUP
+        gateway.send(second, &again);
+        assert_eq!(gateway.received(second), [0x50, 2, 0, id], "PUBREC");
+        let heard = gateway.received(lasting);
+        assert!(heard.ends_with(&both[place][both[place].len() - 3..]), "{heard:02x?}");
+    }
+}

@@ -117,6 +117,15 @@ impl Acks {
         self.granted > 0
     }
 
+    /// PUBRECs whose answer is not there yet, by ticket.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = (Ticket, NonZeroU16)> + '_ {
+        let youngest_first = self.slots.iter().rev().zip(0..);
+        youngest_first.filter_map(|((after, owed), behind)| match owed {
+            Owed::PubRec(id, _) if *after == UNANSWERED => Some((self.issued - behind, *id)),
+            _ => None,
+        })
+    }
+
     /// Nothing is owed any more.
     pub(super) fn clear(&mut self) {
         self.slots = VecDeque::new();

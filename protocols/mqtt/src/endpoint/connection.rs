@@ -18,7 +18,7 @@ use super::outbound::Parcels;
 use super::outbox::Outbox;
 use super::reply::{self, Violation};
 use super::session::{Journal, Wire};
-use super::shared::{Place, Shared, Signal};
+use super::shared::{Orphan, Place, Shared, Signal};
 use crate::codec;
 use crate::endpoint::Event;
 use crate::packet::{Disconnect, Packet, Version};
@@ -264,6 +264,11 @@ impl Connection {
             shared.signals.push_back(Signal::Close(self.id, reason));
         }
         self.detach(shared, turn);
+        if let Some(session) = self.session {
+            let (conn, durable) = (self.id, self.durable);
+            let orphan = |(ticket, id)| Orphan { conn, ticket, session, durable, id };
+            shared.orphans.extend(self.acks.unanswered().map(orphan));
+        }
         if let (Some(session), Some(goodbye)) = (self.session.take(), announce) {
             let Goodbye { drop_will, expiry } = goodbye;
             let conn = self.id;

@@ -202,6 +202,9 @@ impl Endpoint {
         ticket: Ticket,
         result: Result<Published, Reason>,
     ) {
+        if !self.shared.orphans.is_empty() {
+            self.shared.orphan_answered(turn, (conn, ticket), result.is_ok());
+        }
         self.with(turn, conn, |c, shared| c.published(shared, turn, ticket, result));
     }
 

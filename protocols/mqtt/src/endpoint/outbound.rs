@@ -264,7 +264,8 @@ impl Connection {
         let v5 = self.version.is_v5();
         if result == Err(Reason::StorageFull) && !v5 {
             // [MQTT-3.3.5-2] of 3.1.1: acknowledged, or closed. It comes again with the session.
-            return self.fail(shared, turn, Violation::NotStored);
+            self.fail(shared, turn, Violation::NotStored);
+            return shared.orphan_answered(turn, (self.id, ticket), false);
         }
         let Some(owed) = self.acks.asked(ticket) else { return };
         let answer = match result {

@@ -5,6 +5,8 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
+use core::num::NonZeroU16;
 
 use hashbrown::HashMap;
 use motegate_message::{ConnectionId, Gate, Reason, Record, Seq, SessionId, Turn};
@@ -12,7 +14,7 @@ use motegate_timers::TimerQueue;
 
 use super::outbox::Pool;
 use super::session::{Journal, Wire};
-use crate::endpoint::Event;
+use crate::endpoint::{Event, Ticket};
 use crate::{Config, PropertyBuf};
 
 /// What happened so far, in packets or messages; for `$SYS`, the log and the metrics.
@@ -61,6 +63,16 @@ pub(super) enum Place {
     Detached(Box<Wire>),
 }
 
+/// A QoS 2 publish whose connection ended before the layer above has answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Orphan {
+    pub(super) conn: ConnectionId,
+    pub(super) ticket: Ticket,
+    pub(super) session: SessionId,
+    pub(super) durable: bool,
+    pub(super) id: NonZeroU16,
+}
+
 /// Something to tell the transport; judged again when it is polled.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Signal {
@@ -78,6 +90,8 @@ pub(super) struct Shared {
     pub(super) records: VecDeque<Record>,
     pub(super) timers: TimerQueue<ConnectionId>,
     pub(super) sessions: HashMap<SessionId, Place>,
+    /// Each until its answer, which comes in the same turn.
+    pub(super) orphans: Vec<Orphan>,
     /// Connections that wait for a commit.
     pub(super) waiting: Gate<ConnectionId>,
     pub(super) committed: Seq,
@@ -97,6 +111,7 @@ impl Shared {
             records: VecDeque::new(),
             timers: TimerQueue::new(),
             sessions: HashMap::new(),
+            orphans: Vec::new(),
             waiting: Gate::default(),
             committed: Seq::NONE,
             pool: Pool::default(),
@@ -115,6 +130,28 @@ impl Shared {
     ) -> Journal<'_> {
         let seq = (durable && turn.durable).then_some(turn.seq);
         Journal { records: &mut self.records, session, seq }
+    }
+
+    /// The answer to a publish has come. One that was refused after its connection had ended was
+    /// never taken over: the client sends it again, and then it must count.
+    pub(super) fn orphan_answered(
+        &mut self,
+        turn: &Turn,
+        (conn, ticket): (ConnectionId, Ticket),
+        taken: bool,
+    ) {
+        let place = self.orphans.iter().position(|o| o.conn == conn && o.ticket == ticket);
+        let Some(orphan) = place.map(|place| self.orphans.swap_remove(place)) else { return };
+        let Orphan { session, durable, id, .. } = orphan;
+        if taken || !matches!(self.sessions.get(&session), Some(Place::Detached(_))) {
+            return;
+        }
+        if let Some(Place::Detached(mut wire)) = self.sessions.remove(&session) {
+            wire.drop_held(id, &mut self.journal(turn, session, durable));
+            if !wire.is_empty() {
+                self.sessions.insert(session, Place::Detached(wire));
+            }
+        }
     }
 
     /// Deletes the wire state of a session that is not attached to a connection.
