@@ -70,3 +70,39 @@ fn an_acknowledgement_before_the_commit_is_found() {
 fn an_early_pingresp_is_found() {
     finds(Fault::EarlyPingresp, &["PINGRESP", "asleep"]);
 }
+
+#[test]
+fn an_acknowledgement_after_a_failed_sync_is_found() {
+    finds(
+        Fault::AckOnFailedSync,
+        &["is gone", "was acknowledged", "never given", "times", "changed", "meant", "UNSUBACK"],
+    );
+}
+
+/// The process may die whenever it has handed a batch over.
+#[test]
+fn every_batch_may_be_the_last() {
+    for seed in [2, 7] {
+        for batch in 1.. {
+            let report = sim::run_crashing(seed, None, Detail::Hash, Some(batch));
+            if batch > report.batches {
+                assert!(batch > 100, "a run of {batch} batches");
+                break;
+            }
+            let failure = report.failure.unwrap_or_default();
+            assert!(failure.is_empty(), "seed {seed} at batch {batch}: {failure}");
+        }
+    }
+}
+
+#[test]
+fn a_store_that_fails_is_part_of_it() {
+    let reports = (0..40).map(|seed| sim::run(seed, None, Detail::Hash));
+    let [mut failures, mut refused, mut damaged] = [0; 3];
+    for report in reports {
+        failures += report.failures;
+        refused += report.refused;
+        damaged += report.damaged;
+    }
+    assert!(failures > 40 && refused > 40 && damaged > 0, "{failures} {refused} {damaged}");
+}

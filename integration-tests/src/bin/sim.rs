@@ -25,9 +25,16 @@ struct Arguments {
     /// Print everything that happens.
     #[arg(long)]
     trace: bool,
-    /// Plant a fault: no-duplicate-check, ack-before-commit, early-pingresp.
+    /// Plant a fault: no-duplicate-check, ack-before-commit, early-pingresp, ack-on-failed-sync.
     #[arg(long)]
     fault: Option<String>,
+    /// Run this seed once for each batch that it hands to the store in its course, with a crash when
+    /// it does.
+    #[arg(long, value_name = "SEED")]
+    every_batch: Option<u64>,
+    /// With --seed: the batch at which it crashes, too.
+    #[arg(long)]
+    at_batch: Option<u64>,
     /// Threads; 0: one a core.
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -41,22 +48,30 @@ thread_local! {
 }
 
 fn run(seed: u64, fault: Option<Fault>, detail: Detail) -> Report {
-    SEED.set(seed);
-    sim::run(seed, fault, detail)
+    run_at(seed, fault, detail, None)
 }
 
-fn print_failure(seed: u64, fault: Option<Fault>, failure: &str) {
-    let report = run(seed, fault, Detail::Tail(60));
+fn run_at(seed: u64, fault: Option<Fault>, detail: Detail, at_batch: Option<u64>) -> Report {
+    SEED.set(seed);
+    sim::run_crashing(seed, fault, detail, at_batch)
+}
+
+/// Seed, batch at which it crashed too, what went wrong.
+type Failure = (u64, Option<u64>, String);
+
+fn print_failure(fault: Option<Fault>, (seed, at_batch, failure): &Failure) {
+    let report = run_at(*seed, fault, Detail::Tail(60), *at_batch);
     for line in &report.lines {
         println!("{line}");
     }
     println!("seed {seed} failed: {failure}");
-    if report.failure.as_deref() != Some(failure) {
+    if report.failure.as_deref() != Some(failure.as_str()) {
         println!("a second run of it says: {:?}", report.failure);
     }
     let fault = fault.map(|f| format!(" --fault {}", f.name())).unwrap_or_default();
+    let at = at_batch.map(|batch| format!(" --at-batch {batch}")).unwrap_or_default();
     println!(
-        "again: cargo run --release -p motegate-tests --bin sim -- --seed {seed} --trace{fault}"
+        "again: cargo run --release -p motegate-tests --bin sim -- --seed {seed}{at} --trace{fault}"
     );
 }
 
@@ -67,28 +82,41 @@ struct Totals {
     steps: AtomicU64,
     messages: AtomicU64,
     restarts: AtomicU64,
+    failures: AtomicU64,
+    refused: AtomicU64,
+    damaged: AtomicU64,
     least: AtomicU64,
     stop: AtomicBool,
 }
 
-fn work(arguments: &Arguments, fault: Option<Fault>, totals: &Totals) -> Vec<(u64, String)> {
+fn work(arguments: &Arguments, fault: Option<Fault>, totals: &Totals) -> Vec<Failure> {
     let mut failures = Vec::new();
     while !totals.stop.load(Ordering::Relaxed) {
         let n = totals.next.fetch_add(1, Ordering::Relaxed);
         if n >= arguments.seeds {
             break;
         }
-        let seed = arguments.from + n;
-        let report = run(seed, fault, Detail::Hash);
+        // With `--every-batch` the seeds are the batches of one run.
+        let (seed, at_batch) = match arguments.every_batch {
+            Some(seed) => (seed, Some(n + 1)),
+            None => (arguments.from + n, None),
+        };
+        let report = run_at(seed, fault, Detail::Hash, at_batch);
+        if at_batch.is_some_and(|batch| batch > report.batches) {
+            break;
+        }
         totals.steps.fetch_add(report.steps, Ordering::Relaxed);
         totals.messages.fetch_add(report.messages, Ordering::Relaxed);
         totals.restarts.fetch_add(report.restarts, Ordering::Relaxed);
+        totals.failures.fetch_add(report.failures, Ordering::Relaxed);
+        totals.refused.fetch_add(report.refused, Ordering::Relaxed);
+        totals.damaged.fetch_add(report.damaged, Ordering::Relaxed);
         let mut failure = report.failure;
         if failure.is_none() {
             totals.least.fetch_min(report.steps, Ordering::Relaxed);
         }
         if failure.is_none()
-            && seed.is_multiple_of(97)
+            && (seed.is_multiple_of(97) && at_batch.is_none())
             && run(seed, fault, Detail::Hash).hash != report.hash
         {
             failure = Some("two runs differ".into());
@@ -96,7 +124,7 @@ fn work(arguments: &Arguments, fault: Option<Fault>, totals: &Totals) -> Vec<(u6
         match failure {
             None => drop(totals.passed.fetch_add(1, Ordering::Relaxed)),
             Some(failure) => {
-                failures.push((seed, failure));
+                failures.push((seed, at_batch, failure));
                 if !arguments.keep_going {
                     totals.stop.store(true, Ordering::Relaxed);
                 }
@@ -123,7 +151,7 @@ fn main() -> ExitCode {
     };
     if let Some(seed) = arguments.seed {
         let detail = if arguments.trace { Detail::Print } else { Detail::Tail(60) };
-        let report = run(seed, fault, detail);
+        let report = run_at(seed, fault, detail, arguments.at_batch);
         if let (Some(_), false) = (&report.failure, arguments.trace) {
             report.lines.iter().for_each(|line| println!("{line}"));
         }
@@ -148,7 +176,7 @@ fn many(arguments: &Arguments, fault: Option<Fault>) -> ExitCode {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if arguments.threads == 0 { cores } else { arguments.threads };
     let totals = Totals { least: AtomicU64::new(u64::MAX), ..Totals::default() };
-    let mut failures: Vec<(u64, String)> = std::thread::scope(|scope| {
+    let mut failures: Vec<Failure> = std::thread::scope(|scope| {
         let workers: Vec<_> =
             (0..threads).map(|_| scope.spawn(|| work(arguments, fault, &totals))).collect();
         workers.into_iter().flat_map(|w| w.join().unwrap_or_default()).collect()
@@ -156,12 +184,13 @@ fn many(arguments: &Arguments, fault: Option<Fault>) -> ExitCode {
     failures.sort();
     let seconds = started.elapsed().as_secs_f64();
     if arguments.keep_going {
-        for (seed, failure) in &failures {
-            println!("seed {seed}: {}", failure.lines().next().unwrap_or_default());
+        for (seed, at_batch, failure) in &failures {
+            let at = at_batch.map(|batch| format!(" at batch {batch}")).unwrap_or_default();
+            println!("seed {seed}{at}: {}", failure.lines().next().unwrap_or_default());
         }
     }
-    if let Some((seed, failure)) = failures.first() {
-        print_failure(*seed, fault, failure);
+    if let Some(failure) = failures.first() {
+        print_failure(fault, failure);
     }
     let ran = totals.next.load(Ordering::Relaxed).min(arguments.seeds);
     let failed =
@@ -170,10 +199,14 @@ fn many(arguments: &Arguments, fault: Option<Fault>) -> ExitCode {
     // Of the seeds that ran to their end; none did where all failed.
     let least = if passed == 0 { 0 } else { totals.least.load(Ordering::Relaxed) };
     println!(
-        "{passed} seeds passed, {failed}{} steps (at least {least} each), {} messages, {} restarts, {:.0} seeds/s",
+        "{passed} seeds passed, {failed}{} steps (at least {least} each), {} messages, {} restarts, \
+         {} failures of the store, {} refused, {} damaged reads, {:.0} seeds/s",
         totals.steps.load(Ordering::Relaxed),
         totals.messages.load(Ordering::Relaxed),
         totals.restarts.load(Ordering::Relaxed),
+        totals.failures.load(Ordering::Relaxed),
+        totals.refused.load(Ordering::Relaxed),
+        totals.damaged.load(Ordering::Relaxed),
         ran as f64 / seconds
     );
     match (fault, failures.is_empty()) {

@@ -27,12 +27,12 @@ impl Client {
         }
     }
 
-    /// Whether nothing of its own is unfinished.
+    /// Whether nothing of its own is unfinished; `damaged`: what the gateway has begun may be lost.
     #[must_use]
-    pub(super) fn idle(&self) -> bool {
+    pub(super) fn idle(&self, damaged: bool) -> bool {
         match self {
             Client::Mqtt(c) => c.idle(),
-            Client::Sn(c) => c.idle(),
+            Client::Sn(c) => c.idle(damaged),
             Client::Coap(c) => c.idle(),
         }
     }

@@ -299,6 +299,10 @@ impl Client {
                 }
                 Ok(())
             }
+            // 5.03: the store fails.
+            (PUT | POST | DELETE, 0xa3) => {
+                r.message.map_or(Ok(()), |id| ctx.model.refused(id, ctx.now))
+            }
             (GET, 0x45) if self.registering.is_none() => {
                 ctx.model.check_read(&r.topic, Some(&m.payload), r.since)
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use motegate_core::{ClientFrom, Config, Core, Input, Listener, Protocol, Reload, Sources};
 use motegate_mapping::Table;
-use motegate_message::{ListenerId, Wall};
+use motegate_message::{ListenerId, Reason, Wall};
 use motegate_timers::Instant;
 
 use super::Fault;
@@ -120,6 +120,12 @@ impl Gateway {
     /// The core while the process runs.
     pub fn core(&mut self) -> Option<&mut Core> {
         self.core.as_mut()
+    }
+
+    /// Messages of which this process has said that the disk has lost them.
+    #[must_use]
+    pub fn told_damaged(&self) -> u64 {
+        self.core.as_ref().map_or(0, |core| core.stats().dropped(Reason::StoreDamaged))
     }
 
     /// Whether the process runs.

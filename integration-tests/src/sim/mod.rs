@@ -1,11 +1,13 @@
 //! The deterministic simulation: a whole gateway, several clients of every protocol, a link that
 //! loses, doubles, delays and reorders datagrams, streams that arrive in pieces and break, a disk that
-//! lags, crashes and restarts from the journal, all in virtual time and from one seed; beside it a
+//! lags and fails, crashes and restarts from the journal, all in virtual time and from one seed; beside it a
 //! naive reference broker ([`model`]) that says what must, may and must not arrive.
 //!
 //! One seed is one run of at least 300 steps: an active phase with 1 to 3 crashes, a healing phase in
 //! which everybody reconnects, a last round of publishes, and a probe that reads every retained value.
-//! Every tenth seed has tight queues: there bounds are checked instead of arrivals.
+//! Every tenth seed has tight queues: there bounds are checked instead of arrivals. In half of the seeds syncs
+//! fail, and what needs the disk may be refused meanwhile; in some, reads of queues find damage,
+//! which must be told; only then may something be missing.
 
 mod cast;
 pub mod coap;
@@ -17,6 +19,8 @@ pub mod model;
 pub mod mqtt;
 pub mod mqtt_wire;
 mod network;
+pub mod outage;
+pub mod payload;
 pub mod rng;
 mod shell;
 pub mod sleep;
@@ -39,12 +43,18 @@ pub enum Fault {
     AckBeforeCommit,
     /// PINGRESP leaves before the sleeper's buffer is out.
     EarlyPingresp,
+    /// The disk says "stored" when a sync has failed, and what was to be synced is gone.
+    AckOnFailedSync,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 3] =
-        [Fault::NoDuplicateCheck, Fault::AckBeforeCommit, Fault::EarlyPingresp];
+    pub const ALL: [Fault; 4] = [
+        Fault::NoDuplicateCheck,
+        Fault::AckBeforeCommit,
+        Fault::EarlyPingresp,
+        Fault::AckOnFailedSync,
+    ];
 
     /// Its name on the command line.
     #[must_use]
@@ -53,6 +63,7 @@ impl Fault {
             Fault::NoDuplicateCheck => "no-duplicate-check",
             Fault::AckBeforeCommit => "ack-before-commit",
             Fault::EarlyPingresp => "early-pingresp",
+            Fault::AckOnFailedSync => "ack-on-failed-sync",
         }
     }
 
@@ -78,6 +89,12 @@ pub struct Report {
     pub restarts: u64,
     /// Batches stored.
     pub batches: u64,
+    /// Times that the store began to fail.
+    pub failures: u64,
+    /// What was refused meanwhile.
+    pub refused: u64,
+    /// Reads of queues that found damage.
+    pub damaged: u64,
     /// Length of the run in virtual time.
     pub virtual_secs: u64,
     /// Equal for equal runs.
@@ -89,7 +106,19 @@ pub struct Report {
 /// Runs one seed. A panic of the core is a failure like any other (where the profile unwinds).
 #[must_use]
 pub fn run(seed: u64, fault: Option<Fault>, detail: Detail) -> Report {
-    let world = AssertUnwindSafe(|| world::World::new(seed, fault, detail).run());
+    run_crashing(seed, fault, detail, None)
+}
+
+/// The same, with one crash more: when the core hands over this batch (counted over all lives),
+/// before anything else of that turn has left.
+#[must_use]
+pub fn run_crashing(
+    seed: u64,
+    fault: Option<Fault>,
+    detail: Detail,
+    at_batch: Option<u64>,
+) -> Report {
+    let world = AssertUnwindSafe(|| world::World::new(seed, fault, detail, at_batch).run());
     catch_unwind(world).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()

@@ -14,7 +14,11 @@
 //!
 //! "Time" in here is a tick, the number of the simulation step.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+
+use super::ctx::Micros;
+use super::outage::Outage;
+use super::payload::{matches, parse, payload};
 
 /// Number of a published message; also its place in the order of beginnings.
 pub type MsgId = u32;
@@ -51,6 +55,7 @@ pub struct Publish {
     sent: u32,
     crashes: u32,
     crashes_done: Option<u32>,
+    refused: bool,
 }
 
 #[derive(Debug)]
@@ -79,6 +84,8 @@ pub struct Receiver {
     durable: bool,
     udp: bool,
     subscriptions: Vec<Subscription>,
+    /// All that it ever subscribed to.
+    filters: BTreeSet<String>,
     arrivals: Vec<Arrivals>,
     order: HashMap<(usize, String, u8), MsgId>,
 }
@@ -111,37 +118,14 @@ pub struct Model {
     crashes: u32,
     /// Deliveries seen.
     pub delivered: u64,
+    /// A queue was read that is damaged: its messages may be missing, or come late.
+    pub damaged: bool,
+    /// Messages of which earlier lives of the gateway have said that the disk has lost them.
+    pub told_damaged: u64,
+    /// Whether its store fails, and what was refused for that.
+    pub outage: Outage,
     /// Queues may have overflowed: nothing is owed, only bounds are checked.
     pub lossy_queues: bool,
-}
-
-/// The payload of message `id`: recognisable, of varying length, the same every time.
-#[must_use]
-pub fn payload(id: MsgId) -> Vec<u8> {
-    let filler = usize::try_from(id.wrapping_mul(7919) % 61).unwrap_or(0);
-    let mut text = format!("{id}.").into_bytes();
-    text.extend((0..filler).map(|i| b'a' + u8::try_from(i % 26).unwrap_or(0)));
-    text
-}
-
-fn parse(bytes: &[u8]) -> Option<MsgId> {
-    let digits = bytes.split(|b| *b == b'.').next()?;
-    let id = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    (payload(id) == bytes).then_some(id)
-}
-
-/// A naive matcher.
-#[must_use]
-pub fn matches(filter: &str, topic: &str) -> bool {
-    let (mut f, mut t) = (filter.split('/'), topic.split('/'));
-    loop {
-        match (f.next(), t.next()) {
-            (Some("#"), _) | (None, None) => return true,
-            (Some("+"), Some(_)) => {}
-            (Some(a), Some(b)) if a == b => {}
-            _ => return false,
-        }
-    }
 }
 
 impl Model {
@@ -151,6 +135,7 @@ impl Model {
             durable,
             udp,
             subscriptions: Vec::new(),
+            filters: BTreeSet::new(),
             arrivals: Vec::new(),
             order: HashMap::new(),
         });
@@ -185,6 +170,7 @@ impl Model {
             sent: 1,
             crashes: self.crashes,
             crashes_done: None,
+            refused: false,
         });
         (id, if empty { Vec::new() } else { payload(id) })
     }
@@ -220,6 +206,7 @@ impl Model {
     pub fn subscribing(&mut self, client: usize, filter: &str, qos: u8) {
         let tick = self.tick;
         let receiver = &mut self.receivers[client];
+        receiver.filters.insert(filter.into());
         match receiver.subscriptions.iter_mut().find(|s| s.filter == filter) {
             Some(s) => s.ended = None,
             None => receiver.subscriptions.push(Subscription {
@@ -276,8 +263,27 @@ impl Model {
         receiver.order.clear();
     }
 
+    /// The publish was refused because the store fails: nobody may get it.
+    ///
+    /// # Errors
+    /// The store does not fail, or nothing of this publish needs it.
+    pub fn refused(&mut self, id: MsgId, now: Micros) -> Result<(), String> {
+        self.outage.check(now, self.publishes[id as usize].begun)?;
+        let crashes = self.crashes;
+        let p = &mut self.publishes[id as usize];
+        // Otherwise it may have been executed once, or a copy of the datagram comes later.
+        let once = matches!(p.origin, Origin::Mqtt | Origin::Coap);
+        p.refused = once && p.sent == 1 && p.crashes == crashes;
+        let p = &self.publishes[id as usize];
+        // Also in a session that was given up: its end may have been refused.
+        let kept = |r: &Receiver| r.filters.iter().any(|filter| matches(filter, &p.topic));
+        let needs = p.retain || self.receivers.iter().any(|r| r.durable && kept(r));
+        if needs { Ok(()) } else { Err(format!("message {id} needs no disk and was refused")) }
+    }
+
     /// The gateway crashed: transient sessions are gone.
-    pub fn crash(&mut self) {
+    pub fn crash(&mut self, now: Micros) {
+        self.outage.is_over(now, self.tick);
         self.crashes += 1;
         for receiver in self.receivers.iter_mut().filter(|r| !r.durable) {
             for s in &mut receiver.subscriptions {
@@ -315,6 +321,9 @@ impl Model {
         }
         if a.qos > p.qos {
             return Err(format!("message {id} at QoS {} was published at {}", a.qos, p.qos));
+        }
+        if p.refused {
+            return Err(format!("message {id} was refused"));
         }
         self.check_wanted(client, a, id, &p)?;
         if a.retain {
@@ -355,7 +364,8 @@ impl Model {
             // Who subscribed between two publishes may see the repeat of the first behind the second,
             // and so may who was away when the first left at QoS 0.
             // A full queue may have dropped the first and taken its repeat.
-            let certain = !self.lossy_queues && (p.sent == 1 || a.qos > 0 && stood);
+            let certain =
+                !self.lossy_queues && !self.damaged && (p.sent == 1 || a.qos > 0 && stood);
             if *last > id && certain {
                 return Err(format!("message {id} came after {last} of the same publisher"));
             }
@@ -453,6 +463,9 @@ impl Model {
     /// the gateway that they are due.
     #[must_use]
     pub fn queued(&self, client: usize) -> Vec<MsgId> {
+        if self.damaged {
+            return Vec::new();
+        }
         let mut owed = self.owed(client);
         owed.retain(|id| self.publishes[*id as usize].origin != Origin::Will);
         owed
@@ -552,11 +565,5 @@ mod tests {
         model.acked(second);
         assert_eq!(model.check_read("r/a", Some(&old), 10), Ok(()), "asked before");
         assert!(model.check_read("r/a", Some(&old), 11).is_err());
-    }
-
-    #[test]
-    fn the_matcher() {
-        assert!(matches("t/#", "t") && matches("+/a", "t/a") && matches("#", "x/y"));
-        assert!(!matches("t/+", "t") && !matches("t", "t/a") && !matches("t/+", "t/a/b"));
     }
 }

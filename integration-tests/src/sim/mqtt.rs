@@ -8,6 +8,9 @@ use super::ctx::{Act, Ctx, FILTERS, MS, Micros, SEC, TOPICS, retained_topic};
 use super::model::{Arrival, MsgId, Origin};
 use super::mqtt_wire::{self as wire, Connect, PUBACK, PUBCOMP, PUBREC, PUBREL, Packet};
 
+/// Quota exceeded: the store fails.
+const FULL: u8 = 0x97;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
     Down,
@@ -421,7 +424,11 @@ impl Client {
             return ctx.fail(&self.name, "a second CONNACK");
         }
         if matches!((self.traits.v5, code), (true, 0x88) | (false, 3)) {
-            return; // the gateway stops
+            return; // the gateway stops, or its store fails
+        }
+        if self.traits.v5 && code == FULL {
+            let result = ctx.model.outage.check(ctx.now, u64::MAX);
+            return ctx.check(&self.name, result);
         }
         if code != 0 {
             return ctx.fail(&self.name, format!("CONNECT refused: {code:#x}"));
@@ -509,6 +516,11 @@ impl Client {
             return ctx.fail(&self.name, format!("acknowledgement {kind} of unknown id {pid}"));
         };
         let o = &mut self.outbound[at];
+        if self.traits.v5 && code == FULL && matches!(kind, PUBACK | PUBREC) && !o.released {
+            let result = ctx.model.refused(o.id, ctx.now);
+            self.outbound.remove(at);
+            return ctx.check(&self.name, result);
+        }
         let fits = match kind {
             PUBACK => o.qos == 1,
             PUBREC => o.qos == 2,
@@ -533,6 +545,10 @@ impl Client {
             return ctx.fail(&self.name, "a SUBACK that nobody asked for");
         };
         let qos = self.wanted.get(&filter).map_or(0, |q| q & 3);
+        if codes == [if self.traits.v5 { FULL } else { 0x80 }] && self.traits.durable {
+            let result = ctx.model.outage.check(ctx.now, u64::MAX); // and asks again
+            return ctx.check(&self.name, result);
+        }
         if codes != [qos] {
             return ctx.fail(&self.name, format!("SUBACK {codes:x?} for QoS {qos} of {filter}"));
         }

@@ -9,6 +9,7 @@ use motegate_message::{ConnectionId, ListenerId, Reason};
 use super::Fault;
 use super::ctx::{MAX_DELAY, MS, SEC};
 use super::gateway;
+use super::store::Done;
 use super::world::World;
 
 impl World {
@@ -17,8 +18,11 @@ impl World {
             self.shut_down();
         }
         self.trace.line(self.now, || "---- crash".into());
+        self.model.told_damaged += self.gateway.told_damaged();
         self.gateway.crash(&mut self.rng);
-        self.model.crash();
+        self.model.crash(self.now);
+        self.write_now.clear();
+        self.commit_now.clear();
         self.sleepers.crash();
         for stream in &mut self.streams {
             stream.gateway_open = false;
@@ -36,6 +40,9 @@ impl World {
         self.pump(None);
         while self.gateway.store.due.is_some() {
             self.commit();
+            if self.gateway.store.is_failing() && self.rng.chance(300) {
+                return; // it has tried long enough
+            }
         }
     }
 
@@ -51,26 +58,44 @@ impl World {
 
     pub(super) fn commit(&mut self) {
         let done = self.gateway.store.commit(&mut self.rng, self.now);
-        self.trace.event(self.now, "commit", 0, &done.unwrap_or_default().0.to_be_bytes());
+        let seq = if let Done::Committed(seq) = done { seq.0 } else { 0 };
+        self.trace.event(self.now, "commit", 0, &seq.to_be_bytes());
         if self.fault == Some(Fault::AckBeforeCommit) {
             return; // was reported when the batch was handed over
         }
-        if let Some(seq) = done {
-            self.gateway.handle(self.now, Input::Committed(seq));
-            self.pump(None);
+        match done {
+            Done::Nothing => {}
+            Done::Committed(seq) => {
+                self.model.outage.is_over(self.now, self.steps);
+                self.gateway.handle(self.now, Input::Committed(seq));
+            }
+            Done::Failed => {
+                self.trace.line(self.now, || "---- the store fails".into());
+                self.model.outage.begins();
+                self.gateway.handle(self.now, Input::StoreFailed);
+                if !self.crash_steps.is_empty() && self.rng.chance(250) {
+                    self.crash_steps[0] = self.steps + self.rng.below(40);
+                }
+            }
         }
+        // What was written can be read.
+        self.pump(None);
     }
 
     /// Does what the core wants done, until it wants nothing more.
     pub(super) fn pump(&mut self, answering: Option<usize>) {
         loop {
+            if std::mem::take(&mut self.crash_now) {
+                self.crash();
+            }
             let Some(output) = self.gateway.core().and_then(|core| core.poll_output()) else {
                 self.datagrams(answering);
                 if let Some(conn) = self.write_now.pop() {
                     self.write(conn, false);
                 } else if let Some(seq) = self.commit_now.pop() {
                     self.gateway.handle(self.now, Input::Committed(seq));
-                } else if let Some((session, page)) = self.gateway.store.fetched() {
+                } else if let Some((session, page)) = self.gateway.store.fetched(&mut self.rng) {
+                    self.model.damaged |= page.is_damaged;
                     self.gateway.handle(self.now, Input::Fetched { session, page });
                 } else {
                     return;
@@ -126,6 +151,8 @@ impl World {
                 if let Err(text) = pushed {
                     self.fail(text);
                 }
+                self.batches += 1;
+                self.crash_now = self.crash_batch == Some(self.batches);
                 if self.fault == Some(Fault::AckBeforeCommit) {
                     self.commit_now.push(seq);
                     self.gateway.store.due = self.gateway.store.due.map(|at| at + 500 * MS);

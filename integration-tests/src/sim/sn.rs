@@ -12,6 +12,8 @@ use super::sn_wire::{self as wire, CLEAN, DUP, PUBCOMP, PUBREC, PUBREL, Packet, 
 
 const RETRY: Micros = 10 * SEC;
 const TRIES: u32 = 5;
+/// The return code of a gateway whose store fails.
+const CONGESTION: u8 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -103,13 +105,13 @@ impl Client {
         }
     }
 
-    /// Whether nothing of its own is unfinished.
+    /// Whether nothing of its own is unfinished; `damaged`: what the gateway has begun may be lost.
     #[must_use]
-    pub fn idle(&self) -> bool {
+    pub fn idle(&self, damaged: bool) -> bool {
         self.state == State::Active
             && self.doing == Doing::Nothing
             && self.unfinished.is_none()
-            && self.held.is_empty()
+            && (self.held.is_empty() || damaged)
             && self.said_last >= 2
     }
 
@@ -125,7 +127,8 @@ impl Client {
     /// For the report of a run that does not come to rest.
     #[must_use]
     pub fn describe(&self) -> String {
-        format!("{} {:?} {:?} unfinished {:?}", self.name, self.state, self.doing, self.unfinished)
+        let Client { name, state, doing, unfinished, .. } = self;
+        format!("{name} {state:?} {doing:?} unfinished {unfinished:?}")
     }
 
     fn missing(&self) -> Option<(String, u8)> {
@@ -236,8 +239,7 @@ impl Client {
         }
         self.reconnect = false;
         self.state = State::Connecting;
-        let packet = wire::connect(flags, 60, &self.name);
-        self.begin(ctx, Doing::Connect, packet);
+        self.begin(ctx, Doing::Connect, wire::connect(flags, 60, &self.name));
     }
 
     fn mid(&mut self) -> u16 {
@@ -309,8 +311,7 @@ impl Client {
     fn publish_without_session(&mut self, ctx: &mut Ctx<'_>) {
         let flags = (false, false);
         let (_, payload) = ctx.model.begin(self.traits.index, Origin::Sn, PREDEFINED[0], 0, flags);
-        let packet = wire::publish(wire::qos_bits(3) | 1, [0, 1], 0, &payload);
-        ctx.acts.push(Act::Datagram(packet));
+        ctx.acts.push(Act::Datagram(wire::publish(wire::qos_bits(3) | 1, [0, 1], 0, &payload)));
     }
 
     /// Publishes, or registers the topic first; true when the PUBLISH went out.
@@ -380,12 +381,11 @@ impl Client {
         match packet {
             Packet::ConnAck(code) => self.on_connack(ctx, code),
             Packet::WillTopicReq if self.doing == Doing::Connect && self.will.is_some() => {
-                let bytes = wire::packet(0x07, &[&[wire::qos_bits(1)], b"t/b"]);
-                self.answer(ctx, bytes);
+                self.answer(ctx, wire::packet(0x07, &[&[wire::qos_bits(1)], b"t/b"]));
             }
             Packet::WillMsgReq if self.doing == Doing::Connect => {
                 if let Some(id) = self.will {
-                    let payload = super::model::payload(id);
+                    let payload = super::payload::payload(id);
                     self.answer(ctx, wire::packet(0x09, &[&payload]));
                 }
             }
@@ -449,6 +449,10 @@ impl Client {
         if self.doing != Doing::Connect {
             return;
         }
+        if code == CONGESTION {
+            self.congested(ctx);
+            return self.give_up(ctx);
+        }
         if code != 0 {
             return ctx.fail(&self.name, format!("CONNECT refused: {code}"));
         }
@@ -474,13 +478,22 @@ impl Client {
         }
     }
 
+    /// Refused because the store fails; asks again later.
+    fn congested(&mut self, ctx: &mut Ctx<'_>) {
+        let result = ctx.model.outage.check(ctx.now, u64::MAX);
+        self.finish(ctx);
+        ctx.check(&self.name, result);
+    }
+
     fn on_regack(&mut self, ctx: &mut Ctx<'_>, tid: u16, mid: u16, code: u8) {
         let Doing::Register { mid: m, name } = &self.doing else { return };
         if *m != mid {
             return;
         }
-        if code != 0 {
-            return ctx.fail(&self.name, format!("REGISTER refused: {code}"));
+        match code {
+            0 => {}
+            CONGESTION => return self.congested(ctx),
+            _ => return ctx.fail(&self.name, format!("REGISTER refused: {code}")),
         }
         let name = name.clone();
         self.learn(ctx, tid, &name);
@@ -521,6 +534,12 @@ impl Client {
     }
 
     fn on_puback(&mut self, ctx: &mut Ctx<'_>, mid: u16, code: u8) {
+        if code == CONGESTION {
+            let Doing::Publish { mid: m, id, released: false, .. } = self.doing else { return };
+            let result = if m == mid { ctx.model.refused(id, ctx.now) } else { return };
+            self.finish(ctx);
+            return ctx.check(&self.name, result);
+        }
         if code != 0 {
             return ctx.fail(&self.name, format!("PUBACK {code} for {mid}"));
         }
@@ -563,6 +582,9 @@ impl Client {
         }
         let filter = filter.clone();
         let qos = self.wanted.get(&filter).map_or(0, |q| q & 3);
+        if code == CONGESTION {
+            return self.congested(ctx); // and asks again
+        }
         if code != 0 || wire::qos_of(flags) != qos {
             let text = format!("SUBACK {code} QoS {} for {filter}", wire::qos_of(flags));
             return ctx.fail(&self.name, text);

@@ -11,6 +11,7 @@ use super::link::{Happening, Link, Stream};
 use super::model::Model;
 use super::rng::Rng;
 use super::sleep::Sleepers;
+use super::store::Troubles;
 use super::trace::{Detail, Trace};
 use super::{Fault, Report};
 
@@ -62,6 +63,11 @@ pub(super) struct World {
     pub(super) idle_timeouts: u32,
     pub(super) write_now: Vec<ConnectionId>,
     pub(super) commit_now: Vec<Seq>,
+    /// Batches handed over.
+    pub(super) batches: u64,
+    /// It crashes when this one is.
+    pub(super) crash_batch: Option<u64>,
+    pub(super) crash_now: bool,
     pub(super) failure: Option<String>,
     pub(super) max_outbox: usize,
     /// The UDP port each client sends from now.
@@ -71,27 +77,36 @@ pub(super) struct World {
 impl World {
     /// The run that `seed` describes.
     #[must_use]
-    pub(super) fn new(seed: u64, fault: Option<Fault>, detail: Detail) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        fault: Option<Fault>,
+        detail: Detail,
+        crash_batch: Option<u64>,
+    ) -> Self {
         let mut rng = Rng::new(seed);
         let tight = fault.is_none() && seed % 10 == 9;
         let config = gateway::config(&mut rng, fault, tight);
         let mut model = Model::default();
         model.lossy_queues = tight;
         let inflight = u32::from(config.mqtt.max_inflight);
+        let max_outbox = config.mqtt.max_outbox_bytes as usize;
         let clients = cast::cast(&mut rng, &mut model, tight.then_some(6 + inflight + 20));
         let active_steps = rng.range(600, 1400);
+        let troubles = troubles(&mut rng, seed, fault);
         let crashes = rng.range(1, 3);
         let mut crash_steps: Vec<u64> =
             (0..crashes).map(|_| rng.range(120, active_steps)).collect();
         crash_steps.sort_unstable();
+        let mut gateway = Gateway::new(config, seed);
+        gateway.store.troubles = troubles;
         World {
             now: 0,
             steps: 0,
             link: Link::new(&mut rng),
             sleepers: Sleepers::new(clients.len(), if tight { 5 + 12 } else { 1_000 }),
             ports: (0..clients.len()).map(|_| 40_000).collect(),
-            max_outbox: config.mqtt.max_outbox_bytes as usize,
-            gateway: Gateway::new(config, seed),
+            max_outbox,
+            gateway,
             trace: Trace::new(detail),
             streams: Vec::new(),
             generations: Vec::new(),
@@ -105,6 +120,9 @@ impl World {
             idle_timeouts: 0,
             write_now: Vec::new(),
             commit_now: Vec::new(),
+            batches: 0,
+            crash_batch,
+            crash_now: false,
             failure: None,
             model,
             rng,
@@ -123,7 +141,10 @@ impl World {
             messages: self.model.delivered,
             published: self.model.published() as u64,
             restarts: u64::from(self.gateway.crashes),
-            batches: self.gateway.store.batches,
+            batches: self.batches,
+            failures: self.gateway.store.failures,
+            refused: self.model.outage.refusals,
+            damaged: self.gateway.store.damaged,
             virtual_secs: self.now / SEC,
             hash: self.trace.hash(),
             lines: self.trace.into_lines(),
@@ -143,7 +164,7 @@ impl World {
         }
         let live = self.gateway.store.len();
         let bound = 30 * self.clients.len() + 40;
-        if live > bound && !self.model.lossy_queues {
+        if live > bound && !self.model.lossy_queues && !self.model.damaged {
             let census = self.gateway.store.census();
             self.fail(format!("{live} keys in the journal after everything is done: {census:?}"));
         }
@@ -238,7 +259,10 @@ impl World {
                 self.trace.line(self.now, || "---- last round".into());
                 self.phase = Phase::LastRound;
             }
-            Phase::LastRound if self.all(Client::idle) && self.satisfied().is_ok() => {
+            Phase::LastRound
+                if self.all(|client| client.idle(self.model.damaged))
+                    && self.satisfied().is_ok() =>
+            {
                 self.trace.line(self.now, || "---- probing".into());
                 self.phase = Phase::Probing;
             }
@@ -252,7 +276,7 @@ impl World {
             let phase = self.phase;
             let why = self.satisfied().and_then(|()| self.probe()).err().unwrap_or_default();
             let unfinished = |c: &&Client| {
-                if phase == Phase::Healing { !c.settled() } else { !c.idle() }
+                if phase == Phase::Healing { !c.settled() } else { !c.idle(self.model.damaged) }
             };
             let who: Vec<String> =
                 self.clients.iter().filter(unfinished).map(Client::describe).collect();
@@ -269,7 +293,7 @@ impl World {
         self.phase = Phase::Healing;
         self.heal_deadline = self.now + 500 * SEC;
         self.link.heal();
-        self.gateway.store.fast = true;
+        self.gateway.store.heal();
         self.model.healing = true;
         for client in &mut self.clients {
             match client {
@@ -280,11 +304,12 @@ impl World {
         }
     }
 
-    /// Everything that is owed has come.
+    /// Everything that is owed has come, or the gateway has said that its disk has lost something.
     fn satisfied(&self) -> Result<(), String> {
+        let excused = self.model.told_damaged + self.gateway.told_damaged() > 0;
         for client in 0..self.clients.len() {
             let owed = self.model.owed(client);
-            if !owed.is_empty() {
+            if !owed.is_empty() && !excused {
                 let messages: Vec<_> =
                     owed.iter().map(|id| (*id, self.model.publish(*id))).collect();
                 return Err(format!("client {client} was never given {messages:?}"));
@@ -309,4 +334,21 @@ impl World {
             self.model.check_read(topic, value, self.model.tick)
         })
     }
+}
+
+/// What the disk of a run suffers from.
+fn troubles(rng: &mut Rng, seed: u64, fault: Option<Fault>) -> Troubles {
+    let mut troubles = Troubles::default();
+    match fault {
+        Some(Fault::AckOnFailedSync) => {
+            troubles.failures = rng.range(20, 100);
+            troubles.lies = true;
+        }
+        None if seed.is_multiple_of(2) => {
+            troubles.failures = rng.range(5, 150);
+            troubles.damages = if seed % 8 == 4 { 60 } else { 0 };
+        }
+        _ => {}
+    }
+    troubles
 }
