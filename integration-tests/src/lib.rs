@@ -8,6 +8,7 @@
 //! [`readme`] cuts README.md into its blocks. The tests themselves are under `tests/`.
 
 pub mod commands;
+pub mod durability;
 pub mod fuzz;
 pub mod gateway;
 pub mod kill;
