@@ -189,9 +189,25 @@ impl Layers {
         Ok(document.root.map_or_else(|| serde_json::json!({}), |root| show::json(&root)))
     }
 
-    /// Positions first, then shape, then values: each step needs the one before to be without
-    /// fault.
-    fn read(&self) -> (Reading, Option<(Resolved, Document)>) {
+    /// Where state is kept, also where other things in the configuration are wrong: whoever asks the
+    /// running gateway must find it then, too.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        let reading = self.gather();
+        let given = reading.trees.iter().rev().find_map(|(root, _)| {
+            let Kind::Map(items) = &root.kind else { return None };
+            let (_, node) = items.iter().find(|(key, _)| key.text == "data_dir")?;
+            match &node.kind {
+                Kind::Scalar { text, .. } if !node.is_null() => Some(PathBuf::from(text)),
+                _ => None,
+            }
+        });
+        let default = Path::new("./motegate-data").to_owned();
+        given.unwrap_or_else(|| join(self.home(), &default))
+    }
+
+    /// Everything that is read, each text checked by itself.
+    fn gather(&self) -> Reading {
         let mut reading = Reading::default();
         if let Some((name, text)) = &self.text {
             reading.text(name, text);
@@ -214,6 +230,13 @@ impl Layers {
         for setting in &self.settings {
             reading.setting(setting);
         }
+        reading
+    }
+
+    /// Positions first, then shape, then values: each step needs the one before to be without
+    /// fault.
+    fn read(&self) -> (Reading, Option<(Resolved, Document)>) {
+        let mut reading = self.gather();
         if reading.found.iter().any(Diagnostic::is_error) {
             return (reading, None);
         }
@@ -252,7 +275,15 @@ impl Reading {
     fn text(&mut self, name: &str, text: &str) {
         let start = self.sources.add(SourceKind::File, name, text);
         let folder = Path::new(name).parent().unwrap_or(Path::new("."));
-        self.take(Document::parse(text, start), folder, Join::Add);
+        let document = Document::parse(text, start);
+        let is_broken = document.is_err();
+        self.take(document, folder, Join::Add);
+        // Whatever is wrong with the rest, that line may say where the gateway is.
+        let line = text.lines().find(|line| is_broken && line.starts_with("data_dir:"));
+        if let Some(mut root) = line.and_then(|line| Document::parse(line, start).ok()?.root) {
+            beside(&mut root, folder);
+            self.trees.push((root, Join::Add));
+        }
     }
 
     fn file(&mut self, path: &Path, kinds: Kinds) {

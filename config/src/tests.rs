@@ -260,3 +260,23 @@ impl Places {
         self.position(place).map(|at| format!("{}:{}", at.name, at.line))
     }
 }
+
+#[test]
+fn where_state_is_kept_is_known_whatever_else_is_wrong() {
+    let folder = std::env::temp_dir().join(format!("motegate-data-dir-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("motegate.yaml");
+    let layers = || crate::Layers::new().files([file.clone()]);
+    for (text, place) in [
+        ("data_dir: ./d\n", "d"),
+        ("data_dir: ./d\nnonsense: 1\nmqtt: {max_qos: 9}\n", "d"),
+        ("data_dir: \"d\" # here\nlisteners: [}\n", "d"),
+        ("listeners: [}\n", "motegate-data"),
+    ] {
+        std::fs::write(&file, text).expect("a file");
+        assert_eq!(layers().data_dir(), folder.join(place), "{text}");
+    }
+    let named = layers().environment([("MOTEGATE__DATA_DIR".into(), "/there".into())]);
+    assert_eq!(named.data_dir(), std::path::Path::new("/there"));
+    std::fs::remove_dir_all(&folder).expect("it is ours");
+}

@@ -51,7 +51,12 @@ impl RecordTopic {
         let mut out = Text::new();
         for piece in &self.pieces {
             match piece {
-                Piece::Text(text) => out.push_str(text),
+                Piece::Text(text) => {
+                    out.push_str(text);
+                    if out.len() == self.mount {
+                        out.begin_topic();
+                    }
+                }
                 Piece::Name { tail, filters } => {
                     fill_name(name, *tail, filters, self.mode, &mut out)?;
                 }

@@ -45,7 +45,7 @@ pub(crate) fn push_level(out: &mut Text, text: &str, mode: Unsafe) -> Result<(),
 
 fn encode(out: &mut Text, text: &str) {
     for c in text.chars() {
-        let leading_dollar = c == '$' && out.len() == 0;
+        let leading_dollar = c == '$' && out.is_at_begin();
         match c {
             '+' => out.push_str("%2B"),
             '#' => out.push_str("%23"),

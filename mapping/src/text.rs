@@ -4,13 +4,25 @@
 pub(crate) struct Text {
     inline: [u8; 256],
     len: usize,
+    /// Where the topic begins: behind the mount.
+    begin: usize,
     /// Holds everything once the inline part is too small.
     spill: String,
 }
 
 impl Text {
     pub(crate) fn new() -> Self {
-        Text { inline: [0; 256], len: 0, spill: String::new() }
+        Text { inline: [0; 256], len: 0, begin: 0, spill: String::new() }
+    }
+
+    /// What is there is the mount.
+    pub(crate) fn begin_topic(&mut self) {
+        self.begin = self.len();
+    }
+
+    /// Whether nothing of the topic is there yet.
+    pub(crate) fn is_at_begin(&self) -> bool {
+        self.len() == self.begin
     }
 
     pub(crate) fn push_str(&mut self, text: &str) {

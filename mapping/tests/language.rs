@@ -251,6 +251,13 @@ fn p05_captured_text_cannot_leave_its_level() {
     assert_eq!(asked(CoapMethod::Put, "e", "a/+%"), to("e/a%2F%2B%25"));
     let hidden = table.coap(&CALLER, None, CoapMethod::Put, &strings(["t", "ab/c", "d"]), &[]);
     assert_eq!(hidden.unwrap().topic.as_str(), "t/b%2Fc/d", "a filter sees what is encoded");
+    // Also below a mount: the topic begins behind it.
+    let all = self::table(coap(vec![CoapRule { encode: true, ..rule("all", "/a/{x}", "{x}") }]));
+    for (mount, topic) in [("", "%24x"), ("p/", "p/%24x")] {
+        let caller = caller_at("edge", "c", mount);
+        let found = ask_as(&all, &caller, CoapMethod::Put, "/a/$x");
+        assert_eq!(found.unwrap().topic.as_str(), topic);
+    }
     let evil = caller_at("edge", "a/b", "");
     let refused = ask_as(&table, &evil, CoapMethod::Put, "/w").unwrap_err();
     assert_eq!(refused, Reason::BadTopic);

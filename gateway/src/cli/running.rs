@@ -9,7 +9,7 @@ use motegate_config::Layers;
 use serde::Serialize;
 
 use super::message::Output;
-use super::{Exit, fail, refuse};
+use super::{Exit, fail};
 use crate::control::api::reload::TESTS_FAILED;
 use crate::control::client::{AskError, Connection, converse};
 use crate::control::socket::{answers, in_directory, running_dev, runtime_directory};
@@ -121,8 +121,7 @@ impl Running {
             return Ok(path);
         }
         if !self.config.is_empty() {
-            let resolved = layers(&self.config).load().map_err(|findings| refuse(&findings))?;
-            return Ok(in_directory(&resolved.data_dir));
+            return Ok(in_directory(&layers(&self.config).data_dir()));
         }
         if let Some(path) = named_socket() {
             return Ok(path);
@@ -139,10 +138,8 @@ fn layers(files: &[PathBuf]) -> Layers {
 fn search() -> Result<PathBuf, AskError> {
     let mut looked = Vec::new();
     let file = Path::new(DEFAULT_FILE);
-    if file.exists()
-        && let Ok(resolved) = layers(&[file.to_owned()]).load()
-    {
-        looked.push(in_directory(&resolved.data_dir));
+    if file.exists() {
+        looked.push(in_directory(&layers(&[file.to_owned()]).data_dir()));
     }
     let default = in_directory(&Path::new(".").join(DEFAULT_DIRECTORY));
     if !looked.contains(&default) {

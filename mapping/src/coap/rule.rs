@@ -115,6 +115,7 @@ impl Rule {
         let mut out = Text::new();
         let values = Values { caller, path, query, id: 0 };
         out.push_str(self.mount(caller));
+        out.begin_topic();
         let start = out.len();
         self.topic.render(&values, self.mode(), &mut out)?;
         let below = &out.as_str()[start..];
