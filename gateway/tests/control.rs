@@ -112,6 +112,13 @@ fn without_a_gateway_every_command_says_where_it_looked() {
         &["at sub/data/control.sock\n  try: start it: motegate run -c sub/motegate.yaml\n"],
     );
     said_in(&directory.0, "status -c missing.yaml").bad(3, &["missing.yaml"]);
+    // Whatever else is wrong with the file: the gateway would say so.
+    std::fs::write(directory.0.join("sub/motegate.yaml"), "data_dir: ./d\nnone: 1\n").unwrap();
+    said_in(&directory.0, "status -c sub/motegate.yaml").bad(5, &["at sub/d/control.sock\n"]);
+    let sub = directory.0.join("sub");
+    for line in ["status", "reload"] {
+        said_in(&sub, line).bad(5, &["d/control.sock"]);
+    }
     let mut command = motegate(&["status"]);
     command.current_dir(&directory.0).env("MOTEGATE_CONTROL", "/by/variable.sock");
     said_by(command).bad(5, &["/by/variable.sock"]);

@@ -9,7 +9,7 @@ use motegate_config::Layers;
 use serde::Serialize;
 
 use super::message::Output;
-use super::{Exit, fail};
+use super::{Exit, fail, refuse};
 use crate::control::api::reload::TESTS_FAILED;
 use crate::control::client::{AskError, Connection, converse};
 use crate::control::socket::{answers, in_directory, running_dev, runtime_directory};
@@ -121,7 +121,14 @@ impl Running {
             return Ok(path);
         }
         if !self.config.is_empty() {
-            return Ok(in_directory(&layers(&self.config).data_dir()));
+            let layers = layers(&self.config);
+            // What is wrong in a file is the gateway's to say; that it is not there is said here.
+            if self.config.iter().any(|file| !file.exists())
+                && let Err(findings) = layers.load()
+            {
+                return Err(refuse(&findings));
+            }
+            return Ok(in_directory(&layers.data_dir()));
         }
         if let Some(path) = named_socket() {
             return Ok(path);

@@ -17,7 +17,7 @@ use super::error::StoreError;
 use super::{StoreSetup, SyncPolicy, journal};
 
 /// A drained queue's space is given back after so long.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(5);
 
 /// A store that was opened and not started.
 #[derive(Debug)]
