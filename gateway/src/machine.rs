@@ -140,8 +140,8 @@ impl Machine {
                     self.store.append(seq, batch);
                     continue;
                 }
-                Output::Fetch { session, from, max_entries, max_bytes } => {
-                    self.store.fetch(session, from, max_entries, max_bytes);
+                Output::Fetch(wanted) => {
+                    self.store.fetch(wanted);
                     continue;
                 }
                 Output::Answer { ticket, answer } => {

@@ -130,7 +130,7 @@ impl Broker {
     }
 
     pub(crate) fn disconnect_overflowed(&mut self, turn: &Turn, id: SessionId) {
-        let Some(session) = self.sessions.get(id).filter(|s| s.connected && s.overflowed) else {
+        let Some(session) = self.sessions.get(id).filter(|s| s.connected) else {
             return;
         };
         let (handle, reason) = (session.handle, Reason::QueueFull);
@@ -289,7 +289,6 @@ impl Broker {
 /// The connection is over: its credit, its drain and its handle mean nothing any more.
 fn detach(session: &mut Session) {
     session.connected = false;
-    session.overflowed = false;
     (session.window, session.room) = (0, 0);
     session.drain = None;
     session.queue.land();

@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use motegate_message::journal::PageRequest;
 use motegate_message::{
     Delivery, DeliveryId, Message, Qos, Reason, Seq, SessionId, SessionKey, SubscriptionFilter,
     TopicFilter, TopicName, Will,
@@ -376,16 +377,7 @@ pub enum Effect {
     /// A part of a session's queue is wanted from the store
     /// ([`Saved::page`](motegate_message::journal::Saved::page)), as it is once every record polled
     /// so far is applied; answered by [`Broker::fetched`](crate::Broker::fetched).
-    Fetch {
-        /// Whose.
-        session: SessionId,
-        /// The first entry that may be in it.
-        from: DeliveryId,
-        /// At most so many.
-        max_entries: usize,
-        /// And so many bytes.
-        max_bytes: usize,
-    },
+    Fetch(PageRequest),
     /// A message was dropped for one session, or a limit acted: for the log and the counters.
     Dropped {
         /// For whom; `None` for all.

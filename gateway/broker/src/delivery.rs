@@ -93,7 +93,7 @@ impl Broker {
     fn next_delivery(&mut self, turn: &Turn, slot: u32) -> DeliveryId {
         let Some(session) = self.sessions.at_mut(slot) else { return DeliveryId(0) };
         // Before the id is used: the record says where the queue begins.
-        if session.durable && session.delivery_mark() >= session.reserved {
+        if session.durable && session.reserved == 0 {
             self.journal.session(turn, session);
         }
         session.next_delivery()
@@ -190,8 +190,9 @@ impl Broker {
                     }
                 }
             };
-            if policy.overflow == Overflow::Disconnect && session.connected && !session.overflowed {
-                session.overflowed = true;
+            // Named twice it ends once.
+            let ends = policy.overflow == Overflow::Disconnect && session.connected;
+            if ends && self.overflowed.back() != Some(&id) {
                 self.overflowed.push_back(id);
             }
             if by_count {

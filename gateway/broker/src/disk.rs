@@ -12,7 +12,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use motegate_message::journal::{Page, QueuedRecord, Reader};
+use motegate_message::journal::{Page, PageRequest, QueuedRecord, Reader};
 use motegate_message::{
     DeliveryId, Message, Qos, Reason, SessionId, SubscriptionFilter, TopicFilter, Turn,
 };
@@ -145,7 +145,8 @@ impl Broker {
 
     fn fetch(&mut self, session: SessionId, from: DeliveryId, max_entries: usize) {
         let max_bytes = PAGE_BYTES;
-        self.effects.push_back(Effect::Fetch { session, from, max_entries, max_bytes });
+        let wanted = PageRequest { session, from, max_entries, max_bytes };
+        self.effects.push_back(Effect::Fetch(wanted));
     }
 
     /// The answer to an [`Effect::Fetch`].
@@ -171,7 +172,9 @@ impl Broker {
         }
         let now = self.sessions.at(slot).map_or(0, |session| session.queue.on_disk());
         self.disk_bytes = (self.disk_bytes + now).saturating_sub(before);
-        self.give_up_excess(turn, slot);
+        // What could not be dropped before it was read.
+        self.purge_expired(turn, slot);
+        self.shrink(slot);
         self.pump(turn, slot);
         self.arm(slot);
     }
@@ -182,12 +185,12 @@ impl Broker {
         let Some(disk) = session.queue.disk_mut() else { return };
         let mut next = asked.from;
         for entry in &page.entries {
-            next = DeliveryId(entry.key.delivery.0.saturating_add(1));
+            next = entry.key.delivery.next();
             if let Some(saved) = read_entry(&entry.value).filter(|_| next <= asked.mark) {
                 counted.add(saved.size, saved.snapshot);
             }
         }
-        if page.is_last || page.is_damaged || page.entries.is_empty() || next >= asked.mark {
+        if page.ends() || next >= asked.mark {
             let Tally { count, bytes, snapshots } = asked.since;
             disk.tally = Tally {
                 count: counted.count.saturating_add(count),
@@ -207,24 +210,22 @@ impl Broker {
             let Some(session) = self.sessions.at_mut(slot) else { return };
             let id = session.id;
             let Some(disk) = session.queue.disk_mut() else { return };
-            let (qos, delivery) = match read_entry(&record.value) {
-                Some(saved) => {
-                    disk.tally.take(saved.size, saved.snapshot);
-                    if record.key.delivery >= asked.mark {
-                        asked.since.take(saved.size, saved.snapshot);
-                    }
-                    (saved.qos, record.key.delivery)
+            let (saved, delivery) = (read_entry(&record.value), record.key.delivery);
+            if let Some(saved) = &saved {
+                disk.tally.take(saved.size, saved.snapshot);
+                if delivery >= asked.mark {
+                    asked.since.take(saved.size, saved.snapshot);
                 }
-                None => (Qos::AtLeastOnce, record.key.delivery),
-            };
-            disk.from = DeliveryId(delivery.0.saturating_add(1));
+            }
+            disk.from = delivery.next();
+            let qos = saved.as_ref().map_or(Qos::AtLeastOnce, |saved| saved.qos);
             if qos == Qos::AtMostOnce && delivery <= disk.restored {
                 // It may have been delivered; at most once (MQTT 5 §4.3.1).
                 self.journal.entry_gone_by_key(record.key);
                 continue;
             }
             let progress = disk.progress(qos, delivery);
-            match self.decode_entry(turn, record, progress) {
+            match saved.and_then(|saved| self.decode_entry(turn, record, saved, progress)) {
                 Some(entry) if entry.is_expired(turn.now) => {
                     self.journal.entry_gone_by_key(record.key);
                     self.dropped(id, Reason::MessageExpired);
@@ -249,7 +250,7 @@ impl Broker {
         let Some(session) = self.sessions.at_mut(slot) else { return };
         let id = session.id;
         let Some(disk) = session.queue.disk_mut() else { return };
-        if !(page.is_last || page.is_damaged || page.entries.is_empty()) {
+        if !page.ends() {
             return;
         }
         let lost =
@@ -263,14 +264,6 @@ impl Broker {
         }
         for _ in 0..lost {
             self.dropped(id, Reason::StoreDamaged);
-        }
-    }
-
-    /// What could not be dropped before it was read.
-    fn give_up_excess(&mut self, turn: &Turn, slot: u32) {
-        self.purge_expired(turn, slot);
-        if self.sessions.at(slot).is_some_and(|session| session.queue.is_exact()) {
-            self.shrink(slot);
         }
     }
 
@@ -295,15 +288,17 @@ impl Broker {
     fn fetched_for_ended(&mut self, turn: &Turn, id: SessionId, page: &Page) {
         let Some(mut disk) = self.ended_on_disk.remove(&id) else { return };
         for record in &page.entries {
-            disk.from = DeliveryId(record.key.delivery.0.saturating_add(1));
-            let qos = read_entry(&record.value).map_or(Qos::AtLeastOnce, |saved| saved.qos);
+            disk.from = record.key.delivery.next();
+            let saved = read_entry(&record.value);
+            let qos = saved.as_ref().map_or(Qos::AtLeastOnce, |saved| saved.qos);
             let progress = disk.progress(qos, record.key.delivery);
             self.journal.entry_gone_by_key(record.key);
-            if let Some(entry) = self.decode_entry(turn, record, progress) {
+            let entry = saved.and_then(|saved| self.decode_entry(turn, record, saved, progress));
+            if let Some(entry) = entry {
                 self.hand_over_ended(turn, &entry);
             }
         }
-        if page.is_last || page.is_damaged || page.entries.is_empty() {
+        if page.ends() {
             self.journal.queue_gone(id);
             self.journal.session_gone(id);
         } else {
@@ -312,14 +307,14 @@ impl Broker {
         }
     }
 
-    /// `None` when it, or the content that it shares, is damaged.
-    pub(crate) fn decode_entry(
+    /// `None` when its message, or the content that it shares, is damaged.
+    fn decode_entry(
         &mut self,
         turn: &Turn,
         record: &QueuedRecord,
+        saved: SavedEntry<'_>,
         progress: Progress,
     ) -> Option<Entry> {
-        let saved = read_entry(&record.value)?;
         let message = match record.key.content {
             0 => saved.inline,
             _ => record.content.as_deref().filter(|_| saved.inline.is_empty())?,

@@ -30,7 +30,7 @@ use crate::will::{HeldWill, WillState};
 pub(crate) const FORMAT: u8 = 1;
 
 /// Delivery ids that a session may use before its record must be written again.
-const DELIVERY_CHUNK: u64 = 1_024;
+const DELIVERY_CHUNK: u16 = 1_024;
 /// Generations and content numbers that may be used before the marks must be written again.
 const GENERATION_CHUNK: u32 = 1_024;
 const CONTENT_CHUNK: u64 = 65_536;
@@ -160,7 +160,7 @@ impl Journal {
 
     /// The session's record; delivery ids are reserved with it.
     pub(crate) fn session(&mut self, turn: &Turn, session: &mut Session) {
-        session.reserved = session.delivery_mark().saturating_add(DELIVERY_CHUNK);
+        session.reserved = DELIVERY_CHUNK;
         session.journaled_window = session.window.max(session.journaled_window);
         let mut value = Writer::default();
         value.u8(FORMAT);
@@ -169,7 +169,7 @@ impl Journal {
         value.u64(session.expiry_micros());
         let ends = (session.ends != Instant::FAR_FUTURE).then_some(session.ends);
         value.option(ends, |value, at| value.u64(turn.to_wall(at).as_millis()));
-        value.u64(session.reserved);
+        value.u64(session.delivery_mark().saturating_add(u64::from(DELIVERY_CHUNK)));
         value.u64(session.queue.last_started().map_or(0, |id| id.0));
         value.u16(session.queue.disk().map_or(0, |disk| disk.perhaps));
         value.u64(session.queue.head().map_or(session.delivery_mark(), |id| id.0));

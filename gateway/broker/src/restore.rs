@@ -14,7 +14,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use motegate_message::journal::{Reader, Saved, owner};
+use motegate_message::journal::{PageRequest, Reader, Saved, owner};
 use motegate_message::{
     DeliveryId, Message, Qos, SessionId, SessionKey, SubscriptionFilter, TopicFilter, Turn, Wall,
     Will,
@@ -163,7 +163,7 @@ impl Broker {
         let Some(session) = self.sessions.at_mut(slot) else { return };
         let (id, from) = (session.id, on_disk.from);
         let Some([first, last]) = saved.queue_ends(id, from) else { return };
-        session.restore_mark(last.key.delivery.0.saturating_add(1));
+        session.restore_mark(last.key.delivery.next().0);
         on_disk.from = first.key.delivery;
         on_disk.restored = last.key.delivery;
         // An estimate until somebody counts.
@@ -172,7 +172,8 @@ impl Broker {
         let in_memory = session.policy.overflow == Overflow::LatestPerTopic;
         session.queue.set_disk(Some(on_disk));
         while in_memory && let Some(from) = self.expect_page(slot, None) {
-            let page = saved.page(id, from, 1_024, usize::MAX);
+            let (session, max_entries, max_bytes) = (id, 1_024, usize::MAX);
+            let page = saved.page(PageRequest { session, from, max_entries, max_bytes });
             self.fetched_for(turn, slot, &page);
         }
     }
@@ -231,7 +232,6 @@ fn read_session(turn: &Turn, id: SessionId, input: &mut Reader<'_>) -> Option<Sa
     session.set_expiry_micros(expiry);
     session.ends = ends.map_or(Instant::FAR_FUTURE, |ms| turn.from_wall(Wall::from_millis(ms)));
     session.restore_mark(reserved);
-    session.reserved = reserved;
     session.journaled_window = window;
     session.durable = turn.durable;
     Some(SavedSession { session, connected, started, perhaps, head })

@@ -50,17 +50,15 @@ pub(crate) struct Session {
     pub(crate) policy: QueuePolicy,
     /// The next delivery's id.
     next_delivery: u64,
-    /// Ids below this may be used without telling the journal.
-    pub(crate) reserved: u64,
     pub(crate) room: u32,
     pub(crate) window: u16,
+    /// So many more ids may be used without telling the journal.
+    pub(crate) reserved: u16,
     /// The largest window that the journal knows of.
     pub(crate) journaled_window: u16,
     pub(crate) connected: bool,
     /// Whether its state is in the journal.
     pub(crate) durable: bool,
-    /// Its connection ends with this turn: its queue overflowed.
-    pub(crate) overflowed: bool,
 }
 
 /// A duration as the session keeps it.
@@ -83,13 +81,12 @@ impl Session {
             drain: None,
             policy,
             next_delivery: 1,
-            reserved: 1,
+            reserved: 0,
             room: 0,
             window: 0,
             journaled_window: 0,
             connected: false,
             durable: false,
-            overflowed: false,
         }
     }
 
@@ -149,10 +146,11 @@ impl Session {
         }
     }
 
-    /// The id of the next delivery.
+    /// The id of the next delivery; of a durable session it was reserved.
     pub(crate) fn next_delivery(&mut self) -> DeliveryId {
         let id = DeliveryId(self.next_delivery);
         self.next_delivery = self.next_delivery.saturating_add(1);
+        self.reserved = self.reserved.saturating_sub(1);
         id
     }
 
@@ -332,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_session_is_small() {
-        assert!(size_of::<Session>() <= 216, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 208, "{}", size_of::<Session>());
     }
 
     #[test]

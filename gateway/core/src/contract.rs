@@ -2,10 +2,8 @@
 
 use std::net::SocketAddr;
 
-use motegate_message::journal::Page;
-use motegate_message::{
-    ConnectionId, DeliveryId, ListenerId, LocalId, Reason, Record, Seq, SessionId,
-};
+use motegate_message::journal::{Page, PageRequest};
+use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Record, Seq, SessionId};
 
 use crate::Notice;
 use crate::admin::{Answer, Query};
@@ -103,16 +101,7 @@ pub enum Output {
     },
     /// Read a part of a session's queue ([`Saved::page`](motegate_message::journal::Saved::page))
     /// as it is once every batch handed over before is applied, and answer `Input::Fetched`.
-    Fetch {
-        /// Whose.
-        session: SessionId,
-        /// The first entry that may be in it.
-        from: DeliveryId,
-        /// At most so many.
-        max_entries: usize,
-        /// And so many bytes.
-        max_bytes: usize,
-    },
+    Fetch(PageRequest),
     /// The answer to `Input::Admin`.
     Answer {
         /// Of the question.

@@ -385,9 +385,7 @@ impl Core {
                     self.sn.forget(&self.turn, session);
                 }
             }
-            Effect::Fetch { session, from, max_entries, max_bytes } => {
-                self.fetches.push(Output::Fetch { session, from, max_entries, max_bytes });
-            }
+            Effect::Fetch(wanted) => self.fetches.push(Output::Fetch(wanted)),
             Effect::Dropped { reason, .. } => {
                 self.notice(Notice::new(NoticeKind::Dropped(reason)));
             }

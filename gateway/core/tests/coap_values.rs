@@ -195,19 +195,28 @@ fn the_format_of_an_observation_stays() {
     }
 }
 
-/// RFC 7641 §3.6: the cancellation is a GET like any other, of a rule that takes OBSERVE only too;
-/// a regular end is no warning.
-#[test]
-fn an_observation_is_cancelled_where_only_observe_is_taken() {
-    let rule = |path: &str, topic: &str| CoapRule {
+/// A rule that takes OBSERVE and nothing else.
+fn observe_only(path: &str, topic: &str) -> CoapRule {
+    CoapRule {
         name: path.into(),
         path: path.into(),
         topic: topic.into(),
         methods: Some(vec![(CoapMethod::Observe, Action::Subscribe)]),
         ..CoapRule::default()
-    };
-    let missing = CoapRule { not_found_when_empty: true, ..rule("/m", "m") };
-    let coap_rules = vec![rule("/v", "v"), rule("/e", "e"), missing, rule("/all", "all/+")];
+    }
+}
+
+/// RFC 7641 §3.6: the cancellation is a GET like any other, of a rule that takes OBSERVE only too;
+/// a regular end is no warning.
+#[test]
+fn an_observation_is_cancelled_where_only_observe_is_taken() {
+    let missing = CoapRule { not_found_when_empty: true, ..observe_only("/m", "m") };
+    let coap_rules = vec![
+        observe_only("/v", "v"),
+        observe_only("/e", "e"),
+        missing,
+        observe_only("/all", "all/+"),
+    ];
     let rules = Rules { coap: coap_rules, ..Rules::default() };
     let mut gateway = Gateway::with_table(config(), Table::new(rules).expect("good rules"));
     let mqtt = gateway.mqtt("m", true);
@@ -295,14 +304,10 @@ fn a_large_value_is_read_and_observed_in_blocks() {
 #[test]
 fn the_rest_of_a_notification_needs_no_get_in_the_rule() {
     const BLOCK2: u16 = 23;
-    let rule = |path: &str, topic: &str| CoapRule {
-        name: path.into(),
-        path: path.into(),
-        topic: topic.into(),
-        methods: Some(vec![(CoapMethod::Observe, Action::Subscribe)]),
-        ..CoapRule::default()
+    let rules = Rules {
+        coap: vec![observe_only("/v", "v"), observe_only("/all", "+")],
+        ..Rules::default()
     };
-    let rules = Rules { coap: vec![rule("/v", "v"), rule("/all", "+")], ..Rules::default() };
     let mut gateway = Gateway::with_table(config(), Table::new(rules).expect("good rules"));
     let mqtt = gateway.mqtt("m", true);
     for (port, path) in [(3_000, "v"), (3_001, "all")] {

@@ -10,6 +10,14 @@ use crate::{Message, Qos};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeliveryId(pub u64);
 
+impl DeliveryId {
+    /// The one behind it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        DeliveryId(self.0.saturating_add(1))
+    }
+}
+
 /// One message on its way to one session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {

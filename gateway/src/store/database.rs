@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fjall::{Database as Fjall, Keyspace, KeyspaceCreateOptions, PersistMode};
-use motegate_message::journal::{Page, QueueKey, QueuedRecord, Saved};
+use motegate_message::journal::{Page, PageRequest, QueueKey, QueuedRecord, Saved};
 use motegate_message::{DeliveryId, SessionId};
 
 use super::group::Group;
@@ -190,30 +190,11 @@ impl Database {
     }
 
     /// [`Saved::page`], without a way to change the database.
-    pub(crate) fn page(
-        &self,
-        session: SessionId,
-        from: DeliveryId,
-        max_entries: usize,
-        max_bytes: usize,
-    ) -> Page {
-        let mut page = Page::default();
-        let mut bytes = 0;
-        for guard in self.queue.range(span(session, from)) {
-            if !page.entries.is_empty() && (page.entries.len() >= max_entries || bytes >= max_bytes)
-            {
-                return page;
-            }
-            let Some(entry) = guard.into_inner().ok().and_then(|pair| self.joined(&pair).ok())
-            else {
-                page.is_damaged = true;
-                break;
-            };
-            bytes += entry.value.len() + entry.content.as_ref().map_or(0, Vec::len);
-            page.entries.push(entry);
-        }
-        page.is_last = true;
-        page
+    pub(crate) fn page(&self, wanted: PageRequest) -> Page {
+        let there = self.queue.range(span(wanted.session, wanted.from));
+        Page::of(wanted, there, |guard| {
+            guard.into_inner().ok().and_then(|pair| self.joined(&pair).ok())
+        })
     }
 
     /// An entry with the content that it names; one whose content cannot be read has lost it.
@@ -285,14 +266,8 @@ impl Saved for Restart<'_> {
         Some([first, last])
     }
 
-    fn page(
-        &mut self,
-        session: SessionId,
-        from: DeliveryId,
-        max_entries: usize,
-        max_bytes: usize,
-    ) -> Page {
-        self.db.page(session, from, max_entries, max_bytes)
+    fn page(&mut self, wanted: PageRequest) -> Page {
+        self.db.page(wanted)
     }
 }
 

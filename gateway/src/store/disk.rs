@@ -13,7 +13,8 @@ use std::task::{Context, Poll};
 use std::thread::{JoinHandle, Thread};
 
 use atomic_waker::AtomicWaker;
-use motegate_message::{DeliveryId, Record, Seq, SessionId};
+use motegate_message::journal::PageRequest;
+use motegate_message::{Record, Seq};
 use ringbuf::traits::{Consumer as _, Observer as _, Producer as _, Split as _};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
@@ -30,7 +31,7 @@ const RING: usize = 1024;
 #[derive(Debug)]
 pub(super) enum Request {
     Batch(Seq, Vec<Record>),
-    Fetch { session: SessionId, from: DeliveryId, max_entries: usize, max_bytes: usize },
+    Fetch(PageRequest),
 }
 
 /// What both sides look at.
@@ -112,14 +113,8 @@ impl Disk {
         self.request(Request::Batch(seq, batch));
     }
 
-    pub(super) fn fetch(
-        &mut self,
-        session: SessionId,
-        from: DeliveryId,
-        max_entries: usize,
-        max_bytes: usize,
-    ) {
-        self.request(Request::Fetch { session, from, max_entries, max_bytes });
+    pub(super) fn fetch(&mut self, wanted: PageRequest) {
+        self.request(Request::Fetch(wanted));
     }
 
     fn request(&mut self, request: Request) {

@@ -30,8 +30,8 @@ mod writer;
 use std::path::PathBuf;
 use std::task::{Context, Poll};
 
-use motegate_message::journal::Page;
-use motegate_message::{DeliveryId, Record, Seq, SessionId};
+use motegate_message::journal::{Page, PageRequest};
+use motegate_message::{Record, Seq, SessionId};
 
 pub(crate) use backup::{BackupError, Contents, write as write_backup};
 pub(crate) use check::{Checked, check};
@@ -113,16 +113,10 @@ impl Store {
     }
 
     /// Wants a part of a queue, as it is when everything before is applied.
-    pub(crate) fn fetch(
-        &mut self,
-        session: SessionId,
-        from: DeliveryId,
-        max_entries: usize,
-        max_bytes: usize,
-    ) {
+    pub(crate) fn fetch(&mut self, wanted: PageRequest) {
         match self {
-            Store::Forgetful(store) => store.fetch(session),
-            Store::Disk(store) => store.fetch(session, from, max_entries, max_bytes),
+            Store::Forgetful(store) => store.fetch(wanted.session),
+            Store::Disk(store) => store.fetch(wanted),
         }
     }
 

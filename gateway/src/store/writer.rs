@@ -17,7 +17,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use motegate_message::{DeliveryId, Reason, Seq, SessionId};
+use motegate_message::journal::PageRequest;
+use motegate_message::{Reason, Seq};
 use motegate_timers::{Instant, earliest};
 use ringbuf::traits::{Consumer as _, Observer as _, Producer as _};
 use ringbuf::{HeapCons, HeapProd};
@@ -267,7 +268,7 @@ impl Writer {
                     group.add(seq, batch, db, &mut self.counts);
                     bytes += group.bytes - before;
                 }
-                Request::Fetch { session, from, max_entries, max_bytes } => {
+                Request::Fetch(wanted) => {
                     fetches += 1;
                     if !group.is_empty() {
                         let written = self.write(std::mem::take(&mut group));
@@ -276,22 +277,16 @@ impl Writer {
                             return written;
                         }
                     }
-                    self.fetch(session, from, max_entries, max_bytes);
+                    self.fetch(wanted);
                 }
             }
         }
         if group.is_empty() { Ok(()) } else { self.write(group) }
     }
 
-    fn fetch(
-        &mut self,
-        session: SessionId,
-        from: DeliveryId,
-        max_entries: usize,
-        max_bytes: usize,
-    ) {
+    fn fetch(&mut self, wanted: PageRequest) {
         let Some(db) = &self.db else { return };
-        let page = db.page(session, from, max_entries, max_bytes);
+        let (session, page) = (wanted.session, db.page(wanted));
         let counters = &self.shared.counters;
         add(&counters.fetches, 1);
         if page.is_damaged {

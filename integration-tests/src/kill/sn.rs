@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::victim::{OWN_ID, PREDEFINED};
 use crate::load::actor::{Actor, Turn, datagrams, socket};
 use crate::load::ledger::{Ledger, StreamId};
+use crate::load::sn::{BY_ID, Of, State, msg_id};
 use crate::sim::sn_wire::{self as wire, Packet};
 
 /// An answer is waited for so long, then the packet is sent again.
@@ -18,7 +19,6 @@ const TRIES: u32 = 3;
 const NAP: Duration = Duration::from_millis(150);
 /// How often an awake subscriber asks whether the gateway is there.
 const PING: Duration = Duration::from_millis(100);
-const BY_ID: u8 = 1;
 
 /// The topic ids that a client was told.
 #[derive(Debug, Default)]
@@ -264,28 +264,6 @@ impl Actor for Publisher {
     }
 }
 
-/// What a subscriber subscribes to, with its QoS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Of {
-    Id(u16, u8),
-    Name(&'static str, u8),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Connecting,
-    /// To the filter of this place.
-    Subscribing(u8),
-    Active,
-    /// DISCONNECT with a duration is sent.
-    LyingDown,
-    Asleep {
-        until: Instant,
-    },
-    /// PINGREQ is sent, PINGRESP not there yet.
-    Awake,
-}
-
 /// One that subscribes.
 #[derive(Debug)]
 pub(super) struct Subscriber {
@@ -406,25 +384,10 @@ impl Subscriber {
 
     fn request(&self) -> Option<Vec<u8>> {
         match self.state {
-            State::Connecting => Some(wire::connect(0, 60, &self.id)),
-            State::Subscribing(at) => Some(match self.of[usize::from(at)] {
-                Of::Name(name, qos) => wire::subscribe(0x12, wire::qos_bits(qos), msg_id(at), name),
-                Of::Id(id, qos) => {
-                    let (flags, mid) = (wire::qos_bits(qos) | BY_ID, msg_id(at).to_be_bytes());
-                    wire::packet(0x12, &[&[flags], &mid, &id.to_be_bytes()])
-                }
-            }),
-            State::LyingDown => Some(wire::disconnect(Some(60))),
-            State::Awake => Some(wire::ping(&self.id)),
             State::Active => Some(wire::ping("")),
-            State::Asleep { .. } => None,
+            state => state.request(&self.id, &self.of, wire::connect(0, 60, &self.id)),
         }
     }
-}
-
-/// Of the SUBSCRIBE to the filter of this place.
-fn msg_id(at: u8) -> u16 {
-    u16::from(at) + 1
 }
 
 impl Actor for Subscriber {

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use super::coap;
 use super::mqtt::{self, Feed};
 use super::retained::{Probe, Reader};
-use super::sn::{self, Of};
+use super::sn;
 use super::subscriber::{Subscriber, Visits};
 use super::victim::{Shared, Victim};
 use super::will::Mortal;
 use crate::load::actor::{Actor, TICK, Turn};
 use crate::load::ledger::{Ledger, StreamId};
+use crate::load::sn::Of;
 use crate::sim::coap_wire::{POST, PUT};
 
 /// How long clients may take to be ready, and what is on its way to arrive.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::load::actor::{Actor, Turn, datagrams, socket};
 use crate::load::ledger::{Ledger, StreamId};
+use crate::load::sn::{BY_ID, Of, State, msg_id};
 use crate::sim::sn_wire::{self as wire, Packet};
 
 /// An answer is waited for so long, then the packet is sent again.
@@ -15,7 +16,6 @@ const NAP: Duration = Duration::from_secs(1);
 /// What a slow one takes to acknowledge a message.
 const PAUSE: Duration = Duration::from_millis(47);
 const PUBLISH_ID: u16 = 1;
-const PREDEFINED: u8 = 1;
 
 /// What a publisher publishes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl Publisher {
         if turn.is_due(self.rate, self.sent) {
             self.sent += 1;
             let (mid, number) = (self.next_mid(), ledger.next(self.stream));
-            let kind = if self.to == To::Id { PREDEFINED } else { 0 };
+            let kind = if self.to == To::Id { BY_ID } else { 0 };
             let payload = Ledger::payload(self.stream, number);
             let bytes = wire::publish(wire::qos_bits(1) | kind, tid.to_be_bytes(), mid, &payload);
             self.ask(turn, mid, bytes, Some((self.stream, number)));
@@ -174,29 +174,7 @@ pub(super) enum Manner {
     Sleeper,
 }
 
-/// What a subscriber subscribes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Of {
-    Id(u16),
-    Name(&'static str),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Connecting,
-    /// To the filter of this place.
-    Subscribing(u8),
-    Active,
-    /// DISCONNECT with a duration is sent.
-    LyingDown,
-    Asleep {
-        until: Instant,
-    },
-    /// PINGREQ is sent, PINGRESP not there yet.
-    Awake,
-}
-
-/// One that subscribes at QoS 1.
+/// One that subscribes.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     id: String,
@@ -268,26 +246,8 @@ impl Subscriber {
     }
 
     fn request(&self) -> Option<Vec<u8>> {
-        let flags = wire::qos_bits(1);
-        match self.state {
-            State::Connecting => Some(wire::connect(wire::CLEAN, 600, &self.id)),
-            State::Subscribing(at) => Some(match self.of[usize::from(at)] {
-                Of::Name(name) => wire::subscribe(0x12, flags, msg_id(at), name),
-                Of::Id(id) => {
-                    let mid = msg_id(at).to_be_bytes();
-                    wire::packet(0x12, &[&[flags | PREDEFINED], &mid, &id.to_be_bytes()])
-                }
-            }),
-            State::LyingDown => Some(wire::disconnect(Some(60))),
-            State::Awake => Some(wire::ping(&self.id)),
-            State::Active | State::Asleep { .. } => None,
-        }
+        self.state.request(&self.id, &self.of, wire::connect(wire::CLEAN, 600, &self.id))
     }
-}
-
-/// Of the SUBSCRIBE to the filter of this place.
-fn msg_id(at: u8) -> u16 {
-    u16::from(at) + 1
 }
 
 impl Actor for Subscriber {

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use super::coap::{self, Observer};
 use super::file::SHIFTING_IDS;
 use super::mqtt::{self, Feed};
-use super::sn::{self, Manner, Of, To};
+use super::sn::{self, Manner, To};
 use crate::gateway::Gateway;
 use crate::load::actor::{Actor, TICK, Turn};
 use crate::load::ledger::Ledger;
+use crate::load::sn::Of;
 use crate::sim::coap_wire::{POST, PUT};
 
 /// How long clients may take to be ready, and what is on its way to arrive.
@@ -84,13 +85,13 @@ impl World {
                 mqtt::Subscriber::new(mqtt, (name, v5), &filters, receiver, Some(cuts));
             actors.push(Box::new(subscriber));
         }
-        let (id, name, quick) = (Of::Id(2), Of::Name("f/cmd"), Manner::Quick);
+        let (id, name, quick) = (Of::Id(2, 1), Of::Name("f/cmd", 1), Manner::Quick);
         let ways = [(id, quick), (name, quick), (id, Manner::Sleeper)];
         for ((name, receiver), (of, manner)) in of_slow.into_iter().zip(ways) {
             actors.push(Box::new(sn::Subscriber::new(sn, name, &[of], manner, receiver)));
         }
         // Always something waits for these when their ids change.
-        let of = SHIFTING_IDS.map(Of::Id);
+        let of = SHIFTING_IDS.map(|id| Of::Id(id, 1));
         for (name, manner) in [("sn-shift-slow", Manner::Slow), ("sn-shift", Manner::Sleeper)] {
             let receiver = ledger.receiver(name, &shifting);
             actors.push(Box::new(sn::Subscriber::new(sn, name, &of, manner, receiver)));

@@ -108,9 +108,7 @@ impl World {
 
     fn output(&mut self, output: Output) {
         match output {
-            Output::Fetch { session, from, max_entries, max_bytes } => {
-                self.gateway.store.fetch(session, from, (max_entries, max_bytes));
-            }
+            Output::Fetch(wanted) => self.gateway.store.fetch(wanted),
             Output::Write(conn) => {
                 if self.stream_of(conn, "Write").is_some() {
                     self.write_now.push(conn);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use motegate_message::journal::{MemoryStore, Page, QueueKey, QueuedRecord, Saved};
+use motegate_message::journal::{MemoryStore, Page, PageRequest, QueueKey, QueuedRecord, Saved};
 use motegate_message::{DeliveryId, Record, Seq, SessionId};
 
 use super::ctx::{MS, Micros, SEC};
@@ -20,10 +20,7 @@ const LAST_PAUSE: Micros = SEC;
 struct Fetch {
     /// When this batch is written.
     after: Seq,
-    session: SessionId,
-    from: DeliveryId,
-    max_entries: usize,
-    max_bytes: usize,
+    wanted: PageRequest,
 }
 
 /// What is wrong with the disk of a run.
@@ -223,10 +220,9 @@ impl Store {
     }
 
     /// Asks for a part of a queue.
-    pub fn fetch(&mut self, session: SessionId, from: DeliveryId, max: (usize, usize)) {
-        let (max_entries, max_bytes) = max;
+    pub fn fetch(&mut self, wanted: PageRequest) {
         let after = self.waiting.back().map_or(Seq::NONE, |(seq, _)| *seq);
-        self.fetches.push_back(Fetch { after, session, from, max_entries, max_bytes });
+        self.fetches.push_back(Fetch { after, wanted });
     }
 
     /// The next answer, if its time has come.
@@ -234,15 +230,15 @@ impl Store {
         let unwritten = self.waiting.get(self.written).map_or(Seq(u64::MAX), |(seq, _)| *seq);
         let ready = |fetch: &&Fetch| fetch.after < unwritten;
         self.fetches.front().filter(|_| self.failing.is_none()).filter(ready)?;
-        let Fetch { session, from, max_entries, max_bytes, .. } = self.fetches.pop_front()?;
-        let mut page = self.file.page(session, from, max_entries, max_bytes);
+        let Fetch { wanted, .. } = self.fetches.pop_front()?;
+        let mut page = self.file.page(wanted);
         if rng.chance(self.troubles.damages) && !page.entries.is_empty() {
             self.bad.extend(page.entries.drain(rng.index(page.entries.len())..).map(|e| e.key));
-            page = self.file.page(session, from, max_entries, max_bytes);
+            page = self.file.page(wanted);
         }
         end_at_damage(&mut page, &self.bad);
         self.damaged += u64::from(page.is_damaged);
-        Some((session, page))
+        Some((wanted.session, page))
     }
 
     /// The process ends, or power is gone: a few batches have reached the disk without anybody having
@@ -323,14 +319,8 @@ impl Saved for Found<'_> {
         self.disk.queue_ends(session, from)
     }
 
-    fn page(
-        &mut self,
-        session: SessionId,
-        from: DeliveryId,
-        max_entries: usize,
-        max_bytes: usize,
-    ) -> Page {
-        let mut page = self.disk.page(session, from, max_entries, max_bytes);
+    fn page(&mut self, wanted: PageRequest) -> Page {
+        let mut page = self.disk.page(wanted);
         end_at_damage(&mut page, self.bad);
         page
     }

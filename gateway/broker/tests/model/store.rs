@@ -1,7 +1,7 @@
 //! A broker with its store: what it wants to read is read at once.
 
 use motegate_broker::*;
-use motegate_message::journal::{MemoryStore, Saved};
+use motegate_message::journal::{MemoryStore, PageRequest, Saved};
 use motegate_message::*;
 
 /// Heads of one or two messages, so that nearly every queue has a part on disk; or the usual ones.
@@ -19,15 +19,16 @@ pub(crate) fn effects(broker: &mut Broker, store: &mut MemoryStore, turn: &Turn)
         store.apply(std::iter::from_fn(|| broker.poll_record()).collect());
         while let Some(effect) = broker.poll_effect() {
             match effect {
-                Effect::Fetch { session, from, max_entries, max_bytes } => {
+                Effect::Fetch(wanted) => {
                     // Small pages, so that there are several.
-                    fetches.push_back((session, from, max_entries.min(3), max_bytes));
+                    let max_entries = wanted.max_entries.min(3);
+                    fetches.push_back(PageRequest { max_entries, ..wanted });
                 }
                 other => effects.push(other),
             }
         }
-        let Some((session, from, entries, bytes)) = fetches.pop_front() else { return effects };
-        broker.fetched(turn, session, &store.page(session, from, entries, bytes));
+        let Some(wanted) = fetches.pop_front() else { return effects };
+        broker.fetched(turn, wanted.session, &store.page(wanted));
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use motegate_broker::*;
-use motegate_message::journal::{MemoryStore, Saved};
+use motegate_message::journal::{MemoryStore, PageRequest, Saved};
 use motegate_message::*;
 use motegate_timers::Instant;
 
@@ -18,7 +18,7 @@ pub(crate) struct Bench {
     pub(crate) turn: Turn,
     pub(crate) config: Config,
     pub(crate) journal: MemoryStore,
-    fetches: VecDeque<(SessionId, DeliveryId, usize, usize)>,
+    fetches: VecDeque<PageRequest>,
     names: BTreeMap<u64, String>,
     next_handle: u64,
 }
@@ -119,18 +119,14 @@ impl Bench {
         loop {
             while let Some(effect) = self.broker.poll_effect() {
                 match effect {
-                    Effect::Fetch { session, from, max_entries, max_bytes } => {
-                        self.fetches.push_back((session, from, max_entries, max_bytes));
-                    }
+                    Effect::Fetch(wanted) => self.fetches.push_back(wanted),
                     other => effects.push(other),
                 }
             }
-            let Some((session, from, entries, bytes)) = self.fetches.pop_front() else {
-                return effects;
-            };
+            let Some(wanted) = self.fetches.pop_front() else { return effects };
             self.store();
-            let page = self.journal.page(session, from, entries, bytes);
-            self.broker.fetched(&self.turn, session, &page);
+            let page = self.journal.page(wanted);
+            self.broker.fetched(&self.turn, wanted.session, &page);
         }
     }
 
@@ -199,7 +195,7 @@ impl Bench {
                 format!("ended {}", key.as_ref().map_or("-", |key| key.client_id()))
             }
             Effect::Dropped { reason, .. } => format!("dropped {reason}"),
-            Effect::Fetch { .. } => unreachable!("answered in `effects`"),
+            Effect::Fetch(_) => unreachable!("answered in `effects`"),
         }
     }
 

@@ -122,11 +122,11 @@ impl Gateway {
                         self.commit();
                     }
                 }
-                Output::Fetch { session, from, max_entries, max_bytes } => {
+                Output::Fetch(wanted) => {
                     let mut store = self.store.clone();
                     self.uncommitted.iter().for_each(|(_, batch)| store.apply(batch.clone()));
-                    let page = store.page(session, from, max_entries, max_bytes);
-                    let input = Input::Fetched { session, page };
+                    let page = store.page(wanted);
+                    let input = Input::Fetched { session: wanted.session, page };
                     self.core.handle(self.now, self.wall(), input);
                 }
                 Output::Notice(notice) => self.notices.push(*notice),

@@ -4,7 +4,9 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
-use super::{Page, QueueKey, QueuedRecord, Record, Saved, content_key, content_number, owner};
+use super::{
+    Page, PageRequest, QueueKey, QueuedRecord, Record, Saved, content_key, content_number, owner,
+};
 use crate::{DeliveryId, SessionId};
 
 /// Every live key, and how many queue entries name each content.
@@ -115,22 +117,8 @@ impl Saved for MemoryStore {
         Some([first, last])
     }
 
-    fn page(
-        &mut self,
-        session: SessionId,
-        from: DeliveryId,
-        max_entries: usize,
-        max_bytes: usize,
-    ) -> Page {
-        let mut queue = self.queue(session, from);
-        let (mut page, mut bytes) = (Page::default(), 0);
-        while page.entries.is_empty() || page.entries.len() < max_entries && bytes < max_bytes {
-            let Some(entry) = queue.next() else { break };
-            bytes += entry.value.len() + entry.content.as_ref().map_or(0, Vec::len);
-            page.entries.push(entry);
-        }
-        page.is_last = queue.next().is_none();
-        page
+    fn page(&mut self, wanted: PageRequest) -> Page {
+        Page::of(wanted, self.queue(wanted.session, wanted.from), Some)
     }
 }
 
@@ -182,7 +170,9 @@ mod tests {
         let batch = (1..=5).map(|n| set(&entry(1, n, 0).to_bytes(), b"12345"));
         store.apply(batch.chain([set(&entry(2, 1, 0).to_bytes(), b"")]).collect());
         let mut page = |from, entries, bytes| {
-            let page = store.page(session, DeliveryId(from), entries, bytes);
+            let from = DeliveryId(from);
+            let wanted = PageRequest { session, from, max_entries: entries, max_bytes: bytes };
+            let page = store.page(wanted);
             let ids: Vec<u64> = page.entries.iter().map(|entry| entry.key.delivery.0).collect();
             (ids, page.is_last)
         };

@@ -25,7 +25,7 @@ use motegate_timers::Instant;
 pub use code::{Reader, Writer};
 pub use gate::Gate;
 pub use memory::MemoryStore;
-pub use queue::{Page, QueueKey, QueuedRecord, Saved, content_key, content_number};
+pub use queue::{Page, PageRequest, QueueKey, QueuedRecord, Saved, content_key, content_number};
 
 /// First byte of every key: whose record it is.
 pub mod owner {

@@ -90,6 +90,20 @@ pub struct QueuedRecord {
     pub content: Option<Vec<u8>>,
 }
 
+/// Which part of a queue is wanted: entries at or after `from`, in order, at least one if there is
+/// one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Whose queue.
+    pub session: SessionId,
+    /// The first entry that may be in it.
+    pub from: DeliveryId,
+    /// At most so many.
+    pub max_entries: usize,
+    /// No more of them once they have so many bytes.
+    pub max_bytes: usize,
+}
+
 /// A part of a queue, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Page {
@@ -99,6 +113,38 @@ pub struct Page {
     pub is_last: bool,
     /// The disk could not be read: what follows the entries of this page is lost.
     pub is_damaged: bool,
+}
+
+impl Page {
+    /// Of what there is at or after the first entry that is wanted, as much as is wanted. `read`
+    /// gives `None` where the disk cannot be read.
+    pub fn of<T>(
+        wanted: PageRequest,
+        there: impl Iterator<Item = T>,
+        mut read: impl FnMut(T) -> Option<QueuedRecord>,
+    ) -> Page {
+        let (mut page, mut bytes) = (Page::default(), 0);
+        for place in there {
+            let is_full = page.entries.len() >= wanted.max_entries || bytes >= wanted.max_bytes;
+            if is_full && !page.entries.is_empty() {
+                return page;
+            }
+            let Some(entry) = read(place) else {
+                page.is_damaged = true;
+                break;
+            };
+            bytes += entry.value.len() + entry.content.as_ref().map_or(0, Vec::len);
+            page.entries.push(entry);
+        }
+        page.is_last = true;
+        page
+    }
+
+    /// Whether nothing can come behind it.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        self.is_last || self.is_damaged || self.entries.is_empty()
+    }
 }
 
 /// What a store can be asked about an earlier life, and about queues at any time.
@@ -112,15 +158,8 @@ pub trait Saved {
     /// The first entry of a session's queue at or after `from`, and the last one.
     fn queue_ends(&mut self, session: SessionId, from: DeliveryId) -> Option<[QueuedRecord; 2]>;
 
-    /// Entries of a session's queue at or after `from`, in order: at most `max_entries`, and no
-    /// more of them once they have `max_bytes` (at least one, if there is one).
-    fn page(
-        &mut self,
-        session: SessionId,
-        from: DeliveryId,
-        max_entries: usize,
-        max_bytes: usize,
-    ) -> Page;
+    /// A part of a queue.
+    fn page(&mut self, wanted: PageRequest) -> Page;
 }
 
 #[cfg(test)]

@@ -101,20 +101,7 @@ fn a_check_counts_and_a_repair_leaves_out_what_does_not_fit() {
 #[test]
 fn what_lies_around_damage_is_kept() {
     let scratch = Scratch::new("salvage");
-    let mut running = scratch.start(None);
-    for number in 0..200_u64 {
-        running.append(vec![set(&[&b"bS"[..], &number.to_be_bytes()].concat(), &[3; 300])]);
-    }
-    running.settle();
-    drop(running);
-    let opened = scratch.open();
-    opened.db.state.rotate_memtable_and_wait().unwrap();
-    drop(opened);
-    let tables = scratch.0.join("store/keyspaces/1/tables");
-    let table = std::fs::read_dir(tables).unwrap().next().unwrap().unwrap().path();
-    let mut bytes = std::fs::read(&table).unwrap();
-    bytes[30_000..30_100].fill(0xa5);
-    std::fs::write(&table, bytes).unwrap();
+    spoil_a_table(&scratch, b"bS", 30_000);
     let directory = Directory::take(&scratch.0).unwrap();
     let checked = check_stopped(&directory).unwrap();
     assert!(

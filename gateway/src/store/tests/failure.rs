@@ -80,7 +80,7 @@ fn while_it_fails_batches_and_fetches_wait_in_their_order() {
         model.apply(batch.clone());
         running.append(batch);
     }
-    running.disk.fetch(SessionId::from_u64(1), DeliveryId(1_999), 9, 99);
+    running.disk.fetch(part(1, 1_999, 9, 99));
     let mut page = None;
     let mut committed = Seq::NONE;
     while committed < running.seq || page.is_none() {

@@ -188,8 +188,7 @@ fn a_restart_reads_no_queue_and_a_drained_disk_is_given_back() {
     println!("drain: {secs:.2} s, {} MiB, disk {} MiB", used().1, disk(&killed));
     // Heads of queues with nothing but tombstones before them.
     for session in 1..=sessions.min(200) {
-        let from = DeliveryId(entries / sessions + 2);
-        running.disk.fetch(SessionId::from_u64(session), from, 10, 10_000);
+        running.disk.fetch(part(session, entries / sessions + 2, 10, 10_000));
         let (report, secs) = timed(|| running.report_at_once());
         slowest = slowest.max(secs);
         let Report::Fetched { page: Page { entries, is_last, .. }, .. } = report else { panic!() };

@@ -146,7 +146,7 @@ fn nothing_is_lost_when_the_rings_are_full() {
         let batch = vec![set(&entry(1, number, 0).to_bytes(), b"value")];
         model.apply(batch.clone());
         running.append(batch);
-        running.disk.fetch(session, DeliveryId(number), 10, 1_000);
+        running.disk.fetch(part(session.get(), number, 10, 1_000));
     }
     while fetched < 5_000 {
         if let Report::Fetched { page, .. } = running.report() {
@@ -166,7 +166,7 @@ async fn the_worker_is_woken_by_a_commit_and_by_a_page() {
     let seq = running.append(vec![set(b"bk", b"v")]);
     poll_fn(|cx| running.disk.poll_ready(cx)).await;
     assert_eq!(running.disk.poll_report(), Some(Report::Committed(seq)));
-    running.disk.fetch(SessionId::from_u64(1), DeliveryId(0), 1, 1);
+    running.disk.fetch(part(1, 0, 1, 1));
     poll_fn(|cx| running.disk.poll_ready(cx)).await;
     assert!(matches!(running.disk.poll_report(), Some(Report::Fetched { .. })));
     let counters = running.stored.counters();

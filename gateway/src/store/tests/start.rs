@@ -135,20 +135,7 @@ fn damage_is_refused_and_named() {
 #[test]
 fn tables_that_cannot_be_read_are_refused() {
     let scratch = Scratch::new("tables");
-    let mut running = scratch.start(None);
-    for number in 0..200_u64 {
-        running.append(vec![set(&[&b"bk"[..], &number.to_be_bytes()].concat(), &[3; 300])]);
-    }
-    running.settle();
-    drop(running);
-    let opened = scratch.open();
-    opened.db.state.rotate_memtable_and_wait().unwrap();
-    drop(opened);
-    let tables = scratch.0.join("store/keyspaces/1/tables");
-    let table = std::fs::read_dir(tables).unwrap().next().unwrap().unwrap().path();
-    let mut bytes = std::fs::read(&table).unwrap();
-    bytes[9_000..9_100].fill(0xa5);
-    std::fs::write(&table, bytes).unwrap();
+    spoil_a_table(&scratch, b"bk", 9_000);
     let opened = scratch.open();
     let mut saved = Restart { db: &opened.db, records: 0, failed: None, damaged: 0 };
     saved.state(&mut |_, _| {});
