@@ -235,10 +235,10 @@ impl Handle {
         Ok(Changes { listeners, touched })
     }
 
-    /// What [`reload`](Self::reload) would do now. Addresses are not tried.
+    /// What [`reload`](Self::reload) would do now. New addresses are tried and let go at once.
     ///
     /// # Errors
-    /// Too many listeners, or the gateway has ended.
+    /// A new listener's address cannot be had, or the gateway has ended.
     pub async fn preview(&self, setup: Setup) -> Result<Changes, ReloadError> {
         let (listeners, reload) = self.listening.preview(setup)?;
         let touched = self.command(|done| Command::Preview(Box::new(reload), done)).await?;

@@ -132,13 +132,35 @@ impl Listening {
         sources
     }
 
-    /// What the core would have to do, and what that is to whoever has to find the listeners.
+    /// What the core would have to do, and what that is to whoever has to find the listeners. New
+    /// addresses are tried and let go.
     pub(crate) fn preview(
         &self,
         setup: Setup,
-    ) -> Result<(Vec<ListenerChange>, Reload), StartError> {
+    ) -> Result<(Vec<ListenerChange>, Reload), ReloadError> {
         let moves = self.moves(setup)?;
+        self.try_out(&moves)?;
         Ok((self.told(&moves, &moves.setup.binds), moves.reload()))
+    }
+
+    /// Whether the system gives the addresses that are new. Those that overlap with a socket which
+    /// is given up are believed in: they can be tried beside it only, where datagrams for the old
+    /// one could be lost.
+    fn try_out(&self, moves: &Moves) -> Result<(), ReloadError> {
+        let mut held = Vec::new();
+        for ((_, from), bind) in moves.places.iter().zip(&moves.setup.binds) {
+            let given_up = |id: &ListenerId| self.place(*id).is_some_and(|p| p.overlaps(bind));
+            if from.is_some() || moves.closed.iter().any(given_up) {
+                continue;
+            }
+            match listen::hold(bind.addr, datagrams(bind.protocol)) {
+                Ok(socket) => held.push(socket),
+                Err(source) => {
+                    return Err(self.whose(StartError::Bind { bind: bind.clone(), source }));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The place of each new listener among the old ones, or behind them. `None` beyond 65,536.

@@ -248,3 +248,44 @@ fn the_command_line_is_wrong() {
     }
     said("put coap://127.0.0.1:1/a -f /no/such/file").bad(1, &["/no/such/file"]);
 }
+
+/// A server that answers one registration, with a value for a second or with none, and says
+/// nothing more.
+fn dying_server(payload: &'static [u8]) -> std::net::SocketAddr {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let addr = socket.local_addr().expect("it has one");
+    std::thread::spawn(move || {
+        let mut buffer = [0; 1500];
+        let (len, peer) = socket.recv_from(&mut buffer).expect("a GET");
+        let token = usize::from(buffer[0] & 15);
+        let mut answer = vec![0x60 | buffer[0] & 15, 0x45];
+        answer.extend(&buffer[2..4 + token]);
+        answer.extend([0x61, 1, 0x81, 1]); // Observe 1, Max-Age 1
+        if !payload.is_empty() {
+            answer.push(0xff);
+            answer.extend(payload);
+        }
+        assert!(len > 4 && socket.send_to(&answer, peer).is_ok());
+        // It hears the rest and says nothing, as a machine without power.
+        while socket.recv(&mut buffer).is_ok() {}
+    });
+    addr
+}
+
+#[test]
+fn an_observer_notices_that_its_server_is_gone() {
+    let ends = [(b"21".as_slice(), "", "21\n"), (b"", "", ""), (b"", " -D 60", "")].map(
+        |(payload, more, out)| {
+            let url = format!("coap://{}/x", dying_server(payload));
+            std::thread::spawn(move || {
+                let said = said(&format!("observe {url} -W 1{more}"));
+                (said, out)
+            })
+        },
+    );
+    for end in ends {
+        let (said, out) = end.join().expect("it ends");
+        assert_eq!((said.code, &*said.out), (Some(27), out));
+        assert!(said.err.contains("did not answer when asked anew, within 1 s"), "{}", said.err);
+    }
+}

@@ -423,6 +423,9 @@ fn an_address_that_cannot_be_had_changes_nothing_and_says_who_has_it() {
     ] {
         // The others could go to all addresses.
         write(&gateway, &text("0.0.0.0", &format!("\"{address}\"")));
+        for line in ["reload --dry-run", "check --live"] {
+            said_in(&gateway.directory, line).bad(1, &words);
+        }
         said_in(&gateway.directory, "reload").bad(1, &["nothing was changed", words[0], words[1]]);
         assert_eq!(status(&gateway)["listeners"], all);
         assert!(put_at(&gateway, coap));
@@ -431,6 +434,29 @@ fn an_address_that_cannot_be_had_changes_nothing_and_says_who_has_it() {
         assert!(std::net::TcpStream::connect(("127.0.0.2", mqtt)).is_err());
         assert!(std::net::TcpListener::bind(("0.0.0.0", mqtt)).is_err(), "it is ours alone");
         assert!(std::net::UdpSocket::bind(("0.0.0.0", coap)).is_err(), "it is ours alone");
+    }
+}
+
+#[test]
+fn a_look_ahead_tries_addresses_and_lets_them_go() {
+    let [port, other] = free_ports();
+    let at = |more: &str| {
+        let edge = format!("\"127.0.0.1:{port}\"");
+        listeners(&[("edge", "coap", edge), ("more", "mqtt", more.into())])
+    };
+    let gateway = Configured::start("reload-try", &at(&format!("\"127.0.0.1:{other}\"")));
+    write(&gateway, &at("\"192.0.2.1:1883\""));
+    let words = ["more", "192.0.2.1:1883"];
+    said_in(&gateway.directory, "reload --dry-run").bad(1, &words);
+    said_in(&gateway.directory, "reload").bad(1, &words);
+    // One that is given up by the same change may be had, and one that was tried is free.
+    for more in ["\"127.0.0.1:0\"".to_owned(), format!("\"0.0.0.0:{other}\"")] {
+        write(&gateway, &at(&more));
+        for _ in 0..2 {
+            let told = said_in(&gateway.directory, "reload --dry-run").good();
+            assert!(told.contains("listener more moved from"), "{told}");
+        }
+        said_in(&gateway.directory, "reload").good();
     }
 }
 

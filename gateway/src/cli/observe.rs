@@ -26,7 +26,8 @@ const LEAVE: Duration = Duration::from_secs(1);
 #[derive(Debug, Args)]
 #[command(after_help = "\
 It goes on until -C, -D or a signal ends it. When the value has become old and
-nothing came, it asks anew.
+nothing came, it asks anew, also where there is no value yet; no answer to that
+within -W ends it, with exit code 27.
 
 Examples:
   motegate observe coap://localhost/mqtt/site/door
@@ -75,34 +76,41 @@ impl Observe {
             if response.observe.is_none() {
                 talk.step("the server does not notify: this is the value of now");
             }
-            let no_value = response.payload.is_empty() && response.etag.is_none();
-            if no_value {
+            if is_none(&response) {
                 talk.step("no value yet");
             }
             talk.say_steps();
-            if no_value { Ok(()) } else { watch.take(&response, printer) }
+            if is_none(&response) { Ok(()) } else { watch.take(&response, printer) }
         })
         .await;
         if result.is_ok() && watch.wants_more() {
+            let mut ended = None;
             result = bounded(self.duration, "no further value", async {
-                watch.follow(&self.asking, max_age, printer).await
+                ended = Some(watch.follow(&self.asking, max_age, printer).await);
+                Ok(())
             })
             .await;
-            if let (Err(Error::TimedOut { what, .. }), true) = (&result, self.duration.is_some()) {
-                result = match self.count {
-                    None => Ok(()),
-                    Some(count) => {
-                        let of = running::count(count, "value");
-                        Err(Error::timed_out(format!("{what}: {} of {of}", watch.seen)))
-                    }
-                };
-            }
+            result = match (ended, &result, self.count) {
+                (Some(ended), ..) => ended,
+                // The time of -D is over.
+                (None, Err(Error::TimedOut { .. }), None) => Ok(()),
+                (None, Err(Error::TimedOut { what, .. }), Some(count)) => {
+                    let of = running::count(count, "value");
+                    Err(Error::timed_out(format!("{what}: {} of {of}", watch.seen)))
+                }
+                (None, ..) => result,
+            };
         }
         if let Some(id) = watch.id {
             let _ = tokio::time::timeout(LEAVE, client.end(&[id])).await;
         }
         result
     }
+}
+
+/// The gateway's way to say that there is no value.
+fn is_none(response: &Response) -> bool {
+    response.payload.is_empty() && response.etag.is_none()
 }
 
 /// An observation under way.
@@ -141,6 +149,20 @@ impl Watch<'_> {
         }
     }
 
+    /// The value of now, of a server that has been silent: it may be gone.
+    async fn renew(&mut self, asking: &Asking) -> Result<Response, Error> {
+        let patience = asking.wait();
+        match tokio::time::timeout(patience, self.begin(asking)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::timed_out(format!(
+                "nothing came while the value was new, and {} did not answer when asked anew, \
+                 within {} s",
+                self.target,
+                patience.as_secs_f64()
+            ))),
+        }
+    }
+
     fn take(&mut self, response: &Response, printer: &mut Printer) -> Result<(), Error> {
         printer.print(response)?;
         self.last = Some((response.payload.clone(), response.content_format));
@@ -174,8 +196,10 @@ impl Watch<'_> {
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
                     // RFC 7641 §3.3.1: the value is old, the server may have forgotten us.
-                    let response = self.begin(asking).await?;
-                    if self.last == Some((response.payload.clone(), response.content_format)) {
+                    let response = self.renew(asking).await?;
+                    let known = (response.payload.clone(), response.content_format);
+                    let none = self.last.is_none() && is_none(&response);
+                    if none || self.last == Some(known) {
                         max_age = response.max_age.unwrap_or(MAX_AGE);
                         continue;
                     }

@@ -1,6 +1,6 @@
 //! `motegate reload`: a running gateway reads its configuration again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use clap::Args;
 
@@ -60,33 +60,57 @@ fn touches(told: &Reloaded) -> String {
     }
 }
 
-/// How many clients are touched, however often.
+/// How many clients are touched, however often. Those without an identity share a name, and differ
+/// in their addresses.
 pub(super) fn touched(told: &Reloaded) -> u64 {
-    let mut clients: Vec<(&str, &str)> =
-        told.touched.iter().map(|t| (t.protocol.as_str(), t.client.as_str())).collect();
+    let mut clients: Vec<(&str, &str, Option<&str>)> = told
+        .touched
+        .iter()
+        .map(|t| (t.protocol.as_str(), t.client.as_str(), t.peer.as_deref()))
+        .collect();
     clients.sort_unstable();
     clients.dedup();
     clients.len() as u64
 }
 
 /// Each change once, with everybody whom it touches.
-pub(super) fn changes(told: &Reloaded) -> Vec<(&str, Vec<&str>)> {
+pub(super) fn changes(told: &Reloaded) -> Vec<(&str, Vec<&Touched>)> {
     let mut places = HashMap::new();
-    let mut changes: Vec<(&str, Vec<&str>)> = Vec::new();
-    for Touched { client, change, .. } in &told.touched {
-        let place = *places.entry(change.as_str()).or_insert(changes.len());
+    let mut changes: Vec<(&str, Vec<&Touched>)> = Vec::new();
+    for touched in &told.touched {
+        let place = *places.entry(touched.change.as_str()).or_insert(changes.len());
         match changes.get_mut(place) {
-            Some((_, clients)) => clients.push(client),
-            None => changes.push((change, vec![client])),
+            Some((_, clients)) => clients.push(touched),
+            None => changes.push((&touched.change, vec![touched])),
         }
     }
     changes
 }
 
+/// The names that several of the touched have, each from another address.
+fn shared(told: &Reloaded) -> HashSet<(&str, &str)> {
+    let mut first: HashMap<(&str, &str), Option<&str>> = HashMap::new();
+    let mut shared = HashSet::new();
+    for Touched { protocol, client, peer, .. } in &told.touched {
+        let (name, peer) = ((protocol.as_str(), client.as_str()), peer.as_deref());
+        if *first.entry(name).or_insert(peer) != peer {
+            shared.insert(name);
+        }
+    }
+    shared
+}
+
 /// A line for each change: what clients see, what becomes of listeners, keys that count later.
 pub(super) fn lines(told: &Reloaded) -> String {
+    let shared = shared(told);
+    let name = |touched: &&Touched| match &touched.peer {
+        Some(peer) if shared.contains(&(touched.protocol.as_str(), touched.client.as_str())) => {
+            format!("{} ({peer})", touched.client)
+        }
+        _ => touched.client.clone(),
+    };
     let rows = changes(told).into_iter().map(|(change, clients)| {
-        let mut names = clients.iter().take(MAX_NAMED).copied().collect::<Vec<_>>().join(", ");
+        let mut names = clients.iter().take(MAX_NAMED).map(name).collect::<Vec<_>>().join(", ");
         if clients.len() > MAX_NAMED {
             names.push_str(&format!(" and {} more", clients.len() - MAX_NAMED));
         }
@@ -137,5 +161,18 @@ mod tests {
         let told =
             Reloaded { touched: many, listeners: Vec::new(), at_next_start: Vec::new(), ..told };
         assert_eq!(lines(&told), "  c0, c1, c2, c3, c4 and 2 more  x\n");
+        let from = |peer: &str, change: &str| Touched {
+            peer: Some(peer.into()),
+            ..touched("anon-127.0.0.1", change)
+        };
+        let all = [("127.0.0.1:1", "x"), ("127.0.0.1:2", "x"), ("127.0.0.1:1", "y")];
+        let touched = all.map(|(peer, change)| from(peer, change)).to_vec();
+        let told = Reloaded { touched, ..told };
+        assert!(text(&told).contains("2 changes touch 2 clients"));
+        assert_eq!(
+            lines(&told),
+            "  anon-127.0.0.1 (127.0.0.1:1), anon-127.0.0.1 (127.0.0.1:2)  x\n  \
+             anon-127.0.0.1 (127.0.0.1:1)                                y\n"
+        );
     }
 }

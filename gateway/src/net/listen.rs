@@ -89,6 +89,23 @@ pub(crate) fn tcp(addr: SocketAddr, beside: &Lent) -> io::Result<mio::net::TcpLi
     })
 }
 
+/// Whether an address can be had: its socket is held until the result is dropped. Nobody is listened
+/// to, so that no connection is lost with it.
+pub(crate) fn hold(addr: SocketAddr, datagrams: bool) -> io::Result<Socket> {
+    let (kind, protocol) = match datagrams {
+        true => (Type::DGRAM, Protocol::UDP),
+        false => (Type::STREAM, Protocol::TCP),
+    };
+    open(addr, |addr| {
+        let socket = Socket::new(Domain::for_address(addr), kind, Some(protocol))?;
+        dual_stack(&socket, addr)?;
+        // As when it is listened on.
+        socket.set_reuse_address(!datagrams)?;
+        socket.bind(&addr.into())?;
+        Ok(socket)
+    })
+}
+
 /// `[::]` means every address; where the kernel has no IPv6 that is `0.0.0.0`.
 fn open<T>(addr: SocketAddr, open: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
     let result = open(addr);
