@@ -1,9 +1,11 @@
 //! The core's two vocabularies: what comes in ([`Input`]) and what goes out ([`Output`]).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use motegate_message::journal::{Page, PageRequest};
 use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Record, Seq, SessionId};
+use motegate_timers::Instant;
 
 use crate::Notice;
 use crate::admin::{Answer, Query};
@@ -31,6 +33,10 @@ pub enum Input<'a> {
         listener: ListenerId,
         /// From whom; an IPv4 peer of a dual-stack socket is IPv4.
         peer: Option<SocketAddr>,
+        /// What its transport has proved (a client certificate): it needs no password then.
+        identity: Option<Arc<str>>,
+        /// When it was accepted, which may be before now: `connect_timeout` counts from there.
+        since: Instant,
     },
     /// Bytes came, cut anywhere.
     Bytes {

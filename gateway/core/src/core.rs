@@ -24,7 +24,7 @@ use motegate_timers::{Instant, earliest};
 use crate::access::{Target, admits};
 use crate::backpressure::Backpressure;
 use crate::coap::{Notified, Observation, Pack};
-use crate::mqtt::MqttClient;
+use crate::mqtt::{MqttClient, Opened};
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::{Pending, PendingTable};
 use crate::rate::RateLimit;
@@ -134,7 +134,9 @@ impl Core {
             Input::Datagram { listener, local, peer, bytes } => {
                 self.datagram(Route { listener, local, addr: peer }, bytes);
             }
-            Input::Opened { conn, listener, peer } => self.opened(conn, listener, peer),
+            Input::Opened { conn, listener, peer, identity, since } => {
+                self.opened(Opened { conn, listener, peer, identity, since });
+            }
             Input::Bytes { conn, chunk } => self.mqtt.handle_bytes(&self.turn, conn, chunk),
             Input::Written { conn, n } => self.mqtt.handle_written(&self.turn, conn, n),
             Input::Closed { conn, reason } => self.mqtt_lost(conn, reason),
@@ -222,14 +224,15 @@ impl Core {
         }
     }
 
-    fn opened(&mut self, conn: ConnectionId, listener: ListenerId, peer: Option<SocketAddr>) {
+    fn opened(&mut self, opened: Opened) {
+        let Opened { conn, listener, peer, .. } = opened;
         let Some(settings) = self.config.listeners.get(usize::from(listener.0)) else { return };
         if let Some(addr) = peer.filter(|addr| !admits(settings.sources, *addr)) {
             self.refuse_source(Protocol::Mqtt, listener, addr);
             self.outputs.push_back(Output::Close(conn, Reason::SourceDenied));
             return;
         }
-        self.mqtt_opened(conn, listener, peer);
+        self.mqtt_opened(opened);
     }
 
     fn refuse_source(&mut self, protocol: Protocol, listener: ListenerId, addr: SocketAddr) {

@@ -1,12 +1,14 @@
 //! MQTT's events to requests, effects to its endpoint.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use motegate_broker::{Effect, Open, Request, RetainHandling, Subscribe, SubscribeOutcome};
 use motegate_message::{
     ConnectionId, Delivery, ListenerId, Message, Qos, Reason, SessionId, SessionKey, Will,
 };
 use motegate_mqtt::endpoint::{Accept, Connect, Event, Published, SubscribeItem, Transmit};
+use motegate_timers::Instant;
 
 use crate::access::Target;
 use crate::notice::{Notice, NoticeKind};
@@ -26,10 +28,22 @@ pub(crate) struct MqttClient {
     /// Once a CONNECT has come.
     pub(crate) key: Option<SessionKey>,
     pub(crate) peer: Option<SocketAddr>,
+    /// What the transport has proved.
+    pub(crate) identity: Option<Arc<str>>,
     pub(crate) listener: ListenerId,
     /// Not read because its endpoint says so, or because the store is behind.
     paused_by_endpoint: bool,
     paused_by_store: bool,
+}
+
+/// A connection as its transport hands it over: `Input::Opened`.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) conn: ConnectionId,
+    pub(crate) listener: ListenerId,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) identity: Option<Arc<str>>,
+    pub(crate) since: Instant,
 }
 
 impl Core {
@@ -37,17 +51,14 @@ impl Core {
         self.mqtt_clients.get_mut(conn.slot())?.as_mut().filter(|client| client.conn == conn)
     }
 
-    pub(crate) fn mqtt_opened(
-        &mut self,
-        conn: ConnectionId,
-        listener: ListenerId,
-        peer: Option<SocketAddr>,
-    ) {
+    pub(crate) fn mqtt_opened(&mut self, opened: Opened) {
+        let Opened { conn, listener, peer, identity, since } = opened;
         let client = MqttClient {
             conn,
             session: None,
             key: None,
             peer,
+            identity,
             listener,
             paused_by_endpoint: false,
             paused_by_store: false,
@@ -61,7 +72,7 @@ impl Core {
             }
             self.mqtt_clients[conn.slot()] = Some(client);
         }
-        self.mqtt.handle_opened(&self.turn, conn, listener, peer);
+        self.mqtt.handle_opened(&self.turn, conn, listener, since);
     }
 
     /// The transport ended. Who had a session is told of by its endpoint; a connection that never
@@ -121,7 +132,8 @@ impl Core {
         let mount = listener.mount.clone();
         let Some(client) = self.mqtt_client(conn) else { return };
         client.key = Some(key.clone());
-        if let Some(text) = self.closed_to_anonymous(connect.listener) {
+        let proved = client.identity.is_some();
+        if let Some(text) = self.closed_to_anonymous(connect.listener).filter(|_| !proved) {
             let reason = match connect.user_name {
                 Some(_) => Reason::AuthFailed,
                 None => Reason::AuthMissing,
@@ -195,7 +207,7 @@ impl Core {
         self.notice(notice.unwrap_or_else(|| Notice::new(kind)));
     }
 
-    fn mqtt_mount(&mut self, conn: ConnectionId) -> std::sync::Arc<str> {
+    fn mqtt_mount(&mut self, conn: ConnectionId) -> Arc<str> {
         match self.mqtt_client(conn).map(|client| client.listener) {
             Some(listener) => self.listener(listener).mount.clone(),
             None => "".into(),
@@ -423,6 +435,6 @@ mod tests {
     /// Every idle connection has one.
     #[test]
     fn a_client_is_small() {
-        assert!(size_of::<Option<MqttClient>>() <= 88, "{}", size_of::<Option<MqttClient>>());
+        assert!(size_of::<Option<MqttClient>>() <= 96, "{}", size_of::<Option<MqttClient>>());
     }
 }

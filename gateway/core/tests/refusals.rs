@@ -68,6 +68,17 @@ fn what_the_core_refuses_is_told_once_and_names_the_client() {
     assert_eq!(told(full, CONNECT), [NoticeKind::Refused(Reason::QuotaExceeded)]);
 }
 
+/// A client certificate (mqtt.md §2.20): no password is asked for.
+#[test]
+fn a_connection_that_proved_who_it_is_is_not_anonymous() {
+    let mut closed = config();
+    closed.listeners[0].anonymous = false;
+    let mut gateway = Gateway::new(closed);
+    let conn = gateway.open_as(Some("device-1"));
+    gateway.send(conn, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a");
+    assert_eq!(gateway.streams.remove(&conn).as_deref(), Some(&b"\x20\x02\x00\x00"[..]));
+}
+
 #[test]
 fn a_connection_that_had_a_session_is_not_refused_but_disconnected() {
     let mut gateway = Gateway::new(config());

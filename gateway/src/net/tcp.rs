@@ -524,7 +524,8 @@ impl Tcp {
         }
         counters.accepted += 1;
         let conn = self.connections.insert(slot, stream, listener);
-        machine.feed(Input::Opened { conn, listener, peer: Some(canonical(peer)) });
+        let (peer, since) = (Some(canonical(peer)), machine.now());
+        machine.feed(Input::Opened { conn, listener, peer, identity: None, since });
     }
 }
 

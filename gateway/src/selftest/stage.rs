@@ -283,7 +283,8 @@ impl Wires {
         self.next_conn += 1;
         let conn = ConnectionId::new(self.next_conn, self.next_conn);
         let peer = Some(self.address());
-        self.input(Input::Opened { conn, listener, peer });
+        let since = self.now;
+        self.input(Input::Opened { conn, listener, peer, identity: None, since });
         conn
     }
 

@@ -153,7 +153,10 @@ fn one(rng: &mut Rng, shell: &mut Shell, generation: &mut u32) {
             shell.open.retain(|c| c.slot() != conn.slot());
             shell.open.push(conn);
             let listener = ListenerId(u16::try_from(rng.below(200) / 199).unwrap_or(0));
-            shell.handle(rng, Input::Opened { conn, listener, peer: Some(peer) });
+            let peer = Some(peer);
+            let identity = rng.chance(4).then(|| "device-1".into());
+            let since = shell.now;
+            shell.handle(rng, Input::Opened { conn, listener, peer, identity, since });
             let bytes = corpus::mqtt_connect(rng, [3, 4, 5][conn.slot() % 3]);
             shell.handle(rng, Input::Bytes { conn, chunk: &bytes });
         }

@@ -94,7 +94,7 @@ pub fn mqtt(rng: &mut Rng, run: u64, inputs: u64) -> Result<(), String> {
                 endpoint.handle_closed(&turn, conn, Reason::ConnectionLost);
                 generations[slot] += 1;
                 let conn = ConnectionId::new(u32::try_from(slot).unwrap_or(0), generations[slot]);
-                endpoint.handle_opened(&turn, conn, ListenerId(0), Some(address(slot as u64)));
+                endpoint.handle_opened(&turn, conn, ListenerId(0), turn.now);
                 let version = [3, 4, 5, 5][slot % 4];
                 let bytes = corpus::mqtt_connect(rng, version);
                 endpoint.handle_bytes(&turn, conn, &bytes);

@@ -175,7 +175,8 @@ impl World {
             let (listener, peer) = (gateway::MQTT, Some(self.address(client)));
             self.trace.event(self.now, "opened", client, &conn.get().to_be_bytes());
             self.streams.push(stream);
-            self.gateway.handle(self.now, Input::Opened { conn, listener, peer });
+            let (identity, since) = (None, self.gateway.clocks(self.now).0);
+            self.gateway.handle(self.now, Input::Opened { conn, listener, peer, identity, since });
             self.pump(None);
         } else {
             // Connection refused.

@@ -172,10 +172,16 @@ impl Gateway {
     }
 
     pub fn open(&mut self) -> ConnectionId {
+        self.open_as(None)
+    }
+
+    /// A connection whose transport has proved an identity.
+    pub fn open_as(&mut self, identity: Option<&str>) -> ConnectionId {
         self.next_conn += 1;
         let conn = ConnectionId::new(self.next_conn, self.next_conn);
         let peer = Some(SocketAddr::from(([127, 0, 0, 1], 40_000)));
-        self.input(Input::Opened { conn, listener: MQTT, peer });
+        let (identity, since) = (identity.map(Arc::from), self.now);
+        self.input(Input::Opened { conn, listener: MQTT, peer, identity, since });
         conn
     }
 

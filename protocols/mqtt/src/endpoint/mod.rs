@@ -29,7 +29,6 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 use motegate_message::{
     ConnectionId, Delivery, ListenerId, Qos, Reason, Record, Seq, SessionId, Turn,
 };
@@ -97,13 +96,13 @@ impl Endpoint {
         }
     }
 
-    /// A connection was accepted.
+    /// A connection was accepted, at `since`: `connect_timeout` counts from there.
     pub fn handle_opened(
         &mut self,
         turn: &Turn,
         conn: ConnectionId,
         listener: ListenerId,
-        _addr: Option<SocketAddr>,
+        since: Instant,
     ) {
         if conn.slot() >= MAX_SLOT {
             self.shared.signals.push_back(Signal::Close(conn, Reason::QuotaExceeded));
@@ -118,7 +117,7 @@ impl Endpoint {
             self.handle_closed(turn, old, Reason::ConnectionLost);
         }
         if let Some(slot) = self.connections.get_mut(conn.slot()) {
-            *slot = Some(Box::new(Connection::new(conn, listener, turn.now)));
+            *slot = Some(Box::new(Connection::new(conn, listener, since.min(turn.now))));
         }
         self.with(turn, conn, |_, _| {});
     }

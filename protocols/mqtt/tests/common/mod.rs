@@ -135,7 +135,7 @@ impl World {
         let conn = ConnectionId::new(self.next_conn, 7);
         self.next_conn += 1;
         let turn = self.turn();
-        self.endpoint.handle_opened(&turn, conn, ListenerId(3), None);
+        self.endpoint.handle_opened(&turn, conn, ListenerId(3), turn.now);
         self.drain();
         conn
     }
