@@ -19,9 +19,9 @@ use serde::Deserialize;
 
 use crate::tests::TestBlock;
 use crate::value::{
-    AllowWord, ClientFromWord, Durability, EmptyWord, ExtraWord, Factor, IdTopic, KeepWord,
-    LogFormat, LogLevel, MqttVersion, OneOrMany, OverflowWord, RebindWord, Size, SplitWord, Typed,
-    UnsafeWord,
+    AllowWord, ClientFromWord, DenyWord, Durability, EmptyWord, ExtraWord, Factor, IdTopic,
+    KeepWord, LogFormat, LogLevel, MqttVersion, OneOrMany, OverflowWord, RebindWord, Size,
+    SplitWord, Typed, UnsafeWord,
 };
 
 type Text = Option<Typed<String>>;
@@ -147,6 +147,26 @@ pub(crate) struct Mqtt {
     /// QoS 1 and 2 deliveries open towards a client, never above its own Receive Maximum.
     #[schemars(extend("default" = "128", "range" = "1 to 65535"))]
     pub(crate) max_inflight: Number,
+    /// Start of the client ids given to clients that name none; a UUID follows.
+    #[schemars(extend("default" = "auto-"))]
+    pub(crate) assigned_client_id_prefix: Text,
+    /// MQTT 5, Response Information, for clients that ask: this, their client id and `/`; empty: none.
+    #[schemars(extend("default" = ""))]
+    pub(crate) response_prefix: Text,
+    /// Where every MQTT client is sent instead of being let in, such as `broker-2.example:1883`; only
+    /// MQTT 5 can be told where. Who is connected stays.
+    #[schemars(extend("default" = ""))]
+    pub(crate) server_reference: Text,
+    /// Whether clients are sent there for good (0x9D) rather than for now (0x9C).
+    #[schemars(extend("default" = "false"))]
+    pub(crate) server_moved: Flag,
+    /// Whether MQTT 5 payloads that say they are UTF-8 are checked, and refused (0x99) if they are not.
+    #[schemars(extend("default" = "false"))]
+    pub(crate) validate_payload_format: Flag,
+    /// Publishing or subscribing where one may not: the refusal is answered (before 5.0 there is none
+    /// for PUBLISH), or the connection ends.
+    #[schemars(extend("default" = "answer"))]
+    pub(crate) deny: Option<Typed<DenyWord>>,
 }
 
 /// MQTT-SN.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use motegate_core::Config as Core;
 use motegate_core::settings::Overflow;
 use motegate_mapping::{Place, RuleError, RuleErrorKind, Rules, Table, TemplateError};
+use motegate_message::{TopicName, has_disallowed};
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::Document;
@@ -13,7 +14,8 @@ use crate::file::{Coap, File, Gateway, Limits, Mqtt, MqttSn};
 use crate::reader::Reader;
 use crate::tests::Places;
 use crate::value::{
-    AllowWord, Durability, KeepWord, LogFormat, LogLevel, MqttVersion, OverflowWord, RebindWord,
+    AllowWord, DenyWord, Durability, KeepWord, LogFormat, LogLevel, MqttVersion, OverflowWord,
+    RebindWord,
 };
 use crate::{Bind, Log, Resolved, listeners, rules};
 
@@ -144,6 +146,47 @@ fn mqtt(reader: &mut Reader<'_>, block: Option<&Mqtt>, at: &Place, core: &mut Co
         topic_alias_maximum => config.topic_alias_maximum;
         receive_maximum => config.receive_maximum;
         max_inflight => config.max_inflight;
+        server_moved => config.server_moved;
+        validate_payload_format => config.validate_payload_format;
+    }
+    if let Some(word) = reader.get(block.deny.as_ref(), at, "deny") {
+        config.deny_disconnects = word == DenyWord::Disconnect;
+    }
+    mqtt_texts(reader, block, at, config);
+}
+
+/// Texts that clients are told.
+fn mqtt_texts(
+    reader: &mut Reader<'_>,
+    block: &Mqtt,
+    at: &Place,
+    config: &mut motegate_core::settings::Mqtt,
+) {
+    if let Some(text) =
+        reader.get(block.assigned_client_id_prefix.as_ref(), at, "assigned_client_id_prefix")
+    {
+        if text.len() > 64 || has_disallowed(&text) {
+            let text = "no start of a client id";
+            let fix = "write up to 64 bytes without control characters";
+            reader.report(&at.at("assigned_client_id_prefix"), Code::Value, text, fix);
+        }
+        config.assigned_prefix = text;
+    }
+    if let Some(text) = reader.get(block.response_prefix.as_ref(), at, "response_prefix") {
+        if !text.is_empty() && (text.len() > 1024 || TopicName::new(&text).is_err()) {
+            let text = "no start of a topic";
+            let fix = "write up to 1,024 bytes without + and #, such as `reply/`";
+            reader.report(&at.at("response_prefix"), Code::Value, text, fix);
+        }
+        config.response_prefix = text;
+    }
+    if let Some(text) = reader.get(block.server_reference.as_ref(), at, "server_reference") {
+        if text.len() > 1024 || has_disallowed(&text) {
+            let text = "no name of a server";
+            let fix = "write HOST or HOST:PORT";
+            reader.report(&at.at("server_reference"), Code::Value, text, fix);
+        }
+        config.server_reference = text;
     }
 }
 

@@ -497,6 +497,11 @@ words! {
 }
 
 words! {
+    /// What a denied request leads to.
+    pub(crate) DenyWord, "answer or disconnect" { Answer = "answer", Disconnect = "disconnect", }
+}
+
+words! {
     /// What becomes of unsafe text in captures.
     pub(crate) UnsafeWord, "refuse or encode" { Refuse = "refuse", Encode = "encode", }
 }

@@ -365,3 +365,28 @@ fn very_many_mistakes_are_counted_not_drawn() {
     }
     good(&ids);
 }
+
+/// What MQTT 5 clients are told, and what is done where they may not.
+#[test]
+fn settings_of_mqtt_5() {
+    let mqtt = good(
+        "mqtt: {response_prefix: reply/, assigned_client_id_prefix: field-, deny: disconnect,
+                server_reference: \"b.example:1883\", server_moved: true, validate_payload_format: true}",
+    )
+    .core
+    .mqtt;
+    assert_eq!((&*mqtt.response_prefix, &*mqtt.assigned_prefix), ("reply/", "field-"));
+    assert_eq!((&*mqtt.server_reference, mqtt.server_moved), ("b.example:1883", true));
+    assert!(mqtt.validate_payload_format && mqtt.deny_disconnects);
+    assert!(!good("mqtt: {deny: answer}").core.mqtt.deny_disconnects);
+    for bad in [
+        "response_prefix: a/+/",
+        "response_prefix: \"a\\u0000\"",
+        "server_reference: \"a\\u0007\"",
+        "assigned_client_id_prefix: \"\\u0001\"",
+        "deny: close",
+        "server_moved: for good",
+    ] {
+        assert_eq!(codes(&format!("mqtt: {{{bad}}}")), [Code::Value], "{bad}");
+    }
+}

@@ -48,6 +48,8 @@ reasons! {
     BadClientId = "bad_client_id",
     /// The protocol version is not spoken (here).
     UnsupportedVersion = "unsupported_version",
+    /// Clients are sent to another server.
+    ServerMoved = "server_moved",
     /// Well formed, but switched off or not provided.
     NotSupported = "not_supported",
     /// Bytes that are no packet of the protocol.

@@ -54,6 +54,16 @@ pub struct Config {
     pub write_stall_timeout: Duration,
     /// Prefix of assigned client ids.
     pub assigned_prefix: String,
+    /// Response Information, on request: this, the client id and `/`; empty: none is given.
+    pub response_prefix: String,
+    /// Where every client is sent instead (MQTT 5 §4.11); empty: nowhere.
+    pub server_reference: String,
+    /// Whether clients are sent there for good (0x9D) rather than for now (0x9C).
+    pub server_moved: bool,
+    /// Whether payloads that say they are UTF-8 must be.
+    pub validate_payload_format: bool,
+    /// Whether a denied PUBLISH or SUBSCRIBE ends the connection.
+    pub deny_disconnects: bool,
 }
 
 impl Default for Config {
@@ -83,6 +93,11 @@ impl Default for Config {
             max_outbox_bytes: 256 * 1024,
             write_stall_timeout: Duration::from_secs(30),
             assigned_prefix: "auto-".into(),
+            response_prefix: String::new(),
+            server_reference: String::new(),
+            server_moved: false,
+            validate_payload_format: false,
+            deny_disconnects: false,
         }
     }
 }

@@ -129,4 +129,7 @@ pub enum EncodeError {
     /// The version has no such packet, or no code for what it says.
     #[error("this protocol version cannot say that")]
     NotInVersion,
+    /// A reason code that does not stand in the packet's table (MQTT 5 §2.4).
+    #[error("a reason code that this packet cannot have")]
+    CodeNotOfPacket,
 }

@@ -21,8 +21,9 @@ macro_rules! reason_codes {
                 match value { $($value => Some(ReasonCode::$name),)+ _ => None }
             }
 
-            const fn packets(self) -> &'static [PacketType] {
-                match self { $(ReasonCode::$name => &[$(PacketType::$packet),*],)+ }
+            /// A bit for each packet type that may carry it.
+            const fn packets(self) -> u16 {
+                match self { $(ReasonCode::$name => 0 $(| 1 << PacketType::$packet as u8)*,)+ }
             }
         }
     };
@@ -130,10 +131,16 @@ impl ReasonCode {
         self.as_u8() >= 0x80
     }
 
+    /// Whether it stands in the table of this packet type, whoever sends it (MQTT 5 §2.4).
+    #[must_use]
+    pub const fn is_of(self, packet: PacketType) -> bool {
+        self.packets() & 1 << packet as u8 != 0
+    }
+
     /// Whether `sender` may put it into a packet of this type (MQTT 5 §3.x.2.1).
     #[must_use]
     pub fn is_allowed(self, packet: PacketType, sender: Sender) -> bool {
-        if !self.packets().contains(&packet) {
+        if !self.is_of(packet) {
             return false;
         }
         match (packet, sender) {

@@ -109,7 +109,7 @@ fn a_reason_string_that_does_not_fit_is_left_out() {
     // A SUBACK that does not fit at all ends it.
     let filters = format!("{} 00", field("t")).repeat(20);
     w.send(c, &packet(0x82, &format!("0003 00 {filters}")));
-    w.expect_close(c, "", Reason::TooLarge);
+    w.expect_close(c, &format!("e0 15 95 13 1f {}", field("packet too large")), Reason::TooLarge);
 }
 
 #[test]

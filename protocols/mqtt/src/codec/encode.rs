@@ -35,6 +35,9 @@ fn encode_parts(
     start: usize,
 ) -> Result<(), EncodeError> {
     let kind = packet.packet_type();
+    if version.is_v5() && !codes_fit(packet, kind) {
+        return Err(EncodeError::CodeNotOfPacket);
+    }
     let flags = match kind {
         PacketType::PubRel | PacketType::Subscribe | PacketType::Unsubscribe => 2,
         _ => 0,
@@ -55,6 +58,21 @@ fn encode_parts(
     write::var_int(&mut len, announced);
     out.splice(start + 1..start + 2, len);
     Ok(())
+}
+
+/// [MQTT-3.2.2-8], [MQTT-3.4.2-1], [MQTT-3.5.2-1], [MQTT-3.6.2-1], [MQTT-3.7.2-1],
+/// [MQTT-3.9.3-2], [MQTT-3.11.3-2], [MQTT-3.14.2-1], [MQTT-3.15.2-1]
+fn codes_fit(packet: &Packet<'_>, kind: PacketType) -> bool {
+    match packet {
+        Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
+            ack.code.is_of(kind)
+        }
+        Packet::SubAck(ack) | Packet::UnsubAck(ack) => ack.codes.iter().all(|c| c.is_of(kind)),
+        Packet::ConnAck(ack) => ack.code.is_of(kind),
+        Packet::Disconnect(disconnect) => disconnect.code.is_of(kind),
+        Packet::Auth(auth) => auth.code.is_of(kind),
+        _ => true,
+    }
 }
 
 fn encode_body(

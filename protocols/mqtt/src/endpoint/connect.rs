@@ -33,6 +33,30 @@ pub(super) struct Connecting {
     keep_alive: Option<u16>,
     /// Session Expiry Interval in seconds, when it was clamped.
     expiry: Option<u32>,
+    /// Response Information.
+    response: Option<String>,
+}
+
+/// What a CONNACK offers and the client may rely on until its connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Offer {
+    pub(super) max_packet_size: u32,
+    pub(super) receive_maximum: u16,
+    pub(super) topic_alias_maximum: u16,
+    pub(super) max_qos: u8,
+    pub(super) retain_available: bool,
+}
+
+impl Offer {
+    pub(super) fn of(config: &Config) -> Self {
+        Offer {
+            max_packet_size: config.max_packet_size,
+            receive_maximum: config.receive_maximum,
+            topic_alias_maximum: config.topic_alias_maximum,
+            max_qos: config.max_qos,
+            retain_available: config.retain_available,
+        }
+    }
 }
 
 /// Why the endpoint refuses a CONNECT itself.
@@ -45,6 +69,7 @@ struct Asked {
     max_packet: u32,
     alias_max: u16,
     problem_info: bool,
+    response_info: bool,
     method: bool,
 }
 
@@ -56,6 +81,7 @@ impl Asked {
             max_packet: u32::MAX,
             alias_max: 0,
             problem_info: true,
+            response_info: false,
             method: false,
         };
         for property in connect.properties.iter() {
@@ -65,6 +91,7 @@ impl Asked {
                 Property::MaximumPacketSize(max) => asked.max_packet = max,
                 Property::TopicAliasMaximum(max) => asked.alias_max = max,
                 Property::RequestProblemInformation(wanted) => asked.problem_info = wanted,
+                Property::RequestResponseInformation(wanted) => asked.response_info = wanted,
                 Property::AuthenticationMethod(_) => asked.method = true,
                 _ => {}
             }
@@ -144,14 +171,36 @@ impl Connection {
 
     /// CONNACK with a code; nothing where MQTT 3 has none that fits. [MQTT-3.2.2-6]
     pub(super) fn send_refusal(&mut self, shared: &mut Shared, code: ReasonCode) {
-        let mut properties = PropertyBuf::new();
-        if let Some(phrase) = reply::phrase(code) {
-            properties.push(Property::ReasonString(phrase));
-        }
         let ack =
             |properties| Packet::ConnAck(ConnAck { session_present: false, code, properties });
-        if !self.send(shared, &ack(properties.as_properties())) {
-            self.send(shared, &ack(Properties::EMPTY));
+        let mut reference = PropertyBuf::new();
+        if matches!(code, ReasonCode::UseAnotherServer | ReasonCode::ServerMoved) {
+            reference.push(Property::ServerReference(&shared.config.server_reference));
+        }
+        let mut explained = reference.clone();
+        if let Some(phrase) = reply::phrase(code) {
+            explained.push(Property::ReasonString(phrase));
+        }
+        // [MQTT-3.2.2-19]
+        for properties in [explained.as_properties(), reference.as_properties(), Properties::EMPTY]
+        {
+            if self.send(shared, &ack(properties)) {
+                return;
+            }
+        }
+    }
+
+    /// What the client may rely on.
+    pub(super) fn offered(&self, config: &Config) -> Offer {
+        let kept = self.aliases.as_ref().and_then(|rare| rare.offer);
+        kept.unwrap_or_else(|| Offer::of(config))
+    }
+
+    /// Other settings hold than those that its CONNACK was written by.
+    pub(super) fn keep_offer(&mut self, old: Offer, new: Offer) {
+        if self.version.is_v5() && matches!(self.state, State::Gated | State::Open) {
+            let rare = self.aliases.get_or_insert_default();
+            rare.offer = Some(rare.offer.unwrap_or(old)).filter(|told| *told != new);
         }
     }
 
@@ -181,6 +230,11 @@ impl Connection {
         asked: &Asked,
     ) -> Result<Request, Refusal> {
         let config = &shared.config;
+        if !config.server_reference.is_empty() {
+            let moved = config.server_moved;
+            let code = if moved { ReasonCode::ServerMoved } else { ReasonCode::UseAnotherServer };
+            return Err((code, Reason::ServerMoved));
+        }
         if asked.method {
             return Err((ReasonCode::BadAuthenticationMethod, Reason::NotSupported));
         }
@@ -197,6 +251,9 @@ impl Connection {
         self.silence_ms = u32::from(keep_alive) * 1500; // [MQTT-3.1.2-22]
         self.durable = !expiry.is_zero();
         let client_id = client_id(shared, connect, &mut answer)?;
+        if asked.response_info && !shared.config.response_prefix.is_empty() {
+            answer.response = Some([&shared.config.response_prefix, &*client_id, "/"].concat());
+        }
         self.connecting = Some(Box::new(answer));
         Ok(Request {
             conn: self.id,
@@ -308,6 +365,9 @@ fn capabilities(config: &Config, answer: &Connecting, properties: &mut PropertyB
     if !config.shared_subscriptions {
         properties.push(Property::SharedSubscriptionAvailable(false));
     }
+    if let Some(text) = &answer.response {
+        properties.push(Property::ResponseInformation(text)); // [MQTT-3.1.2-28]
+    }
     if let Some(secs) = answer.keep_alive {
         properties.push(Property::ServerKeepAlive(secs)); // [MQTT-3.2.2-22]
     }
@@ -345,6 +405,9 @@ fn read_will(config: &Config, will: &packet::Will<'_>) -> Result<Will, Refusal> 
     }
     if inbound::too_many_user_properties(config, will.properties) {
         return Err((ReasonCode::QuotaExceeded, Reason::QuotaExceeded));
+    }
+    if inbound::breaks_format(config, will.properties, will.payload) {
+        return Err((ReasonCode::PayloadFormatInvalid, Reason::BadPayload));
     }
     let topic = TopicName::new(will.topic)
         .ok()

@@ -13,7 +13,7 @@ use motegate_timers::{Instant, Timer, earliest};
 
 use super::acks::{Acks, Owed};
 use super::alias;
-use super::connect::Connecting;
+use super::connect::{Connecting, Offer};
 use super::outbound::Parcels;
 use super::outbox::Outbox;
 use super::reply::{self, Violation};
@@ -42,9 +42,11 @@ pub(super) enum State {
     Closing,
 }
 
-/// Aliases of a connection that uses some.
+/// Aliases of a connection that uses some, and what is as seldom there.
 #[derive(Debug, Default)]
 pub(super) struct Aliases {
+    /// What its CONNACK offered, where the settings have changed since.
+    pub(super) offer: Option<Offer>,
     pub(super) inbound: alias::Inbound,
     pub(super) outbound: alias::Outbound,
 }
@@ -364,7 +366,7 @@ impl Connection {
             self.process_early(shared, turn);
         }
         if self.unsendable {
-            self.end(shared, turn, Reason::TooLarge, Some(Goodbye::default()));
+            self.fail(shared, turn, Violation::Unsendable);
         }
         if self.state != State::Closing {
             self.grant_room(shared);

@@ -14,7 +14,7 @@ use motegate_message::{Message, Properties as Carried, Qos, Seq, TopicName, Turn
 use super::acks::{NO_TICKET, Owed};
 use super::connect::capped_expiry;
 use super::connection::{Connection, Goodbye, State};
-use super::reply::Violation;
+use super::reply::{self, Violation};
 use super::session::{Flow, Incoming, content_hash};
 use super::shared::Shared;
 use crate::codec::{self, Header};
@@ -60,6 +60,22 @@ pub(super) fn message_properties(properties: Properties<'_>) -> Option<Box<Carri
         }
     }
     (!carried.is_empty()).then(|| Box::new(carried))
+}
+
+/// Why a PUBLISH is refused by the endpoint itself, if it is: in its acknowledgement, where it has
+/// one.
+fn refused(config: &Config, publish: &Publish<'_>) -> Option<Violation> {
+    if too_many_user_properties(config, publish.properties) {
+        return Some(Violation::UserProperties);
+    }
+    breaks_format(config, publish.properties, publish.payload).then_some(Violation::PayloadFormat)
+}
+
+/// Whether a payload says that it is UTF-8, is not, and that is looked at (MQTT 5 §3.3.2.3.2).
+pub(super) fn breaks_format(config: &Config, properties: Properties<'_>, payload: &[u8]) -> bool {
+    config.validate_payload_format
+        && properties.iter().any(|p| p == Property::PayloadFormatIndicator(true))
+        && core::str::from_utf8(payload).is_err()
 }
 
 impl Connection {
@@ -139,7 +155,7 @@ impl Connection {
         let kind = codec::check_first(first, self.version, Sender::Client)?;
         let Some(header) = codec::header(bytes)? else { return Ok(None) };
         codec::check_length(kind, self.version, header.remaining)?;
-        if header.packet_len() > shared.config.max_packet_size as usize {
+        if header.packet_len() > self.offered(&shared.config).max_packet_size as usize {
             return Err(Violation::PacketTooLarge); // [MQTT-3.2.2-15]
         }
         Ok(Some(header))
@@ -211,16 +227,17 @@ impl Connection {
     ) -> Result<(), Violation> {
         shared.counters.publishes_received += 1;
         let topic = self.resolve_topic(&shared.config, publish)?;
-        if publish.qos as u8 > shared.config.max_qos {
+        let offer = self.offered(&shared.config);
+        if publish.qos as u8 > offer.max_qos {
             return Err(Violation::QosNotSupported); // [MQTT-3.2.2-11]
         }
-        if publish.retain && !shared.config.retain_available {
+        if publish.retain && !offer.retain_available {
             return Err(Violation::RetainNotSupported); // [MQTT-3.2.2-14]
         }
-        let too_many = too_many_user_properties(&shared.config, publish.properties);
+        let refused = refused(&shared.config, publish);
         let Some(id) = publish.id else {
-            if too_many {
-                return Err(Violation::UserProperties);
+            if let Some(violation) = refused {
+                return Err(violation);
             }
             self.offer(shared, turn, publish, topic, NO_TICKET);
             return Ok(());
@@ -229,8 +246,8 @@ impl Connection {
             return Ok(());
         }
         self.count_open(shared)?;
-        if too_many {
-            let code = ReasonCode::QuotaExceeded;
+        if let Some(violation) = refused {
+            let (code, _) = reply::reply_for(violation);
             let refused = match publish.qos {
                 Qos::ExactlyOnce => Owed::PubRec(id, code),
                 _ => Owed::PubAck(id, code),
@@ -262,7 +279,8 @@ impl Connection {
             _ => None,
         });
         // [MQTT-3.3.2-8, -9]
-        if alias.is_some_and(|alias| alias == 0 || alias > config.topic_alias_maximum) {
+        if alias.is_some_and(|alias| alias == 0 || alias > self.offered(config).topic_alias_maximum)
+        {
             return Err(Violation::TopicAlias);
         }
         if publish.topic.is_empty() {
@@ -315,7 +333,7 @@ impl Connection {
 
     /// Counts a publish against our Receive Maximum. [MQTT-3.3.4-9]
     fn count_open(&mut self, shared: &Shared) -> Result<(), Violation> {
-        let max = shared.config.receive_maximum.max(1);
+        let max = self.offered(&shared.config).receive_maximum.max(1);
         let held = self.wire.as_ref().map_or(0, |wire| wire.held_len());
         // What earlier connections left held is no fault of this one, but is bounded too.
         let full = self.open_publishes >= max || held >= 2 * usize::from(max);

@@ -35,6 +35,7 @@ use motegate_message::{
 use motegate_timers::Instant;
 
 use crate::Config;
+use connect::Offer;
 use connection::{Connection, State};
 use session::read_record;
 use shared::{Place, Shared, Signal};
@@ -70,8 +71,12 @@ impl Endpoint {
     }
 
     /// Another configuration holds from now on. What was settled with a client at its CONNECT
-    /// (keep alive, windows, aliases) holds until it connects again.
+    /// (keep alive, windows, and what its CONNACK offered) holds until it connects again.
     pub fn reconfigure(&mut self, config: Config) {
+        let (old, new) = (Offer::of(&self.shared.config), Offer::of(&config));
+        if old != new {
+            self.connections.iter_mut().flatten().for_each(|c| c.keep_offer(old, new));
+        }
         self.shared.config = config;
     }
 
@@ -216,7 +221,7 @@ impl Endpoint {
         outcomes: &[Result<Qos, Reason>],
         after: Seq,
     ) {
-        self.with(turn, conn, |c, _| c.subscribed(ticket, outcomes, after));
+        self.with(turn, conn, |c, shared| c.subscribed(shared, turn, ticket, outcomes, after));
     }
 
     /// Answers `Event::Unsubscribe`.

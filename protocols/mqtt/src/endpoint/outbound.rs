@@ -252,19 +252,21 @@ impl Connection {
         ticket: Ticket,
         result: Result<Published, Reason>,
     ) {
-        if ticket == NO_TICKET {
-            if let Err(reason) = result {
-                shared.counters.refused_qos0 += 1;
-                if reason == Reason::BadPayload && self.version.is_v5() {
-                    self.fail(shared, turn, Violation::PayloadFormat);
-                }
-            }
-            return;
-        }
         let v5 = self.version.is_v5();
-        if result == Err(Reason::StorageFull) && !v5 {
+        let fatal = match result {
+            Err(reason) if shared.config.deny_disconnects && reply::is_denial(reason) => {
+                Some(Violation::Denied)
+            }
+            Err(Reason::BadPayload) if ticket == NO_TICKET && v5 => Some(Violation::PayloadFormat),
             // [MQTT-3.3.5-2] of 3.1.1: acknowledged, or closed. It comes again with the session.
-            self.fail(shared, turn, Violation::NotStored);
+            Err(Reason::StorageFull) if ticket != NO_TICKET && !v5 => Some(Violation::NotStored),
+            _ => None,
+        };
+        if ticket == NO_TICKET && result.is_err() {
+            shared.counters.refused_qos0 += 1;
+        }
+        if let Some(violation) = fatal {
+            self.fail(shared, turn, violation);
             return shared.orphan_answered(turn, (self.id, ticket), false);
         }
         let Some(owed) = self.acks.asked(ticket) else { return };

@@ -40,6 +40,14 @@ pub(super) enum Violation {
     UserProperties,
     #[error("subscription identifiers are switched off")]
     SubscriptionIdentifiers,
+    #[error("shared subscriptions are switched off")]
+    SharedSubscriptions,
+    #[error("wildcard subscriptions are switched off")]
+    WildcardSubscriptions,
+    #[error("not allowed, where that ends the connection")]
+    Denied,
+    #[error("an acknowledgement that the client's maximum packet size has no room for")]
+    Unsendable,
     #[error("the payload is not what it claims to be")]
     PayloadFormat,
     #[error("nothing was heard for one and a half times the keep alive")]
@@ -74,6 +82,14 @@ pub(super) fn reply_for(violation: Violation) -> (ReasonCode, Reason) {
         Violation::SubscriptionIdentifiers => {
             (C::SubscriptionIdentifiersNotSupported, Reason::NotSupported)
         }
+        Violation::SharedSubscriptions => {
+            (C::SharedSubscriptionsNotSupported, Reason::NotSupported)
+        }
+        Violation::WildcardSubscriptions => {
+            (C::WildcardSubscriptionsNotSupported, Reason::NotSupported)
+        }
+        Violation::Denied => (C::NotAuthorized, Reason::AclDeny),
+        Violation::Unsendable => (C::PacketTooLarge, Reason::TooLarge),
         Violation::PayloadFormat => (C::PayloadFormatInvalid, Reason::BadPayload),
         Violation::KeepAlive => (C::KeepAliveTimeout, Reason::KeepaliveTimeout),
         Violation::EarlyOverflow => (C::QuotaExceeded, Reason::QuotaExceeded),
@@ -96,6 +112,7 @@ pub(super) fn connack_code(reason: Reason) -> ReasonCode {
         Reason::BadClientId => C::ClientIdentifierNotValid,
         Reason::UnsupportedVersion => C::UnsupportedProtocolVersion,
         Reason::NotSupported => C::ImplementationSpecific,
+        Reason::ServerMoved => C::UseAnotherServer,
         Reason::Malformed => C::MalformedPacket,
         Reason::ProtocolError => C::ProtocolError,
         Reason::StorageFull | Reason::Shutdown | Reason::ConfigReload => C::ServerUnavailable,
@@ -162,8 +179,14 @@ pub(super) fn disconnect_code(reason: Reason) -> ReasonCode {
         Reason::Malformed => C::MalformedPacket,
         Reason::ProtocolError => C::ProtocolError,
         Reason::NotSupported => C::ImplementationSpecific,
+        Reason::ServerMoved => C::UseAnotherServer,
         _ => C::UnspecifiedError,
     }
+}
+
+/// Whether a refusal says that the client may not do this.
+pub(super) const fn is_denial(reason: Reason) -> bool {
+    matches!(reason, Reason::AclDeny | Reason::AuthMissing | Reason::AuthFailed)
 }
 
 /// The Reason String of a code: a short fixed phrase without internals; none for success.
@@ -196,6 +219,8 @@ pub(super) const fn phrase(code: ReasonCode) -> Option<&'static str> {
         C::PayloadFormatInvalid => "payload format not valid",
         C::RetainNotSupported => "retain not supported",
         C::QosNotSupported => "quality of service not supported",
+        C::UseAnotherServer => "use another server",
+        C::ServerMoved => "server moved",
         C::SharedSubscriptionsNotSupported => "shared subscriptions not supported",
         C::ConnectionRateExceeded => "connection rate exceeded",
         C::SubscriptionIdentifiersNotSupported => "subscription identifiers not supported",

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use motegate_message::{Qos, Reason, Seq, SubscriptionFilter};
+use motegate_message::{Qos, Reason, Seq, SubscriptionFilter, Turn};
 
 use super::acks::{Acks, Answer, Owed, granted};
 use super::connection::Connection;
@@ -23,13 +23,13 @@ fn parse(config: &Config, text: &str) -> Result<SubscriptionFilter, Violation> {
     if topic_fits(config, text) { Ok(filter) } else { Err(Violation::FilterInvalid) }
 }
 
-/// Why the endpoint refuses a filter itself, if it does.
-fn refused(config: &Config, filter: &SubscriptionFilter) -> Option<ReasonCode> {
+/// What a filter asks for that is switched off, if it does.
+fn switched_off(config: &Config, filter: &SubscriptionFilter) -> Option<Violation> {
     if filter.share.is_some() && !config.shared_subscriptions {
-        return Some(ReasonCode::SharedSubscriptionsNotSupported);
+        return Some(Violation::SharedSubscriptions);
     }
     if filter.filter.has_wildcard() && !config.wildcard_subscriptions {
-        return Some(ReasonCode::WildcardSubscriptionsNotSupported);
+        return Some(Violation::WildcardSubscriptions);
     }
     None
 }
@@ -45,7 +45,11 @@ impl Connection {
         asked: &SubscribeFilter<'_>,
     ) -> Result<(SubscribeItem, Option<ReasonCode>), Violation> {
         let filter = parse(config, asked.filter)?;
-        let code = refused(config, &filter);
+        let code = match switched_off(config, &filter) {
+            // MQTT 5 §3.2.2.3.11, §3.2.2.3.13: who was told and asks all the same.
+            Some(violation) if self.version.is_v5() => return Err(violation),
+            off => off.map(|violation| reply::reply_for(violation).0),
+        };
         // The bridge bit of mosquitto and others stands for what MQTT 3 cannot say.
         let bridge = self.bridge && filter.share.is_none();
         let item = SubscribeItem {
@@ -121,10 +125,16 @@ impl Connection {
     /// The layer above has answered a SUBSCRIBE.
     pub(super) fn subscribed(
         &mut self,
+        shared: &mut Shared,
+        turn: &Turn,
         ticket: Ticket,
         outcomes: &[Result<Qos, Reason>],
         after: Seq,
     ) {
+        let denied = outcomes.iter().any(|outcome| outcome.is_err_and(reply::is_denial));
+        if denied && shared.config.deny_disconnects {
+            return self.fail(shared, turn, Violation::Denied);
+        }
         let Some(Owed::SubAck(_, answers)) = self.acks.asked(ticket) else { return };
         let codes = outcomes.iter().map(|outcome| match outcome {
             Ok(qos) => granted(*qos),
