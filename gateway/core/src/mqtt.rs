@@ -99,6 +99,8 @@ impl Core {
                 self.ask(Request::Credit { session, window, room });
             }
             Event::Connect(connect) => self.mqtt_connect(*connect),
+            // No method is known, so that no exchange begins.
+            Event::Auth { conn, .. } => self.mqtt.refuse(&self.turn, conn, Reason::AuthMethod),
             Event::Subscribe { conn, session, ticket, items, identifier } => {
                 self.mqtt_subscribe(conn, session, ticket, items, identifier);
             }
@@ -132,6 +134,10 @@ impl Core {
         let mount = listener.mount.clone();
         let Some(client) = self.mqtt_client(conn) else { return };
         client.key = Some(key.clone());
+        if connect.auth.is_some() {
+            self.mqtt_refuse(conn, Reason::AuthMethod, None);
+            return;
+        }
         let proved = client.identity.is_some();
         if let Some(text) = self.closed_to_anonymous(connect.listener).filter(|_| !proved) {
             let reason = match connect.user_name {

@@ -30,6 +30,12 @@ reasons! {
     AuthFailed = "auth_failed",
     /// The listener asks for an identity and none was shown.
     AuthMissing = "auth_missing",
+    /// The authentication was not finished in time.
+    AuthTimeout = "auth_timeout",
+    /// The method of authentication is not offered.
+    AuthMethod = "auth_method",
+    /// Too many failed authentications came from this address.
+    LockedOut = "locked_out",
     /// The principal may not do this on this topic.
     AclDeny = "acl_deny",
     /// The source address is not one that this listener serves.

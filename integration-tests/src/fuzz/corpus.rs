@@ -44,6 +44,10 @@ pub fn mqtt(rng: &mut Rng, version: u8) -> Vec<u8> {
     let name = if rng.chance(60) { *rng.pick(&NAMES) } else { *rng.pick(&GOOD) };
     let pid = u16::try_from(if rng.chance(20) { 0 } else { rng.range(1, 6) }).unwrap_or(1);
     let qos = u8::try_from(rng.below(3)).unwrap_or(0);
+    if v5 && rng.chance(60) {
+        let code = if rng.chance(500) { 0x18 } else { 0x19 };
+        return vec![0xf0, 0x07, code, 0x05, 0x15, 0, 2, b'P', b'L'];
+    }
     let kind = if rng.chance(900) { rng.range(1, 10) } else { rng.below(14) };
     match kind {
         0 => mqtt_connect(rng, version),
@@ -82,6 +86,11 @@ pub fn mqtt_connect(rng: &mut Rng, version: u8) -> Vec<u8> {
         bytes.push(b'a' + u8::try_from(rng.below(3)).unwrap_or(0));
         bytes.push(b'x');
         return bytes;
+    }
+    if version == 5 && rng.chance(150) {
+        // With a method of authentication.
+        return b"\x10\x19\x00\x04MQTT\x05\x02\x00\x3c\x09\x15\x00\x02PL\x16\x00\x01x\x00\x03one"
+            .to_vec();
     }
     let many = format!("d{}", rng.below(100_000));
     let id = ["", "one", "two", "three", many.as_str()][rng.index(5)];

@@ -175,12 +175,28 @@ impl MqttState {
             Event::Connect(connect) if refused => {
                 endpoint.refuse(turn, connect.conn, Reason::QuotaExceeded);
             }
-            Event::Connect(connect) => {
+            Event::Auth { conn, .. } if refused => endpoint.refuse(turn, conn, Reason::AuthFailed),
+            Event::Auth { conn, .. } if rng.chance(500) => endpoint.challenge(turn, conn, b"x"),
+            Event::Connect(connect) if connect.auth.is_some() && rng.chance(500) => {
+                endpoint.challenge(turn, connect.conn, b"x");
+            }
+            Event::Connect(_) | Event::Auth { .. } => {
+                let conn = match event {
+                    Event::Connect(connect) => connect.conn,
+                    Event::Auth { conn, data, .. } => {
+                        endpoint.authenticated(turn, conn, data);
+                        conn
+                    }
+                    _ => return,
+                };
+                if !endpoint.is_connecting(conn) && rng.chance(900) {
+                    return;
+                }
                 self.sessions += 1;
                 let number = if rng.chance(500) { self.sessions } else { self.sessions % 8 };
                 let session = SessionId::new(number % 64, number / 64);
                 let present = rng.chance(300);
-                endpoint.accept(turn, connect.conn, Accept { session, present, after });
+                endpoint.accept(turn, conn, Accept { session, present, after });
             }
             Event::Publish { conn, ticket, .. } => {
                 let result = Published { matched: rng.chance(500), after };

@@ -48,6 +48,8 @@ pub struct Config {
     pub max_user_property_bytes: usize,
     /// From the open connection to a whole CONNECT.
     pub connect_timeout: Duration,
+    /// From a whole CONNECT to the end of its authentication; also the longest re-authentication.
+    pub auth_timeout: Duration,
     /// What a peer may leave unread, in bytes.
     pub max_outbox_bytes: u32,
     /// Longest time without progress of a full outbox.
@@ -90,6 +92,7 @@ impl Default for Config {
             max_user_properties: 64,
             max_user_property_bytes: 16 * 1024,
             connect_timeout: Duration::from_secs(10),
+            auth_timeout: Duration::from_secs(15),
             max_outbox_bytes: 256 * 1024,
             write_stall_timeout: Duration::from_secs(30),
             assigned_prefix: "auto-".into(),

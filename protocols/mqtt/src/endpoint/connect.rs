@@ -3,20 +3,23 @@
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 
 use motegate_message::{Message, Reason, Seq, SessionId, TopicName, Turn, Will};
+use motegate_timers::Instant;
 
 use super::acks::Owed;
+use super::auth::Exchange;
 use super::connection::{Connection, Goodbye, State};
 use super::inbound;
 use super::reply;
 use super::shared::{Place, Shared};
 use crate::codec::{self, Dialect};
 use crate::config::Config;
-use crate::endpoint::{Accept, Connect as Request, Event};
+use crate::endpoint::{Accept, AuthStart, Connect as Request, Event};
 use crate::packet::{self, ConnAck, Packet, Sender, Version};
 use crate::properties::{Properties, Property, PropertyBuf};
 use crate::reason::ReasonCode;
@@ -35,6 +38,10 @@ pub(super) struct Connecting {
     expiry: Option<u32>,
     /// Response Information.
     response: Option<String>,
+    /// The latest answer.
+    pub(super) by: Instant,
+    /// Kept for the time after the CONNACK, too.
+    pub(super) exchange: Option<Exchange>,
 }
 
 /// What a CONNACK offers and the client may rely on until its connection ends.
@@ -63,18 +70,19 @@ impl Offer {
 type Refusal = (ReasonCode, Reason);
 
 /// The properties of a CONNECT that matter, with their defaults (MQTT 5 §3.1.2.11).
-struct Asked {
+struct Asked<'a> {
     expiry: u32,
     receive_maximum: u16,
     max_packet: u32,
     alias_max: u16,
     problem_info: bool,
     response_info: bool,
-    method: bool,
+    method: Option<&'a str>,
+    data: Option<&'a [u8]>,
 }
 
-impl Asked {
-    fn read(connect: &packet::Connect<'_>) -> Self {
+impl<'a> Asked<'a> {
+    fn read(connect: &packet::Connect<'a>) -> Self {
         let mut asked = Asked {
             expiry: 0,
             receive_maximum: u16::MAX,
@@ -82,7 +90,8 @@ impl Asked {
             alias_max: 0,
             problem_info: true,
             response_info: false,
-            method: false,
+            method: None,
+            data: None,
         };
         for property in connect.properties.iter() {
             match property {
@@ -92,7 +101,8 @@ impl Asked {
                 Property::TopicAliasMaximum(max) => asked.alias_max = max,
                 Property::RequestProblemInformation(wanted) => asked.problem_info = wanted,
                 Property::RequestResponseInformation(wanted) => asked.response_info = wanted,
-                Property::AuthenticationMethod(_) => asked.method = true,
+                Property::AuthenticationMethod(method) => asked.method = Some(method),
+                Property::AuthenticationData(data) => asked.data = Some(data),
                 _ => {}
             }
         }
@@ -213,7 +223,7 @@ impl Connection {
         self.expiry_zero = asked.expiry == 0;
         self.window = asked.receive_maximum.min(shared.config.max_inflight);
         self.room = shared.config.max_outbox_bytes;
-        match self.admit(shared, connect, &asked) {
+        match self.admit(shared, turn, connect, &asked) {
             Ok(request) => {
                 self.state = State::Pending;
                 shared.events.push_back(Event::Connect(Box::new(request)));
@@ -226,8 +236,9 @@ impl Connection {
     fn admit(
         &mut self,
         shared: &mut Shared,
+        turn: &Turn,
         connect: &packet::Connect<'_>,
-        asked: &Asked,
+        asked: &Asked<'_>,
     ) -> Result<Request, Refusal> {
         let config = &shared.config;
         if !config.server_reference.is_empty() {
@@ -235,13 +246,11 @@ impl Connection {
             let code = if moved { ReasonCode::ServerMoved } else { ReasonCode::UseAnotherServer };
             return Err((code, Reason::ServerMoved));
         }
-        if asked.method {
-            return Err((ReasonCode::BadAuthenticationMethod, Reason::NotSupported));
-        }
         if inbound::too_many_user_properties(config, connect.properties) {
             return Err((ReasonCode::QuotaExceeded, Reason::QuotaExceeded));
         }
-        let mut answer = Connecting::default();
+        let by = turn.now + config.auth_timeout;
+        let mut answer = Connecting { by, ..Connecting::default() };
         let keep_alive = self.keep_alive(config, connect.keep_alive, &mut answer)?;
         let will = connect.will.as_ref().map(|will| read_will(config, will)).transpose()?;
         let expiry = capped_expiry(asked.expiry, config);
@@ -254,6 +263,11 @@ impl Connection {
         if asked.response_info && !shared.config.response_prefix.is_empty() {
             answer.response = Some([&shared.config.response_prefix, &*client_id, "/"].concat());
         }
+        let auth = asked.method.map(|method| {
+            let method: Arc<str> = method.into();
+            answer.exchange = Some(Exchange::new(method.clone(), by));
+            AuthStart { method, data: asked.data.map(Bytes::copy_from_slice) }
+        });
         self.connecting = Some(Box::new(answer));
         Ok(Request {
             conn: self.id,
@@ -264,6 +278,7 @@ impl Connection {
             will,
             user_name: connect.user_name.map(ToString::to_string),
             password: connect.password.map(Bytes::copy_from_slice),
+            auth,
             window: self.window,
             room: self.room,
         })
@@ -290,14 +305,17 @@ impl Connection {
 
     /// The CONNECT is accepted.
     pub(super) fn accept(&mut self, shared: &mut Shared, turn: &Turn, accept: Accept) {
-        let answer = self.connecting.take().unwrap_or_default();
+        let mut answer = self.connecting.take().unwrap_or_default();
         self.session = Some(accept.session);
         self.attach(shared, turn, accept.session);
-        let Some(bytes) = self.connack(shared, &answer, accept.present) else {
+        let Some(bytes) = self.connack(shared, &mut answer, accept.present) else {
             // A CONNACK that does not fit the client's Maximum Packet Size.
             return self.end(shared, turn, Reason::TooLarge, Some(Goodbye::default()));
         };
         self.state = State::Gated;
+        if let exchange @ Some(_) = answer.exchange.take() {
+            self.connecting = Some(Box::new(Connecting { exchange, ..Connecting::default() }));
+        }
         self.acks.owe(accept.after.max(Seq::NONE), Owed::ConnAck(bytes.into()));
         if self.gone {
             // The client sent what it had and left.
@@ -317,10 +335,13 @@ impl Connection {
         }
     }
 
-    fn connack(&self, shared: &Shared, answer: &Connecting, present: bool) -> Option<Vec<u8>> {
+    fn connack(&self, shared: &Shared, answer: &mut Connecting, present: bool) -> Option<Vec<u8>> {
         let mut properties = PropertyBuf::new();
         if self.version.is_v5() {
             capabilities(&shared.config, answer, &mut properties);
+            if let Some(exchange) = &mut answer.exchange {
+                exchange.conclude(&mut properties);
+            }
         }
         let packet = Packet::ConnAck(ConnAck {
             session_present: present,
@@ -334,7 +355,7 @@ impl Connection {
 
     /// The CONNECT is refused: nothing that came behind it is handled. [MQTT-3.1.4-6]
     pub(super) fn refuse(&mut self, shared: &mut Shared, turn: &Turn, reason: Reason) {
-        self.refuse_with(shared, turn, (reply::connack_code(reason), reason));
+        self.refuse_with(shared, turn, (self.refusal_code(reason), reason));
     }
 }
 

@@ -1,7 +1,7 @@
 //! One connection: its states, its end, its deadlines and its outbox.
 //!
 //! A connection is *fresh* until a whole CONNECT has come, *pending* until the layer above has
-//! answered it, *gated* until the CONNACK may leave, then *open*; *closing* ones only have bytes
+//! answered it, *challenged* while the client's next word of an authentication is awaited, *gated* until the CONNACK may leave, then *open*; *closing* ones only have bytes
 //! left to be written. Bytes that come while it is pending or gated wait, bounded.
 
 use alloc::boxed::Box;
@@ -37,6 +37,7 @@ const RESERVED: usize = 64 * 1024;
 pub(super) enum State {
     Fresh,
     Pending,
+    Challenged,
     Gated,
     Open,
     Closing,
@@ -71,7 +72,7 @@ pub(super) struct Connection {
     pub(super) acks: Acks,
     /// Deliveries that wait for a commit or behind a SUBACK.
     pub(super) parcels: Option<Box<Parcels>>,
-    /// From CONNECT to its answer.
+    /// From CONNECT to its answer; where enhanced authentication was agreed on, to the end.
     pub(super) connecting: Option<Box<Connecting>>,
     pub(super) aliases: Option<Box<Aliases>>,
     pub(super) timer: Timer,
@@ -165,7 +166,7 @@ impl Connection {
     /// Bytes came.
     pub(super) fn handle_bytes(&mut self, shared: &mut Shared, turn: &Turn, chunk: &[u8]) {
         match self.state {
-            State::Fresh | State::Open => self.process(shared, turn, chunk),
+            State::Fresh | State::Open | State::Challenged => self.process(shared, turn, chunk),
             State::Pending | State::Gated => self.keep_early(shared, turn, chunk),
             State::Closing => {} // after the goodbye nothing is read
         }
@@ -174,6 +175,11 @@ impl Connection {
     /// Keeps what a client pipelines behind its CONNECT.
     pub(super) fn keep_early(&mut self, shared: &mut Shared, turn: &Turn, chunk: &[u8]) {
         self.partial.extend_from_slice(chunk);
+        if let Some(first) = self.partial.first().filter(|_| self.is_authenticating())
+            && let Err(violation) = self.judge_early(*first)
+        {
+            return self.fail(shared, turn, violation);
+        }
         if self.partial.len() > EARLY_MAX {
             self.fail(shared, turn, Violation::EarlyOverflow);
         }
@@ -184,7 +190,7 @@ impl Connection {
         self.gone = true;
         match self.state {
             // The answer must still find it, and what came behind the CONNECT is still handled.
-            State::Pending => return,
+            State::Pending if !self.is_authenticating() => return,
             State::Gated => self.process_early(shared, turn),
             _ => {}
         }
@@ -212,7 +218,7 @@ impl Connection {
         match self.state {
             State::Open => self.say_goodbye(shared, code),
             // No DISCONNECT before the CONNACK. [MQTT-3.14.0-1]
-            State::Pending | State::Gated => {
+            State::Pending | State::Challenged | State::Gated => {
                 self.send_refusal(shared, reply::connack_code(reason));
             }
             State::Fresh | State::Closing => {}
@@ -224,7 +230,7 @@ impl Connection {
     pub(super) fn close(&mut self, shared: &mut Shared, turn: &Turn, reason: Reason) {
         match self.state {
             State::Open => self.say_goodbye(shared, reply::disconnect_code(reason)),
-            State::Pending | State::Gated => {
+            State::Pending | State::Challenged | State::Gated => {
                 self.send_refusal(shared, reply::connack_code(reason));
             }
             State::Fresh | State::Closing => {}
@@ -233,7 +239,7 @@ impl Connection {
     }
 
     /// DISCONNECT; before 5.0 a server has none.
-    fn say_goodbye(&mut self, shared: &mut Shared, code: ReasonCode) {
+    pub(super) fn say_goodbye(&mut self, shared: &mut Shared, code: ReasonCode) {
         self.flush_acks(shared);
         if !self.version.is_v5() {
             return;
@@ -329,6 +335,8 @@ impl Connection {
         } else if self.state == State::Fresh {
             shared.counters.timeouts += 1;
             self.end(shared, turn, Reason::ConnectTimeout, None);
+        } else if self.auth_deadline().is_some_and(|at| at <= turn.now) {
+            self.fail(shared, turn, Violation::AuthTimeout);
         } else if self.pause_told {
             self.heard = turn.now; // nothing can be heard while we do not read
         } else {
@@ -350,7 +358,7 @@ impl Connection {
             State::Open if !self.partial.is_empty() => Some(self.heard + STARTED_TIMEOUT),
             _ => None,
         };
-        earliest(silence, self.stall_deadline(shared))
+        earliest(earliest(silence, self.auth_deadline()), self.stall_deadline(shared))
     }
 
     /// After every call: what may leave leaves, and deadline, reading and commits are

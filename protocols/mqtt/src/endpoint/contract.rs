@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
@@ -34,10 +35,21 @@ pub struct Connect {
     pub user_name: Option<String>,
     /// Password.
     pub password: Option<Bytes>,
+    /// Enhanced authentication: the client's first word.
+    pub auth: Option<AuthStart>,
     /// Most deliveries outstanding: the lower of Receive Maximum and `max_inflight`.
     pub window: u16,
     /// Bytes that the outbox takes.
     pub room: u32,
+}
+
+/// The beginning of an enhanced authentication (MQTT 5 §4.12).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthStart {
+    /// Authentication Method.
+    pub method: Arc<str>,
+    /// Authentication Data.
+    pub data: Option<Bytes>,
 }
 
 /// One filter of a SUBSCRIBE as the client wrote it.
@@ -59,7 +71,21 @@ pub struct SubscribeItem {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Answer with `accept` or `refuse`; nothing else of this connection is handled until then.
+    /// With `auth`, also with `challenge`, whose answer is an `Auth`; `authenticated` comes before
+    /// `accept` then, if there are last words.
     Connect(Box<Connect>),
+    /// The next word of an enhanced authentication: answer with `challenge`, with `refuse`, or with
+    /// `authenticated`, which `accept` follows unless the connection is open already.
+    Auth {
+        /// Which connection.
+        conn: ConnectionId,
+        /// Authentication Method, that of the CONNECT.
+        method: Arc<str>,
+        /// Authentication Data.
+        data: Option<Bytes>,
+        /// A re-authentication begins (AUTH 0x19).
+        again: bool,
+    },
     /// Answer with `published`. Comes also for QoS 0. `message.topic` is the client's.
     Publish {
         /// Which connection.

@@ -87,7 +87,7 @@ impl Connection {
         }
         while !input.is_empty() {
             match self.state {
-                State::Fresh | State::Open => {}
+                State::Fresh | State::Open | State::Challenged => {}
                 // Behind a CONNECT that is not answered yet.
                 State::Pending | State::Gated => return self.keep_early(shared, turn, input),
                 State::Closing => return,
@@ -153,9 +153,14 @@ impl Connection {
             return Ok(header);
         }
         let kind = codec::check_first(first, self.version, Sender::Client)?;
+        let mut max = self.offered(&shared.config).max_packet_size;
+        if self.state == State::Challenged {
+            self.judge_early(first)?;
+            max = max.min(shared.config.max_connect_size);
+        }
         let Some(header) = codec::header(bytes)? else { return Ok(None) };
         codec::check_length(kind, self.version, header.remaining)?;
-        if header.packet_len() > self.offered(&shared.config).max_packet_size as usize {
+        if header.packet_len() > max as usize {
             return Err(Violation::PacketTooLarge); // [MQTT-3.2.2-15]
         }
         Ok(Some(header))
@@ -186,6 +191,7 @@ impl Connection {
             Packet::PubAck(ack) | Packet::PubRec(ack) => ack.properties,
             Packet::PubRel(ack) | Packet::PubComp(ack) => ack.properties,
             Packet::Disconnect(disconnect) => disconnect.properties,
+            Packet::Auth(auth) => auth.properties,
             _ => Properties::EMPTY, // judged where a code can answer
         };
         if too_many_user_properties(&shared.config, properties) {
@@ -210,8 +216,7 @@ impl Connection {
             Packet::Disconnect(disconnect) => {
                 return self.on_disconnect(shared, turn, disconnect);
             }
-            // Enhanced authentication is never agreed on.
-            Packet::Auth(_) => return Err(Violation::UnexpectedAuth),
+            Packet::Auth(auth) => return self.on_auth(shared, turn, auth),
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
                 return Err(crate::DecodeError::WrongDirection.into());
             }

@@ -4,11 +4,13 @@
 //! One `handle_…` or answer, then drain `poll_event`, `poll_record` and `poll_transmit`. Bytes to
 //! write wait in [`Endpoint::outbox`]. A peer's mistake is an output (a code, a close, a counter),
 //! never an error. What is acknowledged leaves only when the batch of the journal that it depends
-//! on is committed. Enhanced authentication is refused; messages are kept by the broker, not here.
+//! on is committed. Messages are kept by the broker, not here; the mechanisms of authentication are
+//! the layer above's.
 //! MQTT 5 §3, §4; MQTT 3.1.1; MQTT 3.1.
 
 mod acks;
 mod alias;
+mod auth;
 mod connect;
 mod connection;
 mod contract;
@@ -21,7 +23,7 @@ mod shared;
 mod subscribe;
 mod view;
 
-pub use contract::{Accept, Connect, Event, Published, SubscribeItem, Ticket, Transmit};
+pub use contract::{Accept, AuthStart, Connect, Event, Published, SubscribeItem, Ticket, Transmit};
 pub use shared::Counters;
 pub use view::ConnectionView;
 
@@ -29,6 +31,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
+use bytes::Bytes;
 use motegate_message::{
     ConnectionId, Delivery, ListenerId, Qos, Reason, Record, Seq, SessionId, Turn,
 };
@@ -189,13 +192,31 @@ impl Endpoint {
         });
     }
 
-    /// Answers `Event::Connect`.
+    /// Answers `Event::Connect` and `Event::Auth`. A re-authentication that fails ends the
+    /// connection, which `Event::Disconnected` tells.
     pub fn refuse(&mut self, turn: &Turn, conn: ConnectionId, reason: Reason) {
-        self.with(turn, conn, |c, shared| {
-            if c.state == State::Pending {
-                c.refuse(shared, turn, reason);
-            }
+        self.with(turn, conn, |c, shared| match c.state {
+            State::Pending => c.refuse(shared, turn, reason),
+            State::Open => c.refuse_again(shared, turn, reason),
+            _ => {}
         });
+    }
+
+    /// Answers `Event::Connect` with `auth`, and `Event::Auth`: AUTH 0x18 with this data.
+    pub fn challenge(&mut self, turn: &Turn, conn: ConnectionId, data: &[u8]) {
+        self.with(turn, conn, |c, shared| c.challenge(shared, turn, data));
+    }
+
+    /// Answers `Event::Auth`, and `Event::Connect` with `auth`: the client has proved who it is.
+    /// `data` is the last word, for the CONNACK that `accept` sends, or for AUTH 0x00.
+    pub fn authenticated(&mut self, turn: &Turn, conn: ConnectionId, data: Option<Bytes>) {
+        self.with(turn, conn, |c, shared| c.authenticated(shared, turn, data));
+    }
+
+    /// Whether a connection waits for the answer to its CONNECT.
+    #[must_use]
+    pub fn is_connecting(&self, conn: ConnectionId) -> bool {
+        self.get(conn).is_some_and(|c| matches!(c.state, State::Pending | State::Challenged))
     }
 
     /// Answers `Event::Publish`.

@@ -18,6 +18,14 @@ pub(super) enum Violation {
     SecondConnect,
     #[error("AUTH without an authentication method")]
     UnexpectedAuth,
+    #[error("AUTH with another authentication method, or with none")]
+    AuthMethodChanged,
+    #[error("AUTH that is not the client's turn")]
+    AuthOutOfTurn,
+    #[error("another packet than AUTH and DISCONNECT during the authentication")]
+    BeforeConnAck,
+    #[error("the authentication takes too long")]
+    AuthTimeout,
     #[error("an acknowledgement that does not belong to the state of its packet")]
     WrongFlow,
     #[error("a session expiry where CONNECT gave none")]
@@ -69,8 +77,12 @@ pub(super) fn reply_for(violation: Violation) -> (ReasonCode, Reason) {
         Violation::NotConnect
         | Violation::SecondConnect
         | Violation::UnexpectedAuth
+        | Violation::AuthMethodChanged
+        | Violation::AuthOutOfTurn
+        | Violation::BeforeConnAck
         | Violation::WrongFlow
         | Violation::ExpiryFromZero => (C::ProtocolError, Reason::ProtocolError),
+        Violation::AuthTimeout => (C::NotAuthorized, Reason::AuthTimeout),
         Violation::PacketTooLarge => (C::PacketTooLarge, Reason::TooLarge),
         Violation::ReceiveMaximum => (C::ReceiveMaximumExceeded, Reason::QuotaExceeded),
         Violation::TopicAlias => (C::TopicAliasInvalid, Reason::ProtocolError),
@@ -102,8 +114,11 @@ pub(super) fn connack_code(reason: Reason) -> ReasonCode {
     use ReasonCode as C;
     match reason {
         Reason::AuthFailed => C::BadUserNameOrPassword,
-        Reason::AuthMissing | Reason::AclDeny | Reason::NoRule => C::NotAuthorized,
-        Reason::SourceDenied | Reason::Kicked => C::Banned,
+        Reason::AuthMissing | Reason::AuthTimeout | Reason::AclDeny | Reason::NoRule => {
+            C::NotAuthorized
+        }
+        Reason::AuthMethod => C::BadAuthenticationMethod,
+        Reason::LockedOut | Reason::SourceDenied | Reason::Kicked => C::Banned,
         Reason::RateLimited => C::ConnectionRateExceeded,
         Reason::QuotaExceeded | Reason::QueueFull => C::QuotaExceeded,
         Reason::TooLarge => C::PacketTooLarge,
@@ -169,7 +184,12 @@ pub(super) fn disconnect_code(reason: Reason) -> ReasonCode {
         | Reason::QuotaExceeded
         | Reason::SlowConsumer
         | Reason::StorageFull => C::QuotaExceeded,
-        Reason::AuthFailed | Reason::AuthMissing | Reason::AclDeny => C::NotAuthorized,
+        Reason::AuthFailed
+        | Reason::AuthMissing
+        | Reason::AuthTimeout
+        | Reason::LockedOut
+        | Reason::AclDeny => C::NotAuthorized,
+        Reason::AuthMethod => C::BadAuthenticationMethod,
         Reason::KeepaliveTimeout => C::KeepAliveTimeout,
         Reason::RateLimited => C::MessageRateTooHigh,
         Reason::Overloaded => C::ServerBusy,

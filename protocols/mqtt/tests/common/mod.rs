@@ -75,6 +75,10 @@ pub(crate) struct World {
     pending: Vec<(Seq, Vec<motegate_message::Record>)>,
     pub(crate) closed: HashMap<ConnectionId, Reason>,
     pub(crate) paused: HashMap<ConnectionId, bool>,
+    /// CONNECTs whose authentication is not through.
+    held: HashMap<ConnectionId, Connect>,
+    /// What came of authentications, in words.
+    pub(crate) asked: Vec<String>,
     /// Connections whose outbox is not read by the peer.
     pub(crate) stuck: Vec<ConnectionId>,
     received: HashMap<ConnectionId, Vec<u8>>,
@@ -107,6 +111,8 @@ impl World {
             pending: Vec::new(),
             closed: HashMap::new(),
             paused: HashMap::new(),
+            held: HashMap::new(),
+            asked: Vec::new(),
             stuck: Vec::new(),
             received: HashMap::new(),
             next_conn: 0,
@@ -326,7 +332,17 @@ impl World {
     fn on_event(&mut self, event: Event) {
         let turn = self.turn();
         match event {
-            Event::Connect(connect) => self.on_connect(*connect),
+            Event::Connect(connect) => match &connect.auth {
+                Some(auth) => {
+                    self.asked.push(format!("{} {}", auth.method, text(auth.data.as_deref())));
+                    self.held.insert(connect.conn, *connect);
+                }
+                None => self.on_connect(*connect),
+            },
+            Event::Auth { method, data, again, .. } => {
+                let again = if again { " again" } else { "" };
+                self.asked.push(format!("{method} {}{again}", text(data.as_deref())));
+            }
             Event::Publish { conn, session, ticket, mut message } => {
                 let client = self.by_session(session).unwrap_or_default();
                 message.publisher = Some(motegate_message::SessionKey::new("mqtt", &client));
@@ -396,6 +412,28 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The authentication wants to know more.
+    pub(crate) fn challenge(&mut self, conn: ConnectionId, data: &str) {
+        self.endpoint.challenge(&self.turn(), conn, data.as_bytes());
+        self.drain();
+    }
+
+    /// The authentication, or re-authentication, is through.
+    pub(crate) fn allow(&mut self, conn: ConnectionId, data: Option<&str>) {
+        let data = data.map(|data| data.as_bytes().to_vec().into());
+        self.endpoint.authenticated(&self.turn(), conn, data);
+        if let Some(connect) = self.held.remove(&conn) {
+            self.on_connect(connect);
+        }
+        self.drain();
+    }
+
+    /// It has failed.
+    pub(crate) fn deny(&mut self, conn: ConnectionId, reason: Reason) {
+        self.endpoint.refuse(&self.turn(), conn, reason);
+        self.drain();
     }
 
     fn end_session(&mut self, client: &str) {
@@ -519,6 +557,10 @@ impl World {
             self.endpoint.deliver(&turn, conn, delivery, None);
         }
     }
+}
+
+fn text(data: Option<&[u8]>) -> &str {
+    data.map_or("-", |data| std::str::from_utf8(data).unwrap())
 }
 
 fn filter_text(filter: &SubscriptionFilter) -> String {
