@@ -20,8 +20,8 @@ use serde::Deserialize;
 use crate::tests::TestBlock;
 use crate::value::{
     AllowWord, ClientFromWord, DenyWord, Durability, EmptyWord, ExtraWord, Factor, IdTopic,
-    KeepWord, LogFormat, LogLevel, MqttVersion, OneOrMany, OverflowWord, RebindWord, Size,
-    SplitWord, Typed, UnsafeWord,
+    KeepWord, LogFormat, LogLevel, MqttVersion, OneOrMany, OverflowWord, RebindWord, SharedWord,
+    Size, SplitWord, TakeoverWord, Typed, UnsafeWord,
 };
 
 type Text = Option<Typed<String>>;
@@ -129,6 +129,12 @@ pub(crate) struct Mqtt {
     /// Whether `$share/…` is offered.
     #[schemars(extend("default" = "true"))]
     pub(crate) shared_subscriptions: Flag,
+    /// Who of a group of shared subscriptions gets a message, among those who can take it.
+    #[schemars(extend("default" = "round_robin"))]
+    pub(crate) shared_strategy: Option<Typed<SharedWord>>,
+    /// Whether a will without delay is published when its session goes on with a new connection.
+    #[schemars(extend("default" = "published"))]
+    pub(crate) takeover_will: Option<Typed<TakeoverWord>>,
     /// Whether subscription identifiers are offered.
     #[schemars(extend("default" = "true"))]
     pub(crate) subscription_identifiers: Flag,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use motegate_core::Config as Core;
-use motegate_core::settings::Overflow;
+use motegate_core::settings::{Overflow, SharedStrategy, TakeoverWill};
 use motegate_mapping::{Place, RuleError, RuleErrorKind, Rules, Table, TemplateError};
 use motegate_message::{TopicName, has_disallowed};
 
@@ -15,7 +15,7 @@ use crate::reader::Reader;
 use crate::tests::Places;
 use crate::value::{
     AllowWord, DenyWord, Durability, KeepWord, LogFormat, LogLevel, MqttVersion, OverflowWord,
-    RebindWord,
+    RebindWord, SharedWord, TakeoverWord,
 };
 use crate::{Bind, Log, Resolved, listeners, rules};
 
@@ -133,6 +133,19 @@ fn mqtt(reader: &mut Reader<'_>, block: Option<&Mqtt>, at: &Place, core: &mut Co
         config.allow_v31 = versions.contains(&MqttVersion::V31);
         config.allow_v311 = versions.contains(&MqttVersion::V311);
         config.allow_v5 = versions.contains(&MqttVersion::V5);
+    }
+    if let Some(word) = reader.get(block.shared_strategy.as_ref(), at, "shared_strategy") {
+        core.broker.shared_strategy = match word {
+            SharedWord::RoundRobin => SharedStrategy::RoundRobin,
+            SharedWord::Sticky => SharedStrategy::Sticky,
+            SharedWord::HashTopic => SharedStrategy::HashTopic,
+        };
+    }
+    if let Some(word) = reader.get(block.takeover_will.as_ref(), at, "takeover_will") {
+        core.broker.takeover_will = match word {
+            TakeoverWord::Published => TakeoverWill::Published,
+            TakeoverWord::EndedSession => TakeoverWill::EndedSession,
+        };
     }
     let sn = &mut core.mqtt_sn;
     take! { reader, block, at:

@@ -477,6 +477,23 @@ words! {
 }
 
 words! {
+    /// Who of a group gets what is shared.
+    pub(crate) SharedWord, "round_robin, sticky or hash_topic" {
+        RoundRobin = "round_robin",
+        Sticky = "sticky",
+        HashTopic = "hash_topic",
+    }
+}
+
+words! {
+    /// What a takeover does with a will.
+    pub(crate) TakeoverWord, "published or ended_session" {
+        Published = "published",
+        EndedSession = "ended_session",
+    }
+}
+
+words! {
     /// Address changes of a known MQTT-SN client.
     pub(crate) RebindWord, "same_host, any or never" { SameHost = "same_host", Any = "any", Never = "never", }
 }

@@ -17,7 +17,7 @@ use crate::publish::{Hit, Identifiers};
 use crate::restore::Restoring;
 use crate::retained::Retained;
 use crate::session::Sessions;
-use crate::shared::Groups;
+use crate::shared::{GroupId, Groups, Passed};
 use crate::subscriptions::{FilterId, Subscriptions};
 use crate::view::Acted;
 use crate::{Config, Effect, Request, Ticket};
@@ -29,6 +29,8 @@ pub struct Broker {
     pub(crate) sessions: Sessions,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) groups: Groups,
+    /// Shared messages that were too large for somebody; the oldest are forgotten.
+    pub(crate) passed: VecDeque<Passed>,
     /// Subscriptions of all sessions.
     pub(crate) subscribed: usize,
     pub(crate) retained: Retained,
@@ -65,6 +67,7 @@ impl Broker {
             sessions: Sessions::default(),
             subscriptions: Subscriptions::default(),
             groups: Groups::default(),
+            passed: VecDeque::new(),
             subscribed: 0,
             retained: Retained::default(),
             journal: Journal::default(),
@@ -121,6 +124,9 @@ impl Broker {
                 self.resubscribe(turn, ticket, session, &from, &to);
             }
             Request::Ack { session, delivery } => self.ack(turn, session, delivery),
+            Request::TooLarge { session, delivery, message, share } => {
+                self.too_large(turn, session, delivery, &message, GroupId::new(share));
+            }
             Request::Credit { session, window, room } => self.credit(turn, session, window, room),
             Request::Drain { ticket, session, window, room } => {
                 self.drain(turn, ticket, session, window, room);

@@ -1,6 +1,30 @@
 //! What the broker is told at construction; the keys of `config.md`.
 
-/// Limits that hold for all sessions together. What happens at each is said in [`crate::Effect`].
+/// Which member of a group of shared subscriptions gets a message (MQTT 5 §4.8.2 leaves it open):
+/// always one of the readiest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SharedStrategy {
+    /// They take turns.
+    #[default]
+    RoundRobin,
+    /// The one that got the last, while it is among the readiest.
+    Sticky,
+    /// By a hash of the topic, so that one topic's messages go to one member.
+    HashTopic,
+}
+
+/// What becomes of a will without delay when its session goes on with another connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TakeoverWill {
+    /// It is published, as the old connection was not closed by a goodbye (MQTT 5 §3.1.2.5).
+    #[default]
+    Published,
+    /// It is published only if the session ended, as mosquitto does up to 2.1.
+    EndedSession,
+}
+
+/// Limits that hold for all sessions together, and choices that the standard leaves. What happens
+/// at each limit is said in [`crate::Effect`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
     /// Most sessions, offline ones included.
@@ -26,6 +50,10 @@ pub struct Config {
     pub max_retained_messages: usize,
     /// Most bytes of retained messages.
     pub max_retained_bytes: usize,
+    /// Who gets what is shared.
+    pub shared_strategy: SharedStrategy,
+    /// What a takeover does with a will.
+    pub takeover_will: TakeoverWill,
 }
 
 impl Default for Config {
@@ -41,6 +69,8 @@ impl Default for Config {
             head_messages_away: 8,
             max_retained_messages: 1_000_000,
             max_retained_bytes: 1024 * 1024 * 1024,
+            shared_strategy: SharedStrategy::RoundRobin,
+            takeover_will: TakeoverWill::Published,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::session::{Session, micros};
 use crate::shared::GroupId;
 use crate::subscriptions::Held;
 use crate::will::WillState;
-use crate::{Broker, Effect, Handle, Open, QueuePolicy, WillChange};
+use crate::{Broker, Effect, Handle, Open, QueuePolicy, TakeoverWill, WillChange};
 
 impl Broker {
     pub(crate) fn open(&mut self, turn: &Turn, open: Open) {
@@ -93,9 +93,10 @@ impl Broker {
             self.end(turn, id);
             return false;
         }
+        let published = self.config.takeover_will == TakeoverWill::Published;
         let publishes = session.will.as_ref().is_some_and(|held| match held.state {
             // Delay 0 is published in every version; a delay is not over yet (MQTT-3.1.3-9).
-            WillState::Armed => held.will.delay.is_zero(),
+            WillState::Armed => held.will.delay.is_zero() && published,
             WillState::Due(at) => at <= turn.now,
             WillState::Spent => false,
         });

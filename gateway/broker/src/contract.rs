@@ -195,6 +195,18 @@ pub enum Request {
         /// Which.
         delivery: DeliveryId,
     },
+    /// A delivery out of a group ([`Delivery::share`]) is larger than its client takes: as `Ack` for
+    /// this session, and another member gets the message, if one takes it.
+    TooLarge {
+        /// Whose.
+        session: SessionId,
+        /// Which.
+        delivery: DeliveryId,
+        /// What; at QoS 0 the broker has it no more.
+        message: Arc<Message>,
+        /// As it was delivered.
+        share: u32,
+    },
     /// Flow control, absolute: the most outstanding deliveries, and the bytes taken as of now.
     Credit {
         /// Whose.

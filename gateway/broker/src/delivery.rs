@@ -39,11 +39,7 @@ impl Broker {
         if session.takes_now(out.qos) {
             return self.deliver_at_once(turn, slot, message, out);
         }
-        let unwanted = out.qos == Qos::AtMostOnce
-            && !out.snapshot
-            && session.is_away()
-            && !session.policy.queue_qos0;
-        if unwanted {
+        if !out.snapshot && session.loses(out.qos) {
             return self.dropped(id, Reason::NoReceiver);
         }
         // Also an interval of 0: for those who can take it at once only (mqtt.md 2.14).
@@ -69,6 +65,7 @@ impl Broker {
     /// The path of nearly every message: nothing waits and there is credit.
     fn deliver_at_once(&mut self, turn: &Turn, slot: u32, message: &Arc<Message>, out: Outgoing) {
         let (qos, retain, identifiers) = (out.qos, out.retain, out.identifiers.clone());
+        let share = out.group.get();
         let delivery_id = if qos == Qos::AtMostOnce {
             self.next_delivery(turn, slot)
         } else {
@@ -86,6 +83,7 @@ impl Broker {
                 retain,
                 again: false,
                 identifiers,
+                share,
             },
         });
     }
@@ -324,6 +322,7 @@ impl Broker {
                 retain: entry.retain,
                 again: entry.progress == Progress::Sent,
                 identifiers: entry.identifiers,
+                share: entry.group.get(),
             },
         });
     }

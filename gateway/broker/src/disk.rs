@@ -11,6 +11,7 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use motegate_message::journal::{Page, PageRequest, QueuedRecord, Reader};
 use motegate_message::{
@@ -164,14 +165,18 @@ impl Broker {
         let before = session.queue.on_disk();
         let Some(disk) = session.queue.disk_mut() else { return };
         let Some(asked) = disk.asked.take() else { return };
+        let mut moved = Vec::new();
         match asked.counted {
             Some(counted) => self.counted(slot, asked, counted, page),
             // Otherwise something was put in front of it meanwhile, and goes first.
-            None if disk.from == asked.from => self.append_page(turn, slot, asked, page),
+            None if disk.from == asked.from => moved = self.append_page(turn, slot, asked, page),
             None => {}
         }
         let now = self.sessions.at(slot).map_or(0, |session| session.queue.on_disk());
         self.disk_bytes = (self.disk_bytes + now).saturating_sub(before);
+        for (message, group) in moved {
+            self.share_again(turn, &message, group, &[slot]);
+        }
         // What could not be dropped before it was read.
         self.purge_expired(turn, slot);
         self.shrink(slot);
@@ -204,12 +209,19 @@ impl Broker {
         }
     }
 
-    /// A page joins the head.
-    fn append_page(&mut self, turn: &Turn, slot: u32, mut asked: Asked, page: &Page) {
+    /// A page joins the head; what this session has left the group of is returned.
+    fn append_page(
+        &mut self,
+        turn: &Turn,
+        slot: u32,
+        mut asked: Asked,
+        page: &Page,
+    ) -> Vec<(Arc<Message>, GroupId)> {
+        let mut moved = Vec::new();
         for record in &page.entries {
-            let Some(session) = self.sessions.at_mut(slot) else { return };
+            let Some(session) = self.sessions.at_mut(slot) else { return moved };
             let id = session.id;
-            let Some(disk) = session.queue.disk_mut() else { return };
+            let Some(disk) = session.queue.disk_mut() else { return moved };
             let (saved, delivery) = (read_entry(&record.value), record.key.delivery);
             if let Some(saved) = &saved {
                 disk.tally.take(saved.size, saved.snapshot);
@@ -225,14 +237,19 @@ impl Broker {
                 continue;
             }
             let progress = disk.progress(qos, delivery);
+            let was_shared = saved.as_ref().is_some_and(|saved| saved.group.is_some());
             match saved.and_then(|saved| self.decode_entry(turn, record, saved, progress)) {
                 Some(entry) if entry.is_expired(turn.now) => {
                     self.journal.entry_gone_by_key(record.key);
                     self.dropped(id, Reason::MessageExpired);
                 }
+                Some(entry) if self.has_left(slot, was_shared, &entry) => {
+                    self.journal.entry_gone_by_key(record.key);
+                    moved.push((entry.message, entry.group));
+                }
                 Some(entry) => {
                     self.journal.entry_fetched(&entry.message, record.key.content);
-                    let Some(session) = self.sessions.at_mut(slot) else { return };
+                    let Some(session) = self.sessions.at_mut(slot) else { return moved };
                     let before = session.queue.memory();
                     session.queue.push_fetched(entry);
                     self.queued_bytes += session.queue.memory() - before;
@@ -244,6 +261,15 @@ impl Broker {
             }
         }
         self.end_page(slot, asked, page);
+        moved
+    }
+
+    /// Whether it was shared out of a group that this session has left meanwhile, and never sent.
+    fn has_left(&self, slot: u32, was_shared: bool, entry: &Entry) -> bool {
+        let members = self.groups.get(entry.group).map(|group| &group.members);
+        was_shared
+            && entry.progress.waits()
+            && members.is_none_or(|members| members.get(slot).is_none())
     }
 
     fn end_page(&mut self, slot: u32, asked: Asked, page: &Page) {

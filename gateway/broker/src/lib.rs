@@ -29,7 +29,7 @@ mod view;
 mod will;
 
 pub use broker::Broker;
-pub use config::Config;
+pub use config::{Config, SharedStrategy, TakeoverWill};
 pub use contract::{
     Effect, Handle, Open, Overflow, Precondition, QueuePolicy, Request, RetainHandling, Subscribe,
     SubscribeOutcome, Ticket, WillChange,

@@ -7,11 +7,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use hashbrown::HashSet;
-use motegate_message::{Message, Qos, Reason, Turn};
+use motegate_message::{DeliveryId, Message, Qos, Reason, SessionId, Turn};
 
 use crate::delivery::Outgoing;
 use crate::retained::message_etag;
-use crate::shared::GroupId;
+use crate::shared::{GroupId, Wanted};
 use crate::subscriptions::{FilterId, Grant, Subscriber};
 use crate::{Broker, Effect, Precondition, Ticket};
 
@@ -195,7 +195,7 @@ impl Broker {
                 .flat_map(|filter| filter.groups().iter().copied())
                 .collect();
             for group in groups {
-                count += u32::from(self.share(turn, &message, group, None));
+                count += u32::from(self.share(turn, &message, group, &[]).is_some());
             }
         }
         self.journal.end_fan_out(&message);
@@ -243,22 +243,25 @@ impl Broker {
         true
     }
 
-    /// One copy for one member of a group; `false` if there is none but `except`.
+    /// One copy for one member of a group: whose, and its number there. `None` if there is nobody
+    /// but those passed by.
     pub(crate) fn share(
         &mut self,
         turn: &Turn,
         message: &Arc<Message>,
         group: GroupId,
-        except: Option<u32>,
-    ) -> bool {
-        let sessions = &self.sessions;
-        let readiness = |slot| {
-            sessions
-                .at(slot)
-                .map_or(crate::shared::Readiness::Offline, |s| s.readiness(message.qos))
-        };
-        let picked = self.groups.get_mut(group).and_then(|g| g.pick(except, readiness));
-        let Some(Subscriber { slot, grant }) = picked else { return false };
+        passed: &[u32],
+    ) -> Option<(SessionId, DeliveryId)> {
+        let strategy = self.config.shared_strategy;
+        let wanted = Wanted { strategy, topic: message.topic.as_str(), passed };
+        let members = self.groups.get(group)?;
+        let picked = members.choose(wanted, |member| self.readiness(member, message.qos));
+        let Subscriber { slot, grant } = picked?;
+        if let Some(group) = self.groups.get_mut(group) {
+            group.took(slot);
+        }
+        let session = self.sessions.at(slot)?;
+        let taken = (session.id, DeliveryId(session.delivery_mark()));
         let outgoing = Outgoing {
             qos: message.qos.min(grant.qos), // MQTT-4.8.2-3
             retain: message.retain && grant.retain_as_published,
@@ -267,6 +270,6 @@ impl Broker {
             snapshot: false,
         };
         self.offer(turn, slot, message, outgoing);
-        true
+        Some(taken)
     }
 }

@@ -131,6 +131,11 @@ impl Session {
         self.connected && self.drain.is_none() && self.queue.is_caught_up() && self.has_credit(qos)
     }
 
+    /// Whether a message of this QoS is not kept for it while it is away.
+    pub(crate) fn loses(&self, qos: Qos) -> bool {
+        qos == Qos::AtMostOnce && self.is_away() && !self.policy.queue_qos0
+    }
+
     /// Whether window and room allow one more delivery of this QoS.
     pub(crate) fn has_credit(&self, qos: Qos) -> bool {
         self.room > 0 && (qos == Qos::AtMostOnce || self.queue.flying() < usize::from(self.window))
@@ -139,6 +144,8 @@ impl Session {
     pub(crate) fn readiness(&self, qos: Qos) -> Readiness {
         if self.takes_now(qos) {
             Readiness::Ready
+        } else if self.loses(qos) {
+            Readiness::Dropping
         } else if self.connected {
             Readiness::Connected
         } else {

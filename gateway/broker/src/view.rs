@@ -14,8 +14,8 @@ use motegate_message::{Qos, SessionId, SessionKey, TopicFilter, TopicName};
 use motegate_timers::Instant;
 
 use crate::session::Session;
-use crate::shared::{GroupId, Readiness};
-use crate::subscriptions::{FilterId, Grant};
+use crate::shared::{GroupId, Readiness, Wanted};
+use crate::subscriptions::{FilterId, Grant, Subscriber};
 use crate::trie::number;
 use crate::{Broker, Config, Handle, QueuePolicy};
 
@@ -246,11 +246,11 @@ impl Broker {
             .flat_map(|filter| filter.groups().iter().map(|id| (*id, filter.text.clone())))
             .take(limit)
             .collect();
-        let readiness =
-            |slot| self.sessions.at(slot).map_or(Readiness::Offline, |s| s.readiness(qos));
         let view = |(id, filter): (GroupId, TopicFilter)| {
             let group = self.groups.get(id)?;
-            let next = group.choose(None, readiness);
+            let strategy = self.config.shared_strategy;
+            let wanted = Wanted { strategy, topic: topic.as_str(), passed: &[] };
+            let next = group.choose(wanted, |member| self.readiness(member, qos));
             Some(GroupView {
                 share: group.name.clone(),
                 filter,
@@ -259,6 +259,12 @@ impl Broker {
             })
         };
         groups.into_iter().filter_map(view).collect()
+    }
+
+    /// How well a member of a group can take a message that was published at this QoS.
+    pub(crate) fn readiness(&self, member: &Subscriber, qos: Qos) -> Readiness {
+        let qos = qos.min(member.grant.qos);
+        self.sessions.at(member.slot).map_or(Readiness::Dropping, |session| session.readiness(qos))
     }
 
     fn filters_of(&mut self, topic: &TopicName) -> Vec<FilterId> {
@@ -272,7 +278,7 @@ impl Broker {
         let qos = qos.min(grant.qos);
         let reach = if session.takes_now(qos) {
             Reach::Now
-        } else if qos == Qos::AtMostOnce && session.is_away() && !session.policy.queue_qos0 {
+        } else if session.loses(qos) {
             Reach::Dropped
         } else {
             Reach::Queued

@@ -32,7 +32,9 @@ pub use stats::Stats;
 
 /// The parts' own settings, for whoever resolves a configuration into a [`Config`].
 pub mod settings {
-    pub use motegate_broker::{Config as Broker, Overflow, QueuePolicy};
+    pub use motegate_broker::{
+        Config as Broker, Overflow, QueuePolicy, SharedStrategy, TakeoverWill,
+    };
     pub use motegate_coap::Config as Coap;
     pub use motegate_mqtt::Config as Mqtt;
     pub use motegate_mqtt_sn::endpoint::{Config as MqttSn, Rebind};

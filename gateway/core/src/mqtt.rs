@@ -95,6 +95,10 @@ impl Core {
                 self.mqtt_publish(conn, ticket, message)
             }
             Event::Acked { session, delivery } => self.ask(Request::Ack { session, delivery }),
+            Event::TooLarge { session, delivery } => {
+                let Delivery { id: delivery, message, share, .. } = *delivery;
+                self.ask(Request::TooLarge { session, delivery, message, share });
+            }
             Event::Credit { session, window, room } => {
                 self.ask(Request::Credit { session, window, room });
             }
@@ -288,6 +292,9 @@ impl Core {
                     .collect();
                 for (place, reason) in refused {
                     results.insert(place.min(results.len()), Err(reason));
+                }
+                for reason in results.iter().filter_map(|result| result.err()) {
+                    self.mqtt_refused(conn, reason);
                 }
                 self.mqtt.subscribed(&self.turn, conn, ticket, &results, after);
             }

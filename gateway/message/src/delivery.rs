@@ -34,6 +34,9 @@ pub struct Delivery {
     /// Subscription Identifiers of every matching subscription (MQTT-3.3.4-3…5). Shared: the same
     /// few lists recur.
     pub identifiers: Option<Arc<[u32]>>,
+    /// The group of a shared subscription that it comes from, 0 for none; means something only to
+    /// the broker, to whom it goes back with a message that is too large for its receiver.
+    pub share: u32,
 }
 
 /// A will message and when it is due (MQTT 5 §3.1.2.5).

@@ -53,7 +53,7 @@ fn message(rng: &mut Rng) -> Message {
 fn delivery(rng: &mut Rng, id: u64) -> Delivery {
     let message = Arc::new(message(rng));
     let (qos, retain, again) = (message.qos, rng.chance(100), rng.chance(100));
-    Delivery { id: DeliveryId(id), message, qos, retain, again, identifiers: None }
+    Delivery { id: DeliveryId(id), message, qos, retain, again, identifiers: None, share: 0 }
 }
 
 /// Small limits in every second run, the defaults otherwise.

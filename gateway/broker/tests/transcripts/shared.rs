@@ -1,7 +1,8 @@
 //! `$share/group/filter` (MQTT 5 §4.8.2, notes 2.7).
 
 use super::bench::*;
-use motegate_broker::{Open, Request, Subscribe};
+use motegate_broker::{Config, Effect, Open, Request, SharedStrategy, Subscribe};
+use motegate_message::Message;
 use std::time::Duration;
 
 fn members(b: &mut Bench, names: &[&str], qos: u8) -> Vec<Client> {
@@ -156,4 +157,124 @@ fn bounds_hold_for_moved_messages_too() {
     assert_eq!(said.last().unwrap(), "ended c");
     let session = a.session;
     assert_eq!(b.ask(Request::GetWill { ticket: 0, session }), ["no will"]);
+}
+
+#[test]
+fn one_member_keeps_getting_what_is_shared_or_each_topic_has_its_own() {
+    let config = |shared_strategy| Config { shared_strategy, ..Config::default() };
+    let mut b = Bench::with(config(SharedStrategy::Sticky), false);
+    let all = members(&mut b, &["a", "b"], 0);
+    let mut got = Vec::new();
+    for i in 0..5 {
+        if i == 2 {
+            b.close(all[0]);
+        }
+        got.extend(b.publish(&format!("t={i}"))[1..].iter().cloned());
+    }
+    assert_eq!(got, ["a <- t=0@0", "a <- t=1@0", "b <- t=2@0", "b <- t=3@0", "b <- t=4@0"]);
+
+    let mut b = Bench::with(config(SharedStrategy::HashTopic), false);
+    for name in ["a", "b", "c"] {
+        b.listener(clean(name), &[sub("$share/g/#", 0)]);
+    }
+    let mut to = |topic: usize| b.publish(&format!("{topic}=x"))[1][..1].to_string();
+    let first: Vec<String> = (0..20).map(&mut to).collect();
+    assert_eq!(first, (0..20).map(&mut to).collect::<Vec<_>>());
+    assert!(["a", "b", "c"].iter().all(|name| first.iter().any(|got| got == name)), "{first:?}");
+}
+
+#[test]
+fn a_member_is_as_ready_as_its_own_qos_makes_it() {
+    let mut b = Bench::new();
+    let (a, _) = b.open(Open { window: 0, ..open("a") });
+    b.subscribe(a, &[sub("$share/g/t", 0)]);
+    b.listener(open("b"), &[sub("$share/g/t", 1)]);
+    // No window is needed at QoS 0.
+    assert_eq!(b.publish("t=1@1"), ["accepted 1", "a <- t=1@0"]);
+    assert_eq!(b.publish("t=2@1"), ["accepted 1", "b <- t=2@1"]);
+    assert_eq!(b.publish("t=3@1"), ["accepted 1", "a <- t=3@0"]);
+}
+
+#[test]
+fn who_keeps_nothing_gets_it_last() {
+    let mut b = Bench::new();
+    let a = b.listener(open("a"), &[sub("$share/g/t", 0)]);
+    let c = b.listener(open("c"), &[sub("$share/g/t", 1)]);
+    b.close(a);
+    b.close(c);
+    assert_eq!(b.publish("t=1@1"), ["accepted 1"]);
+    assert_eq!(b.publish("t=2@1"), ["accepted 1"]);
+    assert_eq!(b.publish("t=3@0"), ["accepted 1", "dropped no_receiver"]);
+    assert_eq!(b.open(open("c")).1, ["opened again", "c <- t=1@1", "c <- t=2@1"]);
+}
+
+/// What its endpoint says when the client's Maximum Packet Size is smaller.
+fn too_large(b: &mut Bench, client: Client, text: &str) -> Vec<String> {
+    b.broker.handle(
+        &b.turn,
+        Request::Publish { ticket: 0, message: message(text), precondition: None },
+    );
+    let mut said = Vec::new();
+    let mut effects = b.effects();
+    while let Some(at) = effects.iter().position(
+        |effect| matches!(effect, Effect::Deliver { session, .. } if *session == client.session),
+    ) {
+        let Effect::Deliver { session, delivery, .. } = effects.remove(at) else { unreachable!() };
+        let (share, delivery, message) = (delivery.share, delivery.id, delivery.message);
+        said.extend(b.ask(Request::TooLarge { session, delivery, message, share }));
+    }
+    said
+}
+
+#[test]
+fn what_is_too_large_for_one_goes_to_the_next() {
+    for qos in 0..3 {
+        let mut b = Bench::new();
+        let small = b.listener(Open { window: 1, ..open("a") }, &[sub("$share/g/t", qos)]);
+        b.listener(open("b"), &[sub("$share/g/t", qos)]);
+        let said = too_large(&mut b, small, &format!("t=1@{qos}"));
+        assert_eq!(said, [format!("b <- t=1@{qos}")]);
+        // The place in the window is free again.
+        assert_eq!(b.publish("t=2@1").len(), 2);
+    }
+}
+
+#[test]
+fn what_is_too_large_for_all_is_dropped_and_counted() {
+    let mut b = Bench::new();
+    let a = b.listener(open("a"), &[sub("$share/g/t", 1)]);
+    assert_eq!(too_large(&mut b, a, "t=1@1"), ["dropped too_large"]);
+    assert_eq!(b.publish("t=2@1"), ["accepted 1", "a <- t=2@1"]);
+}
+
+#[test]
+fn what_moves_has_not_been_sent_to_its_new_member_and_may_expire() {
+    let mut b = Bench::new();
+    let a = b.listener(clean("a"), &[sub("$share/g/t", 1)]);
+    let expires = Some(b.turn.now + SECOND);
+    b.publish_message(Message { expires, ..message("t=1@1") });
+    b.listener(open("b"), &[sub("$share/g/t", 1)]);
+    b.advance(SECOND);
+    assert_eq!(b.close(a), ["dropped message_expired", "ended a"]);
+}
+
+#[test]
+fn what_was_on_disk_moves_when_it_is_read() {
+    let config = Config { head_messages: 2, head_messages_away: 1, ..Config::default() };
+    let mut b = Bench::with(config, true);
+    let (a, _) = b.open(Open { window: 1, ..open("a") });
+    b.subscribe(a, &[sub("$share/g/t", 1), sub("u", 1)]);
+    for i in 0..6 {
+        b.publish(&format!("t={i}@1"));
+    }
+    b.publish("u=6@1");
+    b.listener(open("b"), &[sub("$share/g/t", 1)]);
+    let mut moved = b.unsubscribe(a, "$share/g/t");
+    moved.extend(b.ack(a, 1));
+    let to_b: Vec<&String> = moved.iter().filter(|said| said.starts_with('b')).collect();
+    assert_eq!(to_b, ["b <- t=1@1", "b <- t=2@1", "b <- t=3@1", "b <- t=4@1", "b <- t=5@1"]);
+    assert_eq!(
+        moved.iter().filter(|said| said.starts_with('a')).collect::<Vec<_>>(),
+        ["a <- u=6@1"]
+    );
 }

@@ -1,7 +1,7 @@
 //! When a will is published (MQTT 5 §3.1.2.5, notes 2.2).
 
 use super::bench::*;
-use motegate_broker::{Config, Open, Request, WillChange};
+use motegate_broker::{Config, Open, Request, TakeoverWill, WillChange};
 use motegate_message::Will;
 use std::time::Duration;
 
@@ -168,4 +168,20 @@ fn a_will_that_finds_no_place_is_counted() {
     let will = WillChange::Set(Some(will("!s=off", Duration::ZERO)));
     let (a, _) = b.open(Open { will, ..open("a") });
     assert_eq!(b.close(a), ["dropped quota_exceeded"]);
+}
+
+#[test]
+fn takeover_may_publish_it_only_with_the_sessions_end() {
+    let config = Config { takeover_will: TakeoverWill::EndedSession, ..Config::default() };
+    let mut b = Bench::with(config, false);
+    b.listener(clean("sub"), &[sub("w", 1)]);
+    b.open(with_will("a", Duration::ZERO, HOUR));
+    let (a, said) = b.open(with_will("a", Duration::ZERO, HOUR));
+    assert_eq!(said, ["a closed taken_over", "opened again"]);
+    let said = b.open(Open { clean: true, ..with_will("a", Duration::ZERO, HOUR) }).1;
+    assert_eq!(said, ["a closed taken_over", "ended a", SENT, "opened new"]);
+    assert_eq!(b.close(a), none());
+    let (a, _) = b.open(with_will("a", Duration::ZERO, Duration::ZERO));
+    assert_eq!(b.open(open("a")).1, ["a closed taken_over", "ended a", SENT, "opened new"]);
+    let _ = a;
 }

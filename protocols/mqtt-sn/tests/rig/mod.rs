@@ -435,6 +435,7 @@ impl Rig {
             retain: false,
             again: false,
             identifiers: None,
+            share: 0,
         });
         let turn = self.turn();
         self.pump(&turn, session);

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use core::time::Duration;
 
 use motegate_message::{
-    ConnectionId, DeliveryId, ListenerId, Message, Qos, Reason, Seq, SessionId, SubscriptionFilter,
-    Will,
+    ConnectionId, Delivery, DeliveryId, ListenerId, Message, Qos, Reason, Seq, SessionId,
+    SubscriptionFilter, Will,
 };
 
 /// Chosen by the endpoint, handed back with the answer.
@@ -127,6 +127,14 @@ pub enum Event {
         session: SessionId,
         /// Which.
         delivery: DeliveryId,
+    },
+    /// A delivery out of a group of shared subscriptions is larger than this client's Maximum Packet
+    /// Size: it is finished for this session, and may go to another member.
+    TooLarge {
+        /// Whose.
+        session: SessionId,
+        /// As it came.
+        delivery: Box<Delivery>,
     },
     /// Flow control, absolute (see the broker's `Credit`).
     Credit {

@@ -3,12 +3,13 @@
 //! Deliveries leave in the order in which they come. One at QoS 2 of a durable session waits for
 //! the record of its packet id, those behind it wait too; all wait behind a SUBACK that waits.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::num::NonZeroU16;
 
-use motegate_message::{Delivery, DeliveryId, Qos, Reason, Seq, Turn};
+use motegate_message::{Delivery, Qos, Reason, Seq, Turn};
 use motegate_timers::Instant;
 
 use super::acks::{NO_TICKET, Owed, codes};
@@ -54,12 +55,12 @@ impl Parcels {
     }
 }
 
-/// Seconds left as they are sent: rounded up, at least 1 for what has been sent before
-/// (MQTT 5 §3.3.2.3.3). [MQTT-3.3.2-6]
+/// Seconds left as they are sent: rounded up, at least 1 for what was begun in time and is sent late,
+/// or again (MQTT 5 §3.3.2.3.3). An interval of 0 is sent as it came. [MQTT-3.3.2-6]
 fn seconds_left(expires: Instant, now: Instant, repeat: bool) -> u32 {
-    let left = expires.saturating_since(now).as_millis().div_ceil(1000);
+    let left = expires.saturating_since(now).as_micros().div_ceil(1_000_000);
     let left = u32::try_from(left).unwrap_or(u32::MAX);
-    if repeat { left.max(1) } else { left }
+    if repeat || expires < now { left.max(1) } else { left }
 }
 
 impl Connection {
@@ -124,8 +125,7 @@ impl Connection {
             let probe = Stage::Publish(NonZeroU16::MIN, false);
             let (len, _) = self.measure(shared, turn, delivery, topic, probe);
             if len > self.max_packet as usize {
-                shared.counters.oversize_dropped += 1;
-                self.acked(shared, delivery.id);
+                self.too_large(shared, delivery);
                 return None;
             }
         }
@@ -137,9 +137,16 @@ impl Connection {
         self.wire_mut().begin(delivery.id, flow, &mut journal)
     }
 
-    fn acked(&self, shared: &mut Shared, delivery: DeliveryId) {
-        if let Some(session) = self.session {
-            shared.events.push_back(Event::Acked { session, delivery });
+    /// The client cannot take it: it is as good as delivered, unless another member of its group
+    /// can. [MQTT-3.1.2-24, -25]
+    fn too_large(&self, shared: &mut Shared, delivery: &Delivery) {
+        shared.counters.oversize_dropped += 1;
+        let Some(session) = self.session else { return };
+        if delivery.share != 0 {
+            let delivery = Box::new(delivery.clone());
+            shared.events.push_back(Event::TooLarge { session, delivery });
+        } else if delivery.qos != Qos::AtMostOnce {
+            shared.events.push_back(Event::Acked { session, delivery: delivery.id });
         }
     }
 
@@ -171,13 +178,11 @@ impl Connection {
         }
         let (len, choice) = self.measure(shared, turn, delivery, topic.as_deref(), *stage);
         if len > self.max_packet as usize {
-            shared.counters.oversize_dropped += 1; // [MQTT-3.1.2-24, -25]
             if let Stage::Publish(id, _) = *stage {
                 let mut journal = self.journal(shared, turn);
                 self.wire_mut().finish(id, &mut journal);
-                self.acked(shared, delivery.id);
             }
-            return;
+            return self.too_large(shared, delivery);
         }
         let name = topic.as_deref().unwrap_or(delivery.message.topic.as_str());
         let (id, dup) = match *stage {

@@ -387,6 +387,7 @@ impl World {
                 let after = self.after();
                 self.endpoint.unsubscribed(&turn, conn, ticket, &existed, after);
             }
+            Event::TooLarge { .. } => panic!("no groups in this rig"),
             Event::Acked { session, delivery } => {
                 self.log.push(format!("acked {}", delivery.0));
                 let client = self.by_session(session).unwrap();
@@ -518,6 +519,7 @@ impl World {
                 retain: message.retain && matching.iter().any(|s| s.item.retain_as_published),
                 again: false,
                 identifiers: (!ids.is_empty()).then(|| ids.into()),
+                share: 0,
             });
             clients.push(name.clone());
         }
