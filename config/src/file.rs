@@ -173,6 +173,9 @@ pub(crate) struct Mqtt {
     /// for PUBLISH), or the connection ends.
     #[schemars(extend("default" = "answer"))]
     pub(crate) deny: Option<Typed<DenyWord>>,
+    /// How often `$SYS` topics are published, by the wall clock; 0s: never.
+    #[schemars(extend("default" = "10s", "range" = "0s to 1d"))]
+    pub(crate) sys_interval: Time,
 }
 
 /// MQTT-SN.

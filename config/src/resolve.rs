@@ -147,8 +147,9 @@ fn mqtt(reader: &mut Reader<'_>, block: Option<&Mqtt>, at: &Place, core: &mut Co
             TakeoverWord::EndedSession => TakeoverWill::EndedSession,
         };
     }
-    let sn = &mut core.mqtt_sn;
+    let (sn, sys_interval) = (&mut core.mqtt_sn, &mut core.sys_interval);
     take! { reader, block, at:
+        sys_interval => *sys_interval;
         max_qos => config.max_qos;
         retain_available => config.retain_available;
         wildcard_subscriptions => config.wildcard_subscriptions;

@@ -19,7 +19,6 @@ const LATER: &[(&str, &str)] = &[
     ("listeners.tls", "TLS"),
     ("listeners.proxy_protocol", "the PROXY protocol"),
     ("listeners.limits", "limits of one listener"),
-    ("mqtt.sys_interval", "$SYS topics"),
     ("mqttsn.advertise", "ADVERTISE"),
     ("mqttsn.discovery_groups", "discovery by multicast"),
     ("coap.block_size", "block-wise transfer"),

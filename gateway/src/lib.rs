@@ -20,6 +20,7 @@ mod gateway;
 mod listening;
 mod log;
 mod machine;
+mod memory;
 mod net;
 mod notices;
 mod recorder;

@@ -14,6 +14,7 @@ use motegate_message::{ConnectionId, Reason, Wall};
 use motegate_timers::Instant;
 
 use crate::clock::Clock;
+use crate::memory;
 use crate::notices::Notices;
 use crate::recorder;
 use crate::store::{Opened, Report, Store, StoreError, Stored};
@@ -124,6 +125,11 @@ impl Machine {
     /// Lets the core act on deadlines that have passed. Returns the next one.
     pub(crate) fn feed_timeout(&mut self) -> Option<Instant> {
         if self.core.poll_timeout().is_some_and(|deadline| deadline <= self.now) {
+            if self.core.sys_is_due(self.now)
+                && let Some((now, at_most)) = memory::resident()
+            {
+                self.core.set_memory(now, at_most);
+            }
             self.feed(Input::Timeout);
         }
         self.core.poll_timeout()

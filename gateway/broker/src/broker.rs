@@ -33,12 +33,18 @@ pub struct Broker {
     pub(crate) passed: VecDeque<Passed>,
     /// Subscriptions of all sessions.
     pub(crate) subscribed: usize,
+    /// Of these, shared ones.
+    pub(crate) shared_subscribed: usize,
     pub(crate) retained: Retained,
+    /// What the gateway says of itself.
+    pub(crate) own: Retained,
     pub(crate) journal: Journal,
     pub(crate) timers: TimerQueue<SessionId>,
     pub(crate) effects: VecDeque<Effect>,
     /// Bytes that wait in all queues.
     pub(crate) queued_bytes: u64,
+    /// Messages of them.
+    pub(crate) queued_messages: u64,
     /// Bytes that wait on disk only, as far as they were counted.
     pub(crate) disk_bytes: u64,
     /// Wills whose time has come.
@@ -47,6 +53,8 @@ pub struct Broker {
     pub(crate) overflowed: VecDeque<SessionId>,
     pub(crate) identifiers: Identifiers,
     pub(crate) acted: Acted,
+    /// Sessions that ended because their time was over.
+    pub(crate) expired_sessions: u64,
     pub(crate) store_failed: bool,
     /// Sessions that have ended and whose part on disk is still to be handed over to their groups.
     pub(crate) ended_on_disk:
@@ -69,16 +77,20 @@ impl Broker {
             groups: Groups::default(),
             passed: VecDeque::new(),
             subscribed: 0,
+            shared_subscribed: 0,
             retained: Retained::default(),
+            own: Retained::default(),
             journal: Journal::default(),
             timers: TimerQueue::new(),
             effects: VecDeque::new(),
             queued_bytes: 0,
+            queued_messages: 0,
             disk_bytes: 0,
             due_wills: VecDeque::new(),
             overflowed: VecDeque::new(),
             identifiers: Identifiers::default(),
             acted: Acted::default(),
+            expired_sessions: 0,
             store_failed: false,
             ended_on_disk: hashbrown::HashMap::new(),
             hits: Vec::new(),
@@ -163,6 +175,7 @@ impl Broker {
     fn session_due(&mut self, turn: &Turn, id: SessionId) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         if session.ends <= turn.now {
+            self.expired_sessions += 1;
             return self.end(turn, id);
         }
         let slot = session.slot();
@@ -199,7 +212,7 @@ impl Broker {
     }
 
     fn read(&mut self, turn: &Turn, ticket: Ticket, topic: &TopicName) {
-        let message = self.retained.get(topic, turn.now).cloned();
+        let message = self.retained(topic, turn.now).cloned();
         self.effects.push_back(Effect::Value { ticket, message });
     }
 

@@ -7,7 +7,7 @@ use motegate_message::{Qos, Reason, SessionId, SessionKey, Turn};
 use crate::delivery::group_text;
 use crate::journal::FilterText;
 use crate::queue::Entry;
-use crate::session::{Session, micros};
+use crate::session::micros;
 use crate::shared::GroupId;
 use crate::subscriptions::Held;
 use crate::will::WillState;
@@ -34,7 +34,8 @@ impl Broker {
         };
         let Some(session) = self.sessions.get_mut(id) else { return };
         let slot = session.slot();
-        session.connected = true;
+        self.sessions.attach(slot);
+        let Some(session) = self.sessions.at_mut(slot) else { return };
         session.handle = open.handle;
         (session.window, session.room) = (open.window, open.room);
         session.journaled_window = 0; // the largest of this connection
@@ -86,8 +87,9 @@ impl Broker {
         if was_connected {
             let (handle, reason) = (session.handle, Reason::TakenOver);
             self.effects.push_back(Effect::Closed { session: id, handle, reason });
-            detach(session);
+            self.sessions.detach(slot);
         }
+        let Some(session) = self.sessions.at(slot) else { return false };
         // An old session that would end with its connection ends, whoever came first (2.1 e).
         if clean || session.is_transient() || session.ends <= turn.now {
             self.end(turn, id);
@@ -143,7 +145,8 @@ impl Broker {
     fn disconnect(&mut self, turn: &Turn, id: SessionId) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let slot = session.slot();
-        detach(session);
+        self.sessions.detach(slot);
+        let Some(session) = self.sessions.at_mut(slot) else { return };
         if session.is_transient() {
             return self.end(turn, id);
         }
@@ -178,6 +181,7 @@ impl Broker {
             self.forget_subscription(slot, id, session.durable, *held);
         }
         self.queued_bytes -= session.queue.memory();
+        self.queued_messages -= session.queue.waiting_in_memory();
         self.disk_bytes -= session.queue.on_disk();
         for entry in session.queue.iter() {
             self.hand_over_ended(turn, entry);
@@ -216,6 +220,7 @@ impl Broker {
             self.journal.subscription_gone(id, text);
         }
         self.subscribed -= 1;
+        self.shared_subscribed -= usize::from(held.group != GroupId::NONE);
         if held.group == GroupId::NONE {
             if let Some(filter) = self.subscriptions.get_mut(held.filter) {
                 filter.subscribers.remove(slot);
@@ -285,12 +290,4 @@ impl Broker {
             }
         }
     }
-}
-
-/// The connection is over: its credit, its drain and its handle mean nothing any more.
-fn detach(session: &mut Session) {
-    session.connected = false;
-    (session.window, session.room) = (0, 0);
-    session.drain = None;
-    session.queue.land();
 }

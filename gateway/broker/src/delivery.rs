@@ -130,18 +130,20 @@ impl Broker {
             self.disk_bytes += session.queue.on_disk() - before;
             return id;
         }
-        let before = session.queue.memory();
+        let (before, count) = (session.queue.memory(), session.queue.waiting_in_memory());
         session.queue.push(entry);
         self.queued_bytes += session.queue.memory() - before;
+        self.queued_messages += session.queue.waiting_in_memory() - count;
         id
     }
 
     /// Takes an entry out of a session's queue, its record and its bytes with it.
     pub(crate) fn remove_entry(&mut self, slot: u32, index: usize) -> Option<Entry> {
         let session = self.sessions.at_mut(slot)?;
-        let before = session.queue.memory();
+        let (before, count) = (session.queue.memory(), session.queue.waiting_in_memory());
         let entry = session.queue.remove(index)?;
         self.queued_bytes -= before - session.queue.memory();
+        self.queued_messages -= count - session.queue.waiting_in_memory();
         if session.durable {
             self.journal.entry_gone(session.id, &entry);
         }
@@ -308,9 +310,10 @@ impl Broker {
         if entry.qos == Qos::AtMostOnce {
             self.remove_entry(slot, at);
         } else {
-            let before = session.queue.memory();
+            let (before, count) = (session.queue.memory(), session.queue.waiting_in_memory());
             session.queue.take_off();
             self.queued_bytes -= before - session.queue.memory();
+            self.queued_messages -= count - session.queue.waiting_in_memory();
         }
         self.effects.push_back(Effect::Deliver {
             session: session_id,

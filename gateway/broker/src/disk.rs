@@ -87,8 +87,10 @@ impl Broker {
         let id = session.id;
         let Some(session) = self.sessions.at_mut(slot) else { return false };
         let (memory, disk) = (session.queue.memory(), session.queue.on_disk());
+        let count = session.queue.waiting_in_memory();
         let Some(entry) = session.queue.spill_last() else { return false };
         self.queued_bytes -= memory - session.queue.memory();
+        self.queued_messages -= count - session.queue.waiting_in_memory();
         self.disk_bytes += session.queue.on_disk() - disk;
         if !entry.is_journaled() {
             let text = group_text(&self.groups, &self.subscriptions, entry.group);
@@ -250,9 +252,11 @@ impl Broker {
                 Some(entry) => {
                     self.journal.entry_fetched(&entry.message, record.key.content);
                     let Some(session) = self.sessions.at_mut(slot) else { return moved };
-                    let before = session.queue.memory();
+                    let (before, count) =
+                        (session.queue.memory(), session.queue.waiting_in_memory());
                     session.queue.push_fetched(entry);
                     self.queued_bytes += session.queue.memory() - before;
+                    self.queued_messages += session.queue.waiting_in_memory() - count;
                 }
                 None => {
                     self.journal.entry_gone_by_key(record.key);

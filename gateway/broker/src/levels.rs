@@ -30,7 +30,7 @@ impl Broker {
     /// A retained message, unless it has expired.
     #[must_use]
     pub fn retained(&self, topic: &TopicName, now: Instant) -> Option<&Arc<Message>> {
-        self.retained.get(topic, now)
+        self.retained.get(topic, now).or_else(|| self.own.get(topic, now))
     }
 
     /// The levels directly below `prefix` (`None`: the first levels of all topics) in byte order,

@@ -16,6 +16,7 @@ mod delivery;
 mod disk;
 mod journal;
 mod levels;
+mod own;
 mod publish;
 mod queue;
 mod restore;

@@ -165,6 +165,11 @@ impl Broker {
         }
         let message = Arc::new(message);
         let created = message.retain && self.retain(turn, &message);
+        (created, self.spread(turn, &message))
+    }
+
+    /// Delivers to whoever is subscribed; to how many it goes.
+    pub(crate) fn spread(&mut self, turn: &Turn, message: &Arc<Message>) -> u32 {
         let mut matched = core::mem::take(&mut self.matched);
         matched.clear();
         self.subscriptions.matching(&message.topic, &mut matched);
@@ -182,11 +187,11 @@ impl Broker {
         }
         let (first, last) = (hits.first(), hits.last());
         if shared || first.map(|hit| hit.slot) != last.map(|hit| hit.slot) {
-            self.journal.begin_fan_out(&message);
+            self.journal.begin_fan_out(message);
         }
         let mut count = 0;
         for copies in hits.chunk_by(|a, b| a.slot == b.slot) {
-            count += u32::from(self.offer_merged(turn, &message, copies));
+            count += u32::from(self.offer_merged(turn, message, copies));
         }
         if shared {
             let groups: Vec<GroupId> = matched
@@ -195,14 +200,14 @@ impl Broker {
                 .flat_map(|filter| filter.groups().iter().copied())
                 .collect();
             for group in groups {
-                count += u32::from(self.share(turn, &message, group, &[]).is_some());
+                count += u32::from(self.share(turn, message, group, &[]).is_some());
             }
         }
-        self.journal.end_fan_out(&message);
+        self.journal.end_fan_out(message);
         hits.shrink_to(16 * 1024);
         self.hits = hits;
         self.matched = matched;
-        (created, count)
+        count
     }
 
     /// Replaces or clears the retained message; whether there was none before.

@@ -207,6 +207,11 @@ impl Queue {
         self.waiting + self.disk.as_ref().map_or(0, |disk| disk.tally.count)
     }
 
+    /// Of these, in memory.
+    pub(crate) fn waiting_in_memory(&self) -> u64 {
+        u64::from(self.waiting)
+    }
+
     /// Entries in memory that were not delivered on this connection.
     pub(crate) fn unsent_in_memory(&self) -> usize {
         self.entries.len() - self.flying()

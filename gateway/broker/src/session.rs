@@ -189,6 +189,8 @@ pub(crate) struct Sessions {
     names: HashTable<u32>,
     hasher: DefaultHashBuilder,
     count: usize,
+    /// Connected ones that have a name.
+    connected: usize,
     /// The first generation of a slot that is new in this life.
     base: u32,
 }
@@ -202,6 +204,7 @@ impl Default for Sessions {
             names: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             count: 0,
+            connected: 0,
             base: 1,
         }
     }
@@ -210,6 +213,33 @@ impl Default for Sessions {
 impl Sessions {
     pub(crate) fn len(&self) -> usize {
         self.count
+    }
+
+    /// Of these, those that have a name.
+    pub(crate) fn named(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Of these, those that have a connection.
+    pub(crate) fn connected(&self) -> usize {
+        self.connected
+    }
+
+    /// A session has a connection from now on.
+    pub(crate) fn attach(&mut self, slot: u32) {
+        let Some(session) = self.at_mut(slot) else { return };
+        let came = !core::mem::replace(&mut session.connected, true) && session.key.is_some();
+        self.connected += usize::from(came);
+    }
+
+    /// The connection is over: its credit, its drain and its handle mean nothing any more.
+    pub(crate) fn detach(&mut self, slot: u32) {
+        let Some(session) = self.at_mut(slot) else { return };
+        let went = core::mem::replace(&mut session.connected, false) && session.key.is_some();
+        (session.window, session.room) = (0, 0);
+        session.drain = None;
+        session.queue.land();
+        self.connected -= usize::from(went);
     }
 
     /// Slots, empty ones included.

@@ -100,6 +100,7 @@ impl Broker {
         };
         if new {
             self.subscribed += 1;
+            self.shared_subscribed += usize::from(held.group != GroupId::NONE);
             if let Some(session) = self.sessions.at_mut(slot) {
                 session.subscriptions.insert(held);
             }
@@ -132,7 +133,10 @@ impl Broker {
     fn send_retained(&mut self, turn: &Turn, slot: u32, asked: &Subscribe) {
         let own = self.sessions.at(slot).and_then(|s| s.key.clone()).filter(|_| asked.no_local);
         let identifiers = self.identifiers.list(asked.identifier.into_iter());
-        for message in self.retained.matching(&asked.filter.filter, turn.now, usize::MAX) {
+        let filter = &asked.filter.filter;
+        let mut messages = self.retained.matching(filter, turn.now, usize::MAX);
+        messages.extend(self.own.matching(filter, turn.now, usize::MAX));
+        for message in messages {
             if own.is_some() && message.publisher == own {
                 continue;
             }

@@ -107,12 +107,20 @@ pub struct GroupView {
 pub struct Usage {
     /// Sessions, offline ones included.
     pub sessions: usize,
+    /// Of these, those that have a name: a client each, except CoAP's.
+    pub named: usize,
+    /// Of those that have a name, the connected ones; asleep is connected.
+    pub connected: usize,
     /// Subscriptions of all sessions.
     pub subscriptions: usize,
+    /// Of these, shared ones.
+    pub shared_subscriptions: usize,
     /// Groups of shared subscriptions.
     pub share_groups: usize,
     /// Bytes that wait in all queues, in memory.
     pub queued_bytes: u64,
+    /// Messages of them.
+    pub queued_messages: u64,
     /// The same, on disk only; after a restart what was counted again.
     pub disk_bytes: u64,
     /// Retained messages.
@@ -297,13 +305,23 @@ impl Broker {
     pub fn usage(&self) -> Usage {
         Usage {
             sessions: self.sessions.len(),
+            named: self.sessions.named(),
+            connected: self.sessions.connected(),
             subscriptions: self.subscribed,
+            shared_subscriptions: self.shared_subscribed,
             share_groups: self.groups.len(),
             queued_bytes: self.queued_bytes,
+            queued_messages: self.queued_messages,
             disk_bytes: self.disk_bytes,
             retained_messages: self.retained.len(),
             retained_bytes: self.retained.bytes(),
         }
+    }
+
+    /// Sessions that ended because their time was over, since the start.
+    #[must_use]
+    pub const fn expired_sessions(&self) -> u64 {
+        self.expired_sessions
     }
 
     /// How often they have acted.

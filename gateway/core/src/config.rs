@@ -1,6 +1,7 @@
 //! What the gateway is told at construction: plain data, resolved by the `config` crate.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use motegate_broker::QueuePolicy;
 
@@ -25,6 +26,8 @@ pub struct Config {
     pub when_asleep: QueuePolicy,
     /// Whether anything outlives the process (`durability` other than `none`).
     pub durable: bool,
+    /// How often `$SYS` is published; zero: never.
+    pub sys_interval: Duration,
     /// Bytes of records that may wait for the store; beyond it publishers are held back.
     pub max_uncommitted_bytes: usize,
 }
@@ -104,6 +107,7 @@ impl Default for Config {
                 ..queue
             },
             durable: false,
+            sys_interval: Duration::from_secs(10),
             max_uncommitted_bytes: 32 * 1024 * 1024,
         }
     }

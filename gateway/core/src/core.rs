@@ -29,6 +29,7 @@ use crate::notice::{Notice, NoticeKind};
 use crate::pending::{Pending, PendingTable};
 use crate::rate::RateLimit;
 use crate::sn::SnClient;
+use crate::sys::Sys;
 use crate::{Config, Input, Listener, Output, Protocol, Stats};
 
 /// One whole gateway.
@@ -52,6 +53,7 @@ pub struct Core {
     pub(crate) backpressure: Backpressure,
     /// MQTT-SN publishes at QoS −1.
     pub(crate) minus_one: RateLimit,
+    pub(crate) sys: Sys,
     /// A wall clock that the journal proves to be behind counts on from here.
     wall_floor: Option<(Instant, Wall)>,
     batch: Vec<Record>,
@@ -78,6 +80,7 @@ impl Core {
             coap: motegate_coap::Endpoint::new(config.coap.clone(), seed ^ 0xc0),
             backpressure: Backpressure::new(config.max_uncommitted_bytes),
             minus_one: RateLimit::default(),
+            sys: Sys::new(config.sys_interval),
             table,
             config,
             mqtt_clients: Vec::new(),
@@ -176,7 +179,8 @@ impl Core {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let datagrams = earliest(self.sn.poll_timeout(), self.coap.poll_timeout());
-        earliest(earliest(self.broker.poll_timeout(), self.mqtt.poll_timeout()), datagrams)
+        let streams = earliest(self.broker.poll_timeout(), self.mqtt.poll_timeout());
+        earliest(earliest(streams, datagrams), self.sys.next())
     }
 
     /// What holds now.
@@ -217,6 +221,9 @@ impl Core {
             return;
         }
         let peer = Peer { local, ..Peer::new(listener, addr) };
+        let counted = self.sys.of_mut(protocol);
+        counted.received += 1;
+        counted.bytes_received += bytes.len() as u64;
         match protocol {
             Protocol::MqttSn => self.sn.handle_datagram(&self.turn, peer, bytes),
             Protocol::Coap => self.coap.handle_datagram(&self.turn, peer, bytes),
@@ -226,6 +233,7 @@ impl Core {
 
     fn opened(&mut self, opened: Opened) {
         let Opened { conn, listener, peer, .. } = opened;
+        self.sys.sockets += 1;
         let Some(settings) = self.config.listeners.get(usize::from(listener.0)) else { return };
         if let Some(addr) = peer.filter(|addr| !admits(settings.sources, *addr)) {
             self.refuse_source(Protocol::Mqtt, listener, addr);
@@ -274,6 +282,7 @@ impl Core {
         if due(self.coap.poll_timeout()) {
             self.coap.handle_timeout(&self.turn);
         }
+        self.sys_round();
     }
 
     /// Wills without delay go out first, so that whoever is still connected gets them; then every
@@ -390,6 +399,8 @@ impl Core {
             }
             Effect::Fetch(wanted) => self.fetches.push(Output::Fetch(wanted)),
             Effect::Dropped { reason, .. } => {
+                // Who is away and keeps no QoS 0 misses nothing.
+                self.sys.dropped += u64::from(reason != Reason::NoReceiver);
                 self.notice(Notice::new(NoticeKind::Dropped(reason)));
             }
             answer => self.answer(answer),

@@ -21,6 +21,7 @@ mod rate;
 mod reload;
 mod sn;
 mod stats;
+mod sys;
 mod topics;
 
 pub use config::{ClientFrom, Config, Listener, Protocol, Sources};

@@ -309,6 +309,7 @@ impl Core {
                 });
                 let (predefined, short) = (names.predefined, names.short);
                 let names = Names { name: names.name, predefined, short, by_predefined: converted };
+                self.sys.of_mut(Protocol::MqttSn).delivered += 1;
                 self.sn.deliver(&self.turn, client, delivery, names);
             }
             // `a/#` matches `a` itself, which lies outside the mount `a/`.

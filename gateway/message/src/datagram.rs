@@ -111,13 +111,17 @@ impl fmt::Debug for Peer {
 pub struct DatagramQueue {
     arena: Vec<u8>,
     ends: Vec<(Route, usize)>,
+    pushed: (u64, u64),
 }
 
 impl DatagramQueue {
     /// Appends a datagram; `encode` writes its bytes at the end of the buffer it is given and must
     /// not touch what is there.
     pub fn push(&mut self, route: Route, encode: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.arena.len();
         encode(&mut self.arena);
+        self.pushed.0 += 1;
+        self.pushed.1 += (self.arena.len() - before) as u64;
         self.ends.push((route, self.arena.len()));
     }
 
@@ -140,6 +144,12 @@ impl DatagramQueue {
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// How many were ever pushed, and their bytes.
+    #[must_use]
+    pub fn pushed(&self) -> (u64, u64) {
+        self.pushed
     }
 
     /// Called when all were handed on; gives memory back after an unusual burst.

@@ -42,6 +42,7 @@ pub(super) const CARRIED: &[Carried] = &[
     ("mqtt.shared_subscription", Block::Mqtt, "shared_subscriptions", Form::Flag),
     ("mqtt.max_inflight", Block::Mqtt, "max_inflight", Form::Number(1, 65_535)),
     ("mqtt.max_awaiting_rel", Block::Mqtt, "receive_maximum", Form::Number(1, 65_535)),
+    ("sys_topics.sys_msg_interval", Block::Mqtt, "sys_interval", Form::Time(0, 86_400)),
     ("mqtt.server_keepalive", Block::Mqtt, "max_keep_alive", Form::Time(0, 65_535)),
     (
         "mqtt.session_expiry_interval",
@@ -110,5 +111,6 @@ pub(super) const KNOWN: &[Known] = &[
     ("api_key", At::Top, Later, "the API"),
     ("prometheus", At::Top, Later, "metrics"),
     ("psk_authentication", At::Users, Later, "pre-shared keys"),
-    ("sys_topics", At::Mqtt, Later, "$SYS topics"),
+    ("sys_topics.*", At::Mqtt, Unsupported, "`$SYS` topics have mosquitto's names"),
+    ("sys_topics.*.*", At::Mqtt, Unsupported, "`$SYS` topics have mosquitto's names"),
 ];

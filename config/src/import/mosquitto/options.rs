@@ -132,7 +132,7 @@ const OPTIONS: &[Known] = &[
     global("retain_available", Carry(Block::Mqtt, "retain_available", Form::Flag)),
     global("retain_expiry_interval", Say(At::Limits, Unsupported, "retained messages expire by their own expiry")),
     global("set_tcp_nodelay", Unless("true", At::Listeners, Changed, "small packets are never held back")),
-    global("sys_interval", Say(At::Mqtt, Later, "$SYS topics: `mqtt: {sys_interval: …}`")),
+    global("sys_interval", Carry(Block::Mqtt, "sys_interval", Form::Time(0, 65_535))),
     global("upgrade_outgoing_qos", Unless("false", At::Mqtt, Unsupported, "a message keeps its QoS, as the standard says")),
     global("user", Say(At::Top, Unsupported, SERVICE)),
     global("websockets_log_level", Say(At::Log, Unsupported, "`log: {level: …}` holds for all")),

@@ -18,7 +18,7 @@ use super::Resource;
 use super::value::{Hidden, Meaning, Shown, Wanted, formats, precondition};
 use crate::access::Target;
 use crate::pending::{CoapRead, Pending};
-use crate::{ClientFrom, Core};
+use crate::{ClientFrom, Core, Protocol};
 
 /// Keep latest: one waiting notification, whatever its QoS.
 pub(crate) const OBSERVER_QUEUE: QueuePolicy = QueuePolicy {
@@ -254,6 +254,7 @@ impl Core {
             self.ask(Request::Ack { session, delivery: delivery.id });
             return;
         };
+        self.sys.of_mut(Protocol::Coap).delivered += 1;
         let message = &*delivery.message;
         // Of several topics the record of the one that was cleared says so: it is empty.
         let cleared = message.payload.is_empty() && delivery.retain && !known.several;

@@ -227,6 +227,7 @@ impl Core {
             Parts::One(part) => {
                 let ticket = self.pending.insert(Pending::CoapPublish { exchange, kind });
                 let message = of.message(self.turn.now, part);
+                self.sys.of_mut(Protocol::Coap).published += 1;
                 self.ask(Request::Publish { ticket, message, precondition });
             }
             // Several topics have no ETag in common.
@@ -240,6 +241,7 @@ impl Core {
                 for part in parts {
                     let ticket = self.pending.insert(Pending::CoapRecord { exchange });
                     let message = of.message(self.turn.now, part);
+                    self.sys.of_mut(Protocol::Coap).published += 1;
                     self.ask(Request::Publish { ticket, message, precondition: None });
                 }
             }

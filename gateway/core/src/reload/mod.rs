@@ -165,6 +165,7 @@ impl Core {
         self.coap.reconfigure(config.coap.clone());
         self.config = config;
         self.table = table;
+        self.sys_reconfigure();
         for conn in plan.mqtt {
             self.mqtt_moved(conn);
         }

@@ -12,7 +12,7 @@ use super::{of_peer, sn_topic};
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::Pending;
 use crate::topics::dead_letter;
-use crate::{Core, content_types};
+use crate::{Core, Protocol, content_types};
 
 /// A PUBLISH as the endpoint understood it.
 pub(super) struct Publish {
@@ -68,6 +68,7 @@ impl Core {
                 return;
             }
         };
+        self.sys.of_mut(Protocol::MqttSn).published += 1;
         let ticket = self.pending.insert(Pending::SnPublish { ticket });
         self.ask(Request::Publish { ticket, message, precondition: None });
     }

@@ -207,6 +207,12 @@ impl Endpoint {
         &mut self.out
     }
 
+    /// Datagrams sent so far, and their bytes.
+    #[must_use]
+    pub fn pushed(&self) -> (u64, u64) {
+        self.out.pushed()
+    }
+
     /// When `handle_timeout` is wanted.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -227,6 +233,12 @@ impl Endpoint {
     #[must_use]
     pub const fn observations(&self) -> usize {
         self.observations.len()
+    }
+
+    /// Peers that observe something now.
+    #[must_use]
+    pub const fn observers(&self) -> usize {
+        self.observations.observers()
     }
 
     /// Peers that are remembered now.

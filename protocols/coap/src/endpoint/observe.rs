@@ -116,6 +116,8 @@ pub(super) struct Observations {
     slab: Slab<Observation>,
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    /// Peers that observe something.
+    observers: usize,
 }
 
 impl Observations {
@@ -124,7 +126,12 @@ impl Observations {
             slab: Slab::default(),
             index: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
+            observers: 0,
         }
+    }
+
+    pub(super) const fn observers(&self) -> usize {
+        self.observers
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -167,9 +174,10 @@ impl Observations {
         }
         if let Some(state) = peers.get_mut(peer) {
             state.first_observation = key.slot;
+            self.observers += usize::from(state.observations == 0);
             state.observations += 1;
         }
-        let Observations { slab, index, hasher } = self;
+        let Observations { slab, index, hasher, .. } = self;
         let rehash =
             |slot: &u32| slab.at(*slot).map_or(0, |o| hasher.hash_one((o.peer.slot, &o.token)));
         index.insert_unique(hasher.hash_one((peer.slot, &token)), key.slot, rehash);
@@ -193,6 +201,7 @@ impl Observations {
         }
         if let Some(state) = peers.get_mut(gone.peer) {
             state.observations -= 1;
+            self.observers -= usize::from(state.observations == 0);
             if gone.prev == NIL {
                 state.first_observation = gone.next;
             }

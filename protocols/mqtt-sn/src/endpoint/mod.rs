@@ -403,6 +403,12 @@ impl Endpoint {
         &mut self.out
     }
 
+    /// Datagrams sent so far, and their bytes.
+    #[must_use]
+    pub fn pushed(&self) -> (u64, u64) {
+        self.out.pushed()
+    }
+
     /// The next change to the durable state.
     pub fn poll_record(&mut self) -> Option<Record> {
         self.records.pop_front()

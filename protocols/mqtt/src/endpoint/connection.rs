@@ -319,6 +319,7 @@ impl Connection {
         if n > 0 {
             self.progress = turn.now;
         }
+        shared.counters.bytes_sent += n as u64;
         self.outbox.consume(n, &mut shared.pool);
         if self.outbox.is_empty() {
             self.write_told = false;
@@ -393,6 +394,11 @@ impl Connection {
                 None => self.timer.clear(),
             }
         }
+    }
+
+    /// Packets and bytes in its outbox.
+    pub(super) fn waiting(&self) -> (u64, u64) {
+        (u64::from(self.outbox.packets()), self.outbox.len() as u64)
     }
 
     /// Whether nothing of it is needed any more.
@@ -474,7 +480,6 @@ impl Connection {
     /// Appends a packet if it fits the client's Maximum Packet Size (MQTT 5 §3.1.2.11.4) and says
     /// whether it is in the outbox.
     pub(super) fn send(&mut self, shared: &mut Shared, packet: &Packet<'_>) -> bool {
-        let start = self.outbox.len();
         let limit = self.max_packet as usize;
         let out = self.outbox.buffer(&mut shared.pool);
         let before = out.len();
@@ -482,10 +487,7 @@ impl Connection {
         if fits {
             shared.counters.packets_sent += 1;
         } else {
-            out.truncate(before);
-            if start == 0 {
-                self.outbox.clear(&mut shared.pool);
-            }
+            self.outbox.take_back(before, &mut shared.pool);
         }
         fits
     }

@@ -171,6 +171,7 @@ impl Connection {
         shared.counters.packets_received += 1;
         let body = packet.get(header.len..).unwrap_or_default();
         if self.state == State::Fresh {
+            shared.counters.connects_received += 1;
             return self.on_connect(shared, turn, header.first, body);
         }
         let handled = codec::decode(header.first, body, self.version, Sender::Client)
@@ -231,6 +232,7 @@ impl Connection {
         publish: &Publish<'_>,
     ) -> Result<(), Violation> {
         shared.counters.publishes_received += 1;
+        shared.counters.payload_received += publish.payload.len() as u64;
         let topic = self.resolve_topic(&shared.config, publish)?;
         let offer = self.offered(&shared.config);
         if publish.qos as u8 > offer.max_qos {

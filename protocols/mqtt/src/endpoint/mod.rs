@@ -96,12 +96,18 @@ impl Endpoint {
     ) {
         let Some(slot) = self.connections.get_mut(conn.slot()) else { return };
         let Some(connection) = slot.as_deref_mut().filter(|c| c.id == conn) else { return };
+        let before = connection.waiting();
         act(connection, &mut self.shared);
         connection.settle(&mut self.shared, turn);
+        let mut after = connection.waiting();
         if connection.is_over() {
             connection.outbox.clear(&mut self.shared.pool);
+            after = (0, 0);
             *slot = None;
         }
+        let counters = &mut self.shared.counters;
+        counters.packets_waiting = counters.packets_waiting + after.0 - before.0;
+        counters.bytes_waiting = counters.bytes_waiting + after.1 - before.1;
     }
 
     /// A connection was accepted, at `since`: `connect_timeout` counts from there.
@@ -132,6 +138,7 @@ impl Endpoint {
 
     /// Bytes came, cut anywhere.
     pub fn handle_bytes(&mut self, turn: &Turn, conn: ConnectionId, chunk: &[u8]) {
+        self.shared.counters.bytes_received += chunk.len() as u64;
         self.with(turn, conn, |c, shared| c.handle_bytes(shared, turn, chunk));
     }
 

@@ -204,6 +204,7 @@ impl Connection {
         }
         shared.counters.packets_sent += 1;
         shared.counters.publishes_sent += 1;
+        shared.counters.payload_sent += delivery.message.payload.len() as u64;
         if choice != Choice::Plain || self.alias_max > 0 && !delivery.again && !dup {
             self.aliases.get_or_insert_default().outbound.commit(name, choice);
         }

@@ -30,13 +30,15 @@ impl Pool {
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     buf: Vec<u8>,
-    read: usize,
+    read: u32,
+    /// Put in since it was last empty.
+    packets: u32,
 }
 
 impl Outbox {
     /// Bytes that wait.
     pub(super) fn len(&self) -> usize {
-        self.buf.len() - self.read
+        self.buf.len() - self.read as usize
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -44,30 +46,49 @@ impl Outbox {
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
-        self.buf.get(self.read..).unwrap_or_default()
+        self.buf.get(self.read as usize..).unwrap_or_default()
     }
 
-    /// The buffer to append to.
+    /// Packets that wait.
+    pub(super) const fn packets(&self) -> u32 {
+        self.packets
+    }
+
+    /// The buffer to append one packet to.
     pub(super) fn buffer(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
         if self.buf.capacity() == 0 {
             self.buf = pool.take();
         }
+        self.packets = self.packets.saturating_add(1);
         &mut self.buf
+    }
+
+    /// Takes back the packet that was just appended: the buffer had `len` bytes before it.
+    pub(super) fn take_back(&mut self, len: usize, pool: &mut Pool) {
+        self.buf.truncate(len);
+        self.packets = self.packets.saturating_sub(1);
+        if self.is_empty() {
+            self.clear(pool);
+        }
     }
 
     /// `n` bytes were written.
     pub(super) fn consume(&mut self, n: usize, pool: &mut Pool) {
-        self.read = self.read.saturating_add(n).min(self.buf.len());
-        if self.is_empty() {
-            self.clear(pool);
-        } else if self.read >= COMPACT {
-            self.buf.drain(..self.read);
-            self.read = 0;
+        let read = (self.read as usize).saturating_add(n).min(self.buf.len());
+        if read == self.buf.len() {
+            return self.clear(pool);
+        }
+        match u32::try_from(read).ok().filter(|_| read < COMPACT) {
+            Some(read) => self.read = read,
+            None => {
+                self.buf.drain(..read);
+                self.read = 0;
+            }
         }
     }
 
     pub(super) fn clear(&mut self, pool: &mut Pool) {
-        self.read = 0;
+        (self.read, self.packets) = (0, 0);
         pool.give(core::mem::take(&mut self.buf));
     }
 }

@@ -20,14 +20,29 @@ use crate::{Config, PropertyBuf};
 /// What happened so far, in packets or messages; for `$SYS`, the log and the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
+    /// Bytes taken, incomplete packets included.
+    pub bytes_received: u64,
+    /// Bytes written to transports.
+    pub bytes_sent: u64,
     /// Packets taken, of all types.
     pub packets_received: u64,
+    /// CONNECT packets taken.
+    pub connects_received: u64,
     /// PUBLISH packets taken.
     pub publishes_received: u64,
+    /// Bytes of their payloads.
+    pub payload_received: u64,
     /// Packets put into an outbox, of all types.
     pub packets_sent: u64,
     /// PUBLISH packets put into an outbox.
     pub publishes_sent: u64,
+    /// Bytes of their payloads.
+    pub payload_sent: u64,
+    /// Packets that wait in outboxes now; one of which a part was written counts until its outbox
+    /// is empty.
+    pub packets_waiting: u64,
+    /// Bytes that wait in outboxes now.
+    pub bytes_waiting: u64,
     /// Connections ended for malformed packets.
     pub malformed: u64,
     /// Connections ended for protocol errors.
