@@ -13,6 +13,7 @@ pub mod fuzz;
 pub mod gateway;
 pub mod kill;
 pub mod load;
+pub mod matrix;
 pub mod mosquitto;
 pub mod peer;
 pub mod process;

@@ -50,7 +50,15 @@ fn found(name: &str, package: &str, folders: Vec<PathBuf>) -> Command {
 /// # Panics
 /// If it is not there.
 pub fn from_venv(name: &str) -> Command {
-    let found = repository().join("target/peers/venv/bin").join(name);
+    from_environment("venv", name)
+}
+
+/// The same of one of its other environments.
+///
+/// # Panics
+/// If it is not there.
+pub fn from_environment(environment: &str, name: &str) -> Command {
+    let found = repository().join("target/peers").join(environment).join("bin").join(name);
     assert!(
         found.is_file(),
         "{} is missing; install it with: ./integration-tests/run",

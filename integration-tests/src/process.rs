@@ -135,6 +135,17 @@ impl Process {
         self.wait_for(&format!("line with {text:?}"), |line| line.contains(text))
     }
 
+    /// The next line, not yet taken; `None` if the child ends or the deadline passes first.
+    pub fn next_line(&mut self, deadline: Instant) -> Option<String> {
+        while self.taken == self.seen.len() {
+            if !self.read_more(deadline) {
+                return None;
+            }
+        }
+        self.taken += 1;
+        self.seen.get(self.taken - 1).map(|(_, line)| line.clone())
+    }
+
     /// Whether a line that holds `text` comes in so short a time; what came is passed over. For a
     /// caller who does something and asks again.
     ///

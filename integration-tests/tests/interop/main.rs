@@ -1,8 +1,9 @@
 //! Independent clients against the real gateway over real sockets, one behaviour a module.
 //!
-//! Which, and what they showed: mosquitto with its three clients, paho-mqtt, libcoap's coap-client
-//! and server, aiocoap, mqtt-sn-12 (PyPI), and Wireshark as the reader of what was sent. `commands_*`
-//! are our own clients at other servers, the rest other clients at our gateway.
+//! Which, and what they showed: mosquitto with its three clients, paho-mqtt in two generations,
+//! MQTT.js, rumqttc, libcoap's coap-client and server, aiocoap, mqtt-sn-12 (PyPI), and Wireshark as
+//! the reader of what was sent. `commands_*` are our own clients at other servers, the rest other
+//! clients at our gateway.
 
 mod aiocoap;
 mod between_protocols;
@@ -18,6 +19,7 @@ mod commands_mqtt_reconnect;
 mod commands_mqtt_retain;
 mod commands_mqtt_session;
 mod commands_sn;
+mod matrix;
 mod mosquitto_qos;
 mod mosquitto_retain;
 mod mosquitto_session;
