@@ -187,7 +187,8 @@ impl<'a> Property<'a> {
             Property::ReceiveMaximum(v) => *v != 0,
             Property::MaximumPacketSize(v) => *v != 0,
             Property::SubscriptionIdentifier(v) => *v != 0,
-            Property::ResponseTopic(v) => !v.contains(['+', '#']), // [MQTT-3.3.2-14]
+            // [MQTT-3.3.2-14]; it is a topic name, [MQTT-4.7.3-1].
+            Property::ResponseTopic(v) => !v.is_empty() && !v.contains(['+', '#']),
             _ => true,
         };
         if good { Ok(()) } else { Err(DecodeError::BadPropertyValue) }

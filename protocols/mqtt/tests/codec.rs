@@ -49,6 +49,7 @@ fn property(id: u8, raw: &Raw) -> Property<'_> {
         0x01 => Property::PayloadFormatIndicator(flag),
         0x02 => Property::MessageExpiryInterval(raw.number),
         0x03 => Property::ContentType(&raw.text),
+        0x08 if raw.text.is_empty() => Property::ResponseTopic("re"),
         0x08 => Property::ResponseTopic(&raw.text),
         0x09 => Property::CorrelationData(&raw.data),
         0x0b => Property::SubscriptionIdentifier((raw.number & 0x0fff_ffff).max(1)),

@@ -153,6 +153,9 @@ impl Connection {
             return Ok(header);
         }
         let kind = codec::check_first(first, self.version, Sender::Client)?;
+        if kind == PacketType::Connect {
+            return Err(Violation::SecondConnect); // [MQTT-3.1.0-2], whatever is in it
+        }
         let mut max = self.offered(&shared.config).max_packet_size;
         if self.state == State::Challenged {
             self.judge_early(first)?;
