@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 VERSIONS = {"3.1": "mqttv31", "3.1.1": "mqttv311", "5": "mqttv5"}
 OUTPUT = threading.Lock()
@@ -44,6 +45,26 @@ def options(command, values):
         for one in value if isinstance(value, list) else [value]:
             words += ["-D", command, name.replace("_", "-"), str(one)]
     return words
+
+
+def interrupt(process):
+    """Ends mosquitto_sub in order.
+
+    Its handler takes a lock of the library, and waits for ever if the signal comes while that is held: so only while
+    it sleeps.
+    """
+    def sleeps():
+        with open(f"/proc/{process.pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "R"
+
+    while process.poll() is None and not sleeps():
+        time.sleep(0.001)
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 class Client:
@@ -119,11 +140,10 @@ class Client:
         else:
             tell(self.name, "failed", text=done.stderr)
 
-    def disconnect(self, command):
+    def disconnect(self, _command):
         """In 3.x an interrupt is a goodbye; in 5.0 it asks for the will as code 4 does, and nothing asks for code 0."""
         for process in self.subscribers:
-            process.terminate()
-            process.wait()
+            interrupt(process)
         tell(self.name, "closed", code=0)
 
     def kill(self, _command):

@@ -113,6 +113,8 @@ class Client {
       tell(name, "connected", { code: 0, session_present: packet.sessionPresent, properties: fromJs(packet.properties), ...more });
     });
     this.mqtt.on("error", (error) => {
+      // A message that comes behind our goodbye cannot be acknowledged.
+      if (this.ended) return;
       if (typeof error.code === "number") tell(name, "connected", { code: error.code, session_present: false, properties: {} });
       else tell(name, "failed", { text: String(error.stack) });
     });
@@ -171,6 +173,7 @@ class Client {
     const options = {};
     if (this.v5 && command.code) options.reasonCode = command.code;
     if (this.v5 && command.properties) options.properties = toJs(command.properties);
+    this.ended = true;
     this.mqtt.end(false, options);
   }
 

@@ -2,6 +2,7 @@
 //! how often. One test, because all rows share the peers' processes and the table at the end.
 
 mod delivery;
+mod five;
 mod retain;
 mod session;
 mod shared;
@@ -9,7 +10,7 @@ mod will;
 
 use motegate_tests::gateway::Gateway;
 use motegate_tests::matrix::Outcome;
-use motegate_tests::matrix::peer::Version;
+use motegate_tests::matrix::peer::{Transport, Version};
 use motegate_tests::matrix::table::Table;
 use motegate_tests::matrix::world::{Row, World};
 
@@ -40,6 +41,25 @@ fn every_client_version_and_transport() {
         table.row(row.to_string());
         for (name, cell) in COLUMNS {
             table.fill(name, cell(&world, row));
+        }
+    }
+    drop(world);
+    table.finish();
+}
+
+#[test]
+fn what_only_5_0_has() {
+    let world = world();
+    let mut table = Table::new(&five::COLUMNS.map(|(name, _)| name));
+    for row in world.rows() {
+        if row.version != Version::V5 || row.transport != Transport::Tcp {
+            continue;
+        }
+        table.row(row.to_string());
+        for (name, cell) in five::COLUMNS {
+            if five::can(row.make, name) {
+                table.fill(name, cell(&world, row));
+            }
         }
     }
     drop(world);
