@@ -33,6 +33,8 @@ pub struct Mosquitto {
     directory: PathBuf,
     process: Option<Process>,
     running: Running,
+    /// Lines of its configuration beside ours.
+    more: String,
 }
 
 /// The process id, while there is a process of that id which is ours.
@@ -51,6 +53,14 @@ impl Mosquitto {
     /// # Panics
     /// If it is not installed or does not come up.
     pub fn start() -> Mosquitto {
+        Mosquitto::with("")
+    }
+
+    /// The same with more lines in its configuration.
+    ///
+    /// # Panics
+    /// As [`start`](Mosquitto::start).
+    pub fn with(more: &str) -> Mosquitto {
         let directory = scratch("mosquitto");
         let mut broker = Mosquitto {
             address: (Ipv4Addr::LOCALHOST, 0).into(),
@@ -58,6 +68,7 @@ impl Mosquitto {
             directory,
             process: None,
             running: Running::default(),
+            more: more.to_owned(),
         };
         for _ in 0..ATTEMPTS {
             let free = TcpListener::bind(broker.address).and_then(|port| port.local_addr());
@@ -117,6 +128,14 @@ impl Mosquitto {
         }
     }
 
+    /// Its process, for the lines that it logs.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("the broker runs")
+    }
+
     /// A file that goes when the broker goes.
     ///
     /// # Panics
@@ -169,11 +188,12 @@ impl Mosquitto {
         let user = if Uid::effective().is_root() { "user root\n" } else { "" };
         format!(
             "{user}allow_anonymous true\nlistener {} {}\nlistener 0 {}\npersistence true\n\
-             persistence_location {}/\nmax_queued_messages 0\nlog_dest stderr\n",
+             persistence_location {}/\nmax_queued_messages 0\nlog_dest stderr\n{}",
             address.port(),
             address.ip(),
             self.socket.display(),
-            self.directory.display()
+            self.directory.display(),
+            self.more
         )
     }
 }

@@ -13,7 +13,7 @@ use motegate_timers::Instant;
 use crate::access::Target;
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::Pending;
-use crate::topics::{is_reserved, mount_filter, mount_name};
+use crate::topics::{is_closed_to, mount_filter, mount_name};
 use crate::{Core, Output, Protocol, content_types};
 
 /// Slots are the transport's and dense; the endpoint closes one beyond this.
@@ -195,8 +195,12 @@ impl Core {
             }
         }
         let mount = &self.listener(listener).mount;
-        let topic = mount_name(&self.config.mqtt, mount, message.topic.clone())
-            .and_then(|topic| if is_reserved(&topic) { Err(Reason::AclDeny) } else { Ok(topic) });
+        let topic = mount_name(&self.config.mqtt, mount, message.topic.clone()).and_then(|topic| {
+            match &message.publisher {
+                Some(client) if !is_closed_to(client, &topic) => Ok(topic),
+                _ => Err(Reason::AclDeny),
+            }
+        });
         match topic {
             Ok(topic) => {
                 message.topic = topic;
@@ -428,7 +432,7 @@ pub(crate) fn mount_will(
     key: &SessionKey,
 ) -> Result<Will, Reason> {
     will.message.topic = mount_name(config, mount, will.message.topic)?;
-    if is_reserved(&will.message.topic) {
+    if is_closed_to(key, &will.message.topic) {
         return Err(Reason::AclDeny);
     }
     content_types::number(will.message.properties.as_mut());

@@ -57,6 +57,9 @@ pub(crate) fn mount_filter(
 /// the topic that it was meant for. A leading `$` keeps them out of `#`.
 const DEAD_LETTERS: &str = "$dead_letter/";
 
+/// Where bridges tell of themselves; their client ids follow.
+const BRIDGES: &str = "$SYS/broker/connection/";
+
 /// A payload as it came, with what is known of it as user properties.
 pub(crate) fn dead_letter(
     topic: &TopicFilter,
@@ -86,6 +89,14 @@ pub(crate) fn is_reserved(topic: &TopicName) -> bool {
             .strip_prefix(root)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     })
+}
+
+/// Whether an MQTT client may not publish a topic: the broker's own are closed to it, except the
+/// one by which bridges say that they are there, each of itself only (mqtt.md, choice 15):
+/// `$SYS/broker/connection/CLIENT_ID/state`.
+pub(crate) fn is_closed_to(client: &SessionKey, topic: &TopicName) -> bool {
+    let of_bridge = || topic.as_str().strip_prefix(BRIDGES)?.strip_suffix("/state");
+    is_reserved(topic) && of_bridge() != Some(client.client_id())
 }
 
 #[cfg(test)]
@@ -124,6 +135,24 @@ mod tests {
         assert_eq!(mount_name(&config, "m/", name), Err(Reason::BadTopic));
         let filter = SubscriptionFilter::new("a/b/#").unwrap();
         assert_eq!(mount_filter(&config, "m/", filter), Err(Reason::BadTopic));
+    }
+
+    #[test]
+    fn a_bridge_tells_of_itself_only() {
+        let bridge = SessionKey::new("mqtt", "a/b");
+        let closed = |topic: &str| is_closed_to(&bridge, &TopicName::new(topic).unwrap());
+        assert!(!closed("$SYS/broker/connection/a/b/state"));
+        assert!(!closed("plant/state"));
+        for topic in [
+            "$SYS/broker/connection/b/state",
+            "$SYS/broker/connection/a/b/state/x",
+            "$SYS/broker/connection//a/b/state",
+            "$SYS/broker/connection/state",
+            "$SYS/broker/uptime",
+            "$CONTROL/x",
+        ] {
+            assert!(closed(topic), "{topic}");
+        }
     }
 
     #[test]

@@ -275,3 +275,29 @@ fn below_a_mount_there_is_none() {
     watch(&mut gateway, conn, "$SYS/#", 0);
     assert!(take(&mut gateway, conn).is_empty());
 }
+
+/// A bridge tells on the other side that it is there, and by its will that it is not (mosquitto's
+/// `notifications`); only of itself (mqtt.md, choice 15).
+#[test]
+fn a_bridge_says_that_it_is_there() {
+    const STATE: &str = "$SYS/broker/connection/b/state";
+    let mut gateway = started(config());
+    // 3.1.1 with the bridge bit, clean, a retained will of QoS 1: `0`.
+    let mut connect = b"\x10\x30\x00\x04MQTT\x84\x2e\x00\x3c\x00\x01b\x00\x1e".to_vec();
+    connect.extend_from_slice(STATE.as_bytes());
+    connect.extend_from_slice(b"\x00\x010");
+    let bridge = gateway.open();
+    gateway.send(bridge, &connect);
+    assert_eq!(gateway.received(bridge), [0x20, 2, 0, 0]);
+    gateway.send(bridge, &publish(STATE, b"1", 1, true, 1));
+    gateway.send(bridge, &publish("$SYS/broker/connection/c/state", b"1", 1, true, 2));
+    assert_eq!(gateway.received(bridge), [0x40, 2, 0, 1, 0x40, 2, 0, 2]);
+    let watcher = gateway.mqtt("watcher", true);
+    watch(&mut gateway, watcher, "$SYS/broker/connection/#", 0);
+    let told = take(&mut gateway, watcher);
+    assert_eq!(told.keys().collect::<Vec<_>>(), [STATE]);
+    assert_eq!((&*told[STATE].text, told[STATE].retain), ("1", true));
+    let reason = motegate_message::Reason::ConnectionLost;
+    gateway.input(Input::Closed { conn: bridge, reason });
+    assert_eq!(take(&mut gateway, watcher)[STATE].text, "0");
+}

@@ -20,6 +20,7 @@ mod commands_mqtt_retain;
 mod commands_mqtt_session;
 mod commands_sn;
 mod matrix;
+mod mosquitto_bridge;
 mod mosquitto_qos;
 mod mosquitto_retain;
 mod mosquitto_session;
