@@ -1,7 +1,9 @@
 //! Publishing: every QoS, resumption, limits, back-pressure.
 
 use motegate_message::Qos;
-use motegate_mqtt::client::{ClientConfig, ClientError, Event, Publish, PublishError, Violation};
+use motegate_mqtt::client::{
+    ClientConfig, ClientError, Event, Filter, Publish, PublishError, Violation,
+};
 use motegate_mqtt::{Property, PropertyBuf, ReasonCode};
 
 use crate::peer::{Peer, durable, v5};
@@ -102,6 +104,48 @@ fn the_servers_limits_hold() {
     assert_eq!(peer.sent().matches("00 01 74").count(), 2);
     peer.receive("40 02 0001");
     peer.expect("32 07 0001 \"t\" 0003 00 \"x\" 30 05 0001 \"t\" 00 \"x\"");
+}
+
+/// [MQTT-3.3.4-8], [MQTT-4.9.0-3]: with the quota used up only PUBLISH above QoS 0, and what must
+/// not overtake it, waits.
+#[test]
+fn other_packets_do_not_wait_for_the_quota() {
+    let mut peer = Peer::connected(v5(), 0, "21 0001");
+    peer.publish("t", Qos::AtLeastOnce, 1);
+    peer.publish("t", Qos::ExactlyOnce, 2);
+    peer.expect("32 07 0001 \"t\" 0001 00 \"x\"");
+    peer.client.subscribe(&[Filter::new("s", Qos::AtMostOnce)], &PropertyBuf::new(), 3).unwrap();
+    peer.client.unsubscribe(&["u"], &PropertyBuf::new(), 4).unwrap();
+    let sent = peer.sent();
+    assert!(sent.contains("82 07 00") && sent.contains("a2 06 00"), "{sent}");
+    peer.receive("34 07 0001 \"s\" 0009 00 \"y\" 62 02 0009");
+    peer.expect("50 02 0009 70 02 0009");
+    for _ in 0..2 {
+        peer.advance(std::time::Duration::from_secs(30));
+    }
+    peer.expect("c0 00");
+    peer.receive("d0 00 40 02 0001");
+    assert!(peer.sent().starts_with("34 07"), "the second");
+}
+
+/// [MQTT-3.2.2-17], [MQTT-3.2.2-18]: no alias without leave, however many we would use.
+#[test]
+fn no_alias_without_leave() {
+    let eager = || ClientConfig { max_topic_aliases: 8, ..v5() };
+    for (properties, most) in [("", 0), ("22 0000", 0), ("22 0002", 2)] {
+        let mut peer = Peer::connected(eager(), 0, properties);
+        let mut aliases = 0;
+        for topic in ["a", "b", "c", "a", "b", "c"] {
+            peer.publish(topic, Qos::AtMostOnce, 0);
+            let sent = peer.sent();
+            if let Some((_, alias)) = sent.split_once("03 23 00 ") {
+                let alias: u16 = alias[..2].parse().unwrap();
+                assert!((1..=most).contains(&alias), "{sent}");
+                aliases += 1;
+            }
+        }
+        assert_eq!(aliases > 0, most > 0, "{properties}");
+    }
 }
 
 #[test]
