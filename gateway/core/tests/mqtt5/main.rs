@@ -7,6 +7,7 @@ mod common;
 mod wire;
 
 mod acknowledgements;
+mod between;
 mod connack;
 mod connect;
 mod data;
