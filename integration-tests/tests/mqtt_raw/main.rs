@@ -10,10 +10,13 @@ mod connect;
 mod delivery;
 mod framing;
 mod goodbye;
+mod ids;
 mod publish;
 mod retained;
 mod session;
 mod subscribe;
+mod topics;
+mod versions;
 mod will;
 
 use motegate_tests::gateway::Gateway;
