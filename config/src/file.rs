@@ -153,6 +153,9 @@ pub(crate) struct Mqtt {
     /// QoS 1 and 2 deliveries open towards a client, never above its own Receive Maximum.
     #[schemars(extend("default" = "128", "range" = "1 to 65535"))]
     pub(crate) max_inflight: Number,
+    /// Whether QoS 0 messages, too, wait for sessions that are away, those of MQTT-SN included.
+    #[schemars(extend("default" = "false"))]
+    pub(crate) queue_qos0: Flag,
     /// Start of the client ids given to clients that name none; a UUID follows.
     #[schemars(extend("default" = "auto-"))]
     pub(crate) assigned_client_id_prefix: Text,

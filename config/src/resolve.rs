@@ -118,6 +118,8 @@ fn gateway(reader: &mut Reader<'_>, block: Option<&Gateway>, at: &Place, core: &
 
 fn mqtt(reader: &mut Reader<'_>, block: Option<&Mqtt>, at: &Place, core: &mut Core) {
     let Some(block) = block else { return };
+    let queue = &mut core.queue;
+    take! { reader, block, at: queue_qos0 => queue.queue_qos0; }
     let config = &mut core.mqtt;
     if let Some(protocols) = &block.protocols {
         let at = at.at("protocols");

@@ -369,12 +369,14 @@ fn very_many_mistakes_are_counted_not_drawn() {
 /// What MQTT 5 clients are told, and what is done where they may not.
 #[test]
 fn settings_of_mqtt_5() {
-    let mqtt = good(
+    let core = good(
         "mqtt: {response_prefix: reply/, assigned_client_id_prefix: field-, deny: disconnect,
-                server_reference: \"b.example:1883\", server_moved: true, validate_payload_format: true}",
+                server_reference: \"b.example:1883\", server_moved: true, validate_payload_format: true,
+                queue_qos0: true}",
     )
-    .core
-    .mqtt;
+    .core;
+    assert!(core.queue.queue_qos0 && !good("").core.queue.queue_qos0);
+    let mqtt = core.mqtt;
     assert_eq!((&*mqtt.response_prefix, &*mqtt.assigned_prefix), ("reply/", "field-"));
     assert_eq!((&*mqtt.server_reference, mqtt.server_moved), ("b.example:1883", true));
     assert!(mqtt.validate_payload_format && mqtt.deny_disconnects);

@@ -37,6 +37,7 @@ pub(super) const CARRIED: &[Carried] = &[
     ("mqtt.idle_timeout", Block::Limits, "connect_timeout", Form::Time(1, 3_600)),
     ("mqtt.max_qos_allowed", Block::Mqtt, "max_qos", Form::Number(0, 2)),
     ("mqtt.max_topic_alias", Block::Mqtt, "topic_alias_maximum", Form::Number(0, 65_535)),
+    ("mqtt.mqueue_store_qos0", Block::Mqtt, "queue_qos0", Form::Flag),
     ("mqtt.retain_available", Block::Mqtt, "retain_available", Form::Flag),
     ("mqtt.wildcard_subscription", Block::Mqtt, "wildcard_subscriptions", Form::Flag),
     ("mqtt.shared_subscription", Block::Mqtt, "shared_subscriptions", Form::Flag),

@@ -128,7 +128,7 @@ const OPTIONS: &[Known] = &[
     global("persistent_client_expiration", Code),
     global("pid_file", Say(At::Top, Unsupported, SERVICE)),
     security("psk_file", Say(At::Users, Later, "pre-shared keys, with TLS")),
-    global("queue_qos0_messages", Unless("false", At::Mqtt, Unsupported, "only messages of QoS 1 and 2 wait for a client that is away, but for MQTT-SN sleepers")),
+    global("queue_qos0_messages", Carry(Block::Mqtt, "queue_qos0", Form::Flag)),
     global("retain_available", Carry(Block::Mqtt, "retain_available", Form::Flag)),
     global("retain_expiry_interval", Say(At::Limits, Unsupported, "retained messages expire by their own expiry")),
     global("set_tcp_nodelay", Unless("true", At::Listeners, Changed, "small packets are never held back")),

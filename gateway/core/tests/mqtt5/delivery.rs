@@ -139,6 +139,26 @@ fn every_matching_session_has_it() {
     }
 }
 
+/// Choice 11: QoS 0 waits for nobody who is away, unless it is asked to.
+#[test]
+fn qos_0_while_away() {
+    for queued in [false, true] {
+        let mut w = World::with(|config| config.queue.queue_qos0 = queued);
+        let c = w.durable("a", false);
+        w.subscribed(c, "t", 2);
+        w.lose(c);
+        let p = w.client("p", "");
+        for (first, id, payload) in [(0x30, "", "61"), (0x32, "0001", "62"), (0x30, "", "63")] {
+            w.send(p, &publish(first, "t", id, "", payload));
+        }
+        let c = w.durable("a", true);
+        let got = w.take(c);
+        let payloads: Vec<u8> =
+            packets(&got).iter().map(|packet| packet[packet.len() - 1]).collect();
+        assert_eq!(payloads, if queued { &b"abc"[..] } else { b"b" });
+    }
+}
+
 /// [MQTT-4.7.3-1], [MQTT-4.7.3-3]: topics of one character and of 65,535 bytes.
 #[test]
 fn topics_of_all_lengths() {
