@@ -13,6 +13,7 @@ use crate::properties::{Properties, Scope};
 
 const CLEAN: u8 = 0x02;
 const WILL: u8 = 0x04;
+const WILL_QOS: u8 = 0x18;
 const WILL_RETAIN: u8 = 0x20;
 const PASSWORD: u8 = 0x40;
 const USER_NAME: u8 = 0x80;
@@ -99,11 +100,12 @@ fn check_flags(flags: u8, version: Version) -> Result<Qos, DecodeError> {
     if flags & 1 != 0 && version != Version::V31 {
         return Err(DecodeError::BadConnectFlags); // [MQTT-3.1.2-3]
     }
-    // [MQTT-3.1.2-12]
-    let qos = Qos::from_bits(flags >> 3 & 3).ok_or(DecodeError::BadQos)?;
-    if flags & WILL == 0 && flags & (WILL_RETAIN | 0x18) != 0 && version != Version::V31 {
+    if flags & WILL == 0 && flags & (WILL_RETAIN | WILL_QOS) != 0 && version != Version::V31 {
         return Err(DecodeError::BadConnectFlags); // [MQTT-3.1.2-11, -13]
     }
+    // [MQTT-3.1.2-12]; without a will 3.1 gives these bits no meaning.
+    let bits = if flags & WILL == 0 { 0 } else { flags >> 3 & 3 };
+    let qos = Qos::from_bits(bits).ok_or(DecodeError::BadQos)?;
     // [MQTT-3.1.2-22] of 3.1.1, and MQTT 3.1 §3.1; 5.0 allows it.
     if flags & PASSWORD != 0 && flags & USER_NAME == 0 && !version.is_v5() {
         return Err(DecodeError::BadConnectFlags);
