@@ -191,6 +191,28 @@ fn a_reload_takes_nothing_back_that_was_granted() {
     }
 }
 
+/// Who could not know that something is switched off is answered filter by filter.
+#[test]
+fn a_reload_refuses_filters_one_by_one() {
+    let mut w = World::new();
+    let c = w.connect_v5("old", "17 00");
+    w.endpoint.reconfigure(Config {
+        wildcard_subscriptions: false,
+        shared_subscriptions: false,
+        subscription_identifiers: false,
+        ..Config::default()
+    });
+    let filters = format!("{} 01 {} 01 {} 01", field("a/+"), field("$share/g/t"), field("t"));
+    w.send(c, &packet(0x82, &format!("0001 00 {filters}")));
+    w.expect(c, "90 06 0001 00 a2 9e 01");
+    w.send(c, &packet(0x82, &format!("0002 02 0b 07 {filters}")));
+    w.expect(c, "90 06 0002 00 a1 a1 a1");
+    // With the old settings back nothing needs to be remembered.
+    w.endpoint.reconfigure(Config::default());
+    w.send(c, &packet(0x82, &format!("0003 02 0b 07 {filters}")));
+    w.expect(c, "90 06 0003 00 01 01 01");
+}
+
 /// §1.10: no packet leaves with a code that is not in its table, whoever asks for it.
 #[test]
 fn codes_outside_the_table_are_not_written() {

@@ -52,6 +52,9 @@ pub(super) struct Offer {
     pub(super) topic_alias_maximum: u16,
     pub(super) max_qos: u8,
     pub(super) retain_available: bool,
+    pub(super) wildcard_subscriptions: bool,
+    pub(super) shared_subscriptions: bool,
+    pub(super) subscription_identifiers: bool,
 }
 
 impl Offer {
@@ -62,6 +65,9 @@ impl Offer {
             topic_alias_maximum: config.topic_alias_maximum,
             max_qos: config.max_qos,
             retain_available: config.retain_available,
+            wildcard_subscriptions: config.wildcard_subscriptions,
+            shared_subscriptions: config.shared_subscriptions,
+            subscription_identifiers: config.subscription_identifiers,
         }
     }
 }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use motegate_message::{Qos, Reason, Seq, SubscriptionFilter, Turn};
 
 use super::acks::{Acks, Answer, Owed, granted};
+use super::connect::Offer;
 use super::connection::Connection;
 use super::inbound::{too_many_user_properties, topic_fits};
 use super::reply::{self, Violation};
@@ -23,12 +24,15 @@ fn parse(config: &Config, text: &str) -> Result<SubscriptionFilter, Violation> {
     if topic_fits(config, text) { Ok(filter) } else { Err(Violation::FilterInvalid) }
 }
 
-/// What a filter asks for that is switched off, if it does.
-fn switched_off(config: &Config, filter: &SubscriptionFilter) -> Option<Violation> {
-    if filter.share.is_some() && !config.shared_subscriptions {
+/// What a filter asks for that is not offered, if it does.
+fn beyond(offer: Offer, filter: &SubscriptionFilter, identified: bool) -> Option<Violation> {
+    if identified && !offer.subscription_identifiers {
+        return Some(Violation::SubscriptionIdentifiers);
+    }
+    if filter.share.is_some() && !offer.shared_subscriptions {
         return Some(Violation::SharedSubscriptions);
     }
-    if filter.filter.has_wildcard() && !config.wildcard_subscriptions {
+    if filter.filter.has_wildcard() && !offer.wildcard_subscriptions {
         return Some(Violation::WildcardSubscriptions);
     }
     None
@@ -43,11 +47,16 @@ impl Connection {
         &self,
         config: &Config,
         asked: &SubscribeFilter<'_>,
+        identified: bool,
     ) -> Result<(SubscribeItem, Option<ReasonCode>), Violation> {
         let filter = parse(config, asked.filter)?;
-        let code = match switched_off(config, &filter) {
-            // MQTT 5 §3.2.2.3.11, §3.2.2.3.13: who was told and asks all the same.
-            Some(violation) if self.version.is_v5() => return Err(violation),
+        let told = self.version.is_v5();
+        let code = match beyond(Offer::of(config), &filter, identified) {
+            // MQTT 5 §3.2.2.3.11 to §3.2.2.3.13: who was told and asks all the same. Whoever could
+            // not know, in MQTT 3 or since the settings changed, is answered.
+            Some(_) if told && let Some(v) = beyond(self.offered(config), &filter, identified) => {
+                return Err(v);
+            }
             off => off.map(|violation| reply::reply_for(violation).0),
         };
         // The bridge bit of mosquitto and others stands for what MQTT 3 cannot say.
@@ -75,14 +84,11 @@ impl Connection {
             Property::SubscriptionIdentifier(id) => Some(id),
             _ => None,
         });
-        if identifier.is_some() && !config.subscription_identifiers {
-            return Err(Violation::SubscriptionIdentifiers);
-        }
         let Some(session) = self.session else { return Ok(()) };
         let mut items = Vec::with_capacity(subscribe.filters.len());
         let mut answers = Vec::with_capacity(subscribe.filters.len());
         for asked in &subscribe.filters {
-            let (item, code) = self.item(config, asked)?;
+            let (item, code) = self.item(config, asked, identifier.is_some())?;
             answers.push(Answer { asked: item.qos, code });
             match code {
                 None => items.push(item),
