@@ -129,13 +129,13 @@ fn properties_of_a_will() {
 #[test]
 fn a_restart_is_a_close() {
     let mut w = World::new();
-    w.enter(&connect_with_will(0, "11 00000064", "a", "18 00000005"), false);
+    w.enter(&connect_with_will(8, "11 00000064", "a", "18 00000005"), false);
     let late = w.durable("late", false);
     w.subscribed(late, "will/#", 1);
     w.gateway.crash(crate::common::config());
-    w.secs(6);
-    let watcher = w.watcher();
-    assert_eq!(w.wills(watcher), 0, "it is not retained");
+    w.secs(4);
     let late = w.durable("late", true);
-    assert_eq!(w.take(late), hex(""), "QoS 0 waits for nobody who is away");
+    w.expect(late, "");
+    w.secs(2);
+    w.expect(late, &publish(0x32, "will/a", "0001", "", "\"gone\""));
 }
