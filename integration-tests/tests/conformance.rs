@@ -274,12 +274,11 @@ fn findings(text: &str, expected: &BTreeSet<String>, sources: &mut Sources) -> V
     findings
 }
 
-/// A list that is still being worked on: rows may be open or missing, what is there must be true.
-fn holds_so_far(file: &str, prefix: &str, sections: &[Section]) {
-    let found = check(file, prefix, sections);
-    let unfinished = |line: &&String| line.ends_with("is open") || line.ends_with("is missing");
-    let wrong: Vec<_> = found.iter().filter(|line| !unfinished(line)).collect();
-    assert!(wrong.is_empty(), "{file}: {wrong:#?}");
+/// A list is complete and true. Until there is a WebSocket listener its statements may be open.
+fn holds(file: &str, prefix: &str, sections: &[Section]) {
+    let mut found = check(file, prefix, sections);
+    found.retain(|line| !(line.starts_with("MQTT-6.0.0-") && line.ends_with("is open")));
+    assert!(found.is_empty(), "{file}: {found:#?}");
 }
 
 fn check(file: &str, prefix: &str, sections: &[Section]) -> Vec<String> {
@@ -290,17 +289,17 @@ fn check(file: &str, prefix: &str, sections: &[Section]) -> Vec<String> {
 
 #[test]
 fn mqtt_3_1() {
-    holds_so_far("mqtt-3.1.txt", "MQTT31", &MQTT_3_1);
+    holds("mqtt-3.1.txt", "MQTT31", &MQTT_3_1);
 }
 
 #[test]
 fn mqtt_3_1_1() {
-    holds_so_far("mqtt-3.1.1.txt", "MQTT", &MQTT_3_1_1);
+    holds("mqtt-3.1.1.txt", "MQTT", &MQTT_3_1_1);
 }
 
 #[test]
 fn mqtt_5_0() {
-    holds_so_far("mqtt-5.0.txt", "MQTT", &MQTT_5_0);
+    holds("mqtt-5.0.txt", "MQTT", &MQTT_5_0);
 }
 
 #[test]
