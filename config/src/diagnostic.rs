@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
+use crate::secret;
 use crate::sources::{Position, Sources};
 
 /// Longest line that is shown with its surroundings.
@@ -110,6 +111,10 @@ codes! {
     Overlap = "E0312",
     /// A test that cannot be run.
     Test = "E0401",
+    /// A user without a name, or with another's.
+    UserName = "E0501",
+    /// A password that is no verifier.
+    Password = "E0502",
     /// A file in `conf.d` that is not read.
     NotRead = "W0101",
     /// A secret in the open.
@@ -231,7 +236,7 @@ fn visible(text: &str, span: Range<usize>) -> Option<Range<usize>> {
     text.get(span.clone())?;
     let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
     let end = text[span.start..].find('\n').map_or(text.len(), |at| span.start + at);
-    (!text.is_empty() && end - start <= MAX_LINE)
+    (!text.is_empty() && end - start <= MAX_LINE && !secret::may_hold_one(&text[start..end]))
         .then(|| span.start..span.end.min(end.max(span.start)))
 }
 

@@ -4,8 +4,8 @@
 //! the reference page, the check of ranges and `config show`: `default` is the value of a key that
 //! is not there, as it would be written (a test holds it against the gateway's own defaults);
 //! `otherwise` says the same in words where it is no fixed value; `required` that it must be there;
-//! `range` is `LOW to HIGH`, as values are written; `secret` that it is never shown. Scalars stay
-//! text ([`Typed`]) until `resolve` reads them.
+//! `range` is `LOW to HIGH`, as values are written; `secret` that it is never shown, also where it is
+//! only a digest of a secret, which may stand in a file. Scalars stay text ([`Typed`]) until `resolve` reads them.
 //!
 //! A block or key of a part that is not built is not in here, and so it is an unknown key.
 
@@ -49,6 +49,9 @@ pub(crate) struct File {
     /// Where to listen.
     #[schemars(extend("otherwise" = "mqtt, mqttsn and coap on 127.0.0.1, which let nobody in"))]
     pub(crate) listeners: Option<Vec<Listener>>,
+    /// Who has a password, for MQTT. `motegate passwd NAME` writes an entry.
+    #[schemars(extend("otherwise" = "none"))]
+    pub(crate) users: Option<Vec<User>>,
     /// MQTT.
     pub(crate) mqtt: Option<Mqtt>,
     /// MQTT-SN.
@@ -108,6 +111,19 @@ pub(crate) struct Listener {
     /// Prefix of every topic of this listener; may hold `{tenant}`, `{listener}` and `{gateway}`.
     #[schemars(extend("default" = ""))]
     pub(crate) mount: Text,
+}
+
+/// Somebody who has a password.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct User {
+    /// The user name that clients send.
+    #[schemars(extend("required" = true))]
+    pub(crate) name: Text,
+    /// What is kept of the password: a SCRAM-SHA-256 verifier, as `motegate passwd` writes it and
+    /// PostgreSQL keeps it.
+    #[schemars(extend("required" = true, "secret" = "digest"))]
+    pub(crate) password: Text,
 }
 
 /// MQTT.
@@ -256,6 +272,13 @@ pub(crate) struct Limits {
     /// From accept to the end of CONNECT.
     #[schemars(extend("default" = "10s", "range" = "100ms to 1h"))]
     pub(crate) connect_timeout: Time,
+    /// From CONNECT to the end of its authentication, and the longest re-authentication.
+    #[schemars(extend("default" = "15s", "range" = "100ms to 1h"))]
+    pub(crate) auth_timeout: Time,
+    /// Wrong passwords from one address (of IPv6: from one /64), after which it is not listened to for
+    /// 60 s.
+    #[schemars(extend("default" = "10/m"))]
+    pub(crate) max_auth_failures: Option<Typed<Rate>>,
     /// Longest CONNECT.
     #[schemars(extend("default" = "512KiB", "range" = "64 to 268435460"))]
     pub(crate) max_connect_size: Bytes,

@@ -34,6 +34,7 @@ mod starter;
 mod substitute;
 pub mod tests;
 mod text_file;
+mod users;
 mod value;
 
 use std::fmt;

@@ -42,10 +42,13 @@ pub(crate) fn read(
             let listener = plain(&format!("{name}-{port}"), name, protocol);
             push(core, &mut binds, listener, (Ipv4Addr::LOCALHOST, port).into());
         }
-        let text = "nobody may connect: the default listeners ask for logins, which come with a \
-                    later version";
-        let fix = "write `listeners:` with `anonymous: true`, or try `motegate dev`";
-        reader.found.push(Diagnostic::new(Code::NobodyMayConnect, text, fix));
+        if core.users.is_empty() {
+            let text = "nobody may connect: the default listeners ask for a password, and there are \
+                        no `users`";
+            let fix = "write `listeners:` with `anonymous: true`, add `users` (`motegate passwd \
+                       NAME` writes an entry), or try `motegate dev`";
+            reader.found.push(Diagnostic::new(Code::NobodyMayConnect, text, fix));
+        }
         return binds;
     };
     if block.is_empty() {
@@ -142,14 +145,7 @@ fn one(
     let client_from = client_from(reader, entry, at, protocol);
     let anonymous = reader.get(entry.anonymous.as_ref(), at, "anonymous").unwrap_or(false);
     if !anonymous {
-        let text =
-            format!("nobody may connect to listener {name}: logins come with a later version");
-        let d = Diagnostic::new(
-            Code::NobodyMayConnect,
-            text,
-            "add `anonymous: true` to the listener to open it to clients without identity",
-        );
-        reader.found.push(d.at(reader.document.key(at)));
+        nobody(reader, at, protocol, &name);
     }
     let mount = mount(reader, entry, at, [&tenant, &name, gateway]);
     let listener = Listener {
@@ -163,6 +159,25 @@ fn one(
         client_from,
     };
     addrs.into_iter().map(|(addr, place)| (listener.clone(), addr, place)).collect()
+}
+
+/// Warns of a listener that lets nobody in.
+fn nobody(reader: &mut Reader<'_>, at: &Place, protocol: Protocol, name: &str) {
+    let (why, fix) = match protocol {
+        Protocol::Mqtt if reader.has_users => return,
+        Protocol::Mqtt => (
+            "there are no `users`",
+            "add `users` (`motegate passwd NAME` writes an entry), or `anonymous: true` to the \
+             listener to open it to clients without identity",
+        ),
+        Protocol::MqttSn | Protocol::Coap => (
+            "its devices have no passwords in this version",
+            "add `anonymous: true` to the listener to open it to clients without identity",
+        ),
+    };
+    let text = format!("nobody may connect to listener {name}: {why}");
+    let d = Diagnostic::new(Code::NobodyMayConnect, text, fix);
+    reader.found.push(d.at(reader.document.key(at)));
 }
 
 fn protocol(

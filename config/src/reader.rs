@@ -13,6 +13,8 @@ pub(crate) struct Reader<'d> {
     pub(crate) found: Vec<Diagnostic>,
     /// A listener could not be read: any name may be its name.
     pub(crate) listeners_unread: bool,
+    /// `users` is not empty, whether or not it could be read.
+    pub(crate) has_users: bool,
 }
 
 impl Reader<'_> {

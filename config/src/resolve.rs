@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use motegate_core::Config as Core;
 use motegate_core::settings::{Overflow, SharedStrategy, TakeoverWill};
-use motegate_mapping::{Place, RuleError, RuleErrorKind, Rules, Table, TemplateError};
+use motegate_core::{Config as Core, FailureRate};
+use motegate_mapping::{Place, Rate, RuleError, RuleErrorKind, Rules, Table, TemplateError};
 use motegate_message::{TopicName, has_disallowed};
 
 use crate::diagnostic::{Code, Diagnostic};
@@ -17,7 +17,7 @@ use crate::value::{
     AllowWord, DenyWord, Durability, KeepWord, LogFormat, LogLevel, MqttVersion, OverflowWord,
     RebindWord, SharedWord, TakeoverWord,
 };
-use crate::{Bind, Log, Resolved, listeners, rules};
+use crate::{Bind, Log, Resolved, listeners, rules, users};
 
 /// Replaces defaults by what the block says: `key => target`.
 macro_rules! take {
@@ -38,7 +38,8 @@ where
 
 /// Reads every block.
 pub(crate) fn resolve(file: &File, document: &Document) -> (Option<Resolved>, Vec<Diagnostic>) {
-    let mut reader = Reader { document, found: Vec::new(), listeners_unread: false };
+    let has_users = file.users.as_ref().is_some_and(|users| !users.is_empty());
+    let mut reader = Reader { document, found: Vec::new(), listeners_unread: false, has_users };
     let root = Place::root();
     version(&mut reader, file, &root);
     let mut core = Core::default();
@@ -51,6 +52,9 @@ pub(crate) fn resolve(file: &File, document: &Document) -> (Option<Resolved>, Ve
         reader.get(file.durability.as_ref(), &root, "durability").unwrap_or(Durability::PowerLoss);
     core.durable = durability != Durability::None;
     let data_dir = reader.get(file.data_dir.as_ref(), &root, "data_dir");
+    core.users =
+        users::read(&mut reader, file.users.as_deref().unwrap_or_default(), &root.at("users"))
+            .into();
     let binds = listeners::read(&mut reader, file.listeners.as_deref(), &mut core);
     let log = log(&mut reader, file, &root);
     let (rules, count) = rules::read(&mut reader, file, &core);
@@ -277,6 +281,7 @@ fn limits(r: &mut Reader<'_>, block: Option<&Limits>, at: &Place, core: &mut Cor
     take! { r, block, at:
         max_connections => max_connections;
         connect_timeout => mqtt.connect_timeout;
+        auth_timeout => mqtt.auth_timeout;
         max_connect_size => mqtt.max_connect_size;
         max_packet_size => mqtt.max_packet_size;
         max_client_id_length => mqtt.max_client_id_length, mqtt_sn.max_client_id_length;
@@ -301,6 +306,11 @@ fn limits(r: &mut Reader<'_>, block: Option<&Limits>, at: &Place, core: &mut Cor
         max_observers => coap.max_observers;
         max_observers_per_peer => coap.max_observers_per_peer;
         max_exchanges => coap.max_exchanges;
+    }
+    if let Some(Rate { count, per }) =
+        r.get(block.max_auth_failures.as_ref(), at, "max_auth_failures")
+    {
+        core.max_auth_failures = FailureRate { count, per };
     }
     if let Some(word) = r.get(block.overflow.as_ref(), at, "overflow") {
         core.queue.overflow = overflow(word);

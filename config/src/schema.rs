@@ -144,7 +144,7 @@ fn scalar(map: &Map<String, Json>) -> Json {
         let substituted = json!({"type": "string", "pattern": "\\$\\{"});
         out.insert("anyOf".into(), json!([{"enum": all}, substituted]));
     }
-    if map.get("secret").is_some() {
+    if map.get("secret").is_some_and(|secret| secret == true) {
         out.insert("writeOnly".into(), json!(true));
     }
     Json::Object(out)

@@ -1,7 +1,8 @@
 //! Keys that hold secrets: those that the schema calls `secret`.
 //!
-//! One that is typed into a file is a warning, for files are copied, mailed and committed. What a
-//! secret is, and what came from a `${file:…}`, is never shown.
+//! One that is typed into a file is a warning, for files are copied, mailed and committed; a digest
+//! of one (`secret: digest`) may stand there. Neither, nor what came from a `${file:…}`, is ever
+//! shown; nor is a line of a file that may hold one.
 
 use serde_json::Value as Json;
 
@@ -39,7 +40,15 @@ pub(crate) fn is_secret(schema: &Json) -> bool {
 
 /// Whether a value must not be shown.
 pub(crate) fn is_hidden(node: &Node, schema: &Json) -> bool {
-    is_secret(schema) || node.written.as_ref().is_some_and(|text| text.contains("${file:"))
+    schema.get("secret").is_some()
+        || node.written.as_ref().is_some_and(|text| text.contains("${file:"))
+}
+
+/// Whether a line of a configuration may hold a secret, so that it is not drawn beside a mistake in
+/// it: not only where the key is right, for the mistake may be in the key.
+pub(crate) fn may_hold_one(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    ["passw", "scram", "pasw", "pwd"].iter().any(|word| line.contains(word))
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use crate::schema;
 
 /// Keys that the reference has and this version has not; `*` stands for any one key.
 const LATER: &[(&str, &str)] = &[
-    ("users", "logins"),
     ("bridges", "bridges"),
     ("metrics", "metrics"),
     ("acl", "access rules"),
@@ -29,8 +28,6 @@ const LATER: &[(&str, &str)] = &[
     ("limits.max_connect_rate", "connection rates"),
     ("limits.max_connect_rate_per_address", "connection rates"),
     ("limits.max_half_open", "a bound on half-open connections"),
-    ("limits.auth_timeout", "logins"),
-    ("limits.max_auth_failures", "logins"),
     ("limits.max_publish_rate", "publish rates"),
     ("limits.packet_rate_per_peer", "packet rates"),
     ("limits.max_blocks_in_progress_per_peer", "block-wise transfer"),
@@ -183,7 +180,7 @@ mod tests {
     #[test]
     fn later_versions_and_shapes() {
         let codes: Vec<Code> = found(
-            "users: []\nlisteners: {a: b}\nmqtt: [1]\nlog: {level: [a]}\n\
+            "bridges: []\nlisteners: {a: b}\nmqtt: [1]\nlog: {level: [a]}\n\
              mappings: {coap: [{expose: homeassistant}]}\n",
         )
         .into_iter()

@@ -237,7 +237,7 @@ fn close(card: &mut RequestCard) -> bool {
     card.refused_then = card.refused.take();
     card.refused = Some(RefusedCard {
         reason: Reason::AuthMissing.as_str(),
-        text: format!("{} lets nobody in: there are no logins yet", listener.name),
+        text: format!("{} takes no anonymous clients, and these have no logins yet", listener.name),
         fix: Some(format!("`anonymous: true` opens the listener {}", listener.name)),
     });
     true

@@ -7,6 +7,7 @@
 //!
 //! Linux only: it receives and sends datagrams in batches (`recvmmsg`, `sendmmsg`).
 
+mod auth;
 mod bench;
 pub mod cli;
 mod client;

@@ -13,6 +13,7 @@ use motegate_mapping::Table;
 use motegate_message::{ConnectionId, Reason, Wall};
 use motegate_timers::Instant;
 
+use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::memory;
 use crate::notices::Notices;
@@ -38,6 +39,8 @@ pub(crate) struct Machine {
     pub(crate) core: Core,
     pub(crate) orders: VecDeque<Order>,
     pub(crate) store: Store,
+    /// Who clients are.
+    pub(crate) auth: Auth,
     /// What the control interface asked for, by ticket.
     pub(crate) answers: VecDeque<(u64, Answer)>,
     /// Of the reload that is going on.
@@ -57,6 +60,7 @@ impl Machine {
             core: Core::new(config, table, seed),
             orders: VecDeque::new(),
             store: Store::default(),
+            auth: Auth::default(),
             answers: VecDeque::new(),
             reloaded: Vec::new(),
             notices,
@@ -88,6 +92,7 @@ impl Machine {
         self.core.handle(self.now, self.wall, input);
         self.drain();
         self.feed_reports();
+        self.feed_verdicts();
     }
 
     /// Another configuration from now on; what it did, by client.
@@ -122,6 +127,16 @@ impl Machine {
         }
     }
 
+    /// Tells the core who clients are, as far as that was found out.
+    pub(crate) fn feed_verdicts(&mut self) {
+        while let Some((ticket, verdict)) = self.auth.poll_verdict() {
+            let input = Input::Verdict { ticket, verdict };
+            recorder::record(self.now, &input);
+            self.core.handle(self.now, self.wall, input);
+            self.drain();
+        }
+    }
+
     /// Lets the core act on deadlines that have passed. Returns the next one.
     pub(crate) fn feed_timeout(&mut self) -> Option<Instant> {
         if self.core.poll_timeout().is_some_and(|deadline| deadline <= self.now) {
@@ -148,6 +163,10 @@ impl Machine {
                 }
                 Output::Fetch(wanted) => {
                     self.store.fetch(wanted);
+                    continue;
+                }
+                Output::Authenticate(request) => {
+                    self.auth.ask(*request);
                     continue;
                 }
                 Output::Answer { ticket, answer } => {

@@ -41,6 +41,7 @@ pub(crate) fn record(now: Instant, input: &Input<'_>) {
         Input::Committed(seq) => ("committed", seq.0, 0),
         Input::StoreFailed => ("store failed", 0, 0),
         Input::Fetched { session, page } => ("fetched", session.get(), page.entries.len()),
+        Input::Verdict { ticket, .. } => ("verdict", *ticket, 0),
         Input::Reload(_) => ("reload", 0, 0),
         Input::Admin { ticket, .. } => ("admin", *ticket, 0),
         Input::Shutdown => ("shutdown", 0, 0),

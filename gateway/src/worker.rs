@@ -158,9 +158,11 @@ impl Worker {
         let udp = self.udp.poll_ready(cx).is_ready();
         let tcp = self.tcp.poll_ready(cx).is_ready();
         let store = self.machine.store.poll_ready(cx).is_ready();
+        let auth = self.machine.auth.poll_ready(cx).is_ready();
         let asked = self.asked.as_mut().is_some_and(|asked| asked.poll_ready(cx).is_ready());
         let time = sleep.poll(cx).is_ready();
-        if udp || tcp || store || asked || time || more { Poll::Ready(None) } else { Poll::Pending }
+        let any = udp || tcp || store || auth || asked || time || more;
+        if any { Poll::Ready(None) } else { Poll::Pending }
     }
 
     fn turn(&mut self, command: Option<Command>) -> Next {
@@ -183,6 +185,7 @@ impl Worker {
         }
         let Worker { machine, udp, tcp, counters, .. } = self;
         machine.feed_reports();
+        machine.feed_verdicts();
         if let Some(asked) = &mut self.asked {
             asked.turn(machine, Shell { connections: tcp.len(), counters: *counters });
         }

@@ -138,7 +138,9 @@ fn cards_of_payloads() {
 fn a_closed_listener_refuses_whatever_its_rules_say() {
     for line in ["PUT /mqtt/a --text 1", "GET /none"] {
         let card = at_data(&format!("explain {line} -c closed.yaml")).good();
-        for words in ["refused   auth_missing: c lets nobody in", "fix       `anonymous: true`"] {
+        for words in
+            ["refused   auth_missing: c takes no anonymous clients", "fix       `anonymous: true`"]
+        {
             assert!(card.contains(words), "{words} is not in\n{card}");
         }
         assert!(card.ends_with("answer    4.01 Unauthorized\n"), "{card}");

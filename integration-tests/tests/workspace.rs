@@ -78,7 +78,7 @@ const RESERVED: [(&str, &[&str]); 28] = [
     // Payloads and patterns are the mapping's.
     ("minicbor", &["motegate-mapping"]),
     ("json-event-parser", &["motegate-mapping"]),
-    ("data-encoding", &["motegate-mapping"]),
+    ("data-encoding", &["motegate", "motegate-core", "motegate-mapping"]),
     ("regex", &["motegate-mapping"]),
     ("coap-lite", &["motegate-coap"]),
 ];

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use motegate_broker::QueuePolicy;
 
+use crate::{FailureRate, Users};
+
 /// Everything the core needs to know; the shell keeps addresses, files and threads to itself.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -24,6 +26,10 @@ pub struct Config {
     pub queue: QueuePolicy,
     /// Bounds of a sleeping MQTT-SN client's queue.
     pub when_asleep: QueuePolicy,
+    /// Who has a password.
+    pub users: Arc<Users>,
+    /// Failed authentications of one address, after which it is locked out for 60 s.
+    pub max_auth_failures: FailureRate,
     /// Whether anything outlives the process (`durability` other than `none`).
     pub durable: bool,
     /// How often `$SYS` is published; zero: never.
@@ -106,6 +112,8 @@ impl Default for Config {
                 queue_qos0: true,
                 ..queue
             },
+            users: Arc::default(),
+            max_auth_failures: FailureRate::default(),
             durable: false,
             sys_interval: Duration::from_secs(10),
             max_uncommitted_bytes: 32 * 1024 * 1024,

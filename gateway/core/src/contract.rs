@@ -1,15 +1,18 @@
 //! The core's two vocabularies: what comes in ([`Input`]) and what goes out ([`Output`]).
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use motegate_message::journal::{Page, PageRequest};
 use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Record, Seq, SessionId};
 use motegate_timers::Instant;
 
-use crate::Notice;
 use crate::admin::{Answer, Query};
 use crate::reload::{Reload, Touched};
+use crate::{Notice, Users};
 
 /// What the shell hands in.
 #[derive(Debug)]
@@ -71,6 +74,13 @@ pub enum Input<'a> {
         /// What is there.
         page: Page,
     },
+    /// The answer to `Output::Authenticate`.
+    Verdict {
+        /// Of the question.
+        ticket: u64,
+        /// What.
+        verdict: Verdict,
+    },
     /// Another configuration holds from now on; answered by `Output::Reloaded`.
     Reload(Box<Reload>),
     /// Somebody asks; answered by `Output::Answer` with the same ticket.
@@ -108,6 +118,9 @@ pub enum Output {
     /// Read a part of a session's queue ([`Saved::page`](motegate_message::journal::Saved::page))
     /// as it is once every batch handed over before is applied, and answer `Input::Fetched`.
     Fetch(PageRequest),
+    /// Look at what a client proves itself with, and answer `Input::Verdict`. Nothing of the client
+    /// is touched until then, and it may be gone by then.
+    Authenticate(Box<Authenticate>),
     /// The answer to `Input::Admin`.
     Answer {
         /// Of the question.
@@ -119,4 +132,81 @@ pub enum Output {
     Reloaded(Vec<Touched>),
     /// Something for the log.
     Notice(Box<Notice>),
+}
+
+/// A question about a client's identity.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Authenticate {
+    /// To hand back.
+    pub ticket: u64,
+    /// With whom to compare.
+    pub users: Arc<Users>,
+    /// What the client shows.
+    pub proof: Proof,
+    /// Nobody waits for the verdict for longer.
+    pub within: Duration,
+}
+
+/// What a client proves itself with; its `Debug` shows nothing that is secret.
+#[derive(PartialEq, Eq)]
+pub enum Proof {
+    /// User name and password of a CONNECT.
+    Password {
+        /// User Name.
+        user: String,
+        /// Password.
+        password: Bytes,
+    },
+    /// A client's word in an exchange (MQTT 5 §4.12).
+    Exchange {
+        /// Authentication Method: which mechanism.
+        method: Arc<str>,
+        /// Authentication Data.
+        data: Bytes,
+        /// What `Verdict::Continue` gave with the last word; `None` with the first.
+        state: Option<Bytes>,
+    },
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Proof::Password { .. } => f.write_str("Password"),
+            Proof::Exchange { method, state, .. } => {
+                write!(f, "Exchange({method:?}, first: {})", state.is_none())
+            }
+        }
+    }
+}
+
+/// What came of a proof; its `Debug` shows nothing that is secret.
+#[derive(PartialEq, Eq)]
+pub enum Verdict {
+    /// It holds.
+    Allow {
+        /// Of which user.
+        user: Arc<str>,
+        /// The last word of an exchange, for the client.
+        data: Option<Bytes>,
+    },
+    /// It does not: `AuthFailed`, `AuthMethod` for a mechanism that is not known, `Overloaded` if
+    /// nobody has looked at it.
+    Deny(Reason),
+    /// An exchange goes on.
+    Continue {
+        /// For the client.
+        data: Bytes,
+        /// To be handed back with its answer.
+        state: Bytes,
+    },
+}
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Allow { user, .. } => write!(f, "Allow({user:?})"),
+            Verdict::Deny(reason) => write!(f, "Deny({reason})"),
+            Verdict::Continue { .. } => f.write_str("Continue"),
+        }
+    }
 }

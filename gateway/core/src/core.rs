@@ -24,6 +24,8 @@ use motegate_timers::{Instant, earliest};
 use crate::access::{Target, admits};
 use crate::backpressure::Backpressure;
 use crate::coap::{Notified, Observation, Pack};
+use crate::lockout::Lockout;
+use crate::login::Login;
 use crate::mqtt::{MqttClient, Opened};
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::{Pending, PendingTable};
@@ -43,6 +45,9 @@ pub struct Core {
     pub(crate) coap: motegate_coap::Endpoint,
     /// By `ConnectionId::slot`.
     pub(crate) mqtt_clients: Vec<Option<MqttClient>>,
+    /// MQTT clients whose identity is being found out.
+    pub(crate) logins: HashMap<ConnectionId, Login>,
+    pub(crate) lockout: Lockout,
     pub(crate) sn_clients: HashMap<ClientRef, SnClient>,
     pub(crate) observations: HashMap<ObservationId, Observation>,
     /// Packs whose records the broker has not all answered.
@@ -84,6 +89,8 @@ impl Core {
             table,
             config,
             mqtt_clients: Vec::new(),
+            logins: HashMap::new(),
+            lockout: Lockout::default(),
             sn_clients: HashMap::new(),
             observations: HashMap::new(),
             packs: HashMap::new(),
@@ -146,6 +153,7 @@ impl Core {
             Input::Committed(seq) => self.committed(seq),
             Input::StoreFailed => self.broker.set_store_failed(true),
             Input::Fetched { session, page } => self.broker.fetched(&self.turn, session, &page),
+            Input::Verdict { ticket, verdict } => self.verdict(ticket, verdict),
             Input::Reload(reload) => {
                 let touched = self.reload(*reload);
                 self.pump();

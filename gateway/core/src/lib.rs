@@ -14,6 +14,8 @@ mod content_types;
 mod contract;
 mod core;
 mod discovery;
+mod lockout;
+mod login;
 mod mqtt;
 mod notice;
 mod pending;
@@ -23,13 +25,16 @@ mod sn;
 mod stats;
 mod sys;
 mod topics;
+mod users;
 
 pub use config::{ClientFrom, Config, Listener, Protocol, Sources};
-pub use contract::{Input, Output};
+pub use contract::{Authenticate, Input, Output, Proof, Verdict};
 pub use core::Core;
+pub use lockout::FailureRate;
 pub use notice::{Notice, NoticeKind};
 pub use reload::{Change, Reload, Touched};
 pub use stats::Stats;
+pub use users::{Users, Verifier, VerifierError};
 
 /// The parts' own settings, for whoever resolves a configuration into a [`Config`].
 pub mod settings {

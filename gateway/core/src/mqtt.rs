@@ -28,9 +28,11 @@ pub(crate) struct MqttClient {
     /// Once a CONNECT has come.
     pub(crate) key: Option<SessionKey>,
     pub(crate) peer: Option<SocketAddr>,
-    /// What the transport has proved.
+    /// What the transport or a password has proved.
     pub(crate) identity: Option<Arc<str>>,
     pub(crate) listener: ListenerId,
+    /// Its identity is one of `users`.
+    pub(crate) is_user: bool,
     /// Not read because its endpoint says so, or because the store is behind.
     paused_by_endpoint: bool,
     paused_by_store: bool,
@@ -47,7 +49,7 @@ pub(crate) struct Opened {
 }
 
 impl Core {
-    fn mqtt_client(&mut self, conn: ConnectionId) -> Option<&mut MqttClient> {
+    pub(crate) fn mqtt_client(&mut self, conn: ConnectionId) -> Option<&mut MqttClient> {
         self.mqtt_clients.get_mut(conn.slot())?.as_mut().filter(|client| client.conn == conn)
     }
 
@@ -60,6 +62,7 @@ impl Core {
             peer,
             identity,
             listener,
+            is_user: false,
             paused_by_endpoint: false,
             paused_by_store: false,
         };
@@ -79,12 +82,15 @@ impl Core {
     /// said CONNECT is worth no line.
     pub(crate) fn mqtt_lost(&mut self, conn: ConnectionId, reason: Reason) {
         self.mqtt.handle_closed(&self.turn, conn, reason);
-        if self.mqtt_client(conn).is_some_and(|client| client.key.is_none()) {
+        let waits = self.mqtt.is_connecting(conn);
+        let forgotten = |client: &mut MqttClient| client.session.is_none() && !waits;
+        if self.mqtt_client(conn).is_some_and(forgotten) {
             self.drop_mqtt_client(conn);
         }
     }
 
-    fn drop_mqtt_client(&mut self, conn: ConnectionId) -> Option<MqttClient> {
+    pub(crate) fn drop_mqtt_client(&mut self, conn: ConnectionId) -> Option<MqttClient> {
+        self.logins.remove(&conn);
         let slot = self.mqtt_clients.get_mut(conn.slot())?;
         slot.take_if(|client| client.conn == conn)
     }
@@ -103,8 +109,7 @@ impl Core {
                 self.ask(Request::Credit { session, window, room });
             }
             Event::Connect(connect) => self.mqtt_connect(*connect),
-            // No method is known, so that no exchange begins.
-            Event::Auth { conn, .. } => self.mqtt.refuse(&self.turn, conn, Reason::AuthMethod),
+            Event::Auth { conn, method, data, again } => self.mqtt_auth(conn, method, data, again),
             Event::Subscribe { conn, session, ticket, items, identifier } => {
                 self.mqtt_subscribe(conn, session, ticket, items, identifier);
             }
@@ -135,22 +140,18 @@ impl Core {
         let conn = connect.conn;
         let listener = self.listener(connect.listener);
         let key = SessionKey::new(&listener.realm, &connect.client_id);
-        let mount = listener.mount.clone();
         let Some(client) = self.mqtt_client(conn) else { return };
-        client.key = Some(key.clone());
-        if connect.auth.is_some() {
-            self.mqtt_refuse(conn, Reason::AuthMethod, None);
+        client.key = Some(key);
+        self.mqtt_login(connect);
+    }
+
+    /// Whoever it is may come in.
+    pub(crate) fn mqtt_open(&mut self, connect: Connect) {
+        let conn = connect.conn;
+        let Some(key) = self.mqtt_client(conn).and_then(|client| client.key.clone()) else {
             return;
-        }
-        let proved = client.identity.is_some();
-        if let Some(text) = self.closed_to_anonymous(connect.listener).filter(|_| !proved) {
-            let reason = match connect.user_name {
-                Some(_) => Reason::AuthFailed,
-                None => Reason::AuthMissing,
-            };
-            self.mqtt_refuse(conn, reason, Some(text));
-            return;
-        }
+        };
+        let mount = self.listener(connect.listener).mount.clone();
         let config = &self.config.mqtt;
         let will = connect.will.map(|will| mount_will(config, will, &mount, &key)).transpose();
         let will = match will {
@@ -175,7 +176,7 @@ impl Core {
     }
 
     /// Answers a CONNECT with a refusal, told once: its close that follows finds no client.
-    fn mqtt_refuse(&mut self, conn: ConnectionId, reason: Reason, text: Option<String>) {
+    pub(crate) fn mqtt_refuse(&mut self, conn: ConnectionId, reason: Reason, text: Option<String>) {
         let client = self.drop_mqtt_client(conn);
         self.mqtt_notice(client.as_ref(), NoticeKind::Refused(reason), text);
         self.mqtt.refuse(&self.turn, conn, reason);
@@ -343,19 +344,30 @@ impl Core {
         self.mqtt.close(&self.turn, conn, reason);
     }
 
-    /// Its listener is another one, or none: the session stays as it was kept.
+    /// Its listener is another one, or none: the session stays as it was kept. It is on its way
+    /// back: its will would only alarm.
     pub(crate) fn mqtt_moved(&mut self, conn: ConnectionId) {
+        self.mqtt_sent_away(conn, Reason::ConfigReload, true);
+    }
+
+    /// What it has proved counts no more.
+    pub(crate) fn mqtt_revoked(&mut self, conn: ConnectionId) {
+        self.mqtt_sent_away(conn, Reason::AuthFailed, false);
+    }
+
+    fn mqtt_sent_away(&mut self, conn: ConnectionId, reason: Reason, drop_will: bool) {
         let Some(client) = self.drop_mqtt_client(conn) else { return };
-        self.mqtt.close(&self.turn, conn, Reason::ConfigReload);
+        self.mqtt.close(&self.turn, conn, reason);
         let Some(session) = client.session else { return };
         let handle = Target::Mqtt(conn).to_handle();
-        self.ask(Request::Close { session, handle, drop_will: true, expiry: None });
-        self.mqtt_notice(Some(&client), NoticeKind::Disconnected(Reason::ConfigReload), None);
+        self.ask(Request::Close { session, handle, drop_will, expiry: None });
+        self.mqtt_notice(Some(&client), NoticeKind::Disconnected(reason), None);
     }
 
     pub(crate) fn shutdown_mqtt(&mut self) {
         let clients: Vec<MqttClient> =
             self.mqtt_clients.iter_mut().filter_map(Option::take).collect();
+        self.logins.clear();
         for client in clients {
             let conn = client.conn;
             self.mqtt.close(&self.turn, conn, Reason::Shutdown);
@@ -381,7 +393,12 @@ impl Core {
                 // Whoever had a session, or was refused by the core, is gone from the table: this
                 // one was refused by its endpoint before it had one.
                 let client = self.drop_mqtt_client(conn);
-                self.mqtt_notice(client.as_ref(), NoticeKind::Refused(reason), None);
+                let kind = match reason {
+                    // In the middle of its authentication.
+                    Reason::ClientDisconnect => NoticeKind::Disconnected(reason),
+                    _ => NoticeKind::Refused(reason),
+                };
+                self.mqtt_notice(client.as_ref(), kind, None);
                 self.output(Output::Close(conn, reason));
             }
             Transmit::PauseReads(conn) => {

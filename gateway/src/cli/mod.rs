@@ -23,6 +23,7 @@ mod message;
 mod observe;
 mod overview;
 mod pages;
+mod passwd;
 mod payload;
 mod properties;
 mod publish;
@@ -122,6 +123,7 @@ enum Command {
     Schema(schema::Schema),
     Config(config::Config),
     Import(import::Import),
+    Passwd(passwd::Passwd),
     Reload(reload::Reload),
     Status(status::Status),
     Clients(clients::Clients),
@@ -162,6 +164,7 @@ pub fn main() -> ExitCode {
         Command::Test(test) => test.run(),
         Command::Explain(explain) => explain.run(),
         Command::Import(import) => import.run(),
+        Command::Passwd(passwd) => passwd.run(),
         Command::Init(init) => init.run(),
         Command::Fmt(fmt) => fmt.run(),
         Command::Config(config) => config.run(),

@@ -11,7 +11,10 @@ use super::Command;
 /// Every command, in the order of [`Command`].
 const GROUPS: [(&str, &[&str]); 8] = [
     ("Serve", &["dev", "run"]),
-    ("Configure", &["init", "check", "test", "explain", "fmt", "schema", "config", "import"]),
+    (
+        "Configure",
+        &["init", "check", "test", "explain", "fmt", "schema", "config", "import", "passwd"],
+    ),
     ("Ask a running gateway", &["reload", "status", "clients", "topics"]),
     ("Look after what is kept", &["backup", "restore", "store"]),
     ("Speak MQTT and MQTT-SN", &["pub", "sub", "rr"]),

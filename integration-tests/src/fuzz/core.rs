@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use motegate_core::{Config, Core, Input, Output};
+use motegate_core::{Config, Core, Input, Output, Users, Verdict, Verifier};
 use motegate_mapping::Table;
 use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Seq, Wall};
 use motegate_timers::Instant;
@@ -21,6 +21,12 @@ fn address(n: u64) -> SocketAddr {
 fn config(rng: &mut Rng, run: u64) -> Config {
     let mut config = gateway::config(rng, None, run.is_multiple_of(2));
     config.durable = run % 3 != 2;
+    if run % 4 == 1 {
+        // Whoever names a method is asked who it is.
+        let (stored_key, server_key) = ([1; 32], [2; 32]);
+        let verifier = Verifier { iterations: 1, salt: [0].into(), stored_key, server_key };
+        config.users = Arc::new(Users::from_iter([("anna".into(), verifier)]));
+    }
     if run.is_multiple_of(2) {
         config.broker.max_sessions = 30;
         config.broker.max_subscriptions = 60;
@@ -43,6 +49,8 @@ struct Shell {
     wall: u64,
     committed: Seq,
     written: Seq,
+    /// Whose identity is asked for.
+    asked: Vec<u64>,
     open: Vec<ConnectionId>,
     sent: usize,
     /// Nearly every datagram comes from somebody new.
@@ -67,6 +75,7 @@ impl Shell {
                     self.core.handle(now, wall, input);
                 }
                 Output::Records { seq, .. } => self.written = seq,
+                Output::Authenticate(asked) => self.asked.push(asked.ticket),
                 _ => {}
             }
         }
@@ -98,6 +107,7 @@ pub fn core(rng: &mut Rng, run: u64, inputs: u64) -> Result<(), String> {
         wall: 1_700_000_000_000,
         committed: Seq::NONE,
         written: Seq::NONE,
+        asked: Vec::new(),
         open: Vec::new(),
         sent: 0,
         flood: run % 5 == 3,
@@ -146,6 +156,15 @@ fn one(rng: &mut Rng, shell: &mut Shell, generation: &mut u32) {
         55..58 if !shell.open.is_empty() => {
             let conn = shell.open.swap_remove(rng.index(shell.open.len()));
             shell.handle(rng, Input::Closed { conn, reason: Reason::ConnectionLost });
+        }
+        62..66 if !shell.asked.is_empty() => {
+            let ticket = shell.asked.swap_remove(rng.index(shell.asked.len()));
+            let verdict = match rng.below(4) {
+                0 => Verdict::Deny(Reason::AuthFailed),
+                1 => Verdict::Continue { data: "x".into(), state: "y".into() },
+                _ => Verdict::Allow { user: "anna".into(), data: None },
+            };
+            shell.handle(rng, Input::Verdict { ticket, verdict });
         }
         n if n < 62 || shell.open.len() < 4 => {
             *generation += 1;

@@ -157,6 +157,9 @@ impl World {
                 }
             }
             Output::Answer { .. } => {} // nobody asks
+            Output::Authenticate(asked) => {
+                self.fail(format!("nobody has a password, but {asked:?}"))
+            }
             Output::Reloaded(touched) if touched.is_empty() => {}
             Output::Reloaded(touched) => self.fail(format!("nothing changed, but {touched:?}")),
             Output::Notice(notice) => self.trace.line(self.now, || format!("  {notice:?}")),

@@ -129,6 +129,13 @@ impl Core {
             uncounted(bytes("max_user_property_bytes", mqtt.max_user_property_bytes, None, 0)),
             uncounted(bytes("max_outbox_bytes", mqtt.max_outbox_bytes as usize, None, 0)),
             millis("connect_timeout", mqtt.connect_timeout, reason(Reason::ConnectTimeout)),
+            millis("auth_timeout", mqtt.auth_timeout, reason(Reason::AuthTimeout)),
+            count(
+                "max_auth_failures",
+                self.config.max_auth_failures.count as usize,
+                Some(self.lockout.locked(self.turn.now) as u64),
+                reason(Reason::LockedOut),
+            ),
             millis("write_stall_timeout", mqtt.write_stall_timeout, reason(Reason::SlowConsumer)),
         ]
     }

@@ -7,7 +7,8 @@
 //! another topic is disconnected, so that it registers anew, once what waits for it has been
 //! delivered if its session ends with that; a sleeping one is not woken.
 //! Which listener is which is the caller's to say ([`Reload`]); whoever is on a removed one is
-//! disconnected, as is whoever came in anonymously where that is no longer allowed. The work grows
+//! disconnected, as is whoever came in anonymously where that is no longer allowed, or by a password
+//! that counts no more. The work grows
 //! with the number of clients, once a reload; those that are away are followed too, and after a
 //! restart when they come back.
 //!
@@ -81,6 +82,13 @@ pub enum Change {
         /// The listener's name.
         listener: String,
     },
+    /// Its user was removed or has another password: it is disconnected.
+    UserRevoked {
+        /// The user's name.
+        user: String,
+        /// There is no such user any more.
+        removed: bool,
+    },
     /// An observation follows its path to another topic.
     ObservationMoved {
         /// Of which path.
@@ -128,6 +136,12 @@ impl fmt::Display for Change {
                     "is disconnected: listener {listener} takes no anonymous clients any more"
                 )
             }
+            Change::UserRevoked { user, removed: true } => {
+                write!(f, "is disconnected: there is no user {user} any more")
+            }
+            Change::UserRevoked { user, removed: false } => {
+                write!(f, "is disconnected: user {user} has another password")
+            }
             Change::ObservationMoved { path, before, after } => {
                 write!(f, "observes {path}: {before} → {after}")
             }
@@ -168,6 +182,9 @@ impl Core {
         self.sys_reconfigure();
         for conn in plan.mqtt {
             self.mqtt_moved(conn);
+        }
+        for conn in plan.revoked {
+            self.mqtt_revoked(conn);
         }
         for (session, moved) in plan.mounts {
             self.move_mount(session, moved);

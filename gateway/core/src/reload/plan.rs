@@ -11,13 +11,16 @@ use motegate_mqtt_sn::endpoint::{ClientRef, ClientState, Filter};
 
 use super::{Change, Reload, Touched};
 use crate::coap::{Meaning, Observation, map_resource};
+use crate::mqtt::MqttClient;
 use crate::sn::{Resubscription, SnClient, caller};
-use crate::{Config, Core, Listener, Protocol};
+use crate::{Config, Core, Listener, Protocol, Users};
 
 /// What is to be done, in the order in which it is done.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) mqtt: Vec<ConnectionId>,
+    /// MQTT clients whose password counts no more.
+    pub(super) revoked: Vec<ConnectionId>,
     /// MQTT sessions of listeners that have another mount, connected or not.
     pub(super) mounts: Vec<(SessionId, Vec<(SubscriptionView, TopicFilter)>)>,
     pub(super) sn: Vec<SnPlan>,
@@ -65,9 +68,25 @@ impl Core {
         let Some(new) = new else { return true };
         reload.removed.contains(&id)
             || old.realm != new.realm
-            || closes(old, new)
+            || (old.protocol != Protocol::Mqtt && closes(old, new))
             // An MQTT client's subscriptions stand below the mount.
             || (old.protocol == Protocol::Mqtt && old.mount != new.mount)
+    }
+
+    /// The same of an MQTT client, which may have an identity.
+    fn is_mqtt_moved(&self, reload: &Reload, client: &MqttClient) -> bool {
+        let new = reload.config.listeners.get(usize::from(client.listener.0));
+        let closes = new.is_some_and(|new| closes(self.listener(client.listener), new));
+        self.is_moved(reload, client.listener) || (closes && client.identity.is_none())
+    }
+
+    /// What becomes of the password that an MQTT client came in with.
+    fn revoked(reload: &Reload, before: &Users, client: &MqttClient) -> Option<Change> {
+        let user = client.identity.as_deref().filter(|_| client.is_user)?;
+        let new = reload.config.users.get(user).map(|(_, verifier)| verifier);
+        let old = before.get(user).map(|(_, verifier)| verifier);
+        let (user, removed) = (user.to_owned(), new.is_none());
+        (new != old || removed).then_some(Change::UserRevoked { user, removed })
     }
 
     fn listener_changed(&self, reload: &Reload, id: ListenerId) -> Change {
@@ -83,15 +102,21 @@ impl Core {
 
     fn plan_mqtt(&self, reload: &Reload, plan: &mut Plan) {
         for client in self.mqtt_clients.iter().flatten() {
-            if self.is_moved(reload, client.listener) {
-                plan.mqtt.push(client.conn);
-                plan.touched.push(Touched {
-                    protocol: Protocol::Mqtt,
-                    client: client.key.as_ref().map_or("", |key| key.client_id()).to_owned(),
-                    peer: client.peer,
-                    change: self.listener_changed(reload, client.listener),
-                });
-            }
+            let (conn, listener) = (client.conn, client.listener);
+            let (todo, change) = if self.is_mqtt_moved(reload, client) {
+                (&mut plan.mqtt, self.listener_changed(reload, listener))
+            } else if let Some(change) = Self::revoked(reload, &self.config.users, client) {
+                (&mut plan.revoked, change)
+            } else {
+                continue;
+            };
+            todo.push(conn);
+            plan.touched.push(Touched {
+                protocol: Protocol::Mqtt,
+                client: client.key.as_ref().map_or("", |key| key.client_id()).to_owned(),
+                peer: client.peer,
+                change,
+            });
         }
     }
 
@@ -306,8 +331,8 @@ impl Core {
     }
 }
 
-/// Whether a listener was open to anonymous clients and no longer is. Whoever is connected came in
-/// that way.
+/// Whether a listener was open to anonymous clients and no longer is. Whoever is connected without
+/// an identity came in that way.
 const fn closes(old: &Listener, new: &Listener) -> bool {
     old.anonymous && !new.anonymous
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use motegate_core::admin::Answer;
-use motegate_core::{Config, Core, Input, Listener, Notice, Output, Protocol, Sources, Touched};
+use motegate_core::{
+    Authenticate, Config, Core, Input, Listener, Notice, Output, Protocol, Sources, Touched,
+};
 use motegate_mapping::Table;
 use motegate_message::journal::{MemoryStore, Saved};
 use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Record, Seq, Wall};
@@ -30,6 +32,8 @@ pub struct Gateway {
     pub touched: Vec<Touched>,
     /// What was asked for, and not yet looked at.
     pub answers: Vec<Answer>,
+    /// Proofs that nobody has looked at yet.
+    pub asked: Vec<Authenticate>,
     /// Batches that the store has not reported yet.
     pub uncommitted: Vec<(Seq, Vec<Record>)>,
     pub store: MemoryStore,
@@ -79,6 +83,7 @@ impl Gateway {
             notices: Vec::new(),
             touched: Vec::new(),
             answers: Vec::new(),
+            asked: Vec::new(),
             uncommitted: Vec::new(),
             store: MemoryStore::default(),
             commit_at_once: true,
@@ -132,6 +137,7 @@ impl Gateway {
                 Output::Notice(notice) => self.notices.push(*notice),
                 Output::Reloaded(touched) => self.touched.extend(touched),
                 Output::Answer { answer, .. } => self.answers.push(answer),
+                Output::Authenticate(asked) => self.asked.push(*asked),
                 Output::PauseReads(_) | Output::ResumeReads(_) => {}
             }
         }
@@ -177,9 +183,13 @@ impl Gateway {
 
     /// A connection whose transport has proved an identity.
     pub fn open_as(&mut self, identity: Option<&str>) -> ConnectionId {
+        self.open_from([127, 0, 0, 1], identity)
+    }
+
+    pub fn open_from(&mut self, from: [u8; 4], identity: Option<&str>) -> ConnectionId {
         self.next_conn += 1;
         let conn = ConnectionId::new(self.next_conn, self.next_conn);
-        let peer = Some(SocketAddr::from(([127, 0, 0, 1], 40_000)));
+        let peer = Some(SocketAddr::from((from, 40_000)));
         let (identity, since) = (identity.map(Arc::from), self.now);
         self.input(Input::Opened { conn, listener: MQTT, peer, identity, since });
         conn

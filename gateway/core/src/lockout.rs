@@ -1,0 +1,173 @@
+//! [`Lockout`]: an address from which too many wrong passwords came is not listened to for a while.
+//!
+//! Of IPv6 the first 64 bits are an address, for a host has all the others. Bounded: when the table
+//! is full, the address with the fewest failures that is not locked out makes place.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use motegate_timers::Instant;
+
+/// Addresses remembered at once.
+const MAX_ADDRESSES: usize = 4_096;
+/// How long an address is not listened to.
+pub(crate) const LOCKED: Duration = Duration::from_secs(60);
+
+/// How many failures are too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailureRate {
+    /// So many lock out; at least 1.
+    pub count: u32,
+    /// In so much time.
+    pub per: Duration,
+}
+
+impl Default for FailureRate {
+    fn default() -> Self {
+        FailureRate { count: 10, per: Duration::from_secs(60) }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Failures {
+    /// Of the first one that counts.
+    since: Instant,
+    count: u32,
+    /// Too many came; until then.
+    locked_until: Option<Instant>,
+}
+
+impl Failures {
+    fn is_locked(&self, now: Instant) -> bool {
+        self.locked_until.is_some_and(|until| now < until)
+    }
+
+    fn is_over(&self, now: Instant, per: Duration) -> bool {
+        let counts = self.locked_until.is_none() && now.saturating_since(self.since) < per;
+        !counts && !self.is_locked(now)
+    }
+}
+
+/// Failures by address, in windows that begin with an address's first one.
+#[derive(Debug, Default)]
+pub(crate) struct Lockout {
+    by_address: HashMap<IpAddr, Failures>,
+}
+
+impl Lockout {
+    /// Whether an address is not listened to now.
+    pub(crate) fn is_locked(&self, now: Instant, addr: IpAddr) -> bool {
+        self.by_address.get(&network(addr)).is_some_and(|failures| failures.is_locked(now))
+    }
+
+    /// Counts a failure. Says whether it was the one too many.
+    pub(crate) fn failed(&mut self, now: Instant, addr: IpAddr, rate: FailureRate) -> bool {
+        let addr = network(addr);
+        if self.by_address.len() >= MAX_ADDRESSES && !self.by_address.contains_key(&addr) {
+            self.make_place(now, rate.per);
+        }
+        let fresh = Failures { since: now, count: 0, locked_until: None };
+        let failures = self.by_address.entry(addr).or_insert(fresh);
+        if failures.is_over(now, rate.per) {
+            *failures = fresh;
+        }
+        failures.count = failures.count.saturating_add(1);
+        let locks = failures.count >= rate.count && failures.locked_until.is_none();
+        if locks {
+            failures.locked_until = Some(now + LOCKED);
+        }
+        locks
+    }
+
+    /// Addresses that are not listened to now.
+    pub(crate) fn locked(&self, now: Instant) -> usize {
+        self.by_address.values().filter(|failures| failures.is_locked(now)).count()
+    }
+
+    fn make_place(&mut self, now: Instant, per: Duration) {
+        self.by_address.retain(|_, failures| !failures.is_over(now, per));
+        if self.by_address.len() < MAX_ADDRESSES {
+            return;
+        }
+        let rank = |failures: &Failures| (failures.locked_until.is_some(), failures.count);
+        let least = self.by_address.iter().min_by_key(|(_, f)| rank(f)).map(|(addr, _)| *addr);
+        if let Some(addr) = least {
+            self.by_address.remove(&addr);
+        }
+    }
+}
+
+/// What counts as one address.
+fn network(addr: IpAddr) -> IpAddr {
+    match addr {
+        IpAddr::V4(_) => addr,
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => IpAddr::V4(v4),
+            None => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: FailureRate = FailureRate { count: 3, per: Duration::from_secs(60) };
+
+    fn at(secs: u64) -> Instant {
+        Instant::from_secs(1000 + secs)
+    }
+
+    fn address(n: u32) -> IpAddr {
+        IpAddr::from(n.to_be_bytes())
+    }
+
+    #[test]
+    fn the_third_failure_in_a_minute_locks_for_a_minute() {
+        let mut lockout = Lockout::default();
+        let addr = address(1);
+        let failed: Vec<bool> =
+            [0, 30, 59].iter().map(|s| lockout.failed(at(*s), addr, RATE)).collect();
+        assert_eq!(failed, [false, false, true]);
+        assert!(!lockout.failed(at(60), addr, RATE), "one that was under way");
+        assert!(lockout.is_locked(at(118), addr) && !lockout.is_locked(at(119), addr));
+        assert!(!lockout.is_locked(at(60), address(2)));
+        assert!(!lockout.failed(at(119), addr, RATE), "a new count");
+        assert_eq!(lockout.locked(at(119)), 0);
+    }
+
+    #[test]
+    fn slow_failures_lock_nobody_out() {
+        let mut lockout = Lockout::default();
+        let locked = (0..20).any(|n| lockout.failed(at(n * 31), address(1), RATE));
+        assert!(!locked);
+    }
+
+    #[test]
+    fn a_host_of_ipv6_has_one_count() {
+        let mut lockout = Lockout::default();
+        let addr = |text: &str| text.parse::<IpAddr>().unwrap();
+        for text in ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:3"] {
+            lockout.failed(at(0), addr(text), RATE);
+        }
+        assert!(lockout.is_locked(at(1), addr("2001:db8::9")));
+        assert!(!lockout.is_locked(at(1), addr("2001:db8:0:1::9")));
+        assert_eq!(network(addr("::ffff:10.0.0.1")), addr("10.0.0.1"));
+    }
+
+    #[test]
+    fn a_flood_of_addresses_does_not_free_one_that_is_locked_out() {
+        let mut lockout = Lockout::default();
+        for _ in 0..3 {
+            lockout.failed(at(0), address(0), RATE);
+        }
+        for n in 1..6_000 {
+            lockout.failed(at(1), address(n), RATE);
+        }
+        assert_eq!(lockout.by_address.len(), MAX_ADDRESSES);
+        assert!(lockout.is_locked(at(2), address(0)));
+        lockout.failed(at(200), address(9_999), RATE);
+        assert_eq!(lockout.by_address.len(), 1);
+    }
+}
