@@ -21,7 +21,7 @@ use crate::tests::TestBlock;
 use crate::value::{
     AllowWord, ClientFromWord, DenyWord, Durability, EmptyWord, ExtraWord, Factor, IdTopic,
     KeepWord, LogFormat, LogLevel, MqttVersion, OneOrMany, OverflowWord, RebindWord, SharedWord,
-    Size, SplitWord, TakeoverWord, Typed, UnsafeWord,
+    Size, SplitWord, TakeoverWord, Typed, UnsafeWord, Utf8Word,
 };
 
 type Text = Option<Typed<String>>;
@@ -185,6 +185,10 @@ pub(crate) struct Mqtt {
     /// Whether clients are sent there for good (0x9D) rather than for now (0x9C).
     #[schemars(extend("default" = "false"))]
     pub(crate) server_moved: Flag,
+    /// Control characters (U+0001 to U+001F, U+007F to U+009F) and non-characters such as U+FFFF in topics
+    /// and other strings: refused as malformed, or let pass. U+0000 is always refused.
+    #[schemars(extend("default" = "strict"))]
+    pub(crate) utf8: Option<Typed<Utf8Word>>,
     /// Whether MQTT 5 payloads that say they are UTF-8 are checked, and refused (0x99) if they are not.
     #[schemars(extend("default" = "false"))]
     pub(crate) validate_payload_format: Flag,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use motegate_core::settings::{Overflow, SharedStrategy, TakeoverWill};
+use motegate_core::settings::{Overflow, SharedStrategy, TakeoverWill, Utf8};
 use motegate_core::{Config as Core, FailureRate};
 use motegate_mapping::{Place, Rate, RuleError, RuleErrorKind, Rules, Table, TemplateError};
 use motegate_message::{TopicName, has_disallowed};
@@ -15,7 +15,7 @@ use crate::reader::Reader;
 use crate::tests::Places;
 use crate::value::{
     AllowWord, DenyWord, Durability, KeepWord, LogFormat, LogLevel, MqttVersion, OverflowWord,
-    RebindWord, SharedWord, TakeoverWord,
+    RebindWord, SharedWord, TakeoverWord, Utf8Word,
 };
 use crate::{Bind, Log, Resolved, listeners, rules, users};
 
@@ -168,6 +168,12 @@ fn mqtt(reader: &mut Reader<'_>, block: Option<&Mqtt>, at: &Place, core: &mut Co
         max_inflight => config.max_inflight;
         server_moved => config.server_moved;
         validate_payload_format => config.validate_payload_format;
+    }
+    if let Some(word) = reader.get(block.utf8.as_ref(), at, "utf8") {
+        config.utf8 = match word {
+            Utf8Word::Strict => Utf8::Strict,
+            Utf8Word::Lenient => Utf8::Lenient,
+        };
     }
     if let Some(word) = reader.get(block.deny.as_ref(), at, "deny") {
         config.deny_disconnects = word == DenyWord::Disconnect;

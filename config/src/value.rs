@@ -514,6 +514,11 @@ words! {
 }
 
 words! {
+    /// Whether strings may hold control characters.
+    pub(crate) Utf8Word, "strict or lenient" { Strict = "strict", Lenient = "lenient", }
+}
+
+words! {
     /// What a denied request leads to.
     pub(crate) DenyWord, "answer or disconnect" { Answer = "answer", Disconnect = "disconnect", }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use motegate_config::{
     Code, Config, Durability, Layers, LogFormat, LogLevel, Resolved, check, check_text,
 };
+use motegate_core::settings::Utf8;
 use motegate_core::{ClientFrom, Protocol, Sources};
 use motegate_mapping::{Caller, CoapMethod, SnTopic};
 
@@ -381,12 +382,20 @@ fn settings_of_mqtt_5() {
     assert_eq!((&*mqtt.server_reference, mqtt.server_moved), ("b.example:1883", true));
     assert!(mqtt.validate_payload_format && mqtt.deny_disconnects);
     assert!(!good("mqtt: {deny: answer}").core.mqtt.deny_disconnects);
+    for (text, utf8) in [
+        ("", Utf8::Strict),
+        ("mqtt: {utf8: strict}", Utf8::Strict),
+        ("mqtt: {utf8: lenient}", Utf8::Lenient),
+    ] {
+        assert_eq!(good(text).core.mqtt.utf8, utf8);
+    }
     for bad in [
         "response_prefix: a/+/",
         "response_prefix: \"a\\u0000\"",
         "server_reference: \"a\\u0007\"",
         "assigned_client_id_prefix: \"\\u0001\"",
         "deny: close",
+        "utf8: loose",
         "server_moved: for good",
     ] {
         assert_eq!(codes(&format!("mqtt: {{{bad}}}")), [Code::Value], "{bad}");

@@ -397,7 +397,7 @@ fn read_entry(value: &[u8]) -> Option<SavedEntry<'_>> {
     let size = input.u64()?;
     let group = input.option(|input| {
         let share = Arc::from(String::from(input.str()?));
-        let filter = TopicFilter::new(input.str()?).ok()?;
+        let filter = TopicFilter::lenient(input.str()?).ok()?;
         Some(SubscriptionFilter { share: Some(share), filter })
     })?;
     let count = input.u64()?;

@@ -51,7 +51,7 @@ impl Broker {
         while levels.len() < limit {
             let Some(name) = self.next_level(&base, last.as_deref()) else { break };
             let topic = [&base, &*name].concat();
-            let message = TopicName::new(&topic).ok().and_then(|t| self.retained.get(&t, now));
+            let message = TopicName::lenient(&topic).ok().and_then(|t| self.retained.get(&t, now));
             let (below, counted_to) = self.retained_below(&topic, None, budget);
             budget -= below;
             let done = counted_to.is_some();
@@ -88,7 +88,7 @@ impl Broker {
         }
         let more = topics.next().is_some();
         // Without a budget nothing was counted: the count begins at the level itself.
-        let last = last.cloned().or_else(|| TopicName::new(level).ok());
+        let last = last.cloned().or_else(|| TopicName::lenient(level).ok());
         (count, last.filter(|_| more))
     }
 

@@ -240,7 +240,7 @@ fn read_session(turn: &Turn, id: SessionId, input: &mut Reader<'_>) -> Option<Sa
 fn read_filter(input: &mut Reader<'_>) -> Option<SubscriptionFilter> {
     let share = input.option(Reader::str)?.map(Arc::from);
     let filter = core::str::from_utf8(input.tail()).ok()?;
-    Some(SubscriptionFilter { share, filter: TopicFilter::new(filter).ok()? })
+    Some(SubscriptionFilter { share, filter: TopicFilter::lenient(filter).ok()? })
 }
 
 fn read_grant(input: &mut Reader<'_>) -> Option<Grant> {

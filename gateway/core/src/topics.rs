@@ -35,7 +35,7 @@ pub(crate) fn mount_name(
     }
     let mounted = [mount, name.as_str()].concat();
     check_bounds(config, &mounted).map_err(|error| error.reason)?;
-    TopicName::new(&mounted).map_err(|_| Reason::BadTopic)
+    TopicName::lenient(&mounted).map_err(|_| Reason::BadTopic)
 }
 
 /// The final filter of one that an MQTT client of this listener uses.
@@ -49,7 +49,7 @@ pub(crate) fn mount_filter(
     }
     let text = [mount, filter.filter.as_str()].concat();
     check_bounds(config, &text).map_err(|error| error.reason)?;
-    let mounted = TopicFilter::new(&text).map_err(|_| Reason::BadTopic)?;
+    let mounted = TopicFilter::lenient(&text).map_err(|_| Reason::BadTopic)?;
     Ok(SubscriptionFilter { share: filter.share, filter: mounted })
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn dead_letter(
 ) -> Message {
     // Of a pack's records there is one topic with wildcards: its letter goes below their level.
     let topic = topic.as_str().replace(['+', '#'], "_");
-    let topic = TopicName::new(&[DEAD_LETTERS, &topic].concat());
+    let topic = TopicName::lenient(&[DEAD_LETTERS, &topic].concat());
     let topic = topic.unwrap_or_else(|_| TopicName::new("$dead_letter").expect("a topic"));
     let user = [("reason", &*error.to_string()), ("rule", rule), ("client", client.client_id())];
     let user = user.into_iter().map(|(name, value)| (name.into(), value.into())).collect();

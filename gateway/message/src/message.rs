@@ -116,7 +116,7 @@ impl Message {
         if input.u8()? != FORMAT {
             return None;
         }
-        let topic = TopicName::new(input.str()?).ok()?;
+        let topic = TopicName::lenient(input.str()?).ok()?; // judged when it came
         let payload = Bytes::copy_from_slice(input.bytes()?);
         let flags = input.u8()?;
         let expires =

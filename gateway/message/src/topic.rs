@@ -49,6 +49,12 @@ pub struct TopicName(Arc<str>);
 pub struct TopicFilter(Arc<str>);
 
 fn check_text(text: &str) -> Result<(), TopicError> {
+    check_form(text)?;
+    if has_disallowed(text) { Err(TopicError::Disallowed) } else { Ok(()) }
+}
+
+/// What no receiver may let pass.
+fn check_form(text: &str) -> Result<(), TopicError> {
     if text.is_empty() {
         return Err(TopicError::Empty);
     }
@@ -58,7 +64,7 @@ fn check_text(text: &str) -> Result<(), TopicError> {
     if text.as_bytes().contains(&0) {
         return Err(TopicError::Null);
     }
-    if has_disallowed(text) { Err(TopicError::Disallowed) } else { Ok(()) }
+    Ok(())
 }
 
 /// Whether a text holds control characters or code points that are no characters: a receiver may
@@ -82,6 +88,16 @@ impl TopicName {
     /// Says which rule of MQTT 5 §4.7 the text breaks.
     pub fn new(text: &str) -> Result<Self, TopicError> {
         check_text(text)?;
+        TopicName::lenient(text)
+    }
+
+    /// The same with control characters and non-characters: of text that was judged before, or by a
+    /// gateway that lets them pass.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn lenient(text: &str) -> Result<Self, TopicError> {
+        check_form(text)?;
         if text.bytes().any(|b| b == b'+' || b == b'#') {
             return Err(TopicError::WildcardInName);
         }
@@ -114,6 +130,15 @@ impl TopicFilter {
     /// Says which rule of MQTT 5 §4.7 the text breaks.
     pub fn new(text: &str) -> Result<Self, TopicError> {
         check_text(text)?;
+        TopicFilter::lenient(text)
+    }
+
+    /// The same with control characters and non-characters, as [`TopicName::lenient`].
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn lenient(text: &str) -> Result<Self, TopicError> {
+        check_form(text)?;
         let mut levels = text.split('/').peekable();
         while let Some(level) = levels.next() {
             if level.contains('#') && (level != "#" || levels.peek().is_some()) {
@@ -199,18 +224,27 @@ impl SubscriptionFilter {
     /// # Errors
     /// [`TopicError::BadShare`] for a malformed `$share/…`, otherwise as [`TopicFilter::new`].
     pub fn new(text: &str) -> Result<Self, TopicError> {
+        let parsed = SubscriptionFilter::lenient(text)?;
+        if has_disallowed(text) { Err(TopicError::Disallowed) } else { Ok(parsed) }
+    }
+
+    /// The same with control characters and non-characters, as [`TopicName::lenient`].
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn lenient(text: &str) -> Result<Self, TopicError> {
         let Some(rest) = text.strip_prefix("$share/") else {
             if text == "$share" {
                 return Err(TopicError::BadShare);
             }
-            return Ok(SubscriptionFilter { share: None, filter: TopicFilter::new(text)? });
+            return Ok(SubscriptionFilter { share: None, filter: TopicFilter::lenient(text)? });
         };
-        check_text(text)?;
+        check_form(text)?;
         let (name, filter) = rest.split_once('/').ok_or(TopicError::BadShare)?;
         if name.is_empty() || filter.is_empty() || name.contains(['+', '#']) {
             return Err(TopicError::BadShare);
         }
-        Ok(SubscriptionFilter { share: Some(name.into()), filter: TopicFilter::new(filter)? })
+        Ok(SubscriptionFilter { share: Some(name.into()), filter: TopicFilter::lenient(filter)? })
     }
 }
 

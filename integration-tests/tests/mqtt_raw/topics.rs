@@ -1,6 +1,6 @@
 //! Topics and filters at their edges: length, depth, bytes that look alike; UNSUBSCRIBE.
 
-use motegate_tests::gateway::Gateway;
+use motegate_tests::gateway::{Gateway, binary};
 use motegate_tests::wire::{VERSIONS, Version, Wire, packet, publish, string, subscribe};
 
 use crate::{MALFORMED, STRICT, finish, refused, suback};
@@ -161,6 +161,28 @@ fn the_deepest_topic() {
         let mut wire = Wire::connect(gateway.mqtt, version, "case");
         wire.send(&publish(version, 1, 0, &slashes, b""));
         wire.alive();
+    }
+}
+
+/// Choice 1 with `utf8: lenient`: through the broker, retained, and below a mount.
+#[test]
+fn control_characters_where_they_are_let_pass() {
+    let text = "version: 1\ndurability: none\nmqtt: {utf8: lenient}\nlisteners:\n  \
+                - {protocol: mqtt, bind: \"127.0.0.1:0\", anonymous: true, mount: m/}\n  \
+                - {protocol: mqttsn, bind: \"127.0.0.1:0\", anonymous: true}\n  \
+                - {protocol: coap, bind: \"127.0.0.1:0\", anonymous: true}\n";
+    let gateway = Gateway::of_file(&binary(), &["run"], text);
+    for version in VERSIONS {
+        let mut wire = Wire::connect(gateway.mqtt, version, "a\u{7}");
+        listen(&mut wire, version, "+/\u{1}", 0);
+        wire.send(&publish(version, 1, 0, "\u{ffff}/\u{1}", b"x"));
+        wire.expect(&publish(version, 0, 0, "\u{ffff}/\u{1}", b"x"));
+        listen(&mut wire, version, "\u{ffff}/#", 0);
+        wire.expect(&publish(version, 1, 0, "\u{ffff}/\u{1}", b"x"));
+        wire.send(&publish(version, 1, 0, "\u{ffff}/\u{1}", b""));
+        wire.expect(&publish(version, 0, 0, "\u{ffff}/\u{1}", b""));
+        wire.send_regardless(&publish(version, 0, 0, "a\0", b""));
+        wire.refused(version, MALFORMED);
     }
 }
 

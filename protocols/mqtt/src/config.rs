@@ -3,6 +3,8 @@
 use alloc::string::String;
 use core::time::Duration;
 
+use crate::codec::Utf8;
+
 /// Settings of the endpoint; the defaults are those of the reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -62,6 +64,8 @@ pub struct Config {
     pub server_reference: String,
     /// Whether clients are sent there for good (0x9D) rather than for now (0x9C).
     pub server_moved: bool,
+    /// Which characters the strings of packets may hold.
+    pub utf8: Utf8,
     /// Whether payloads that say they are UTF-8 must be.
     pub validate_payload_format: bool,
     /// Whether a denied PUBLISH or SUBSCRIBE ends the connection.
@@ -99,6 +103,7 @@ impl Default for Config {
             response_prefix: String::new(),
             server_reference: String::new(),
             server_moved: false,
+            utf8: Utf8::Strict,
             validate_payload_format: false,
             deny_disconnects: false,
         }

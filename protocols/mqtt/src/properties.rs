@@ -7,7 +7,7 @@
 
 use alloc::vec::Vec;
 
-use crate::codec::read::Reader;
+use crate::codec::read::{Reader, Utf8};
 use crate::codec::write;
 use crate::error::DecodeError;
 use crate::packet::{PacketType, Sender};
@@ -248,7 +248,15 @@ impl<'a> Properties<'a> {
     /// Unknown, misplaced or cut properties are malformed; repeated ones and values out of range
     /// are protocol errors (MQTT 5 §2.2.2).
     pub fn check(bytes: &'a [u8], scope: Scope) -> Result<Self, DecodeError> {
-        let mut input = Reader(bytes);
+        Self::check_with(bytes, scope, Utf8::Strict)
+    }
+
+    /// The same where `utf8` says what strings may hold.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_with(bytes: &'a [u8], scope: Scope, utf8: Utf8) -> Result<Self, DecodeError> {
+        let mut input = Reader(bytes, utf8);
         let mut seen = 0_u64;
         while !input.is_empty() {
             let property = Property::read(&mut input)?;
@@ -290,7 +298,7 @@ impl<'a> Properties<'a> {
 
     /// The properties, in order.
     pub fn iter(&self) -> impl Iterator<Item = Property<'a>> + use<'a> {
-        let mut input = Reader(self.0);
+        let mut input = Reader(self.0, Utf8::Lenient);
         // The list was checked: reading ends at its end and not before.
         core::iter::from_fn(
             move || {

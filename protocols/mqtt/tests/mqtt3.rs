@@ -9,6 +9,7 @@ use std::time::Duration;
 use common::{World, connect_bytes, field, packet};
 use motegate_message::{Qos, Reason};
 use motegate_mqtt::Config;
+use motegate_mqtt::codec::Utf8;
 use motegate_mqtt::endpoint::{Connect, Event};
 
 fn connect(level: u8, flags: u8, rest: &str) -> String {
@@ -178,6 +179,49 @@ fn a_keep_alive_that_is_not_granted() {
             w.send(c, &connect_bytes(level, 2, secs, "", "c"));
             w.expect(c, answer);
         }
+    }
+}
+
+/// Choice 1: control characters and non-characters are refused, or let pass by `utf8: lenient`.
+#[test]
+fn characters_that_a_receiver_may_refuse() {
+    let topics = ["a\u{1}", "\u{1f}/b", "\u{7f}", "\u{9f}", "\u{fdd0}", "\u{ffff}", "\u{1fffe}"];
+    for (utf8, passes) in [(Utf8::Strict, false), (Utf8::Lenient, true)] {
+        let mut w = World::with(Config { utf8, ..Config::default() });
+        for level in [3, 4, 5] {
+            let (p, more) = if level == 5 { ("00", " 00") } else { ("", "") };
+            for topic in topics {
+                let c = w.connect(&connect_bytes(level, 2, 60, "", "c"));
+                w.send(c, &packet(0x82, &format!("0001 {p} {} 00", field(topic))));
+                if passes {
+                    w.expect(c, &packet(0x90, &format!("0001 {p} 00")));
+                    let publish = packet(0x30, &format!("{} {p}", field(topic)));
+                    w.send(c, &publish);
+                    w.expect(c, &publish);
+                    w.send(c, &packet(0xa2, &format!("0002 {p} {}", field(topic))));
+                    w.expect(c, &packet(0xb0, &format!("0002{more}{more}")));
+                } else {
+                    w.take(c);
+                    assert_eq!(w.closed.get(&c), Some(&Reason::Malformed), "{topic:?}");
+                }
+                let c = w.open();
+                w.send(c, &connect_bytes(level, 2, 60, "", topic));
+                assert_eq!(!w.closed.contains_key(&c), passes, "client id {topic:?}");
+            }
+            // Well formed they must be, and without U+0000, in either case.
+            for bad in ["0001 00", "0001 ff", "0003 eda080"] {
+                let c = w.connect(&connect_bytes(level, 2, 60, "", "c"));
+                w.send(c, &packet(0x30, &format!("{bad} {p}")));
+                assert_eq!(w.closed.get(&c), Some(&Reason::Malformed), "{bad}");
+            }
+        }
+        // Properties of 5.0 are strings as well, and are passed on.
+        let c = w.connect(&connect_bytes(5, 2, 60, "", "c"));
+        w.send(c, &packet(0x82, &format!("0001 00 {} 00", field("t"))));
+        w.take(c);
+        let publish = packet(0x30, &format!("{} 07 26 0001 01 0001 7f", field("t")));
+        w.send(c, &publish);
+        if passes { w.expect(c, &publish) } else { assert!(w.closed.contains_key(&c)) }
     }
 }
 

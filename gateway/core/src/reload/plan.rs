@@ -240,7 +240,7 @@ impl Core {
                     .into_iter()
                     .filter_map(|held| {
                         let rest = held.filter.as_str().strip_prefix(&*old.mount)?;
-                        let filter = TopicFilter::new(&[&*new.mount, rest].concat()).ok()?;
+                        let filter = TopicFilter::lenient(&[&*new.mount, rest].concat()).ok()?;
                         Some((held, filter))
                     })
                     .collect();

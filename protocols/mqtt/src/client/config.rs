@@ -174,7 +174,8 @@ impl ClientConfig {
             return Err(ConfigError::ZeroLimit);
         }
         for text in [Some(&self.client_id), self.user_name.as_ref()].into_iter().flatten() {
-            codec::read::text(text.as_bytes()).map_err(|_| ConfigError::BadText)?;
+            codec::read::text(text.as_bytes(), codec::Utf8::Strict)
+                .map_err(|_| ConfigError::BadText)?;
         }
         if let Some(will) = &self.will {
             TopicName::new(&will.topic).map_err(|_| ConfigError::WillTopic)?;

@@ -25,7 +25,7 @@ fn check(publish: &Publish<'_>) -> Result<(), PublishError> {
     let wild = topic.iter().any(|b| matches!(b, b'+' | b'#'));
     let long = topic.len() > usize::from(u16::MAX);
     // [MQTT-3.3.2-2], [MQTT-4.7.3-1]
-    if topic.is_empty() || wild || long || codec::read::text(topic).is_err() {
+    if topic.is_empty() || wild || long || codec::read::text(topic, codec::Utf8::Strict).is_err() {
         return Err(PublishError::BadTopic);
     }
     if publish.properties.is_empty() {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use motegate_message::{Qos, TopicName};
 
-use super::read::{self, Reader};
+use super::read::{Reader, Utf8};
 use super::write;
 use crate::error::{DecodeError, EncodeError};
 use crate::packet::{Connect, PacketType, Sender, Version, Will};
@@ -34,7 +34,7 @@ pub enum Dialect {
 /// Reads protocol name and level from the body of a CONNECT.
 #[must_use]
 pub fn dialect(body: &[u8]) -> Dialect {
-    let mut input = Reader(body);
+    let mut input = Reader(body, Utf8::Strict);
     match read_dialect(&mut input) {
         Ok(dialect) => dialect,
         Err(_) => Dialect::Foreign,
@@ -55,8 +55,8 @@ fn read_dialect(input: &mut Reader<'_>) -> Result<Dialect, DecodeError> {
 }
 
 /// Reads the body of a CONNECT.
-pub(super) fn decode(body: &[u8]) -> Result<Box<Connect<'_>>, DecodeError> {
-    let mut input = Reader(body);
+pub(super) fn decode(body: &[u8], utf8: Utf8) -> Result<Box<Connect<'_>>, DecodeError> {
+    let mut input = Reader(body, utf8);
     let (version, bridge) = match read_dialect(&mut input)? {
         Dialect::Known(version, bridge) => (version, bridge),
         Dialect::UnknownLevel(_) => return Err(DecodeError::UnknownLevel),
@@ -120,9 +120,9 @@ fn decode_will<'a>(
     retain: bool,
 ) -> Result<Will<'a>, DecodeError> {
     let properties = properties(input, version, Scope::Will)?;
-    let topic = read::text(input.binary()?)?;
+    let topic = input.string()?;
     // MQTT 5 §3.1.3.3, MQTT-4.7.0-1
-    TopicName::new(topic).map_err(|_| DecodeError::BadTopicName)?;
+    TopicName::lenient(topic).map_err(|_| DecodeError::BadTopicName)?;
     let payload = input.binary()?;
     Ok(Will { qos, retain, properties, topic, payload })
 }
@@ -135,7 +135,7 @@ pub(super) fn properties<'a>(
     if !version.is_v5() {
         return Ok(Properties::EMPTY);
     }
-    Properties::check(input.property_bytes()?, scope)
+    Properties::check_with(input.property_bytes()?, scope, input.1)
 }
 
 /// Writes the body of a CONNECT.

@@ -6,7 +6,7 @@ use core::num::NonZeroU16;
 use motegate_message::{Qos, SubscriptionFilter};
 
 use super::connect::{self, properties};
-use super::read::Reader;
+use super::read::{Reader, Utf8};
 use super::{check_first, check_length};
 use crate::error::DecodeError;
 use crate::packet::{
@@ -27,15 +27,29 @@ pub fn decode(
     version: Version,
     sender: Sender,
 ) -> Result<Packet<'_>, DecodeError> {
+    decode_with(first, body, version, sender, Utf8::Strict)
+}
+
+/// The same where `utf8` says what strings may hold.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_with(
+    first: u8,
+    body: &[u8],
+    version: Version,
+    sender: Sender,
+    utf8: Utf8,
+) -> Result<Packet<'_>, DecodeError> {
     use PacketType as T;
     let kind = check_first(first, version, sender)?;
     check_length(kind, version, body.len())?;
-    let mut input = Reader(body);
+    let mut input = Reader(body, utf8);
     let read = &mut input;
     let scope = Scope::Packet(kind, sender);
     let ctx = Context { version, sender, kind, scope };
     let packet = match kind {
-        T::Connect => return connect::decode(body).map(Packet::Connect),
+        T::Connect => return connect::decode(body, utf8).map(Packet::Connect),
         T::ConnAck => Packet::ConnAck(ctx.conn_ack(read)?),
         T::Publish => Packet::Publish(ctx.publish(first, read)?),
         T::PubAck => Packet::PubAck(ctx.ack(read)?),
@@ -152,7 +166,8 @@ impl Context {
         let mut filters = Vec::new();
         while !input.is_empty() {
             let text = input.string()?;
-            let filter = SubscriptionFilter::new(text).map_err(|_| DecodeError::BadTopicFilter)?;
+            let filter =
+                SubscriptionFilter::lenient(text).map_err(|_| DecodeError::BadTopicFilter)?;
             let item = self.subscribe_options(text, input.u8()?)?;
             if item.no_local && filter.share.is_some() {
                 return Err(DecodeError::SharedNoLocal); // [MQTT-3.8.3-4]
@@ -203,7 +218,7 @@ impl Context {
         let mut filters = Vec::new();
         while !input.is_empty() {
             let text = input.string()?;
-            SubscriptionFilter::new(text).map_err(|_| DecodeError::BadTopicFilter)?;
+            SubscriptionFilter::lenient(text).map_err(|_| DecodeError::BadTopicFilter)?;
             filters.push(text);
         }
         if filters.is_empty() {

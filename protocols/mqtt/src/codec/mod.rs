@@ -13,8 +13,9 @@ pub(crate) mod read;
 pub(crate) mod write;
 
 pub use connect::{Dialect, dialect};
-pub use decode::decode;
+pub use decode::{decode, decode_with};
 pub use encode::{encode, encode_publish, publish_len};
+pub use read::Utf8;
 
 use crate::error::DecodeError;
 use crate::packet::{PacketType, Sender, Version};

@@ -2,9 +2,19 @@
 
 use crate::error::DecodeError;
 
+/// Which characters strings may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Utf8 {
+    /// No control characters and no non-characters (a receiver may refuse them, MQTT 5 §1.5.4).
+    #[default]
+    Strict,
+    /// All but U+0000.
+    Lenient,
+}
+
 /// Reads fields from the front of a slice.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8], pub(crate) Utf8);
 
 impl<'a> Reader<'a> {
     pub(crate) fn is_empty(&self) -> bool {
@@ -56,7 +66,7 @@ impl<'a> Reader<'a> {
 
     /// UTF-8 string. [MQTT-1.5.4-1, -2]
     pub(crate) fn string(&mut self) -> Result<&'a str, DecodeError> {
-        text(self.binary()?)
+        text(self.binary()?, self.1)
     }
 
     /// What a property length announces.
@@ -88,14 +98,14 @@ pub(crate) fn var_int(bytes: &[u8], shortest: bool) -> Result<Option<(u32, usize
     Ok(None)
 }
 
-/// Checks a UTF-8 string: well formed, no U+0000, no control or non-character (a receiver may
-/// refuse those, MQTT 5 §1.5.4; we do).
-pub(crate) fn text(bytes: &[u8]) -> Result<&str, DecodeError> {
+/// Checks a UTF-8 string: well formed, no U+0000, and no character that `utf8` refuses.
+pub(crate) fn text(bytes: &[u8], utf8: Utf8) -> Result<&str, DecodeError> {
     let text = core::str::from_utf8(bytes).map_err(|_| DecodeError::BadUtf8)?;
-    if motegate_message::has_disallowed(text) {
-        return Err(DecodeError::ForbiddenCharacter);
-    }
-    Ok(text)
+    let forbidden = match utf8 {
+        Utf8::Strict => motegate_message::has_disallowed(text),
+        Utf8::Lenient => bytes.contains(&0),
+    };
+    if forbidden { Err(DecodeError::ForbiddenCharacter) } else { Ok(text) }
 }
 
 #[cfg(test)]
@@ -129,16 +139,22 @@ mod tests {
     #[test]
     fn strings() {
         for good in ["", "a", "é", "\u{feff}a", "\u{a0}", "\u{10fffd}", "€", "a b"] {
-            assert_eq!(text(good.as_bytes()), Ok(good));
+            assert_eq!(text(good.as_bytes(), Utf8::Strict), Ok(good));
+            assert_eq!(text(good.as_bytes(), Utf8::Lenient), Ok(good));
         }
         for bad in
             ["\0", "a\u{1}", "\u{1f}", "\u{7f}", "\u{9f}", "\u{fdd0}", "\u{ffff}", "\u{1fffe}"]
         {
-            assert_eq!(text(bad.as_bytes()), Err(DecodeError::ForbiddenCharacter), "{bad:?}");
+            let strict = text(bad.as_bytes(), Utf8::Strict);
+            assert_eq!(strict, Err(DecodeError::ForbiddenCharacter), "{bad:?}");
+            let lenient = text(bad.as_bytes(), Utf8::Lenient);
+            assert_eq!(lenient.is_ok(), bad != "\0", "{bad:?}");
         }
         // Surrogates, overlong forms, cut sequences.
         for bad in [&[0xed, 0xa0, 0x80][..], &[0xc0, 0x80], &[0xe2, 0x82], &[0xff]] {
-            assert_eq!(text(bad), Err(DecodeError::BadUtf8), "{bad:?}");
+            for utf8 in [Utf8::Strict, Utf8::Lenient] {
+                assert_eq!(text(bad, utf8), Err(DecodeError::BadUtf8), "{bad:?}");
+            }
         }
     }
 }

@@ -151,7 +151,7 @@ impl Connection {
             let refusal = (ReasonCode::UnsupportedProtocolVersion, Reason::UnsupportedVersion);
             return self.refuse_with(shared, turn, refusal);
         }
-        match codec::decode(first, body, version, Sender::Client) {
+        match codec::decode_with(first, body, version, Sender::Client, config.utf8) {
             Ok(Packet::Connect(connect)) => self.judge_connect(shared, turn, &connect),
             Ok(_) => self.end(shared, turn, Reason::ProtocolError, None),
             Err(fault) => self.refuse_malformed(shared, turn, fault.code()),
@@ -436,7 +436,7 @@ fn read_will(config: &Config, will: &packet::Will<'_>) -> Result<Will, Refusal> 
     if inbound::breaks_format(config, will.properties, will.payload) {
         return Err((ReasonCode::PayloadFormatInvalid, Reason::BadPayload));
     }
-    let topic = TopicName::new(will.topic)
+    let topic = TopicName::lenient(will.topic)
         .ok()
         .filter(|_| inbound::topic_fits(config, will.topic))
         .ok_or((ReasonCode::TopicNameInvalid, Reason::BadTopic))?;

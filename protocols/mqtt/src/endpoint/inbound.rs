@@ -177,7 +177,8 @@ impl Connection {
             shared.counters.connects_received += 1;
             return self.on_connect(shared, turn, header.first, body);
         }
-        let handled = codec::decode(header.first, body, self.version, Sender::Client)
+        let (version, utf8) = (self.version, shared.config.utf8);
+        let handled = codec::decode_with(header.first, body, version, Sender::Client, utf8)
             .map_err(Violation::from)
             .and_then(|packet| self.on_packet(shared, turn, &packet));
         if let Err(violation) = handled {
@@ -300,7 +301,7 @@ impl Connection {
         if !topic_fits(config, publish.topic) {
             return Err(Violation::TopicInvalid);
         }
-        let topic = TopicName::new(publish.topic)
+        let topic = TopicName::lenient(publish.topic)
             .map_err(|_| Violation::Decode(crate::DecodeError::BadTopicName))?;
         if let Some(alias) = alias {
             self.aliases.get_or_insert_default().inbound.set(alias, topic.clone());

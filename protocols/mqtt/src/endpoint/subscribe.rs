@@ -20,7 +20,7 @@ use crate::reason::ReasonCode;
 
 /// A filter that the specification and the limits allow.
 fn parse(config: &Config, text: &str) -> Result<SubscriptionFilter, Violation> {
-    let filter = SubscriptionFilter::new(text).map_err(|_| DecodeError::BadTopicFilter)?;
+    let filter = SubscriptionFilter::lenient(text).map_err(|_| DecodeError::BadTopicFilter)?;
     if topic_fits(config, text) { Ok(filter) } else { Err(Violation::FilterInvalid) }
 }
 
