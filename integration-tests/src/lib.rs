@@ -22,6 +22,8 @@ pub mod relay;
 pub mod reload_load;
 pub mod server;
 pub mod sim;
+pub mod sleepers;
+pub mod soak;
 pub mod stream;
 pub mod tcp_relay;
 pub mod wire;

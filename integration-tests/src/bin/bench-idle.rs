@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use motegate_tests::durability::server::resident;
 use motegate_tests::gateway::{Gateway, binary};
 use motegate_tests::wire::{Version, Wire};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -22,7 +23,7 @@ struct Options {
     connections: usize,
     /// Most bytes of resident memory that one may cost
     #[arg(long, default_value_t = 1_024)]
-    require: usize,
+    require: u64,
 }
 
 fn main() -> ExitCode {
@@ -32,17 +33,17 @@ fn main() -> ExitCode {
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("the soft limit may be the hard one");
     let gateway = Gateway::dev_of(&binary());
     let mut clients = vec![open(&gateway, 0)];
-    let before = resident_bytes(gateway.id());
+    let (before, _) = resident(gateway.id());
     let began = Instant::now();
     clients.extend((1..options.connections).map(|number| open(&gateway, number)));
     let took = began.elapsed();
-    let after = resident_bytes(gateway.id());
+    let (after, _) = resident(gateway.id());
     let threads =
         std::fs::read_dir(format!("/proc/{}/task", gateway.id())).map_or(0, Iterator::count);
     for client in [0, clients.len() / 2, clients.len() - 1] {
         clients[client].alive();
     }
-    let each = after.saturating_sub(before) / (clients.len() - 1).max(1);
+    let each = after.saturating_sub(before) / (clients.len() as u64 - 1).max(1);
     println!("connections           {}", clients.len());
     println!("threads               {threads}");
     println!("resident, with one    {} KiB", before / 1024);
@@ -54,11 +55,4 @@ fn main() -> ExitCode {
 
 fn open(gateway: &Gateway, number: usize) -> Wire {
     Wire::connect(gateway.mqtt, Version::V311, &format!("idle-{number:06}"))
-}
-
-fn resident_bytes(process: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
-    kib.expect("VmRSS is a number of kB") * 1024
 }

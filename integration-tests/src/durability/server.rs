@@ -94,14 +94,7 @@ impl Server {
     /// Resident memory now and at most, in bytes.
     #[must_use]
     pub fn memory(&self) -> (u64, u64) {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
-        let text = text.unwrap_or_default();
-        let bytes = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name));
-            let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-            number.unwrap_or(0) * 1024
-        };
-        (bytes("VmRSS:"), bytes("VmHWM:"))
+        resident(self.id())
     }
 
     /// Bytes of its data directory on the disk.
@@ -133,6 +126,18 @@ impl Drop for Server {
         self.kill();
         let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+/// Resident memory of a process now and at most, in bytes; 0 where it is gone.
+#[must_use]
+pub fn resident(process: u32) -> (u64, u64) {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let bytes = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        number.unwrap_or(0) * 1024
+    };
+    (bytes("VmRSS:"), bytes("VmHWM:"))
 }
 
 fn blocks_below(path: &Path) -> u64 {

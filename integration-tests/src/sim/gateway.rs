@@ -134,7 +134,7 @@ impl Gateway {
         self.core.is_some()
     }
 
-    pub(super) fn clocks(&self, now: Micros) -> (Instant, Wall) {
+    pub(crate) fn clocks(&self, now: Micros) -> (Instant, Wall) {
         let wall = if self.stopped_clock { 1_000 } else { START_OF_TIME } + now / 1000;
         (Instant::from_micros(now - self.started), Wall::from_millis(wall))
     }

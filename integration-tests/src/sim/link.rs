@@ -83,6 +83,12 @@ impl Link {
         }
     }
 
+    /// How many datagrams are under way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.flights.len()
+    }
+
     /// When the next datagram arrives.
     #[must_use]
     pub fn next_at(&self) -> Micros {

@@ -6,6 +6,9 @@ use super::reply::Reply;
 use super::{Client, ClientEvent, ClientState, Done, Request, Waiting, set_dup};
 use crate::{Packet, QosBits, ReturnCode, TopicId, is_reserved_topic_id};
 
+/// Messages whose copies can be under way at once.
+const LATE: u16 = 64;
+
 impl<const N: usize, const WILL: usize> Client<N, WILL> {
     /// Time has passed: repeats what was not answered, pings when nothing else was sent.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<ClientEvent<'static>> {
@@ -68,11 +71,12 @@ impl<const N: usize, const WILL: usize> Client<N, WILL> {
         self.gateway_is_busy(now);
         match packet {
             Packet::Publish { qos, retain, topic, msg_id, data, .. } => self
-                .on_publish(qos, topic, msg_id)
+                .on_publish(now, qos, topic, msg_id)
                 .then_some(ClientEvent::Message { topic, retain, data }),
             Packet::PubRel { msg_id } => {
-                if self.received == Some(msg_id) {
-                    self.received = None;
+                if self.received == msg_id {
+                    (self.received, self.released) = (0, msg_id);
+                    self.released_until = now + self.config.retry_timeout;
                 }
                 self.reply(Reply::PubComp(msg_id));
                 None
@@ -145,18 +149,26 @@ impl<const N: usize, const WILL: usize> Client<N, WILL> {
     }
 
     /// Whether the message is a new one.
-    fn on_publish(&mut self, qos: QosBits, topic: TopicId, msg_id: u16) -> bool {
+    fn on_publish(&mut self, now: Instant, qos: QosBits, topic: TopicId, msg_id: u16) -> bool {
         match qos {
             QosBits::Zero | QosBits::MinusOne => true,
             QosBits::One => {
                 self.reply(Reply::PubAck { topic_id: topic.raw(), msg_id });
                 true
             }
+            // UDP may deliver a copy after the PUBREL. The gateway waits for nothing any more; if it
+            // does after all, its repeat comes when no copy can be under way.
+            QosBits::Two if self.is_late(now, msg_id) => false,
             QosBits::Two => {
                 self.reply(Reply::PubRec(msg_id));
-                self.received.replace(msg_id) != Some(msg_id)
+                core::mem::replace(&mut self.received, msg_id) != msg_id
             }
         }
+    }
+
+    /// Gateways count message ids up: one shortly below the last that was released is an old one.
+    fn is_late(&self, now: Instant, msg_id: u16) -> bool {
+        now < self.released_until && self.released.wrapping_sub(msg_id) < LATE
     }
 
     fn on_will_request(&mut self, now: Instant, message: bool) {

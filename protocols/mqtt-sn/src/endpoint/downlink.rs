@@ -413,6 +413,8 @@ impl Line<'_> {
                     self.transmit(&mut current);
                     self.put_back(Some(current));
                 }
+                // Its PUBREL waits for the store, or for the client to wake.
+                None if self.has_current(sending.delivery) => {}
                 None => self.reply(Seq::NONE, Packet::PubRel { msg_id }),
             }
             return;
@@ -433,10 +435,7 @@ impl Line<'_> {
         let at_qos2 = self.wire.exchange.as_ref().and_then(|exchange| exchange.sending);
         let Some(sending) = at_qos2.filter(|s| s.msg_id == msg_id && s.released) else { return };
         let current = self.take_current(msg_id, Stage::Release);
-        let under_way = self.wire.out.as_ref().is_some_and(|out| {
-            out.current.as_ref().is_some_and(|c| c.item.delivery.id == sending.delivery)
-        });
-        if current.is_some() || !under_way {
+        if current.is_some() || !self.has_current(sending.delivery) {
             if let Some(out) = &mut self.wire.out {
                 // A new connection had it again, behind others.
                 out.queue.retain(|item| item.delivery.id != sending.delivery);
@@ -444,6 +443,12 @@ impl Line<'_> {
             self.finish(sending.delivery);
         }
         self.pump();
+    }
+
+    /// Whether this delivery is the one in flight.
+    fn has_current(&self, delivery: DeliveryId) -> bool {
+        let current = self.wire.out.as_ref().and_then(|out| out.current.as_ref());
+        current.is_some_and(|current| current.item.delivery.id == delivery)
     }
 
     /// The delivery is done with.

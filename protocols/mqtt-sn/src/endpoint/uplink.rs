@@ -6,6 +6,7 @@
 //! that a lost PUBACK costs no second message; that memory is not journaled.
 
 use bytes::Bytes;
+use core::time::Duration;
 use motegate_message::{Qos, Reason, Seq, Turn};
 
 use super::clients::State;
@@ -13,10 +14,12 @@ use super::contract::{Event, Topic};
 use super::forwarder::Source;
 use super::journal::{self, Key};
 use super::line::{Line, fingerprint, reply_for};
-use super::wire::{LastPublish, Received};
+use super::wire::{LastPublish, Received, Released};
 use super::{Endpoint, Pending};
 use crate::{Packet, ReturnCode, TopicId, is_reserved_topic_id};
 
+/// How long a copy of a datagram can be under way.
+const LATE: Duration = Duration::from_secs(5);
 /// Most QoS 2 exchanges that one client may leave open. §6.6 allows one; some have more.
 const MAX_RECEIVED: usize = 8;
 
@@ -174,7 +177,18 @@ impl Line<'_> {
     fn is_repeated_qos2(&mut self, publish: &Uplink<'_>, hash: u32) -> bool {
         let Some(exchange) = &mut self.wire.exchange else { return false };
         let same = |received: &Received| received.msg_id == publish.msg_id;
-        let Some(found) = exchange.received.iter().copied().find(same) else { return false };
+        let Some(found) = exchange.received.iter().copied().find(same) else {
+            // UDP may deliver a copy after the PUBREL: for as long as one can be under way it is
+            // not taken for a new message. Its answer goes the whole way again.
+            let released = exchange.released.iter().any(|released| {
+                let age = self.turn.now.saturating_since(released.at);
+                released.msg_id == publish.msg_id && released.hash == hash && age < LATE
+            });
+            if released {
+                self.reply(Seq::NONE, Packet::PubRec { msg_id: publish.msg_id });
+            }
+            return released;
+        };
         if found.hash != hash {
             // Other contents under an old number: the client gave the old exchange up.
             exchange.received.retain(|received| !same(received));
@@ -239,9 +253,13 @@ impl Line<'_> {
     /// PUBREL: the message id is free again. Answered whatever is known (a lost PUBCOMP).
     pub(super) fn on_pubrel(&mut self, msg_id: u16) {
         if let Some(exchange) = &mut self.wire.exchange {
-            let before = exchange.received.len();
-            exchange.received.retain(|r| r.msg_id != msg_id || r.after.is_none());
-            if exchange.received.len() < before {
+            let is = |r: &Received| r.msg_id == msg_id && r.after.is_some();
+            if let Some(place) = exchange.received.iter().position(is) {
+                let Received { hash, .. } = exchange.received.remove(place);
+                if exchange.released.len() >= MAX_RECEIVED {
+                    exchange.released.remove(0);
+                }
+                exchange.released.push(Released { msg_id, hash, at: self.turn.now });
                 self.record(Key::Received(msg_id), None);
             }
         }

@@ -81,6 +81,10 @@ impl Wire {
     /// A new connection resumes: QoS 1/2 deliveries come again, QoS 0 ones that waited would not.
     pub(super) fn resume(&mut self) {
         self.topics.forget_known();
+        if let Some(exchange) = &mut self.exchange {
+            // A device that starts anew may begin with the same message id.
+            exchange.released = Vec::new();
+        }
         if let Some(out) = &mut self.out {
             let current = out.current.take().map(|current| current.item);
             out.queue.retain(|item| item.delivery.qos == Qos::AtMostOnce);
@@ -108,6 +112,8 @@ pub(super) struct Exchange {
     pub(super) last: Option<LastPublish>,
     /// PUBLISHes at QoS 2 that wait for PUBREL.
     pub(super) received: Vec<Received>,
+    /// The latest of them that were released: a late copy of such a PUBLISH is no message.
+    pub(super) released: Vec<Released>,
     /// The latest SUBACK, for a repeated SUBSCRIBE.
     pub(super) last_sub: Option<LastSubscribe>,
     /// What the client subscribed to, in its own words, and the QoS granted.
@@ -132,6 +138,14 @@ pub(super) struct Received {
     pub(super) hash: u32,
     /// PUBREC leaves after this batch; `None` while it is being published.
     pub(super) after: Option<Seq>,
+}
+
+/// A PUBLISH at QoS 2 that was released by PUBREL.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Released {
+    pub(super) msg_id: u16,
+    pub(super) hash: u32,
+    pub(super) at: Instant,
 }
 
 /// The latest SUBACK.
