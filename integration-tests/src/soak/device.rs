@@ -170,7 +170,7 @@ impl Device {
             let (kind, qos) =
                 [("cmd", QosBits::One), ("cfg", QosBits::Two)][usize::from(self.subscribed)];
             // Half of them by a wildcard: ids come by REGISTER then.
-            let wildcard = self.name.len() % 2 == 0;
+            let wildcard = self.name.len().is_multiple_of(2);
             let filter = if wildcard {
                 format!("{kind}/{}/+", self.name)
             } else {
