@@ -90,7 +90,7 @@ class Client {
       protocol: SCHEMES[kind], host, port, clientId: command.id, clean: command.clean, keepalive: command.keep_alive ?? 60,
       protocolVersion: { "3.1": 3, "3.1.1": 4, "5": 5 }[command.version],
       protocolId: command.version === "3.1" ? "MQIsdp" : "MQTT",
-      reconnectPeriod: command.reconnect ?? 0, resubscribe: command.resubscribe ?? false,
+      reconnectPeriod: command.reconnect ? 20 : 0, resubscribe: command.resubscribe ?? false,
       username: command.user, password: command.password,
       autoAssignTopicAlias: command.aliases ?? false,
     };
@@ -115,11 +115,15 @@ class Client {
     this.mqtt.on("error", (error) => {
       // A message that comes behind our goodbye cannot be acknowledged.
       if (this.ended) return;
+      // A connection that breaks while something is written: it comes again.
+      if (command.reconnect && error.syscall) return;
       if (typeof error.code === "number") tell(name, "connected", { code: error.code, session_present: false, properties: {} });
       else tell(name, "failed", { text: String(error.stack) });
     });
     this.mqtt.on("disconnect", (packet) => tell(name, "goodbye", { code: packet.reasonCode ?? 0 }));
-    this.mqtt.on("close", () => tell(name, "closed", { code: 0 }));
+    this.mqtt.on("close", () => {
+      if (!this.ended) tell(name, command.reconnect ? "lost" : "closed", { code: 0 });
+    });
     // The topic that an alias stands for is not in the packet.
     this.mqtt.on("message", (topic, payload, packet) => tell(name, "message", {
       topic, payload: payload.toString(), qos: packet.qos, retain: packet.retain, dup: packet.dup, properties: fromJs(packet.properties),
@@ -174,7 +178,8 @@ class Client {
     if (this.v5 && command.code) options.reasonCode = command.code;
     if (this.v5 && command.properties) options.properties = toJs(command.properties);
     this.ended = true;
-    this.mqtt.end(false, options);
+    // Between two connections it has no other end to tell of.
+    this.mqtt.end(false, options, () => tell(this.name, "closed", { code: 0 }));
   }
 
   kill() {

@@ -68,11 +68,12 @@ class Client:
         self.name = name
         self.version = VERSIONS[command["version"]]
         self.said = False
+        self.ended = False
         v5 = self.version == mqtt.MQTTv5
         transport = command["transport"]
         kind = transport["kind"]
-        # Nothing is connected again by itself.
-        arguments = {"client_id": command["id"], "protocol": self.version, "reconnect_on_failure": False}
+        self.again = command.get("reconnect", False)
+        arguments = {"client_id": command["id"], "protocol": self.version, "reconnect_on_failure": self.again}
         arguments["transport"] = {"ws": "websockets", "wss": "websockets", "unix": "unix"}.get(kind, "tcp")
         if not v5:
             arguments["clean_session"] = command["clean"]
@@ -89,6 +90,7 @@ class Client:
             will = dict(command["will"])
             properties = to_paho(PacketTypes.WILLMESSAGE, will.pop("properties", None))
             self.paho.will_set(**will, **({"properties": properties} if v5 else {}))
+        self.paho.reconnect_delay_set(0.02, 0.02)
         self.paho.on_connect = self.on_connect
         self.paho.on_disconnect = self.on_disconnect
         self.paho.on_message = self.on_message
@@ -109,7 +111,9 @@ class Client:
         tell(self.name, "connected", code=number(code), session_present=present, properties=from_paho(properties))
 
     def on_disconnect(self, _client, _user, *arguments):
-        if not self.said:
+        if self.again and not self.ended:
+            tell(self.name, "lost")
+        elif not self.said:
             self.said = True
             code = arguments[1] if MODERN else arguments[0]
             tell(self.name, "closed", code=number(code))
@@ -142,6 +146,7 @@ class Client:
         self.paho.publish(command["topic"], command["payload"], command["qos"], command["retain"], properties)
 
     def disconnect(self, command):
+        self.ended = True
         if self.version != mqtt.MQTTv5:
             self.paho.disconnect()
             return
@@ -149,7 +154,7 @@ class Client:
         self.paho.disconnect(code, to_paho(PacketTypes.DISCONNECT, command.get("properties")))
 
     def kill(self, _command):
-        self.said = True
+        self.said = self.ended = True
         wrapped = self.paho.socket()
         getattr(wrapped, "_socket", wrapped).shutdown(socket.SHUT_RDWR)
         tell(self.name, "closed", code=0)

@@ -3,7 +3,8 @@
 //! [`gateway`] starts the `motegate` binary on free ports and stops it; [`process`] runs any child
 //! under a deadline and waits on its lines, never on time; [`peer`] finds the independent clients
 //! and says how to install a missing one; [`wire`] writes MQTT bytes that no client library can be
-//! made to write; [`relay`] records the datagrams that pass; [`tcp_relay`] breaks connections;
+//! made to write; [`relay`] records the datagrams that pass; [`tcp_relay`] breaks connections
+//! and [`tcp_capture`] shows them to Wireshark;
 //! [`commands`] are our own clients, [`mosquitto`] and [`server`] are the other side for them;
 //! [`readme`] cuts README.md into its blocks. The tests themselves are under `tests/`.
 
@@ -25,5 +26,6 @@ pub mod sim;
 pub mod sleepers;
 pub mod soak;
 pub mod stream;
+pub mod tcp_capture;
 pub mod tcp_relay;
 pub mod wire;

@@ -1,5 +1,6 @@
 //! A TCP relay that breaks connections where a test wants them broken: after so many bytes of one
-//! direction, in the middle of a packet if need be. Where it leads can change while it runs.
+//! direction, in the middle of a packet if need be. Where it leads can change while it runs. It
+//! remembers what passed, for Wireshark to read ([`tcp_capture`](crate::tcp_capture)).
 #![allow(clippy::disallowed_types)] // a lock between a test and its threads, none of the program's
 
 use std::collections::VecDeque;
@@ -29,12 +30,24 @@ pub struct TcpRelay {
 
 type Gate = dyn Fn() -> bool + Send + Sync;
 
+/// What passed at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// The number of the connection, from 0.
+    pub connection: usize,
+    /// Who wrote it.
+    pub from_server: bool,
+    /// At most 4,096 bytes.
+    pub bytes: Vec<u8>,
+}
+
 struct Shared {
     server: Mutex<SocketAddr>,
     cuts: Mutex<VecDeque<Cut>>,
     /// Opens for what the server says; closed for ever when it says `false`.
     gate: Box<Gate>,
     open: Mutex<Vec<TcpStream>>,
+    record: Mutex<Vec<Chunk>>,
     accepted: AtomicUsize,
     cut: AtomicUsize,
     stop: AtomicBool,
@@ -76,6 +89,7 @@ impl TcpRelay {
             cuts: Mutex::new(cuts.into()),
             gate: Box::new(gate),
             open: Mutex::new(Vec::new()),
+            record: Mutex::new(Vec::new()),
             accepted: AtomicUsize::new(0),
             cut: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
@@ -96,6 +110,16 @@ impl TcpRelay {
             // It may have ended by itself.
             let _ = stream.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Where the connections that come now end, each in its turn.
+    pub fn then(&self, cuts: Vec<Cut>) {
+        lock(&self.shared.cuts).extend(cuts);
+    }
+
+    /// Everything that passed, in the order in which it did.
+    pub fn record(&self) -> Vec<Chunk> {
+        lock(&self.shared.record).clone()
     }
 
     /// Connections so far.
@@ -127,7 +151,7 @@ fn accept(front: &TcpListener, shared: &Arc<Shared>) {
         let server = *lock(&shared.server);
         // A server that is gone: the client sees its connection end at once.
         let Ok(server) = TcpStream::connect(server) else { continue };
-        shared.accepted.fetch_add(1, Ordering::Relaxed);
+        let number = shared.accepted.fetch_add(1, Ordering::Relaxed);
         let cut = lock(&shared.cuts).pop_front().unwrap_or(Cut::Never);
         let (up, down) = match cut {
             Cut::Sent(bytes) => (bytes, usize::MAX),
@@ -141,23 +165,29 @@ fn accept(front: &TcpListener, shared: &Arc<Shared>) {
         lock(&shared.open).extend([both(&client), both(&server)]);
         let (back, forth) = ((both(&server), both(&client)), (client, server));
         let (of_up, of_down) = (shared.clone(), shared.clone());
-        std::thread::spawn(move || pass(forth.0, forth.1, up, &of_up, &|| true));
-        std::thread::spawn(move || pass(back.0, back.1, down, &of_down, &of_down.gate));
+        std::thread::spawn(move || pass(forth, up, (number, false), &of_up, &|| true));
+        std::thread::spawn(move || pass(back, down, (number, true), &of_down, &of_down.gate));
     }
 }
 
 /// Passes at most `left` bytes; the end of one direction is the end of the connection.
 fn pass(
-    mut from: TcpStream,
-    mut to: TcpStream,
+    (mut from, mut to): (TcpStream, TcpStream),
     mut left: usize,
+    (connection, from_server): (usize, bool),
     shared: &Shared,
     gate: &dyn Fn() -> bool,
 ) {
     let mut buffer = [0; 4096];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         let passed = read.min(left);
-        if !gate() || to.write_all(&buffer[..passed]).is_err() {
+        let bytes = &buffer[..passed];
+        if !gate() {
+            break;
+        }
+        // Recorded before it is passed on: who waits for the answer then finds it here.
+        lock(&shared.record).push(Chunk { connection, from_server, bytes: bytes.to_vec() });
+        if to.write_all(bytes).is_err() {
             break;
         }
         left -= passed;

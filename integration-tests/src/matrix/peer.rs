@@ -5,14 +5,14 @@
 //!
 //! | `do` | with | events that follow |
 //! |---|---|---|
-//! | `connect` | `id`, `version`, `transport`, `clean`, `keep_alive`, `will`, `properties`, `user`, `password` | `connected` with `code`, `session_present`, `properties` |
+//! | `connect` | `id`, `version`, `transport`, `clean`, `keep_alive`, `will`, `properties`, `user`, `password`, `reconnect` | `connected` with `code`, `session_present`, `properties` |
 //! | `subscribe` | `filter`, `qos`, `no_local`, `retain_as_published`, `retain_handling`, `properties` | `subscribed` with `codes` |
 //! | `unsubscribe` | `filter` | `unsubscribed` |
 //! | `publish` | `topic`, `payload`, `qos`, `retain`, `properties` | `published` with `code`, when it is acknowledged |
 //! | `disconnect` | `code`, `properties` | `closed` |
 //! | `kill` | | `closed`; the connection is broken without a goodbye |
 //!
-//! `message` comes by itself (`topic`, `payload`, `qos`, `retain`, `dup`, `properties`), `closed` too
+//! With `reconnect` a client connects again whenever its connection is `lost`. `message` comes by itself (`topic`, `payload`, `qos`, `retain`, `dup`, `properties`), `closed` too
 //! when it was not asked for, and `failed` with `text` says that a command could not be carried out.
 //! Properties have the names of the specification in `snake_case`.
 #![allow(clippy::disallowed_methods)] // a test harness has a clock of its own: real processes run in real time
@@ -229,6 +229,11 @@ impl Peer {
                 return Err(format!("{client}: no {kind:?}; it has {events:?}"));
             }
         }
+    }
+
+    /// Stops the whole process, as one that hangs, or lets it go on.
+    pub fn hang(&self, hung: bool) {
+        self.process.signal(if hung { "STOP" } else { "CONT" });
     }
 
     /// Forgets what a client had, whose name is used again.

@@ -42,6 +42,8 @@ pub struct World {
     pub gateway: Gateway,
     /// Where each transport is, as `transport` of a command.
     addresses: BTreeMap<Transport, Value>,
+    /// Where clients of a make go instead over TCP.
+    detours: BTreeMap<Make, Value>,
     peers: RefCell<BTreeMap<Make, Rc<RefCell<Peer>>>>,
     next: Cell<u32>,
     partners: Cell<usize>,
@@ -50,16 +52,21 @@ pub struct World {
 impl World {
     /// Around a gateway; a peer is started when it is needed first.
     pub fn of(gateway: Gateway, more: BTreeMap<Transport, Value>) -> World {
-        let tcp = json!({"kind": "tcp", "host": "127.0.0.1", "port": gateway.mqtt.port()});
         let mut addresses = more;
-        addresses.insert(Transport::Tcp, tcp);
+        addresses.insert(Transport::Tcp, tcp(gateway.mqtt.port()));
         World {
             gateway,
             addresses,
+            detours: BTreeMap::new(),
             peers: RefCell::default(),
             next: Cell::new(0),
             partners: Cell::new(0),
         }
+    }
+
+    /// Sends the clients of one make elsewhere over TCP.
+    pub fn detour(&mut self, make: Make, port: u16) {
+        self.detours.insert(make, tcp(port));
     }
 
     /// Every row that these transports and the peers allow.
@@ -108,11 +115,9 @@ impl World {
     /// If there is no CONNACK.
     pub fn connect(&self, row: Row, mut command: Value) -> Outcome<Client> {
         let name = self.fresh("c");
-        let usual = [
-            ("id", json!(name)),
-            ("clean", json!(true)),
-            ("transport", self.addresses[&row.transport].clone()),
-        ];
+        let detour = self.detours.get(&row.make).filter(|_| row.transport == Transport::Tcp);
+        let transport = detour.unwrap_or(&self.addresses[&row.transport]);
+        let usual = [("id", json!(name)), ("clean", json!(true)), ("transport", transport.clone())];
         for (key, value) in usual {
             if command[key].is_null() {
                 command[key] = value;
@@ -132,8 +137,14 @@ impl World {
         Row::tcp(able[turn % able.len()], version)
     }
 
-    fn peer(&self, make: Make) -> Rc<RefCell<Peer>> {
+    /// The process that makes this client.
+    pub fn peer(&self, make: Make) -> Rc<RefCell<Peer>> {
         let mut peers = self.peers.borrow_mut();
         peers.entry(make).or_insert_with(|| Rc::new(RefCell::new(Peer::start(make)))).clone()
     }
+}
+
+/// `transport` of a command that leads to a port of this machine.
+pub fn tcp(port: u16) -> Value {
+    json!({"kind": "tcp", "host": "127.0.0.1", "port": port})
 }

@@ -56,7 +56,7 @@ pub(crate) async fn request(
     done.map_err(|error| error.to_string())
 }
 
-async fn run(name: String, mut events: EventLoop, again: bool) {
+async fn run(name: String, mut events: EventLoop, mut again: bool) {
     let mut held = HashMap::new();
     loop {
         match events.poll().await {
@@ -73,6 +73,7 @@ async fn run(name: String, mut events: EventLoop, again: bool) {
             Ok(Event::Outgoing(Outgoing::Publish(0))) => {
                 tell(&name, "published", json!({"code": 0}))
             }
+            Ok(Event::Outgoing(Outgoing::Disconnect)) => again = false,
             Ok(Event::Outgoing(_)) => {}
             Err(ConnectionError::ConnectionRefused(reason)) => {
                 let code = code(reason);
@@ -83,7 +84,11 @@ async fn run(name: String, mut events: EventLoop, again: bool) {
                 );
             }
             Err(error) => {
-                tell(&name, "closed", json!({"code": 0, "text": error.to_string()}));
+                tell(
+                    &name,
+                    if again { "lost" } else { "closed" },
+                    json!({"code": 0, "text": error.to_string()}),
+                );
                 if !again {
                     return;
                 }

@@ -130,7 +130,7 @@ fn owned(values: &Value, name: &str) -> Option<String> {
     values[name].as_str().map(str::to_owned)
 }
 
-async fn run(name: String, mut events: EventLoop, again: bool) {
+async fn run(name: String, mut events: EventLoop, mut again: bool) {
     let mut held = HashMap::new();
     loop {
         match events.poll().await {
@@ -147,6 +147,7 @@ async fn run(name: String, mut events: EventLoop, again: bool) {
             Ok(Event::Outgoing(Outgoing::Publish(0))) => {
                 tell(&name, "published", json!({"code": 0}))
             }
+            Ok(Event::Outgoing(Outgoing::Disconnect)) => again = false,
             Ok(Event::Outgoing(_)) => {}
             Err(ConnectionError::ConnectionRefused(reason)) => {
                 let code = code(reason);
@@ -164,7 +165,11 @@ async fn run(name: String, mut events: EventLoop, again: bool) {
                     }) => code(reason_code),
                     _ => 0,
                 };
-                tell(&name, "closed", json!({"code": reason, "text": error.to_string()}));
+                tell(
+                    &name,
+                    if again { "lost" } else { "closed" },
+                    json!({"code": reason, "text": error.to_string()}),
+                );
                 if !again {
                     return;
                 }

@@ -1,8 +1,10 @@
 //! Every MQTT client that we know, over every transport, in every version: what arrives, how, and
 //! how often. One test, because all rows share the peers' processes and the table at the end.
 
+mod broken;
 mod delivery;
 mod five;
+mod pairs;
 mod retain;
 mod session;
 mod shared;
