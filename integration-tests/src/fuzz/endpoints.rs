@@ -81,6 +81,7 @@ pub fn mqtt(rng: &mut Rng, run: u64, inputs: u64) -> Result<(), String> {
         config.topic_alias_maximum = 2;
     }
     let limit = (config.max_outbox_bytes + config.max_packet_size) as usize + 8192;
+    let base = config.clone();
     let mut endpoint = motegate_mqtt::Endpoint::new(config, run);
     let mut clock = Clock::new(run.is_multiple_of(3));
     let mut state = MqttState::default();
@@ -105,6 +106,8 @@ pub fn mqtt(rng: &mut Rng, run: u64, inputs: u64) -> Result<(), String> {
                 clock.seq = seq.next();
                 endpoint.handle_committed(&turn, seq);
             }
+            // A reload: what was granted before stays granted.
+            2 if rng.chance(20) => endpoint.reconfigure(other_settings(rng, &base)),
             2 => {
                 let delivery = delivery(rng, n);
                 endpoint.deliver(&turn, conn, delivery, rng.chance(100).then(|| "x/y".into()));
@@ -127,6 +130,23 @@ pub fn mqtt(rng: &mut Rng, run: u64, inputs: u64) -> Result<(), String> {
         while endpoint.poll_record().is_some() {}
     }
     Ok(())
+}
+
+/// The same limits, other settings.
+fn other_settings(rng: &mut Rng, base: &motegate_mqtt::Config) -> motegate_mqtt::Config {
+    let mut config = base.clone();
+    let mut flip = |setting: &mut bool| *setting ^= rng.chance(500);
+    flip(&mut config.retain_available);
+    flip(&mut config.wildcard_subscriptions);
+    flip(&mut config.shared_subscriptions);
+    flip(&mut config.subscription_identifiers);
+    flip(&mut config.validate_payload_format);
+    flip(&mut config.deny_disconnects);
+    config.max_qos = u8::try_from(rng.below(3)).unwrap_or(2);
+    config.topic_alias_maximum = u16::try_from(rng.below(4)).unwrap_or(0);
+    config.response_prefix = if rng.chance(500) { "re/".into() } else { String::new() };
+    config.server_reference = if rng.chance(50) { "b.example".into() } else { String::new() };
+    config
 }
 
 #[derive(Debug, Default)]
