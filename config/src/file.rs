@@ -13,15 +13,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use motegate_mapping::{Action, OnBadPayload, Rate, Retain};
-use motegate_message::Qos;
+use motegate_message::{Group, Qos};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::discovery::Forwarder;
 use crate::tests::TestBlock;
 use crate::value::{
-    AllowWord, ClientFromWord, DenyWord, Durability, EmptyWord, ExtraWord, Factor, IdTopic,
-    KeepWord, LogFormat, LogLevel, MqttVersion, OneOrMany, OverflowWord, RebindWord, SharedWord,
-    Size, SplitWord, TakeoverWord, Typed, UnsafeWord, Utf8Word,
+    ClientFromWord, DenyWord, Durability, EmptyWord, ExtraWord, Factor, IdTopic, KeepWord,
+    LogFormat, LogLevel, MqttVersion, OneOrMany, OverflowWord, RebindWord, SharedWord, Size,
+    SplitWord, TakeoverWord, Typed, UnsafeWord, Utf8Word,
 };
 
 type Text = Option<Typed<String>>;
@@ -205,6 +206,12 @@ pub(crate) struct Mqtt {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct MqttSn {
+    /// The gateway tells devices that it is there (ADVERTISE).
+    pub(crate) advertise: Option<Advertise>,
+    /// Multicast groups that are joined, so that devices find the gateway (SEARCHGW): each
+    /// `ADDRESS%INTERFACE`, heard at the port of every MQTT-SN listener on all addresses.
+    #[schemars(extend("default" = []))]
+    pub(crate) discovery_groups: Option<Vec<Typed<Group>>>,
     /// How long an answer is waited for before a repetition (Tretry).
     #[schemars(extend("default" = "10s", "range" = "100ms to 1h"))]
     pub(crate) retry_timeout: Time,
@@ -216,12 +223,27 @@ pub(crate) struct MqttSn {
     pub(crate) max_sleep: Time,
     /// The queue of a sleeping client.
     pub(crate) when_asleep: Option<WhenAsleep>,
-    /// Whether forwarder encapsulation is taken.
+    /// Whose forwarder encapsulation is taken: `allow` is everybody's, `deny` nobody's, a list of
+    /// networks (`[192.168.7.0/24]`) that of forwarders there.
     #[schemars(extend("default" = "allow"))]
-    pub(crate) forwarders: Option<Typed<AllowWord>>,
+    pub(crate) forwarders: Option<OneOrMany<Forwarder>>,
     /// From which new address a known client may go on.
     #[schemars(extend("default" = "same_host"))]
     pub(crate) rebind: Option<Typed<RebindWord>>,
+}
+
+/// ADVERTISE of MQTT-SN.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Advertise {
+    /// How often (Tadv); devices are told, in whole seconds. The specification wants 15 minutes or
+    /// more.
+    #[schemars(extend("default" = "15m", "range" = "1s to 65535s"))]
+    pub(crate) every: Time,
+    /// Multicast groups, each `ADDRESS%INTERFACE`, and broadcast addresses, at the listener's own port
+    /// or `:PORT`; none: there is no ADVERTISE.
+    #[schemars(extend("default" = []))]
+    pub(crate) to: Option<Vec<Typed<Group>>>,
 }
 
 /// The queue of a sleeping client.

@@ -12,6 +12,7 @@
 mod conf_d;
 mod decode;
 mod diagnostic;
+mod discovery;
 mod document;
 mod file;
 mod format;
@@ -44,7 +45,7 @@ use std::sync::Arc;
 
 use motegate_core::Protocol;
 use motegate_mapping::Table;
-use motegate_message::ListenerId;
+use motegate_message::{Group, ListenerId};
 
 pub use diagnostic::{Code, Diagnostic, Finding, Findings};
 pub use format::{FormatError, format};
@@ -90,6 +91,8 @@ pub struct Resolved {
     pub table: Arc<Table>,
     /// Where to listen, by [`ListenerId`].
     pub listeners: Vec<Bind>,
+    /// Multicast groups that MQTT-SN listeners on all addresses join.
+    pub groups: Vec<Group>,
     /// How many rules the file has; presets and topic ids are not counted.
     pub rules: usize,
     /// Most stream connections open at a time.

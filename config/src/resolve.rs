@@ -14,10 +14,10 @@ use crate::file::{Coap, File, Gateway, Limits, Mqtt, MqttSn};
 use crate::reader::Reader;
 use crate::tests::Places;
 use crate::value::{
-    AllowWord, DenyWord, Durability, KeepWord, LogFormat, LogLevel, MqttVersion, OverflowWord,
-    RebindWord, SharedWord, TakeoverWord, Utf8Word,
+    DenyWord, Durability, KeepWord, LogFormat, LogLevel, MqttVersion, OverflowWord, RebindWord,
+    SharedWord, TakeoverWord, Utf8Word,
 };
-use crate::{Bind, Log, Resolved, listeners, rules, users};
+use crate::{Bind, Log, Resolved, discovery, listeners, rules, users};
 
 /// Replaces defaults by what the block says: `key => target`.
 macro_rules! take {
@@ -56,6 +56,7 @@ pub(crate) fn resolve(file: &File, document: &Document) -> (Option<Resolved>, Ve
         users::read(&mut reader, file.users.as_deref().unwrap_or_default(), &root.at("users"))
             .into();
     let binds = listeners::read(&mut reader, file.listeners.as_deref(), &mut core);
+    let groups = discovery::joined(&mut reader, file.mqttsn.as_ref(), &root.at("mqttsn"), &binds);
     let log = log(&mut reader, file, &root);
     let (rules, count) = rules::read(&mut reader, file, &core);
     let table = table(&mut reader, rules);
@@ -68,6 +69,7 @@ pub(crate) fn resolve(file: &File, document: &Document) -> (Option<Resolved>, Ve
         core,
         table,
         listeners: binds,
+        groups,
         rules: count,
         max_connections,
         data_dir_given: data_dir.is_some(),
@@ -225,9 +227,7 @@ fn mqtt_sn(r: &mut Reader<'_>, block: Option<&MqttSn>, at: &Place, core: &mut Co
         max_retries => config.max_retries;
         max_sleep => config.max_sleep;
     }
-    if let Some(word) = r.get(block.forwarders.as_ref(), at, "forwarders") {
-        config.forwarders = word == AllowWord::Allow;
-    }
+    config.forwarders = discovery::forwarders(r, block.forwarders.as_ref(), at);
     if let Some(word) = r.get(block.rebind.as_ref(), at, "rebind") {
         use motegate_core::settings::Rebind;
         config.rebind = match word {
@@ -236,6 +236,7 @@ fn mqtt_sn(r: &mut Reader<'_>, block: Option<&MqttSn>, at: &Place, core: &mut Co
             RebindWord::Never => Rebind::Never,
         };
     }
+    discovery::advertise(r, block.advertise.as_ref(), at, core);
     let (at, Some(block)) = (&at.at("when_asleep"), &block.when_asleep) else { return };
     let queue = &mut core.when_asleep;
     take! { r, block, at: max_messages => queue.max_messages; max_bytes => queue.max_bytes; }
@@ -340,6 +341,7 @@ pub(crate) fn dev(expose: bool) -> Resolved {
         core,
         table: Arc::new(Table::passthrough("mqtt")),
         listeners,
+        groups: Vec::new(),
         rules: 0,
         max_connections: 100_000,
         data_dir: PathBuf::from("./motegate-data"),

@@ -18,8 +18,6 @@ const LATER: &[(&str, &str)] = &[
     ("listeners.tls", "TLS"),
     ("listeners.proxy_protocol", "the PROXY protocol"),
     ("listeners.limits", "limits of one listener"),
-    ("mqttsn.advertise", "ADVERTISE"),
-    ("mqttsn.discovery_groups", "discovery by multicast"),
     ("coap.block_size", "block-wise transfer"),
     ("coap.max_body", "block-wise transfer"),
     ("coap.block_timeout", "block-wise transfer"),

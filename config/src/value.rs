@@ -472,11 +472,6 @@ words! {
 }
 
 words! {
-    /// Whether something is taken.
-    pub(crate) AllowWord, "allow or deny" { Allow = "allow", Deny = "deny", }
-}
-
-words! {
     /// Who of a group gets what is shared.
     pub(crate) SharedWord, "round_robin, sticky or hash_topic" {
         RoundRobin = "round_robin",

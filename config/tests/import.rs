@@ -135,7 +135,7 @@ fn paho_gateway_and_those_without_connection() {
     let (imported, resolved) = imported(Dialect::Paho, &files);
     assert_eq!(&*resolved.core.gateway_name, "Hall-3-West");
     assert_eq!(resolved.core.mqtt_sn.gateway_id, 7);
-    assert!(!resolved.core.mqtt_sn.forwarders);
+    assert_eq!(resolved.core.mqtt_sn.forwarders, motegate_core::settings::Forwarders::Deny);
     assert_eq!(resolved.listeners[0].addr.to_string(), "[::]:10000");
     assert!(!resolved.core.listeners[0].anonymous, "only listed clients might connect there");
     let minus_one = resolved.table.qos_minus_one().unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use motegate_config::{
     Code, Config, Durability, Layers, LogFormat, LogLevel, Resolved, check, check_text,
 };
-use motegate_core::settings::Utf8;
+use motegate_core::settings::{Forwarders, Utf8};
 use motegate_core::{ClientFrom, Protocol, Sources};
 use motegate_mapping::{Caller, CoapMethod, SnTopic};
 
@@ -78,7 +78,8 @@ fn every_kind_of_key_arrives() {
     assert_eq!((mqtt.connect_timeout, mqtt.write_stall_timeout), (secs(5), secs(20)));
     let sn = &core.mqtt_sn;
     assert_eq!((sn.session_expiry, sn.retry_timeout, sn.max_retries), (secs(86_400), secs(15), 3));
-    assert_eq!((sn.forwarders, sn.max_clients, sn.max_topics_per_client), (false, 1000, 100));
+    assert_eq!((sn.max_clients, sn.max_topics_per_client), (1000, 100));
+    assert_eq!(sn.forwarders, Forwarders::Deny);
     assert_eq!(sn.rebind, motegate_core::settings::Rebind::Never);
     let coap = &core.coap;
     assert_eq!((coap.ack_timeout, coap.ack_random_factor_permille), (secs(3), 1500));
@@ -400,4 +401,51 @@ fn settings_of_mqtt_5() {
     ] {
         assert_eq!(codes(&format!("mqtt: {{{bad}}}")), [Code::Value], "{bad}");
     }
+}
+
+#[test]
+fn discovery_and_forwarders_arrive_and_their_mistakes_are_told() {
+    let listeners = "version: 1\nlisteners: [{protocol: mqttsn, bind: \"[::]:1885\"}]\nmqttsn:\n";
+    let resolved = good(&format!(
+        "{listeners}  advertise: {{every: 20m, to: [224.0.18.83%eth0, 10.0.0.255, \
+         \"[ff02::1:83%wpan0]:1886\"]}}\n  discovery_groups: [224.0.18.83%eth0, \
+         \"ff02::1:83%wpan0\"]\n  forwarders: [10.0.0.0/8, \"fd00::/8\", 192.0.2.7]\n"
+    ));
+    let sn = &resolved.core.mqtt_sn;
+    assert_eq!(sn.advertise_every, Duration::from_secs(1200));
+    let texts = |groups: &[motegate_message::Group]| {
+        groups.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let to = ["224.0.18.83%eth0", "10.0.0.255", "[ff02::1:83%wpan0]:1886"];
+    assert_eq!(texts(&sn.advertise_to), to);
+    assert_eq!(texts(&resolved.groups), ["224.0.18.83%eth0", "ff02::1:83%wpan0"]);
+    let networks = ["10.0.0.0/8", "fd00::/8", "192.0.2.7"].map(|n| n.parse().unwrap());
+    assert_eq!(sn.forwarders, Forwarders::From(networks.to_vec()));
+    let plain = good(&format!("{listeners}  forwarders: 10.0.0.0/8\n"));
+    assert!(
+        matches!(plain.core.mqtt_sn.forwarders, Forwarders::From(networks) if networks.len() == 1)
+    );
+
+    let bad = |listeners: &str, rest: &str, words: &str| {
+        let told = Config::parse("f", &format!("{listeners}  {rest}\n")).unwrap_err().to_string();
+        assert!(told.contains(words), "{rest}\n{told}");
+    };
+    for (rest, words) in [
+        ("advertise: {to: [127.0.0.1]}", "neither a multicast group nor a broadcast address"),
+        ("advertise: {to: [\"fd00::1\"]}", "neither a multicast group nor a broadcast address"),
+        ("advertise: {to: [eth0]}", "write ADDRESS%INTERFACE"),
+        ("advertise: {every: 0s}", "at least 1s"),
+        ("discovery_groups: [10.0.0.255]", "not a multicast group"),
+        ("discovery_groups: [\"224.0.18.83%eth0:1884\"]", "at the port of the listener"),
+        ("discovery_groups: [224.0.18.83, 224.0.18.83]", "here twice"),
+        ("forwarders: [10.0.0.1/8]", "allow, deny, or a list of networks"),
+        ("forwarders: [allow, 10.0.0.0/8]", "stands alone"),
+        ("forwarders: some", "allow, deny, or a list of networks"),
+    ] {
+        bad(listeners, rest, words);
+    }
+    let here = listeners.replace("[::]", "127.0.0.1");
+    bad(&here, "discovery_groups: [224.0.18.83]", "no mqttsn listener hears an IPv4 group");
+    let v4 = listeners.replace("[::]", "0.0.0.0");
+    bad(&v4, "discovery_groups: [\"ff02::1:83\"]", "no mqttsn listener hears an IPv6 group");
 }

@@ -88,11 +88,11 @@ impl Builder {
     /// A listener's address is taken, forbidden or not of this machine, or the system gives no
     /// thread, no random seed or no poll.
     pub fn spawn(self) -> Result<Handle, StartError> {
-        let Setup { core, table, binds, max_connections, store, control } = self.setup;
+        let Setup { core, table, binds, groups, max_connections, store, control } = self.setup;
         let clock = Clock::start();
         let name = core.gateway_name.clone();
         let seed = seed();
-        let (listening, sockets) = Listening::open(&core.listeners, &binds)?;
+        let (listening, sockets) = Listening::open(&core.listeners, &binds, &groups)?;
         let opened = store.as_ref().map(store::open).transpose()?;
         let bound = listening.bound();
         let (requests_to, requests) = mpsc::channel(REQUESTS);
@@ -370,7 +370,7 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = taken.local_addr().unwrap();
         let bind = Bind { name: "lan".into(), protocol: Protocol::Mqtt, addr };
-        let error = Listening::open(&[], &[bind]).unwrap_err().to_string();
+        let error = Listening::open(&[], &[bind], &[]).unwrap_err().to_string();
         let port = addr.port();
         assert!(error.starts_with(&format!("mqtt cannot listen on {addr}/tcp (listener lan)")));
         assert!(error.contains(&format!("port {port} is taken")), "{error}");

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use motegate_config::overlaps;
 use motegate_core::{Listener, Protocol, Reload};
-use motegate_message::ListenerId;
+use motegate_message::{Group, ListenerId};
 
 use crate::gateway::StartError;
 use crate::net::listen::{self, Lent};
@@ -65,10 +65,11 @@ enum Same {
 }
 
 impl Listening {
-    /// Opens all.
+    /// Opens all; `groups` are what the MQTT-SN ones join.
     pub(crate) fn open(
         listeners: &[Listener],
         binds: &[Bind],
+        groups: &[Group],
     ) -> Result<(Self, Sockets), StartError> {
         let mut sockets = Sockets::default();
         let mut places = Vec::with_capacity(binds.len());
@@ -76,7 +77,15 @@ impl Listening {
             let id = ListenerId(u16::try_from(index).map_err(|_| StartError::TooManyListeners)?);
             places.push(Place::open(id, bind, &Lent::default(), &mut sockets)?);
         }
-        Ok((Listening { listeners: listeners.to_vec(), places }, sockets))
+        let listening = Listening { listeners: listeners.to_vec(), places };
+        sockets.groups = listening.joins(groups);
+        Ok((listening, sockets))
+    }
+
+    /// Which listener joins what.
+    fn joins(&self, groups: &[Group]) -> Vec<(ListenerId, Group)> {
+        let sn = self.places.iter().filter(|place| place.bound.protocol == Protocol::MqttSn);
+        sn.flat_map(|place| groups.iter().map(|group| (place.id, group.clone()))).collect()
     }
 
     /// Where it listens, with the ports the system chose.
@@ -263,8 +272,10 @@ impl Listening {
         let told = self.told(&moves, &listening.bound());
         let closed = moves.closed.clone();
         let max_connections = moves.setup.max_connections;
+        let groups = listening.joins(&moves.setup.groups);
         let reload = moves.reload();
-        Ok((listening, told, Changeover { reload, opened, handed, closed, max_connections }))
+        let change = Changeover { reload, opened, handed, closed, groups, max_connections };
+        Ok((listening, told, change))
     }
 
     /// An address that this gateway itself has is not somebody else's.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use motegate_core::admin::Answer;
 use motegate_core::{Config, Core, Input, Output, Reload, Touched};
 use motegate_mapping::Table;
-use motegate_message::{ConnectionId, Reason, Wall};
+use motegate_message::{Announcement, ConnectionId, Reason, Wall};
 use motegate_timers::Instant;
 
 use crate::auth::Auth;
@@ -43,6 +43,8 @@ pub(crate) struct Machine {
     pub(crate) auth: Auth,
     /// What the control interface asked for, by ticket.
     pub(crate) answers: VecDeque<(u64, Answer)>,
+    /// Datagrams for groups.
+    pub(crate) announcements: VecDeque<Announcement>,
     /// Of the reload that is going on.
     reloaded: Vec<Touched>,
     notices: Notices,
@@ -62,6 +64,7 @@ impl Machine {
             store: Store::default(),
             auth: Auth::default(),
             answers: VecDeque::new(),
+            announcements: VecDeque::new(),
             reloaded: Vec::new(),
             notices,
             clock,
@@ -171,6 +174,10 @@ impl Machine {
                 }
                 Output::Answer { ticket, answer } => {
                     self.answers.push_back((ticket, answer));
+                    continue;
+                }
+                Output::Announce(announcement) => {
+                    self.announcements.push_back(*announcement);
                     continue;
                 }
                 Output::Reloaded(touched) => {

@@ -47,6 +47,7 @@ impl Notices {
             }
             NoticeKind::Refused(reason) => self.refusal(notice, reason, "refused"),
             NoticeKind::Dropped(reason) => self.refusal(notice, reason, "dropped"),
+            NoticeKind::Overdue => self.refusal(notice, Reason::SleepOverdue, "overdue"),
         }
     }
 

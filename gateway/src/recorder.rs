@@ -34,6 +34,9 @@ thread_local! {
 pub(crate) fn record(now: Instant, input: &Input<'_>) {
     let (kind, id, len) = match input {
         Input::Datagram { listener, bytes, .. } => ("datagram", u64::from(listener.0), bytes.len()),
+        Input::GroupDatagram { listener, bytes, .. } => {
+            ("group datagram", u64::from(listener.0), bytes.len())
+        }
         Input::Opened { conn, .. } => ("opened", conn.get(), 0),
         Input::Bytes { conn, chunk } => ("bytes", conn.get(), chunk.len()),
         Input::Written { conn, n } => ("written", conn.get(), *n),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use motegate_config::{Config, Durability, Findings, Layers, LogFormat, Resolved};
 use motegate_core::Protocol;
 use motegate_mapping::Table;
+use motegate_message::Group;
 
 use crate::control::ControlPlace;
 use crate::log;
@@ -47,6 +48,8 @@ pub struct Setup {
     pub table: Arc<Table>,
     /// Where to listen, by [`motegate_message::ListenerId`].
     pub binds: Vec<Bind>,
+    /// Groups that MQTT-SN listeners on all addresses join.
+    pub groups: Vec<Group>,
     /// Most stream connections open at a time; more are accepted and closed.
     pub max_connections: usize,
     /// What is kept on disk, and where; `None` for a gateway that keeps nothing. `core.durable`
@@ -97,6 +100,7 @@ impl From<Resolved> for Setup {
             binds: binds.collect(),
             core: resolved.core,
             table: resolved.table,
+            groups: resolved.groups,
             max_connections: resolved.max_connections,
         }
     }

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use motegate_core::{Input, Reload, Touched};
-use motegate_message::ListenerId;
+use motegate_message::{Group, ListenerId};
 use motegate_timers::{Instant, earliest};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
@@ -50,6 +50,8 @@ pub(crate) struct Changeover {
     pub(crate) handed: Vec<(ListenerId, ListenerId)>,
     /// Listeners whose old socket is closed.
     pub(crate) closed: Vec<ListenerId>,
+    /// What listeners join.
+    pub(crate) groups: Vec<(ListenerId, Group)>,
     /// Most stream connections open at a time.
     pub(crate) max_connections: usize,
 }
@@ -59,6 +61,8 @@ pub(crate) struct Changeover {
 pub(crate) struct Sockets {
     pub(crate) udp: Vec<(ListenerId, std::net::UdpSocket)>,
     pub(crate) tcp: Vec<(ListenerId, mio::net::TcpListener)>,
+    /// What they join.
+    pub(crate) groups: Vec<(ListenerId, Group)>,
 }
 
 /// One thread's whole state.
@@ -94,9 +98,11 @@ impl Worker {
         commands: mpsc::Receiver<Command>,
         asked: Option<Asked>,
     ) -> io::Result<Self> {
+        let mut udp = Udp::new(sockets.udp)?;
+        udp.set_groups(&sockets.groups, machine.now());
         Ok(Worker {
             machine,
-            udp: Udp::new(sockets.udp)?,
+            udp,
             tcp: Tcp::new(sockets.tcp, max_connections)?,
             commands,
             asked,
@@ -109,7 +115,8 @@ impl Worker {
     /// Runs until it is told to stop.
     pub(crate) async fn run(mut self) {
         let clock = self.machine.clock();
-        let mut armed = Instant::FAR_FUTURE;
+        // The first turn is at once: something may be due before anybody comes.
+        let mut armed = self.machine.now();
         let sleep = tokio::time::sleep_until(clock.to_std(armed).into());
         let mut sleep = std::pin::pin!(sleep);
         loop {
@@ -189,13 +196,15 @@ impl Worker {
         if let Some(asked) = &mut self.asked {
             asked.turn(machine, Shell { connections: tcp.len(), counters: *counters });
         }
+        udp.tend_groups(machine.now());
         self.more_datagrams = udp.turn(machine, counters);
         tcp.turn(machine, counters);
         let core_deadline = machine.feed_timeout();
         // Either side may have woken the other: a CoAP PUT reaches MQTT, a close publishes a will.
         tcp.flush(machine);
         udp.flush(machine, counters);
-        let deadline = earliest(core_deadline, tcp.next_deadline());
+        let sockets = earliest(udp.next_deadline(), tcp.next_deadline());
+        let deadline = earliest(core_deadline, sockets);
         self.stopped(deadline)
     }
 
@@ -215,6 +224,7 @@ impl Worker {
         self.udp.flush(&mut self.machine, &mut self.counters);
         self.tcp.accept_rest(&moved, &mut self.machine, &mut self.counters);
         self.udp.change(&closed, &handed, udp);
+        self.udp.set_groups(&change.groups, self.machine.now());
         self.tcp.change(&closed, &handed, tcp);
         self.tcp.set_max_connections(change.max_connections);
         Ok(touched)

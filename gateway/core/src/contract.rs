@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use motegate_message::journal::{Page, PageRequest};
-use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Record, Seq, SessionId};
+use motegate_message::{
+    Announcement, ConnectionId, Group, ListenerId, LocalId, Reason, Record, Seq, SessionId,
+};
 use motegate_timers::Instant;
 
 use crate::admin::{Answer, Query};
@@ -23,6 +25,17 @@ pub enum Input<'a> {
         listener: ListenerId,
         /// To which address of this machine; the answer leaves from there.
         local: LocalId,
+        /// From whom; an IPv4 peer of a dual-stack socket is IPv4.
+        peer: SocketAddr,
+        /// Whole; never longer than the socket's buffer.
+        bytes: &'a [u8],
+    },
+    /// A datagram came on a listener, sent to a group that it has joined.
+    GroupDatagram {
+        /// Which listener.
+        listener: ListenerId,
+        /// Which group, and by which interface.
+        group: &'a Group,
         /// From whom; an IPv4 peer of a dual-stack socket is IPv4.
         peer: SocketAddr,
         /// Whole; never longer than the socket's buffer.
@@ -96,8 +109,8 @@ pub enum Input<'a> {
     Timeout,
 }
 
-/// What the shell has to do. Bytes are not in here: datagrams wait in `Core::datagrams`, stream
-/// bytes in `Core::outbox`.
+/// What the shell has to do. Bytes are not in here, those for groups apart: datagrams wait in
+/// `Core::datagrams`, stream bytes in `Core::outbox`.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
     /// The connection's outbox has bytes. Said once until it was emptied.
@@ -115,6 +128,8 @@ pub enum Output {
         /// What changes.
         batch: Vec<Record>,
     },
+    /// Send this to a group; its listener is named, and may have no socket that reaches the group.
+    Announce(Box<Announcement>),
     /// Read a part of a session's queue ([`Saved::page`](motegate_message::journal::Saved::page))
     /// as it is once every batch handed over before is applied, and answer `Input::Fetched`.
     Fetch(PageRequest),

@@ -15,8 +15,8 @@ use motegate_coap::endpoint::{ExchangeId, ObservationId};
 use motegate_mapping::Table;
 use motegate_message::journal::Saved;
 use motegate_message::{
-    ConnectionId, DatagramQueue, Delivery, ListenerId, Peer, Reason, Record, Route, Seq, SessionId,
-    Turn, Wall, journal,
+    Announcement, ConnectionId, DatagramQueue, Delivery, Group, ListenerId, LocalId, Peer, Reason,
+    Record, Route, Seq, SessionId, Turn, Wall, journal,
 };
 use motegate_mqtt_sn::endpoint::ClientRef;
 use motegate_timers::{Instant, earliest};
@@ -142,7 +142,11 @@ impl Core {
         };
         match input {
             Input::Datagram { listener, local, peer, bytes } => {
-                self.datagram(Route { listener, local, addr: peer }, bytes);
+                self.datagram(Route { listener, local, addr: peer }, None, bytes);
+            }
+            Input::GroupDatagram { listener, group, peer, bytes } => {
+                let from = Route { listener, local: LocalId::ANY, addr: peer };
+                self.datagram(from, Some(group), bytes);
             }
             Input::Opened { conn, listener, peer, identity, since } => {
                 self.opened(Opened { conn, listener, peer, identity, since });
@@ -220,7 +224,7 @@ impl Core {
         })
     }
 
-    fn datagram(&mut self, from: Route, bytes: &[u8]) {
+    fn datagram(&mut self, from: Route, group: Option<&Group>, bytes: &[u8]) {
         let Route { listener, local, addr } = from;
         let Some(settings) = self.config.listeners.get(usize::from(listener.0)) else { return };
         let protocol = settings.protocol;
@@ -232,10 +236,17 @@ impl Core {
         let counted = self.sys.of_mut(protocol);
         counted.received += 1;
         counted.bytes_received += bytes.len() as u64;
-        match protocol {
-            Protocol::MqttSn => self.sn.handle_datagram(&self.turn, peer, bytes),
-            Protocol::Coap => self.coap.handle_datagram(&self.turn, peer, bytes),
-            Protocol::Mqtt => {}
+        if protocol == Protocol::MqttSn {
+            self.sn.set_busy(self.backpressure.is_over() || self.broker.is_store_failed());
+        }
+        match (protocol, group) {
+            (Protocol::MqttSn, None) => self.sn.handle_datagram(&self.turn, peer, bytes),
+            (Protocol::MqttSn, Some(group)) => {
+                self.sn.handle_group_datagram(&self.turn, peer, group, bytes);
+            }
+            (Protocol::Coap, None) => self.coap.handle_datagram(&self.turn, peer, bytes),
+            // RFC 7252 §8.1: no group is joined for CoAP.
+            (Protocol::Coap, Some(_)) | (Protocol::Mqtt, _) => {}
         }
     }
 
@@ -322,6 +333,26 @@ impl Core {
         while let Some(transmit) = self.mqtt.poll_transmit() {
             self.mqtt_transmit(transmit);
         }
+        while let Some(announcement) = self.sn.poll_announcement() {
+            self.announce(announcement);
+        }
+    }
+
+    /// One for each listener that it leaves by; one without a socket that reaches the group is the
+    /// shell's to leave out.
+    fn announce(&mut self, announcement: Announcement) {
+        let listeners = match announcement.listener {
+            Some(listener) => vec![listener],
+            None => {
+                let sn = |(listener, _): &(&Listener, u16)| listener.protocol == Protocol::MqttSn;
+                let all = self.config.listeners.iter().zip(0..).filter(sn);
+                all.map(|(_, at)| ListenerId(at)).collect()
+            }
+        };
+        for listener in listeners {
+            let one = Announcement { listener: Some(listener), ..announcement.clone() };
+            self.outputs.push_back(Output::Announce(Box::new(one)));
+        }
     }
 
     /// All records of one `handle` are one atomic batch (architecture: the journal).
@@ -382,13 +413,25 @@ impl Core {
             NoticeKind::Connected { .. } => {}
             NoticeKind::Disconnected(reason) => self.stats.count(reason),
             NoticeKind::Refused(reason) | NoticeKind::Dropped(reason) => {
-                self.stats.count(reason);
-                let now = self.turn.now;
-                let Some(untold) = self.stats.tell(now, reason, &notice) else { return };
-                notice.untold = untold;
+                if !self.tells(reason, &mut notice) {
+                    return;
+                }
+            }
+            NoticeKind::Overdue => {
+                if !self.tells(Reason::SleepOverdue, &mut notice) {
+                    return;
+                }
             }
         }
         self.outputs.push_back(Output::Notice(Box::new(notice)));
+    }
+
+    /// Counts; says whether this is one for the log.
+    fn tells(&mut self, reason: Reason, notice: &mut Notice) -> bool {
+        self.stats.count(reason);
+        let untold = self.stats.tell(self.turn.now, reason, notice);
+        notice.untold = untold.unwrap_or(0);
+        untold.is_some()
     }
 
     fn effect(&mut self, effect: Effect) {

@@ -44,5 +44,5 @@ pub mod settings {
     pub use motegate_coap::Config as Coap;
     pub use motegate_mqtt::Config as Mqtt;
     pub use motegate_mqtt::codec::Utf8;
-    pub use motegate_mqtt_sn::endpoint::{Config as MqttSn, Rebind};
+    pub use motegate_mqtt_sn::endpoint::{Config as MqttSn, Forwarders, Rebind};
 }

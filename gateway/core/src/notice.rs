@@ -38,6 +38,8 @@ pub enum NoticeKind {
     Disconnected(Reason),
     /// A connection, request or packet was refused; the reason went to the peer.
     Refused(Reason),
+    /// A sleeping MQTT-SN client is not back when it said ([`Reason::SleepOverdue`]).
+    Overdue,
     /// A packet or message was dropped; nobody was told.
     Dropped(Reason),
 }

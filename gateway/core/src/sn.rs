@@ -15,6 +15,7 @@ use motegate_mqtt_sn::endpoint::{
     Accept, ClientRef, Connect, Event, Filter, Names, Topic, WillChange as SnWillChange, WillUpdate,
 };
 
+use motegate_timers::Instant;
 use publish::Publish;
 
 use crate::access::Target;
@@ -80,6 +81,7 @@ impl Core {
                 let handle = Target::Sn(client).to_handle();
                 self.ask(Request::Close { session, handle, drop_will, expiry });
             }
+            Event::Overdue { client, lost_at } => self.sn_overdue(client, lost_at),
             Event::Undeliverable { client, text } => {
                 let Some(known) = self.sn_clients.get(&client) else { return };
                 let notice = known.notice(NoticeKind::Dropped(Reason::BadPayload));
@@ -315,6 +317,20 @@ impl Core {
             // `a/#` matches `a` itself, which lies outside the mount `a/`.
             None => self.ask(Request::Ack { session, delivery: delivery.id }),
         }
+    }
+
+    /// The alarm: somebody who reads the log may still look after the device before it counts as lost.
+    fn sn_overdue(&mut self, client: ClientRef, lost_at: Instant) {
+        let Some(known) = self.sn_clients.get(&client) else { return };
+        let queued = known.session.and_then(|session| self.broker.session(session));
+        let queued = queued.map_or(0, |session| session.queued_messages);
+        let left = lost_at.saturating_since(self.turn.now).as_secs();
+        let text = format!(
+            "it sleeps longer than it said; messages that wait for it: {queued}; lost in \
+             {left} s"
+        );
+        let notice = known.notice(NoticeKind::Overdue);
+        self.notice(Notice { text: Some(text), ..notice });
     }
 
     pub(crate) fn sn_closed(&mut self, client: ClientRef, reason: Reason) {

@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod datagram;
 mod delivery;
+mod group;
 pub mod journal;
 mod message;
 mod reason;
@@ -18,6 +19,7 @@ mod topic;
 
 pub use datagram::{ConnectionId, DatagramQueue, ListenerId, LocalId, NodeId, Peer, Route};
 pub use delivery::{Delivery, DeliveryId, Will};
+pub use group::{Announcement, Group, Interface, Network, NotAGroup, NotANetwork, with_scope};
 pub use journal::{Gate, Record, Seq, Turn, Wall};
 pub use message::{Message, Properties, Qos};
 pub use reason::Reason;

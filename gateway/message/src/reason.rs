@@ -82,6 +82,8 @@ reasons! {
     QueueFull = "queue_full",
     /// The queue of a sleeping client is full.
     SleepQueueFull = "sleep_queue_full",
+    /// A sleeping client is not back when it said; it is still waited for.
+    SleepOverdue = "sleep_overdue",
     /// A sleeping client did not come back in time.
     SleepExpired = "sleep_expired",
     /// Nothing was heard for longer than the keep-alive allows.

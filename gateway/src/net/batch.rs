@@ -1,5 +1,5 @@
 //! Many datagrams a system call, each with the address of this machine that it came to or leaves
-//! from (`IP_PKTINFO`, RFC 3542 §6).
+//! from, or with the group that it was sent to (`IP_PKTINFO`, RFC 3542 §6).
 
 use std::array;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -36,16 +36,24 @@ pub(super) struct Batch {
 struct Meta {
     slot: usize,
     peer: SocketAddr,
-    local: Option<IpAddr>,
+    arrival: Arrival,
     len: usize,
+}
+
+/// How a datagram came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Arrival {
+    /// The address to answer from; `None` for one that was sent to many.
+    pub(super) local: Option<IpAddr>,
+    /// The multicast group that it was sent to, and the interface that it came in by.
+    pub(super) group: Option<(IpAddr, u32)>,
 }
 
 /// A datagram that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Received<'a> {
     pub(super) peer: SocketAddr,
-    /// The address to answer from; `None` for one that was sent to many.
-    pub(super) local: Option<IpAddr>,
+    pub(super) arrival: Arrival,
     pub(super) bytes: &'a [u8],
 }
 
@@ -89,10 +97,10 @@ impl Batch {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Received<'_>> {
-        self.meta.iter().filter_map(|Meta { slot, peer, local, len }| {
+        self.meta.iter().filter_map(|Meta { slot, peer, arrival, len }| {
             let start = slot * SLOT;
             let bytes = self.buffer.get(start..start + len)?;
-            Some(Received { peer: *peer, local: *local, bytes })
+            Some(Received { peer: *peer, arrival: *arrival, bytes })
         })
     }
 }
@@ -115,27 +123,34 @@ fn receive_batch<S: SockaddrLike + Copy>(
         if message.flags.contains(MsgFlags::MSG_TRUNC) {
             counters.truncated += 1;
         } else if let Some(addr) = message.address {
-            let local = message.cmsgs().ok().and_then(|mut cmsgs| cmsgs.find_map(|c| local(&c)));
-            let _ = meta.push(Meta { slot, peer: peer(addr), local, len: message.bytes });
+            let told = message.cmsgs().ok().and_then(|mut cmsgs| cmsgs.find_map(|c| arrival(&c)));
+            let arrival = told.unwrap_or_default();
+            let _ = meta.push(Meta { slot, peer: peer(addr), arrival, len: message.bytes });
         }
     }
     Ok(received)
 }
 
-/// The address that an answer leaves from.
-fn local(message: &ControlMessageOwned) -> Option<IpAddr> {
-    let ip = match message {
-        // Of a broadcast this is the address of the interface that it came in by.
+fn arrival(message: &ControlMessageOwned) -> Option<Arrival> {
+    let v4 = |addr: in_addr| IpAddr::V4(Ipv4Addr::from(u32::from_be(addr.s_addr)));
+    let (to, ip, interface) = match message {
+        // Of a broadcast or multicast the address to answer from is that of the interface.
         ControlMessageOwned::Ipv4PacketInfo(info) => {
-            IpAddr::V4(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr)))
+            let interface = u32::try_from(info.ipi_ifindex).unwrap_or(0);
+            (v4(info.ipi_addr), v4(info.ipi_spec_dst), interface)
         }
         ControlMessageOwned::Ipv6PacketInfo(info) => {
-            IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr)).to_canonical()
+            let ip = IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr)).to_canonical();
+            (ip, ip, info.ipi6_ifindex)
         }
         _ => return None,
     };
     let broadcast = ip == IpAddr::V4(Ipv4Addr::BROADCAST);
-    (!ip.is_multicast() && !ip.is_unspecified() && !broadcast).then_some(ip)
+    let is_one = !ip.is_multicast() && !ip.is_unspecified() && !broadcast;
+    Some(Arrival {
+        local: is_one.then_some(ip),
+        group: to.is_multicast().then_some((to, interface)),
+    })
 }
 
 /// Headers for sending; a worker has one set for all its sockets.

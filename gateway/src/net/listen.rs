@@ -11,6 +11,8 @@ use std::time::Duration;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use crate::net::group;
+
 /// Wanted for a datagram socket in each direction; the kernel's `rmem_max` may give less.
 const UDP_BUFFER: usize = 4 * 1024 * 1024;
 /// Connections that wait for `accept`; the kernel's `somaxconn` may give less.
@@ -58,6 +60,7 @@ pub(crate) fn udp(addr: SocketAddr, beside: &Lent) -> io::Result<std::net::UdpSo
         dual_stack(&socket, addr)?;
         buffers(&socket);
         tell_destination(&socket, addr)?;
+        group::prepare(&socket, addr)?;
         beside.shares(&socket, true)?;
         socket.bind(&addr.into())?;
         beside.shares(&socket, false)?;

@@ -1,11 +1,12 @@
 //! Sockets: what the worker reads from and writes to.
 //!
-//! [`listen`] opens them, [`udp`] moves datagrams in batches (`batch`), [`tcp`] drives all stream
+//! [`listen`] opens them, [`udp`] moves datagrams in batches (`batch`) and for groups ([`group`]), [`tcp`] drives all stream
 //! connections from one `mio::Poll`, [`connections`] is the table it keeps them in. Nothing here
 //! knows a protocol.
 
 mod batch;
 pub(crate) mod connections;
+pub(crate) mod group;
 pub(crate) mod listen;
 pub(crate) mod tcp;
 pub(crate) mod udp;

@@ -13,13 +13,15 @@ use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd};
 use std::task::{Context, Poll};
 
 use motegate_core::Input;
-use motegate_message::{DatagramQueue, ListenerId, LocalId, Route};
+use motegate_message::{Announcement, DatagramQueue, Group, Interface, ListenerId, LocalId, Route};
+use motegate_timers::Instant;
 use nix::errno::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::machine::Machine;
 use crate::net::batch::{BATCH, Batch, Received, Sender};
+use crate::net::group::{self, Memberships};
 use crate::net::{Counters, watch};
 
 /// What waits for a socket to become writable.
@@ -34,6 +36,8 @@ pub(crate) struct Udp {
     sockets: Vec<Socket>,
     batch: Batch,
     sender: Sender,
+    /// When the interfaces are looked at again; only where groups are to be joined.
+    tend_at: Option<Instant>,
 }
 
 /// A socket with what waits for it.
@@ -44,8 +48,12 @@ pub(crate) struct Socket {
     writable: Option<AsyncFd<UdpSocket>>,
     listener: ListenerId,
     v6: bool,
+    port: u16,
+    /// Whether it is bound to all addresses.
+    any: bool,
     backlog: VecDeque<(LocalId, SocketAddr, Box<[u8]>)>,
     locals: Locals,
+    groups: Memberships,
 }
 
 /// Numbers for the addresses of this machine that datagrams came to.
@@ -75,7 +83,36 @@ impl Locals {
 impl Udp {
     /// Takes opened sockets; must be called within the runtime.
     pub(crate) fn new(sockets: Vec<(ListenerId, UdpSocket)>) -> io::Result<Self> {
-        Ok(Udp { sockets: Udp::watch(sockets)?, batch: Batch::new(), sender: Sender::new() })
+        let sockets = Udp::watch(sockets)?;
+        Ok(Udp { sockets, batch: Batch::new(), sender: Sender::new(), tend_at: None })
+    }
+
+    /// The groups that listeners hear from now on, instead of those before.
+    pub(crate) fn set_groups(&mut self, wanted: &[(ListenerId, Group)], now: Instant) {
+        for socket in &mut self.sockets {
+            let mine = wanted.iter().filter(|(id, group)| {
+                *id == socket.listener && socket.reaches(group) && socket.hears_groups()
+            });
+            let mine = mine.map(|(_, group)| group.clone()).collect();
+            socket.groups.follow(socket.fd.get_ref(), mine);
+        }
+        let any = self.sockets.iter().any(|socket| !socket.groups.is_empty());
+        self.tend_at = any.then_some(now + group::RETRY);
+    }
+
+    /// When [`tend_groups`](Self::tend_groups) is wanted.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.tend_at
+    }
+
+    /// Joins what could not be joined before, when it is time.
+    pub(crate) fn tend_groups(&mut self, now: Instant) {
+        if self.tend_at.is_some_and(|at| at <= now) {
+            for socket in &mut self.sockets {
+                socket.groups.tend(socket.fd.get_ref());
+            }
+            self.tend_at = Some(now + group::RETRY);
+        }
     }
 
     /// Has the runtime, within which it must be called, watch sockets for
@@ -148,9 +185,17 @@ impl Udp {
             let received = socket.receive(&mut self.batch, counters);
             more |= received == BATCH;
             let listener = socket.listener;
-            for Received { peer, local, bytes } in self.batch.iter() {
-                let local = socket.locals.id(local);
-                machine.feed(Input::Datagram { listener, local, peer, bytes });
+            for Received { peer, arrival, bytes } in self.batch.iter() {
+                let Some((ip, interface)) = arrival.group else {
+                    let local = socket.locals.id(arrival.local);
+                    machine.feed(Input::Datagram { listener, local, peer, bytes });
+                    continue;
+                };
+                if socket.groups.has(ip, interface) {
+                    let addr = SocketAddr::new(ip, 0);
+                    let group = &Group { addr, interface: Interface::Index(interface) };
+                    machine.feed(Input::GroupDatagram { listener, group, peer, bytes });
+                }
             }
             if received > 0 {
                 self.flush(machine, counters);
@@ -166,6 +211,24 @@ impl Udp {
                 self.send(queue, counters);
                 queue.clear();
             }
+        }
+        for announcement in machine.announcements.drain(..) {
+            self.announce(&announcement, counters);
+        }
+    }
+
+    /// A datagram for a group leaves at once or not at all.
+    fn announce(&mut self, announcement: &Announcement, counters: &mut Counters) {
+        let Announcement { listener, to, hops, bytes } = announcement;
+        let reaches = |socket: &&Socket| Some(socket.listener) == *listener && socket.reaches(to);
+        let Some(socket) = self.sockets.iter().find(reaches) else { return };
+        let mut to = to.clone();
+        if to.addr.port() == 0 {
+            to.addr.set_port(socket.port);
+        }
+        if let Err(error) = group::announce(socket.fd.get_ref(), socket.v6, &to, *hops, bytes) {
+            tracing::debug!(%to, %error, "datagram not sent");
+            counters.send_errors += 1;
         }
     }
 
@@ -189,16 +252,32 @@ impl Udp {
 
 impl Socket {
     fn new(listener: ListenerId, socket: UdpSocket) -> io::Result<Self> {
-        let v6 = socket.local_addr()?.is_ipv6();
+        let local = socket.local_addr()?;
         let fd = watch(socket, Interest::READABLE)?;
         Ok(Socket {
             fd,
             writable: None,
             listener,
-            v6,
+            v6: local.is_ipv6(),
+            port: local.port(),
+            any: local.ip().is_unspecified(),
             backlog: VecDeque::new(),
             locals: Locals::default(),
+            groups: Memberships::default(),
         })
+    }
+
+    /// What is sent to a group does not come to a socket that is bound to one address.
+    fn hears_groups(&self) -> bool {
+        self.any
+    }
+
+    /// Whether its family is the group's: an IPv6 socket on all addresses has both.
+    fn reaches(&self, group: &Group) -> bool {
+        match group.addr {
+            SocketAddr::V4(_) => !self.v6 || self.any,
+            SocketAddr::V6(_) => self.v6,
+        }
     }
 
     /// Fills the batch; says how many datagrams the kernel gave.
@@ -336,9 +415,9 @@ mod tests {
         let v4 = UdpSocket::bind("127.0.0.1:0").unwrap();
         v4.send_to(b"four", ("127.0.0.1", port)).unwrap();
         assert_eq!(receive(&mut server, &mut batch).await, 1);
-        let Received { peer, local, bytes } = batch.iter().next().unwrap();
+        let Received { peer, arrival, bytes } = batch.iter().next().unwrap();
         assert_eq!((peer, bytes), (v4.local_addr().unwrap(), &b"four"[..]));
-        assert_eq!(local, Some(Ipv4Addr::LOCALHOST.into()));
+        assert_eq!(arrival.local, Some(Ipv4Addr::LOCALHOST.into()));
         server.send(LocalId::ANY, &[(peer, b"back")], &mut Sender::new(), &mut Counters::default());
         let mut buf = [0; 8];
         assert_eq!(v4.recv(&mut buf).unwrap(), 4);
@@ -346,9 +425,9 @@ mod tests {
             let v6 = UdpSocket::bind("[::1]:0").unwrap();
             v6.send_to(b"a longer one", ("::1", port)).unwrap();
             assert_eq!(receive(&mut server, &mut batch).await, 1);
-            let Received { peer, local, bytes } = batch.iter().next().unwrap();
+            let Received { peer, arrival, bytes } = batch.iter().next().unwrap();
             assert_eq!((peer, bytes), (v6.local_addr().unwrap(), &b"a longer one"[..]));
-            assert_eq!(local, Some(Ipv6Addr::LOCALHOST.into()));
+            assert_eq!(arrival.local, Some(Ipv6Addr::LOCALHOST.into()));
         }
     }
 
@@ -410,8 +489,8 @@ mod tests {
                 client.connect((asked, port)).unwrap(); // hears nothing from another address
                 client.send(b"question").unwrap();
                 assert_eq!(receive(&mut server, &mut batch).await, 1);
-                let Received { peer, local, .. } = batch.iter().next().unwrap();
-                let local = server.locals.id(local);
+                let Received { peer, arrival, .. } = batch.iter().next().unwrap();
+                let local = server.locals.id(arrival.local);
                 assert_ne!(local, LocalId::ANY);
                 let mut counters = Counters::default();
                 server.send(local, &[(peer, b"answer")], &mut Sender::new(), &mut counters);

@@ -137,12 +137,20 @@ impl Configured {
 
     /// The same with arguments of its own.
     pub(crate) fn start_with(name: &str, text: &str, arguments: &[&str]) -> Configured {
+        Configured::start_command(name, text, motegate(arguments))
+    }
+
+    /// The same by a command that ends in one.
+    pub(crate) fn start_command(
+        name: &str,
+        text: &str,
+        mut command: std::process::Command,
+    ) -> Configured {
         // It makes its data directory where it runs.
         let directory = format!("motegate-client-{name}-{}", std::process::id());
         let directory = std::env::temp_dir().join(directory);
         std::fs::create_dir_all(&directory).expect("a directory");
         std::fs::write(directory.join("motegate.yaml"), text).expect("it writes");
-        let mut command = motegate(arguments);
         command.current_dir(&directory);
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let child = child.expect("it starts");
@@ -164,6 +172,12 @@ impl Configured {
     pub(crate) fn address(&self, protocol: &str) -> SocketAddr {
         let found = self.listeners.iter().find(|(name, _)| name == protocol);
         found.expect("it listens for this protocol").1
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let kill = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(kill.expect("kill runs").success());
     }
 
     /// Its exit code; it must end within this time.

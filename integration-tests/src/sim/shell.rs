@@ -156,7 +156,7 @@ impl World {
                     self.gateway.store.due = self.gateway.store.due.map(|at| at + 500 * MS);
                 }
             }
-            Output::Answer { .. } => {} // nobody asks
+            Output::Answer { .. } | Output::Announce(_) => {} // nobody asks
             Output::Authenticate(asked) => {
                 self.fail(format!("nobody has a password, but {asked:?}"))
             }

@@ -459,3 +459,31 @@ fn a_sleeper_says_when_it_wakes_and_is_lost_when_it_does_not() {
     rig.send(2, connect("m", false, 60));
     assert!(!rig.endpoint.wire(session).unwrap().lost);
 }
+
+#[test]
+fn row_40_a_sleeper_that_is_late_is_told_of_once_before_it_is_lost() {
+    let mut rig = sleeper();
+    let session = rig.by_name["m"];
+    let client = rig.sessions[&session].client.unwrap();
+    let slept = rig.now;
+    rig.advance(104);
+    assert_eq!(rig.dropped, []);
+    rig.advance(2); // half of the tenth that §7.2 tolerates is over
+    assert_eq!(rig.dropped, [Reason::SleepOverdue]);
+    let view = rig.endpoint.client(client).unwrap();
+    let secs = std::time::Duration::from_secs;
+    assert_eq!((view.wakes, view.lost_at), (Some(slept + secs(100)), Some(slept + secs(110))));
+    // It comes after all, and the next time as well.
+    for _ in 0..2 {
+        rig.send(1, WAKE);
+        rig.expect(1, Packet::PingResp);
+        rig.advance(103);
+        assert_eq!(rig.dropped, [Reason::SleepOverdue]);
+    }
+    rig.advance(6);
+    assert_eq!(rig.dropped, [Reason::SleepOverdue; 2]);
+    assert_eq!(rig.disconnected, []);
+    rig.advance(2);
+    assert_eq!(rig.dropped, [Reason::SleepOverdue; 2]);
+    assert_eq!(rig.disconnected, [(Reason::SleepExpired, false)]);
+}

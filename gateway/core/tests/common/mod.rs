@@ -12,7 +12,9 @@ use motegate_core::{
 };
 use motegate_mapping::Table;
 use motegate_message::journal::{MemoryStore, Saved};
-use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Record, Seq, Wall};
+use motegate_message::{
+    Announcement, ConnectionId, ListenerId, LocalId, Reason, Record, Seq, Wall,
+};
 use motegate_timers::Instant;
 
 pub const MQTT: ListenerId = ListenerId(0);
@@ -34,6 +36,8 @@ pub struct Gateway {
     pub answers: Vec<Answer>,
     /// Proofs that nobody has looked at yet.
     pub asked: Vec<Authenticate>,
+    /// What went to groups.
+    pub announced: Vec<Announcement>,
     /// Batches that the store has not reported yet.
     pub uncommitted: Vec<(Seq, Vec<Record>)>,
     pub store: MemoryStore,
@@ -84,6 +88,7 @@ impl Gateway {
             touched: Vec::new(),
             answers: Vec::new(),
             asked: Vec::new(),
+            announced: Vec::new(),
             uncommitted: Vec::new(),
             store: MemoryStore::default(),
             commit_at_once: true,
@@ -138,6 +143,7 @@ impl Gateway {
                 Output::Reloaded(touched) => self.touched.extend(touched),
                 Output::Answer { answer, .. } => self.answers.push(answer),
                 Output::Authenticate(asked) => self.asked.push(*asked),
+                Output::Announce(announcement) => self.announced.push(*announcement),
                 Output::PauseReads(_) | Output::ResumeReads(_) => {}
             }
         }

@@ -59,6 +59,8 @@ pub(super) struct Client {
     pub(super) with_will: bool,
     /// Nothing came since CONNACK left: a repeated CONNECT means that CONNACK was lost.
     pub(super) fresh: bool,
+    /// It sleeps longer than it said, and that has been told.
+    pub(super) overdue: bool,
     /// `Event::Drain` is not answered.
     pub(super) draining: bool,
     /// The client slept and woke meanwhile: another one follows.
@@ -91,6 +93,7 @@ impl Client {
             clean: true,
             with_will: false,
             fresh: false,
+            overdue: false,
             draining: false,
             drain_again: false,
             credited: false,
@@ -217,6 +220,7 @@ impl Clients {
                 client.retry = Timer::default();
                 client.session = None;
                 client.fresh = false;
+                client.overdue = false;
                 client.draining = false;
                 client.drain_again = false;
                 client.credited = false;

@@ -1,10 +1,10 @@
 //! What the MQTT-SN endpoint is told at construction; the keys of `config.md`.
 
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::IpAddr;
 use core::time::Duration;
 
-use motegate_message::ListenerId;
+use motegate_message::{Group, Network};
 
 /// Which new source addresses may continue a known session by PINGREQ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,6 +18,28 @@ pub enum Rebind {
     Never,
 }
 
+/// Whose forwarder encapsulation is taken (MQTT-SN 1.2 §5.5).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Forwarders {
+    /// Everybody's.
+    #[default]
+    Allow,
+    /// Nobody's.
+    Deny,
+    /// That of forwarders at these addresses.
+    From(Vec<Network>),
+}
+
+impl Forwarders {
+    pub(super) fn admits(&self, ip: IpAddr) -> bool {
+        match self {
+            Forwarders::Allow => true,
+            Forwarders::Deny => false,
+            Forwarders::From(networks) => networks.iter().any(|network| network.contains(ip)),
+        }
+    }
+}
+
 /// Settings of the endpoint; the defaults are those of the reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -25,16 +47,17 @@ pub struct Config {
     pub gateway_id: u8,
     /// Between ADVERTISE messages (T_ADV).
     pub advertise_every: Duration,
-    /// Where ADVERTISE goes: groups or broadcast addresses, by the listener that sends; empty is off.
-    pub advertise_to: Vec<(ListenerId, SocketAddr)>,
+    /// Where ADVERTISE goes: groups or broadcast addresses, by every listener that reaches them;
+    /// empty is off.
+    pub advertise_to: Vec<Group>,
     /// T_retry.
     pub retry_timeout: Duration,
     /// N_retry.
     pub max_retries: u8,
     /// Longest sleep granted.
     pub max_sleep: Duration,
-    /// Whether forwarder encapsulation is taken.
-    pub forwarders: bool,
+    /// Whose forwarder encapsulation is taken.
+    pub forwarders: Forwarders,
     /// Address change of a known client.
     pub rebind: Rebind,
     /// Topic ids a client may register.
@@ -71,7 +94,7 @@ impl Default for Config {
             retry_timeout: Duration::from_secs(10),
             max_retries: 4,
             max_sleep: Duration::from_secs(24 * 3600),
-            forwarders: true,
+            forwarders: Forwarders::Allow,
             rebind: Rebind::SameHost,
             max_topics_per_client: 1000,
             max_client_id_length: 1024,

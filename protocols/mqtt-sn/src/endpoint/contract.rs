@@ -8,6 +8,7 @@ use core::time::Duration;
 use motegate_message::{
     DeliveryId, Peer, Qos, Reason, Seq, SessionId, TopicFilter, TopicName, Will,
 };
+use motegate_timers::Instant;
 
 /// Chosen by the endpoint, handed back with the answer.
 pub type Ticket = u64;
@@ -188,6 +189,13 @@ pub enum Event {
         /// Replaces the time that the session outlives the connection: a sleeper with
         /// CleanSession = 1 wakes by CONNECT with 0, and what waited for it must live on.
         expiry: Option<Duration>,
+    },
+    /// A sleeper should have been back by now; it is given up at `lost_at` unless it is heard.
+    Overdue {
+        /// Which connection.
+        client: ClientRef,
+        /// When it counts as lost (MQTT-SN 1.2 §6.14).
+        lost_at: Instant,
     },
     /// A delivery that [`Names::by_predefined`] refuses was to go by that id, and is done with.
     Undeliverable {

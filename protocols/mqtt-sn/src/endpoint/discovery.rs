@@ -1,12 +1,13 @@
-//! Gateway discovery (MQTT-SN 1.2 §6.1) and the DISCONNECT that tells an unknown sender to
+//! Gateway discovery (MQTT-SN 1.2 §6.1), by multicast too, and the DISCONNECT that tells an unknown sender to
 //! connect (§5.4.21), bounded so that a forged source address gains nothing.
 
 use alloc::boxed::Box;
+use alloc::vec;
 use core::hash::BuildHasher;
 use core::time::Duration;
 
 use hashbrown::DefaultHashBuilder;
-use motegate_message::{Peer, Reason, Turn};
+use motegate_message::{Announcement, Group, ListenerId, Reason, Turn};
 use motegate_timers::Instant;
 
 use super::Endpoint;
@@ -16,11 +17,31 @@ use crate::Packet;
 
 impl Endpoint {
     /// SEARCHGW: GWINFO to the asker, without the address that only other clients put in (§5.4.3).
-    /// It has 3 octets as the question has, so nothing is amplified.
-    pub(super) fn on_search(&mut self, source: Source<'_>, radius: u8) {
+    /// It has 3 octets as the question has, so nothing is amplified. What was asked of a group is
+    /// answered there as well, so that others need not ask.
+    ///
+    /// A gateway that can take nobody says nothing: the asker finds another one.
+    pub(super) fn on_search(&mut self, turn: &Turn, source: Source<'_>, radius: u8) {
+        if self.busy || self.clients.len() >= self.config.max_clients {
+            return self.drop_from(source, Reason::Overloaded);
+        }
         let info = Packet::GwInfo { gateway_id: self.config.gateway_id, address: &[] };
         // §6.1: with the radius of the request; a forwarder has two bits for it.
         forwarder::send_to(&mut self.out, source.route, source.node, radius.min(3), &info);
+        let Some(group) = source.group else { return };
+        if self.strangers.admits(turn.now, group) {
+            self.announce(Some(source.route.listener), group.clone(), radius, &info);
+        } else {
+            self.drop_from(source, Reason::RateLimited);
+        }
+    }
+
+    fn announce(&mut self, listener: Option<ListenerId>, to: Group, hops: u8, packet: &Packet<'_>) {
+        let mut bytes = vec![0; packet.encoded_len()];
+        packet.encode(&mut bytes).expect("the buffer was measured");
+        self.announced.0 += 1;
+        self.announced.1 += bytes.len() as u64;
+        self.announcements.push_back(Announcement { listener, to, hops, bytes: bytes.into() });
     }
 
     /// ADVERTISE to every configured group, every T_ADV (§6.1); none are configured by default.
@@ -31,9 +52,8 @@ impl Endpoint {
         let every = self.config.advertise_every.max(Duration::from_secs(1));
         let duration = u16::try_from(every.as_secs()).unwrap_or(u16::MAX);
         let packet = Packet::Advertise { gateway_id: self.config.gateway_id, duration };
-        for (listener, addr) in &self.config.advertise_to {
-            let to = Peer::new(*listener, *addr).route();
-            forwarder::send_to(&mut self.out, to, None, 0, &packet);
+        for to in self.config.advertise_to.clone() {
+            self.announce(None, to, 0, &packet);
         }
         self.next_advertise = Some(now + Duration::from_secs(u64::from(duration)));
     }

@@ -1,7 +1,7 @@
 //! Datagrams in and out through forwarders (MQTT-SN 1.2 §5.5): who sent one ([`Source`]), and the
 //! wrapper around what is sent to a node behind one.
 
-use motegate_message::{DatagramQueue, Peer, Route};
+use motegate_message::{DatagramQueue, Group, Peer, Route};
 
 use super::clients::Slot;
 use crate::{Encapsulation, Packet};
@@ -15,6 +15,8 @@ pub(super) struct Source<'a> {
     pub(super) node: Option<&'a [u8]>,
     /// The client known at this address.
     pub(super) slot: Option<Slot>,
+    /// The group that it was sent to, if it was not for this gateway alone.
+    pub(super) group: Option<&'a Group>,
 }
 
 impl Source<'_> {

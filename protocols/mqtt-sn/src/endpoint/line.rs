@@ -94,8 +94,10 @@ impl Line<'_> {
             self.client.alive.clear();
             return;
         }
+        self.client.overdue = false;
         let patience = match self.client.state {
             State::Active => tolerated(secs),
+            State::Asleep => overdue_after(self.config, secs),
             _ => patience(self.config, secs),
         };
         let deadline = self.turn.now + core::time::Duration::from_millis(patience);
@@ -113,6 +115,15 @@ impl Line<'_> {
 pub(super) fn patience(config: &Config, sleep: u16) -> u64 {
     let longest = u64::try_from(config.max_sleep.as_millis()).unwrap_or(u64::MAX);
     tolerated(sleep).min(longest.saturating_add(longest / 10))
+}
+
+/// Milliseconds after which a sleeper is overdue: half of what is tolerated is over. It is told once,
+/// then what is left of [`patience`] begins.
+pub(super) fn overdue_after(config: &Config, sleep: u16) -> u64 {
+    let longest = u64::try_from(config.max_sleep.as_millis()).unwrap_or(u64::MAX);
+    let patience = patience(config, sleep);
+    let late = patience.saturating_sub(longest.min(u64::from(sleep) * 1000));
+    patience - late / 2
 }
 
 /// Milliseconds of silence that a keep-alive or sleep of `secs` allows: half more up to a minute,

@@ -26,7 +26,7 @@ mod wire;
 
 #[cfg(feature = "planted-faults")]
 pub use config::Faults;
-pub use config::{Config, Rebind};
+pub use config::{Config, Forwarders, Rebind};
 pub use contract::{
     Accept, ClientRef, Connect, Event, Filter, Names, Ticket, Topic, WillChange, WillUpdate,
 };
@@ -38,7 +38,8 @@ use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 use motegate_message::{
-    DatagramQueue, Delivery, Gate, Peer, Qos, Reason, Record, Seq, SessionId, TopicName, Turn,
+    Announcement, DatagramQueue, Delivery, Gate, Group, Peer, Qos, Reason, Record, Seq, SessionId,
+    TopicName, Turn,
 };
 use motegate_timers::{Instant, TimerQueue, earliest};
 
@@ -113,11 +114,16 @@ pub struct Endpoint {
     committed: Seq,
     strangers: Strangers,
     next_advertise: Option<Instant>,
+    /// New clients had better go to another gateway.
+    busy: bool,
     /// Between `restore` and `restored`.
     saved: Vec<Saved>,
     events: VecDeque<Event>,
     records: VecDeque<Record>,
     out: DatagramQueue,
+    announcements: VecDeque<Announcement>,
+    /// How many were ever made, and their bytes.
+    announced: (u64, u64),
 }
 
 impl Endpoint {
@@ -137,19 +143,38 @@ impl Endpoint {
             committed: Seq::NONE,
             strangers: Strangers::default(),
             next_advertise: None,
+            busy: false,
             saved: Vec::new(),
             events: VecDeque::new(),
             records: VecDeque::new(),
             out: DatagramQueue::default(),
+            announcements: VecDeque::new(),
+            announced: (0, 0),
         }
     }
 
     /// A datagram came. `peer.node` is `None`: the endpoint opens forwarder encapsulation itself.
     pub fn handle_datagram(&mut self, turn: &Turn, peer: Peer, bytes: &[u8]) {
-        let mut source = Source { route: peer.route(), node: None, slot: None };
+        self.receive(turn, peer, None, bytes);
+    }
+
+    /// A datagram came to a group: discovery, or a PUBLISH at QoS −1; anything else is meant for
+    /// one gateway and is not answered by all.
+    pub fn handle_group_datagram(&mut self, turn: &Turn, peer: Peer, group: &Group, bytes: &[u8]) {
+        self.receive(turn, peer, Some(group), bytes);
+    }
+
+    /// Whether new clients had better go to another gateway (the store fails, publishers are held
+    /// back): SEARCHGW is not answered then. A full table of clients is known here.
+    pub fn set_busy(&mut self, busy: bool) {
+        self.busy = busy;
+    }
+
+    fn receive(&mut self, turn: &Turn, peer: Peer, group: Option<&Group>, bytes: &[u8]) {
+        let mut source = Source { route: peer.route(), node: None, slot: None, group };
         let mut datagram = bytes;
         if peek_type(bytes) == Some(msg_type::ENCAPSULATED) {
-            if !self.config.forwarders {
+            if !self.config.forwarders.admits(peer.addr.ip()) {
                 return self.drop_from(source, Reason::NotSupported);
             }
             // MQTT-SN 1.2 §5.5: a wrapper holds a packet, never another wrapper.
@@ -162,7 +187,8 @@ impl Endpoint {
             }
         }
         source.slot = self.clients.find_peer(peer.listener, peer.addr, source.node);
-        if let Some(client) = source.slot.and_then(|slot| self.clients.get_mut(slot)) {
+        let to_itself = source.slot.filter(|_| group.is_none());
+        if let Some(client) = to_itself.and_then(|slot| self.clients.get_mut(slot)) {
             // What it hears comes from the address that it spoke to last.
             client.peer.local = peer.local;
         }
@@ -179,15 +205,16 @@ impl Endpoint {
     /// What anybody may send; the rest needs a connection (MQTT-SN 1.2 §5.4.21).
     fn on_packet(&mut self, turn: &Turn, source: Source<'_>, packet: Packet<'_>) {
         match packet {
-            Packet::SearchGw { radius } => self.on_search(source, radius),
+            Packet::SearchGw { radius } => self.on_search(turn, source, radius),
             // Other gateways, and clients that answer for one (§6.1), are heard on a group.
             Packet::Advertise { .. } | Packet::GwInfo { .. } => {}
+            Packet::Publish { qos: QosBits::MinusOne, topic, retain, data, .. } => {
+                self.on_publish_unasked(turn, source, topic, retain, data);
+            }
+            _ if source.group.is_some() => self.drop_from(source, Reason::ProtocolError),
             Packet::Connect { will, clean, protocol_id, duration, client_id } => {
                 let fields = ConnectFields { will, clean, protocol_id, duration, client_id };
                 self.on_connect(turn, source, fields);
-            }
-            Packet::Publish { qos: QosBits::MinusOne, topic, retain, data, .. } => {
-                self.on_publish_unasked(turn, source, topic, retain, data);
             }
             Packet::PingReq { client_id: Some(id) } => self.on_ping_id(turn, source, id),
             // Only a gateway sends these. They are not answered, so that two gateways that hear
@@ -370,6 +397,12 @@ impl Endpoint {
 
     /// Another configuration holds from now on; timers that run keep their deadlines.
     pub fn reconfigure(&mut self, config: Config) {
+        let advertises = |config: &Config| (config.gateway_id, config.advertise_every);
+        if advertises(&self.config) != advertises(&config)
+            || self.config.advertise_to != config.advertise_to
+        {
+            self.next_advertise = None; // at once
+        }
         self.config = config;
     }
 
@@ -403,10 +436,16 @@ impl Endpoint {
         &mut self.out
     }
 
+    /// The next datagram for more than one.
+    pub fn poll_announcement(&mut self) -> Option<Announcement> {
+        self.announcements.pop_front()
+    }
+
     /// Datagrams sent so far, and their bytes.
     #[must_use]
     pub fn pushed(&self) -> (u64, u64) {
-        self.out.pushed()
+        let (datagrams, bytes) = self.out.pushed();
+        (datagrams + self.announced.0, bytes + self.announced.1)
     }
 
     /// The next change to the durable state.

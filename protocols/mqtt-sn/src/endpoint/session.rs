@@ -12,7 +12,7 @@ use super::contract::{Accept, ClientRef, Connect, Event, WillChange};
 use super::downlink::ROOM;
 use super::forwarder::{self, Source};
 use super::journal::Key;
-use super::line::{Line, reply_for};
+use super::line::{Line, overdue_after, patience, reply_for};
 use super::view::is_lost;
 use super::will::{Dialogue, DialogueStage};
 use super::wire::Wire;
@@ -432,7 +432,17 @@ impl Endpoint {
 
     /// The supervision of `slot` ran out.
     pub(super) fn on_silence(&mut self, turn: &Turn, slot: Slot) {
-        let Some(client) = self.clients.get(slot) else { return };
+        let at = self.clients.ref_of(slot);
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        if client.state == State::Asleep && !client.overdue {
+            client.overdue = true;
+            let left =
+                patience(&self.config, client.sleep) - overdue_after(&self.config, client.sleep);
+            let lost_at = turn.now + Duration::from_millis(left);
+            self.timers.set(&mut client.alive, (at, TimerKind::Alive), lost_at);
+            self.events.push_back(Event::Overdue { client: at, lost_at });
+            return;
+        }
         let reason = match client.state {
             State::Connecting => Reason::ConnectTimeout,
             State::Active => Reason::KeepaliveTimeout,

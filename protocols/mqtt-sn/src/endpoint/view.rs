@@ -9,7 +9,7 @@ use motegate_timers::Instant;
 use super::Endpoint;
 use super::clients::State;
 use super::contract::{ClientRef, Filter};
-use super::line::patience;
+use super::line::{overdue_after, patience};
 
 /// Where a client stands (MQTT-SN 1.2 §6.14).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +57,15 @@ impl Endpoint {
             State::Asleep => ClientState::Asleep,
             State::Awake => ClientState::Awake,
         };
-        let lost_at = client.alive.deadline();
-        let patience = Duration::from_millis(patience(&self.config, client.sleep));
-        let sleep = Duration::from_secs(u64::from(client.sleep));
+        let patience = patience(&self.config, client.sleep);
         let asleep = client.state == State::Asleep;
-        let wakes = lost_at.filter(|_| asleep).map(|lost_at| lost_at - patience + sleep);
+        let until_overdue = asleep && !client.overdue;
+        let left =
+            if until_overdue { patience - overdue_after(&self.config, client.sleep) } else { 0 };
+        let lost_at = client.alive.deadline().map(|at| at + Duration::from_millis(left));
+        let sleep = Duration::from_secs(u64::from(client.sleep));
+        let heard = |lost_at| lost_at - Duration::from_millis(patience);
+        let wakes = lost_at.filter(|_| asleep).map(|lost_at| heard(lost_at) + sleep);
         Some(ClientView { state, wakes, lost_at, keep_alive_secs: client.keep_alive })
     }
 

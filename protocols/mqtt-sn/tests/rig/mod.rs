@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use motegate_message::{
-    Delivery, DeliveryId, ListenerId, Message, Peer, Qos, Reason, Seq, SessionId, TopicName, Turn,
-    Wall,
+    Announcement, Delivery, DeliveryId, Group, ListenerId, Message, Peer, Qos, Reason, Seq,
+    SessionId, TopicName, Turn, Wall,
 };
 use motegate_mqtt_sn::endpoint::{
     Accept, ClientRef, Config, Connect, Endpoint, Event, Filter, Names, Topic, WillChange,
@@ -46,6 +46,8 @@ pub struct Rig {
     /// Whether the layer above answers questions at once.
     pub auto_answer: bool,
     pub inbox: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// What went to groups.
+    pub announced: VecDeque<Announcement>,
     /// Every event, as text.
     pub log: Vec<String>,
     /// Topic and payload of everything published.
@@ -130,6 +132,7 @@ impl Rig {
             unstored: Vec::new(),
             auto_answer: true,
             inbox: VecDeque::new(),
+            announced: VecDeque::new(),
             log: Vec::new(),
             published: Vec::new(),
             connects: Vec::new(),
@@ -169,9 +172,26 @@ impl Rig {
         self.settle();
     }
 
+    /// Sent to a group.
+    pub fn send_group(&mut self, port: u16, group: &Group, bytes: &[u8]) {
+        let turn = self.turn();
+        self.endpoint.handle_group_datagram(&turn, self.peer(port), group, bytes);
+        self.settle();
+    }
+
+    /// The next thing that went to a group, which must be this.
+    pub fn expect_announced(&mut self, to: &str, hops: u8, packet: Packet<'_>) {
+        let got = self.announced.pop_front().expect("an announcement");
+        assert_eq!((got.to.to_string().as_str(), got.hops), (to, hops));
+        assert_eq!(Packet::decode(&got.bytes).unwrap(), packet);
+    }
+
     /// Drains every output, as the core does, then ends the turn.
     pub fn settle(&mut self) {
         let turn = self.turn();
+        while let Some(announcement) = self.endpoint.poll_announcement() {
+            self.announced.push_back(announcement);
+        }
         while let Some(event) = self.endpoint.poll_event() {
             self.log.push(format!("{event:?}"));
             self.on_event(&turn, event);
@@ -378,6 +398,7 @@ impl Rig {
                     }
                 }
             }
+            Event::Overdue { .. } => self.dropped.push(Reason::SleepOverdue),
             Event::Undeliverable { .. } => self.dropped.push(Reason::BadPayload),
             Event::Dropped { reason, .. } => self.dropped.push(reason),
         }
