@@ -129,6 +129,19 @@ impl Gateway {
         self.directory.as_ref().map(|directory| directory.join(FILE))
     }
 
+    /// Where the listener of this name is, as the log says.
+    ///
+    /// # Panics
+    /// If it does not say.
+    pub fn listening(&self, listener: &str) -> String {
+        let name = format!(r#""listener":"{listener}""#);
+        let text = self.running().transcript();
+        let mut lines = text.lines().filter(|line| line.contains(r#""message":"listening""#));
+        let line = lines.find(|line| line.contains(&name));
+        let address = line.and_then(|line| line.split(r#""addr":""#).nth(1)?.split('"').next());
+        address.unwrap_or_else(|| panic!("no listener {listener}\n{text}")).to_owned()
+    }
+
     /// The process id.
     pub fn id(&self) -> u32 {
         self.running().id()

@@ -5,9 +5,10 @@
 //! and says how to install a missing one; [`wire`] writes MQTT bytes that no client library can be
 //! made to write; [`relay`] records the datagrams that pass; [`tcp_relay`] breaks connections
 //! and [`tcp_capture`] shows them to Wireshark;
-//! [`commands`] are our own clients, [`mosquitto`] and [`server`] are the other side for them;
+//! [`certificates`] are made for TLS; [`commands`] are our own clients, [`mosquitto`] and [`server`] are the other side for them;
 //! [`readme`] cuts README.md into its blocks. The tests themselves are under `tests/`.
 
+pub mod certificates;
 pub mod commands;
 pub mod durability;
 pub mod fuzz;

@@ -76,7 +76,11 @@ async fn run(name: String, mut events: EventLoop, mut again: bool) {
             Ok(Event::Outgoing(Outgoing::Disconnect)) => again = false,
             Ok(Event::Outgoing(_)) => {}
             Err(ConnectionError::ConnectionRefused(reason)) => {
-                let code = code(reason);
+                let code = match code(reason) {
+                    0x86 => 4,
+                    0x87 => 5,
+                    other => other,
+                };
                 return tell(
                     &name,
                     "connected",

@@ -1,6 +1,7 @@
 //! Every MQTT client that we know, over every transport, in every version: what arrives, how, and
 //! how often. One test, because all rows share the peers' processes and the table at the end.
 
+mod accounts;
 mod broken;
 mod delivery;
 mod five;
