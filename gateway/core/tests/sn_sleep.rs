@@ -1,0 +1,160 @@
+//! The queue of a sleeping MQTT-SN client: its bounds, what a full one does, QoS 0, expiry, and that a
+//! clean awakening discards it (MQTT-SN 1.2 §6.14; rows 42, 44 and 47 of the checklist, threads 1 to 6).
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Gateway, SN, config, peer, publish, sn, sn_connect};
+use motegate_core::Config;
+use motegate_core::settings::{Overflow, QueuePolicy};
+use motegate_message::{ConnectionId, Reason};
+
+const MOTE: u16 = 2_002;
+
+/// `mote`, subscribed to a/+, b/+ and c at QoS 1, has gone to sleep; somebody publishes by MQTT.
+fn asleep(when_asleep: QueuePolicy) -> (Gateway, ConnectionId) {
+    let mut gateway = Gateway::new(Config { when_asleep, ..config() });
+    gateway.datagram(SN, peer(MOTE), &sn_connect("mote", false, 60));
+    for (filter, id) in [("a/+", 1), ("b/+", 2), ("c", 3)] {
+        let body = [&[0x20, 0, id][..], filter.as_bytes()].concat();
+        assert_eq!(gateway.datagram(SN, peer(MOTE), &sn(0x12, &body))[0][1], 0x13);
+    }
+    assert_eq!(gateway.datagram(SN, peer(MOTE), &sn(0x18, &[0, 200])), [sn(0x18, &[])]);
+    let phone = gateway.mqtt("phone", true);
+    (gateway, phone)
+}
+
+fn policy() -> QueuePolicy {
+    QueuePolicy { max_messages: 3, ..Config::default().when_asleep }
+}
+
+/// Answers what comes until PINGRESP or nothing does: the payloads, and whether PINGRESP came.
+fn fetched(gateway: &mut Gateway, first: Vec<Vec<u8>>) -> (String, bool) {
+    let mut seen = String::new();
+    let mut answers = std::collections::VecDeque::from(first);
+    while let Some(packet) = answers.pop_front() {
+        let more = match packet[1] {
+            0x17 => {
+                assert!(answers.is_empty(), "PINGRESP is the last");
+                return (seen, true);
+            }
+            0x0a => gateway.datagram(SN, peer(MOTE), &sn(0x0b, &[&packet[2..6], &[0]].concat())),
+            0x0c => {
+                seen.push_str(std::str::from_utf8(&packet[7..]).expect("text"));
+                match packet[2] & 0x60 {
+                    0 => continue,
+                    _ => {
+                        let ack = [&packet[3..7], &[0]].concat();
+                        gateway.datagram(SN, peer(MOTE), &sn(0x0d, &ack))
+                    }
+                }
+            }
+            _ => continue,
+        };
+        answers.extend(more);
+    }
+    (seen, false)
+}
+
+fn wakes(gateway: &mut Gateway) -> String {
+    let first = gateway.datagram(SN, peer(MOTE), &sn(0x16, b"mote"));
+    let (seen, ended) = fetched(gateway, first);
+    assert!(ended, "no PINGRESP after {seen}");
+    seen
+}
+
+fn says(gateway: &mut Gateway, phone: ConnectionId, topics: &[(&str, &str)], qos: u8) {
+    for (topic, text) in topics {
+        gateway.send(phone, &publish(topic, text.as_bytes(), qos, false, 9));
+    }
+}
+
+const FIVE: [(&str, &str); 5] =
+    [("a/1", "1"), ("b/1", "2"), ("a/2", "3"), ("a/1", "4"), ("c", "5")];
+
+#[test]
+fn row_44_a_full_queue_does_what_it_is_told_and_counts_it() {
+    for (overflow, kept) in [
+        (Overflow::DropOldest, "345"),
+        (Overflow::DropNewest, "123"),
+        (Overflow::LatestPerTopic, "345"),
+    ] {
+        let (mut gateway, phone) = asleep(QueuePolicy { overflow, ..policy() });
+        says(&mut gateway, phone, &FIVE, 1);
+        let dropped = gateway.core.stats().dropped(Reason::SleepQueueFull);
+        assert_eq!(wakes(&mut gateway), kept, "{overflow:?}");
+        assert!(dropped > 0, "{overflow:?}");
+        // What is new afterwards finds room.
+        says(&mut gateway, phone, &FIVE[..2], 1);
+        assert_eq!(wakes(&mut gateway), "12", "{overflow:?}");
+    }
+}
+
+#[test]
+fn row_44_the_latest_of_each_topic_is_kept_however_often_it_changes() {
+    let (mut gateway, phone) =
+        asleep(QueuePolicy { overflow: Overflow::LatestPerTopic, ..policy() });
+    for _ in 0..10 {
+        says(&mut gateway, phone, &[("a/1", "old"), ("b/1", "old"), ("c", "old")], 1);
+    }
+    says(&mut gateway, phone, &[("c", "C"), ("a/1", "A"), ("b/1", "B")], 1);
+    let mut seen: Vec<char> = wakes(&mut gateway).chars().collect();
+    seen.sort_unstable();
+    assert_eq!(seen, ['A', 'B', 'C']);
+}
+
+#[test]
+fn row_44_qos_0_waits_too_unless_it_is_told_not_to() {
+    for (queue_qos0, kept) in [(true, "12"), (false, "")] {
+        let (mut gateway, phone) = asleep(QueuePolicy { queue_qos0, ..policy() });
+        says(&mut gateway, phone, &FIVE[..2], 0);
+        assert_eq!(wakes(&mut gateway), kept);
+        says(&mut gateway, phone, &[("c", "q")], 1);
+        assert_eq!(wakes(&mut gateway), "q");
+    }
+}
+
+#[test]
+fn row_44_bytes_are_bounded_as_well() {
+    let (mut gateway, phone) =
+        asleep(QueuePolicy { max_messages: 100, max_bytes: 256, ..policy() });
+    let long = "x".repeat(60);
+    says(&mut gateway, phone, &[("c", long.as_str()); 10], 1);
+    says(&mut gateway, phone, &[("c", "last")], 1);
+    let seen = wakes(&mut gateway);
+    assert!(seen.ends_with("last") && seen.len() < 256, "{seen}");
+}
+
+#[test]
+fn row_44_what_expires_while_its_receiver_sleeps_is_not_delivered() {
+    let (mut gateway, _) = asleep(policy());
+    // MQTT 5, clean; then one message that lives 10 s and one that lives on.
+    let conn = gateway.open();
+    gateway.send(conn, b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01p");
+    assert_eq!(gateway.received(conn)[3], 0);
+    gateway.send(conn, b"\x30\x0a\x00\x01c\x05\x02\x00\x00\x00\x0ax");
+    gateway.send(conn, b"\x30\x05\x00\x01c\x00y");
+    gateway.advance(Duration::from_secs(20));
+    assert_eq!(wakes(&mut gateway), "y");
+}
+
+#[test]
+fn row_42_waking_by_connect_delivers_the_buffer_or_discards_it() {
+    for (clean, kept) in [(false, "12"), (true, "")] {
+        let (mut gateway, phone) = asleep(policy());
+        says(&mut gateway, phone, &FIVE[..2], 1);
+        let first = gateway.datagram(SN, peer(MOTE), &sn_connect("mote", clean, 60));
+        assert_eq!(first[0], sn(0x05, &[0]));
+        assert_eq!(fetched(&mut gateway, first).0, kept);
+    }
+}
+
+#[test]
+fn thread_4_a_sleep_may_be_longer_than_the_keep_alive() {
+    let (mut gateway, _) = asleep(policy());
+    gateway.advance(Duration::from_secs(199)); // the keep-alive is 60 s
+    let phone = gateway.mqtt("another phone", true);
+    says(&mut gateway, phone, &FIVE[..1], 1);
+    assert_eq!(wakes(&mut gateway), "1");
+}
