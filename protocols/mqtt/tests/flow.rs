@@ -56,6 +56,68 @@ fn without_keep_alive_only_a_started_packet_is_timed() {
     w.expect(c, "d000 d000");
 }
 
+/// protocols/mqtt.md §2.17: whoever sends a byte a second gets no more time than who sends nothing.
+#[test]
+fn a_byte_a_second_is_no_sign_of_life() {
+    let drip = |w: &mut World, c, bytes: &str, secs: u64| {
+        for (second, byte) in hex(bytes).into_iter().enumerate() {
+            assert_eq!(w.closed.contains_key(&c), second as u64 >= secs, "after {second} s");
+            w.send_bytes(c, &[byte]);
+            w.advance(Duration::from_secs(1));
+        }
+    };
+    let long = packet(0x30, &format!("{} \"{}\"", field("t"), "x".repeat(100)));
+    for (level, keep_alive, secs, reason) in [
+        (4, 4, 6, Reason::KeepaliveTimeout),
+        (3, 20, 30, Reason::KeepaliveTimeout),
+        (4, 0, 60, Reason::KeepaliveTimeout),
+    ] {
+        let mut w = World::new();
+        let c = w.connect(&connect_bytes(level, 2, keep_alive, "", "a"));
+        drip(&mut w, c, &long, secs);
+        w.expect_close(c, "", reason);
+        assert!(w.published.is_empty());
+    }
+    let mut w = World::new();
+    let c = w.open();
+    drip(&mut w, c, &connect_bytes(4, 2, 60, "", "a client"), 10);
+    w.expect_close(c, "", Reason::ConnectTimeout);
+    // Whole packets are, whatever they are, and however they come.
+    let mut w = World::new();
+    let c = w.connect(&connect_bytes(4, 2, 4, "", "a"));
+    drip(&mut w, c, "c000 40020009 c000 70020009 3003 0001 61 c000", 99);
+    w.expect(c, "d000 d000 d000");
+}
+
+/// Announced is not sent: a packet is judged by its type and its length as soon as they are there.
+#[test]
+fn what_a_header_announces_is_judged_at_once() {
+    for (header, reason) in [
+        ("30 ff ff ff 7f", Reason::TooLarge),
+        ("82 ff ff ff 7f", Reason::TooLarge),
+        ("30 ff ff ff ff", Reason::Malformed),
+        ("c0 ff ff ff ff", Reason::Malformed),
+        ("c0 01", Reason::Malformed),
+        ("c0 ff ff ff 7f", Reason::Malformed),
+        ("40 03", Reason::Malformed),
+        ("e0 80 01", Reason::Malformed),
+        ("36", Reason::Malformed),
+        ("90", Reason::ProtocolError),
+        ("f0", Reason::Malformed),
+        ("10", Reason::ProtocolError),
+    ] {
+        let mut w = World::new();
+        let c = w.connect(&connect_bytes(4, 2, 60, "", "a"));
+        let bytes = hex(header);
+        for (at, byte) in bytes.iter().enumerate() {
+            assert_eq!(w.closed.get(&c), None, "{header} before byte {at}");
+            w.send_bytes(c, &[*byte]);
+        }
+        assert_eq!(w.closed.get(&c), Some(&reason), "{header}");
+        assert_eq!(w.log, [format!("disconnected {reason} drop_will=false")]);
+    }
+}
+
 #[test]
 fn server_keep_alive_holds() {
     let config = Config { max_keep_alive: Duration::from_secs(10), ..Config::default() };
