@@ -69,6 +69,9 @@ pub(super) struct Link {
     /// Password
     #[arg(short = 'P', long = "pw", value_name = "PASSWORD", help_heading = "Client")]
     password: Option<String>,
+    /// Prove the password by this method instead of sending it: SCRAM-SHA-256 (MQTT 5)
+    #[arg(long, value_name = "METHOD", help_heading = "Client")]
+    auth_method: Option<String>,
     /// Client id [default: motegate- and a random number]
     #[arg(short, long, value_name = "ID", help_heading = "Client")]
     id: Option<String>,
@@ -182,6 +185,7 @@ impl Link {
         let login = self.username.is_some() || self.password.is_some() || target.username.is_some();
         for (given, what) in [
             (login, "login (-u, -P)"),
+            (self.auth_method.is_some(), "authentication method (--auth-method)"),
             (self.session_expiry.is_some(), "session expiry (-x)"),
             (!self.property.is_empty(), "properties (-D)"),
         ] {
@@ -273,6 +277,9 @@ impl Link {
         if !v5 && (self.session_expiry.is_some() || !self.property.is_empty()) {
             return Err(Error::usage("properties (-D) and session expiry (-x) need -V 5"));
         }
+        if !v5 && self.auth_method.is_some() {
+            return Err(Error::usage("an authentication method (--auth-method) needs -V 5"));
+        }
         let kept = if self.persistent && v5 { u32::MAX } else { 0 };
         let mut config = ClientConfig {
             version: self.protocol_version,
@@ -284,6 +291,7 @@ impl Link {
             will,
             user_name: username,
             password: password.map(|password| Password(password.into_bytes())),
+            auth_method: self.auth_method.clone(),
             manual_ack: true,
             // mosquitto 2.0.11 does not keep a lower one after a reconnection.
             receive_maximum: u16::MAX,

@@ -9,6 +9,7 @@ mod coap;
 mod datagrams;
 mod error;
 mod mqtt;
+mod scram;
 mod sn;
 mod stream;
 mod target;

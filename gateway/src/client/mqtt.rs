@@ -13,6 +13,7 @@ use motegate_mqtt::client::{
 use tokio::io::Interest;
 use tokio::time::timeout;
 
+use super::scram::Scram;
 use super::stream::Stream;
 use super::{Error, Target, random, until};
 use crate::clock::Clock;
@@ -35,6 +36,8 @@ pub(crate) struct MqttClient {
     /// Why the last opening failed.
     fault: Option<Error>,
     chunk: Vec<u8>,
+    /// Who it is, where that is proved by an exchange.
+    scram: Option<Scram>,
     /// Shows every packet on stderr.
     debug: bool,
     /// How it takes leave.
@@ -45,10 +48,11 @@ impl MqttClient {
     /// A client that wants a connection; nothing is sent before [`next`](Self::next).
     pub(crate) fn new(
         target: &Target,
-        config: ClientConfig,
+        mut config: ClientConfig,
         clock: Clock,
         debug: bool,
     ) -> Result<Self, Error> {
+        let scram = Scram::take(&mut config)?;
         let mut machine =
             Client::new(config, random()).map_err(|error| Error::usage(error.to_string()))?;
         machine.connect(clock.now());
@@ -62,6 +66,7 @@ impl MqttClient {
             over: false,
             fault: None,
             chunk: vec![0; CHUNK],
+            scram,
             debug,
             goodbye: Goodbye::default(),
         })
@@ -76,6 +81,17 @@ impl MqttClient {
                 Some(Event::Disconnected { error: Some(error), retry_at: None }) => {
                     self.over = true;
                     return Err(self.ended(&error));
+                }
+                Some(Event::AuthWanted { data }) => {
+                    let scram = self.scram.as_mut().expect("it is asked for a method that it has");
+                    let word = scram.answer(data.as_deref())?;
+                    self.machine.authenticate(self.clock.now(), word.as_bytes());
+                }
+                Some(Event::Connected(connected)) => {
+                    if let Some(scram) = &mut self.scram {
+                        scram.check(connected.properties.as_properties())?;
+                    }
+                    return Ok(Event::Connected(connected));
                 }
                 Some(event) => return Ok(event),
                 None => self.turn().await,

@@ -117,7 +117,8 @@ impl Drop for Running {
 /// A gateway by a configuration.
 pub(crate) struct Configured {
     child: Child,
-    listeners: Vec<(String, SocketAddr)>,
+    /// Protocol and name of each.
+    listeners: Vec<(String, String, SocketAddr)>,
     pub(crate) directory: PathBuf,
     /// Its log after its start; whose log nobody takes cannot say its last words.
     log: Option<Receiver<String>>,
@@ -160,7 +161,9 @@ impl Configured {
             let line = log.recv_timeout(PATIENCE).expect("it says that it is ready");
             let Ok(entry) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
             if let (Some(proto), Some(addr)) = (entry["proto"].as_str(), entry["addr"].as_str()) {
-                gateway.listeners.push((proto.to_owned(), addr.parse().expect("an address")));
+                let name = entry["listener"].as_str().unwrap_or_default().to_owned();
+                let addr = addr.parse().expect("an address");
+                gateway.listeners.push((proto.to_owned(), name, addr));
             }
             if entry["message"] == "ready" {
                 gateway.log = Some(log);
@@ -170,8 +173,21 @@ impl Configured {
     }
 
     pub(crate) fn address(&self, protocol: &str) -> SocketAddr {
-        let found = self.listeners.iter().find(|(name, _)| name == protocol);
-        found.expect("it listens for this protocol").1
+        let found = self.listeners.iter().find(|(name, ..)| name == protocol);
+        found.expect("it listens for this protocol").2
+    }
+
+    /// That of a listener by its name.
+    pub(crate) fn address_of(&self, listener: &str) -> SocketAddr {
+        let found = self.listeners.iter().find(|(_, name, _)| name == listener);
+        found.expect("it has this listener").2
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn stop(&self) {
+        let pid = self.child.id().to_string();
+        let kill = std::process::Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(kill.expect("kill runs").success());
     }
 
     pub(crate) fn signal(&self, name: &str) {

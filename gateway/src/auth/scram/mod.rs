@@ -4,7 +4,6 @@
 //!
 //! Without channel binding (gs2 header `n,,` or `y,,`), for MQTT runs where TLS may end elsewhere.
 
-#[cfg(test)]
 pub(crate) mod client;
 pub(crate) mod server;
 

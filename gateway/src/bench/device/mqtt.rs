@@ -288,7 +288,10 @@ impl Mqtt {
                 }
                 Event::Disconnected { error: None, .. } => Fact::Left,
                 Event::Disconnected { error: Some(error), .. } => Fact::Gone(self.ended(&error)),
-                Event::RequestFailed { .. } | Event::QueueFree => continue,
+                Event::RequestFailed { .. }
+                | Event::QueueFree
+                | Event::AuthWanted { .. }
+                | Event::Authenticated { .. } => continue,
             };
             around.facts.push(fact);
         }

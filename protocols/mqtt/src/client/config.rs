@@ -87,6 +87,9 @@ pub struct ClientConfig {
     pub user_name: Option<String>,
     /// Password.
     pub password: Option<Password>,
+    /// Authentication Method (5.0 only, without `fall_back`): then the driver is asked by
+    /// `Event::AuthWanted`.
+    pub auth_method: Option<String>,
     /// Further properties of CONNECT (5.0): user properties, Request Response Information, Request
     /// Problem Information.
     pub properties: PropertyBuf,
@@ -137,6 +140,7 @@ impl ClientConfig {
             will: None,
             user_name: None,
             password: None,
+            auth_method: None,
             properties: PropertyBuf::new(),
             receive_maximum: 1024,
             max_packet_size: 16 * 1024 * 1024,
@@ -166,6 +170,9 @@ impl ClientConfig {
             _ => {}
         }
         let old = !self.version.is_v5() || self.fall_back;
+        if old && self.auth_method.is_some() {
+            return Err(ConfigError::Authentication);
+        }
         if old && self.password.is_some() && self.user_name.is_none() {
             return Err(ConfigError::PasswordAlone);
         }
@@ -173,7 +180,8 @@ impl ClientConfig {
         if limits.contains(&0) {
             return Err(ConfigError::ZeroLimit);
         }
-        for text in [Some(&self.client_id), self.user_name.as_ref()].into_iter().flatten() {
+        let texts = [Some(&self.client_id), self.user_name.as_ref(), self.auth_method.as_ref()];
+        for text in texts.into_iter().flatten() {
             codec::read::text(text.as_bytes(), codec::Utf8::Strict)
                 .map_err(|_| ConfigError::BadText)?;
         }
@@ -181,17 +189,18 @@ impl ClientConfig {
             TopicName::new(&will.topic).map_err(|_| ConfigError::WillTopic)?;
             Properties::check(will.properties.as_properties().as_bytes(), Scope::Will)?;
         }
-        let properties = self.connect_properties();
+        let properties = self.connect_properties(None);
         let scope = Scope::Packet(PacketType::Connect, Sender::Client);
         let checked = Properties::check(properties.as_properties().as_bytes(), scope)?;
-        if checked.iter().any(|p| matches!(p, Property::AuthenticationMethod(_))) {
-            return Err(ConfigError::Authentication);
+        let named = checked.iter().any(|p| matches!(p, Property::AuthenticationMethod(_)));
+        if named && self.auth_method.is_none() {
+            return Err(ConfigError::AuthenticationAsProperty);
         }
-        self.encode(self.version, &self.client_id, self.clean, &mut Vec::new())?;
+        self.encode(self.version, &self.client_id, self.clean, None, &mut Vec::new())?;
         Ok(())
     }
 
-    fn connect_properties(&self) -> PropertyBuf {
+    fn connect_properties(&self, auth_data: Option<&[u8]>) -> PropertyBuf {
         let mut out = PropertyBuf::new();
         if self.session_expiry_secs != 0 {
             out.push(Property::SessionExpiryInterval(self.session_expiry_secs));
@@ -204,6 +213,12 @@ impl ClientConfig {
         if self.topic_alias_maximum != 0 {
             out.push(Property::TopicAliasMaximum(self.topic_alias_maximum));
         }
+        if let Some(method) = &self.auth_method {
+            out.push(Property::AuthenticationMethod(method));
+        }
+        if let Some(data) = auth_data {
+            out.push(Property::AuthenticationData(data));
+        }
         out.extend(self.properties.as_properties());
         out
     }
@@ -214,10 +229,11 @@ impl ClientConfig {
         version: Version,
         client_id: &str,
         clean: bool,
+        auth_data: Option<&[u8]>,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
         let properties =
-            if version.is_v5() { self.connect_properties() } else { PropertyBuf::new() };
+            if version.is_v5() { self.connect_properties(auth_data) } else { PropertyBuf::new() };
         let connect = Connect {
             version,
             bridge: false,
@@ -257,9 +273,12 @@ pub enum ConfigError {
     /// MQTT-4.7.0-1.
     #[error("the will topic is empty, too long, or holds + or #")]
     WillTopic,
-    /// Enhanced authentication (MQTT 5 §4.12) is left out.
-    #[error("enhanced authentication is not supported; use user name and password or TLS")]
+    /// Enhanced authentication (MQTT 5 §4.12) in an older version.
+    #[error("enhanced authentication needs MQTT 5, without a fall back")]
     Authentication,
+    /// The method is a setting of its own.
+    #[error("the authentication method is no further property; use `auth_method`")]
+    AuthenticationAsProperty,
     /// A property that CONNECT or a will cannot have.
     #[error("property: {0}")]
     Property(#[from] DecodeError),

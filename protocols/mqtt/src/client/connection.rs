@@ -112,7 +112,7 @@ impl Client {
     }
 
     /// The transport is open: CONNECT. [MQTT-3.1.0-1]
-    pub(super) fn send_connect(&mut self, now: Instant) {
+    pub(super) fn send_connect(&mut self, now: Instant, auth_data: Option<&[u8]>) {
         self.outbox.clear();
         // What was once connected and outlives its connection is not discarded by coming back.
         let resumes = self.version.is_v5() && self.config.session_expiry_secs != 0 && self.had_one;
@@ -120,7 +120,7 @@ impl Client {
         self.link = Link { last_in: now, last_out: now, clean, ..Link::default() };
         let out = self.outbox.buffer();
         self.config
-            .encode(self.version, &self.client_id, clean, out)
+            .encode(self.version, &self.client_id, clean, auth_data, out)
             .expect("the same fields were encoded when the client was made");
         self.phase = Phase::Connecting;
     }
@@ -140,6 +140,9 @@ impl Client {
                 }
             }
             return;
+        }
+        if !self.is_authenticated(ack) {
+            return self.violate(now, Violation::NotAuthenticated);
         }
         // [MQTT-3.2.2-4]. Where Clean Start is 0 "no state" is a state, too: a tool that comes
         // back for what waits for it has nothing else.

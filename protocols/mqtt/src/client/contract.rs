@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use motegate_message::Qos;
 use motegate_timers::Instant;
 
@@ -161,6 +162,17 @@ pub enum Event {
         token: Token,
         /// Why.
         error: RequestError,
+    },
+    /// With `auth_method`: answer by [`Client::authenticate`](super::Client::authenticate).
+    AuthWanted {
+        /// The server's word; `None`: the first one is wanted, for CONNECT.
+        data: Option<Bytes>,
+    },
+    /// A re-authentication is through. (The last word of the first one is among the properties of
+    /// `Connected`.)
+    Authenticated {
+        /// The server's last word.
+        data: Bytes,
     },
     /// After `PublishError::QueueFull`: half of the queue is free again.
     QueueFree,

@@ -91,6 +91,9 @@ pub enum Violation {
     /// MQTT-4.12.0-6.
     #[error("AUTH without an authentication method")]
     UnexpectedAuth,
+    /// MQTT-4.12.0-5.
+    #[error("it accepts without the end of the authentication, or with another method")]
+    NotAuthenticated,
     /// An acknowledgement that does not belong to the state of its packet.
     #[error("an acknowledgement of the wrong kind")]
     WrongFlow,

@@ -109,7 +109,8 @@ impl Client {
         if let Some(first) = bytes.first() {
             let kind = codec::check_first(*first, self.version, Sender::Server);
             let kind = kind.map_err(ClientError::Malformed)?;
-            if self.phase == Phase::Connecting && kind != PacketType::ConnAck {
+            let auth = kind == PacketType::Auth && self.config.auth_method.is_some();
+            if self.phase == Phase::Connecting && kind != PacketType::ConnAck && !auth {
                 return Err(ClientError::Violation(match kind {
                     PacketType::Auth => Violation::UnexpectedAuth,
                     _ => Violation::NotConnAck,
@@ -160,7 +161,7 @@ impl Client {
             Packet::UnsubAck(ack) => self.on_sub_ack(now, ack, false),
             Packet::PingResp => self.on_ping_resp(),
             Packet::Disconnect(disconnect) => self.on_disconnect(now, &disconnect),
-            Packet::Auth(_) => self.violate(now, Violation::UnexpectedAuth),
+            Packet::Auth(auth) => self.on_auth(now, &auth),
             // `decode` has refused what only clients send.
             Packet::Connect(_)
             | Packet::Subscribe(_)

@@ -78,7 +78,7 @@ fn settings_that_make_no_connect() {
     let auth = |c: &mut ClientConfig| {
         c.properties.push(Property::AuthenticationMethod("x"));
     };
-    assert_eq!(fails(auth), ConfigError::Authentication);
+    assert_eq!(fails(auth), ConfigError::AuthenticationAsProperty);
     let misplaced = |c: &mut ClientConfig| {
         c.properties.push(Property::TopicAlias(1));
     };
