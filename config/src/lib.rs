@@ -19,6 +19,7 @@ mod format;
 pub mod import;
 mod layers;
 mod layout;
+mod listener_limits;
 mod listeners;
 mod merge;
 mod overrides;

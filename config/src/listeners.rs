@@ -13,6 +13,7 @@ use motegate_message::ListenerId;
 use crate::Bind;
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::file;
+use crate::listener_limits;
 use crate::reader::Reader;
 use crate::value::ClientFromWord;
 
@@ -34,6 +35,7 @@ pub(crate) fn read(
     reader: &mut Reader<'_>,
     block: Option<&[file::Listener]>,
     core: &mut Core,
+    max_connections: usize,
 ) -> Vec<Bind> {
     let mut binds = Vec::new();
     let place = Place::root().at("listeners");
@@ -63,7 +65,7 @@ pub(crate) fn read(
     let mut seen: Vec<(Bind, Place)> = Vec::new();
     for (i, listener) in block.iter().enumerate() {
         let at = place.at(i);
-        let read = one(reader, listener, &at, &core.gateway_name.clone());
+        let read = one(reader, listener, &at, (core, max_connections));
         reader.listeners_unread |= read.is_empty();
         for (resolved, addr, at_bind) in read {
             let bind = push(core, &mut binds, resolved, addr);
@@ -103,6 +105,7 @@ fn plain(name: &str, realm: &str, protocol: Protocol) -> Listener {
         tenant: "".into(),
         mount: "".into(),
         client_from: ClientFrom::Address,
+        limits: None,
     }
 }
 
@@ -125,7 +128,7 @@ fn one(
     reader: &mut Reader<'_>,
     entry: &file::Listener,
     at: &Place,
-    gateway: &str,
+    (core, max_connections): (&Core, usize),
 ) -> Vec<(Listener, SocketAddr, Place)> {
     let Some((word, protocol, port)) = protocol(reader, entry, at) else { return Vec::new() };
     let addrs = addresses(reader, entry, at, port);
@@ -147,7 +150,14 @@ fn one(
     if !anonymous {
         nobody(reader, at, protocol, &name);
     }
-    let mount = mount(reader, entry, at, [&tenant, &name, gateway]);
+    let mount = mount(reader, entry, at, [&tenant, &name, &core.gateway_name]);
+    let at_limits = at.at("limits");
+    if entry.limits.is_some() && protocol != Protocol::Mqtt {
+        let fix = "remove them: they bound MQTT connections";
+        reader.report(&at_limits, Code::Value, format!("limits of an {word} listener"), fix);
+    }
+    let limits =
+        listener_limits::read(reader, entry.limits.as_ref(), &at_limits, core, max_connections);
     let listener = Listener {
         name,
         protocol,
@@ -157,6 +167,7 @@ fn one(
         tenant: tenant.into(),
         mount: mount.into(),
         client_from,
+        limits,
     };
     addrs.into_iter().map(|(addr, place)| (listener.clone(), addr, place)).collect()
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use motegate_core::settings::{Overflow, SharedStrategy, TakeoverWill, Utf8};
-use motegate_core::{Config as Core, FailureRate};
+use motegate_core::{Config as Core, ConnectRate, FailureRate};
 use motegate_mapping::{Place, Rate, RuleError, RuleErrorKind, Rules, Table, TemplateError};
 use motegate_message::{TopicName, has_disallowed};
 
@@ -14,8 +14,8 @@ use crate::file::{Coap, File, Gateway, Limits, Mqtt, MqttSn};
 use crate::reader::Reader;
 use crate::tests::Places;
 use crate::value::{
-    DenyWord, Durability, KeepWord, LogFormat, LogLevel, MqttVersion, OverflowWord, RebindWord,
-    SharedWord, TakeoverWord, Utf8Word,
+    DenyWord, Durability, KeepWord, LogFormat, LogLevel, MqttVersion, OverflowWord, PerSecond,
+    PerTime, RebindWord, SharedWord, TakeoverWord, Utf8Word,
 };
 use crate::{Bind, Log, Resolved, discovery, listeners, rules, users};
 
@@ -29,7 +29,7 @@ macro_rules! take {
 }
 
 /// A value in its target's type; ranges were checked when it was read.
-fn narrow<A, B: TryFrom<A>>(value: A) -> B
+pub(crate) fn narrow<A, B: TryFrom<A>>(value: A) -> B
 where
     B::Error: std::fmt::Debug,
 {
@@ -55,7 +55,7 @@ pub(crate) fn resolve(file: &File, document: &Document) -> (Option<Resolved>, Ve
     core.users =
         users::read(&mut reader, file.users.as_deref().unwrap_or_default(), &root.at("users"))
             .into();
-    let binds = listeners::read(&mut reader, file.listeners.as_deref(), &mut core);
+    let binds = listeners::read(&mut reader, file.listeners.as_deref(), &mut core, max_connections);
     let groups = discovery::joined(&mut reader, file.mqttsn.as_ref(), &root.at("mqttsn"), &binds);
     let log = log(&mut reader, file, &root);
     let (rules, count) = rules::read(&mut reader, file, &core);
@@ -253,7 +253,13 @@ fn mqtt_sn(r: &mut Reader<'_>, block: Option<&MqttSn>, at: &Place, core: &mut Co
     }
 }
 
-fn overflow(word: OverflowWord) -> Overflow {
+/// Who writes another rate than the default means loopback too.
+pub(crate) fn connect_rate(rate: PerTime, default: ConnectRate) -> ConnectRate {
+    let spared = ConnectRate { count: rate.count, per: rate.per, spares_loopback: true };
+    ConnectRate { spares_loopback: spared == default, ..spared }
+}
+
+pub(crate) fn overflow(word: OverflowWord) -> Overflow {
     match word {
         OverflowWord::DropOldest => Overflow::DropOldest,
         OverflowWord::DropNewest => Overflow::DropNewest,
@@ -287,6 +293,9 @@ fn limits(r: &mut Reader<'_>, block: Option<&Limits>, at: &Place, core: &mut Cor
     let Core { mqtt, mqtt_sn, coap, broker, queue, .. } = core;
     take! { r, block, at:
         max_connections => max_connections;
+        max_half_open => mqtt.max_half_open;
+        max_will_payload => mqtt.max_will_payload;
+        max_connection_age => mqtt.max_connection_age;
         connect_timeout => mqtt.connect_timeout;
         auth_timeout => mqtt.auth_timeout;
         max_connect_size => mqtt.max_connect_size;
@@ -318,6 +327,21 @@ fn limits(r: &mut Reader<'_>, block: Option<&Limits>, at: &Place, core: &mut Cor
         r.get(block.max_auth_failures.as_ref(), at, "max_auth_failures")
     {
         core.max_auth_failures = FailureRate { count, per };
+    }
+    if let Some(PerSecond(rate)) = r.get(block.max_publish_rate.as_ref(), at, "max_publish_rate") {
+        mqtt.max_publish_rate = rate;
+    }
+    for (rate, key, target) in [
+        (&block.max_connect_rate, "max_connect_rate", &mut core.max_connect_rate),
+        (
+            &block.max_connect_rate_per_address,
+            "max_connect_rate_per_address",
+            &mut core.max_connect_rate_per_address,
+        ),
+    ] {
+        if let Some(rate) = r.get(rate.as_ref(), at, key) {
+            *target = connect_rate(rate, *target);
+        }
     }
     if let Some(word) = r.get(block.overflow.as_ref(), at, "overflow") {
         core.queue.overflow = overflow(word);

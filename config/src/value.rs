@@ -351,6 +351,49 @@ impl Value for Rate {
     }
 }
 
+/// So many in so much time; a count of 0 is any number. A plain number is one a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PerTime {
+    pub(crate) count: u32,
+    pub(crate) per: Duration,
+}
+
+impl Value for PerTime {
+    const WHAT: &'static str = "a rate such as 5/s or 10/m, or 0 for no bound";
+    const PATTERN: &'static str = r"^[0-9]+(/[smhd])?$";
+    const TYPES: &'static [&'static str] = &["string", "integer"];
+    fn parse(text: &str) -> Option<Self> {
+        if let Some(count) = digits(text) {
+            return Some(PerTime { count: count.parse().ok()?, per: Duration::from_secs(1) });
+        }
+        if let Some(zero) = text.strip_prefix("0/") {
+            return Rate::parse(&["1/", zero].concat()).map(|r| PerTime { count: 0, per: r.per });
+        }
+        Rate::parse(text).map(|rate| PerTime { count: rate.count, per: rate.per })
+    }
+    /// No bound is the highest.
+    fn rank(&self) -> Option<f64> {
+        let rate = f64::from(self.count) / self.per.as_secs_f64();
+        Some(if self.count == 0 { f64::INFINITY } else { rate })
+    }
+}
+
+/// So many a second; 0 is any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PerSecond(pub(crate) u32);
+
+impl Value for PerSecond {
+    const WHAT: &'static str = "a number for each second such as 100 or 100/s, or 0 for no bound";
+    const PATTERN: &'static str = r"^[0-9]+(/s)?$";
+    const TYPES: &'static [&'static str] = &["string", "integer"];
+    fn parse(text: &str) -> Option<Self> {
+        digits(text.strip_suffix("/s").unwrap_or(text))?.parse().ok().map(PerSecond)
+    }
+    fn rank(&self) -> Option<f64> {
+        Some(if self.0 == 0 { f64::INFINITY } else { f64::from(self.0) })
+    }
+}
+
 /// `auto` is `None`.
 impl Value for Option<Qos> {
     const WHAT: &'static str = "auto, 0, 1 or 2";
@@ -579,6 +622,15 @@ mod tests {
             (Some(512), Some(65_536), Some(1 << 30))
         );
         assert_eq!((size("1K"), size("KiB"), size("99999999999GiB")), (None, None, None));
+        let rate = |text: &str| PerTime::parse(text).map(|r| (r.count, r.per.as_secs()));
+        assert_eq!((rate("5/s"), rate("5"), rate("0")), (Some((5, 1)), Some((5, 1)), Some((0, 1))));
+        assert_eq!(
+            (rate("10/m"), rate("0/h"), rate("5/w")),
+            (Some((10, 60)), Some((0, 3600)), None)
+        );
+        assert!(PerTime::parse("0").unwrap().rank() > PerTime::parse("9999/s").unwrap().rank());
+        let second = |text: &str| PerSecond::parse(text).map(|r| r.0);
+        assert_eq!((second("7/s"), second("7"), second("7/m")), (Some(7), Some(7), None));
         let rate = Rate::parse("10/m").unwrap();
         assert_eq!((rate.count, rate.per), (10, Duration::from_secs(60)));
         assert_eq!((Rate::parse("0/s"), Rate::parse("5"), Rate::parse("5/w")), (None, None, None));

@@ -449,3 +449,40 @@ fn discovery_and_forwarders_arrive_and_their_mistakes_are_told() {
     let v4 = listeners.replace("[::]", "0.0.0.0");
     bad(&v4, "discovery_groups: [\"ff02::1:83\"]", "no mqttsn listener hears an IPv6 group");
 }
+
+/// `limits` of a listener: what it says itself, the rest of the gateway's, and nothing above.
+#[test]
+fn a_listener_has_its_own_limits() {
+    let text = "limits: {max_packet_size: 1MiB, max_connect_rate: 100/s, max_publish_rate: 50}\n\
+        listeners:\n  - {protocol: mqtt, anonymous: true}\n  - protocol: mqtt\n    bind: 127.0.0.1:1884\n    \
+        anonymous: true\n    limits: {max_packet_size: 64KiB, max_connections: 5, \
+        max_connect_rate: 30/m, max_publish_rate: 10/s, max_connection_age: 1h, overflow: drop_newest}\n";
+    let resolved = good(text);
+    assert_eq!(resolved.core.listeners[0].limits, None);
+    let own = resolved.core.listeners[1].limits.as_ref().unwrap();
+    assert_eq!((own.mqtt.max_packet_size, own.max_connections), (65_536, 5));
+    assert_eq!((own.max_connect_rate.count, own.max_connect_rate.per.as_secs()), (30, 60));
+    assert!(!own.max_connect_rate.spares_loopback, "who writes a rate means loopback too");
+    assert_eq!(own.mqtt.max_publish_rate, 10);
+    assert_eq!(own.mqtt.max_connection_age.as_secs(), 3600);
+    assert_eq!(own.queue.overflow, motegate_core::settings::Overflow::DropNewest);
+    assert_eq!(own.mqtt.max_client_id_length, resolved.core.mqtt.max_client_id_length);
+    for above in [
+        "max_packet_size: 2MiB",
+        "max_connect_rate: 101/s",
+        "max_connect_rate: 0",
+        "max_publish_rate: 51",
+        "max_publish_rate: 0",
+        "max_connections: 100001",
+        "connect_timeout: 11s",
+        "max_queued_bytes: 9MiB",
+    ] {
+        let text = text.replace("max_packet_size: 64KiB, max_connections: 5, \
+        max_connect_rate: 30/m, max_publish_rate: 10/s, max_connection_age: 1h, overflow: drop_newest", above);
+        assert_eq!(codes(&text), [Code::Range], "{above}");
+    }
+    let other = "listeners: [{protocol: coap, anonymous: true, limits: {max_connections: 1}}]";
+    assert_eq!(codes(other), [Code::Value], "they bound MQTT");
+    let none = "listeners: [{protocol: mqtt, anonymous: true, limits: {max_sessions: 1}}]";
+    assert_eq!(codes(none), [Code::UnknownKey], "sessions belong to no listener");
+}

@@ -41,6 +41,7 @@ impl Notices {
                     client = client(notice),
                     peer = notice.peer.map(tracing::field::display),
                     reason = reason.as_str(),
+                    limit = notice.limit,
                     hint = notice.text.as_deref(),
                     "disconnected"
                 );
@@ -48,6 +49,16 @@ impl Notices {
             NoticeKind::Refused(reason) => self.refusal(notice, reason, "refused"),
             NoticeKind::Dropped(reason) => self.refusal(notice, reason, "dropped"),
             NoticeKind::Overdue => self.refusal(notice, Reason::SleepOverdue, "overdue"),
+            NoticeKind::Limited => tracing::warn!(
+                proto = notice.protocol.map(protocol),
+                listener = self.listener(notice),
+                client = client(notice),
+                peer = notice.peer.map(tracing::field::display),
+                limit = notice.limit,
+                hint = notice.text.as_deref(),
+                repeated = (notice.untold > 0).then_some(notice.untold),
+                "limit reached"
+            ),
         }
     }
 
@@ -58,6 +69,7 @@ impl Notices {
             client = client(notice),
             peer = notice.peer.map(tracing::field::display),
             reason = reason.as_str(),
+            limit = notice.limit,
             hint = notice.text.as_deref(),
             repeated = (notice.untold > 0).then_some(notice.untold),
             "{what}"

@@ -148,10 +148,31 @@ pub struct Acted {
     pub max_memory_queued: u64,
     /// A message was dropped because all queues together were too big on disk.
     pub max_disk_queued: u64,
+    /// A message had to wait because the client had not acknowledged enough of those before it.
+    pub max_inflight: u64,
     /// A new retained message was refused.
     pub max_retained_messages: u64,
     /// A new retained message was refused.
     pub max_retained_bytes: u64,
+}
+
+impl Acted {
+    /// Each with the key of its limit.
+    #[must_use]
+    pub const fn rows(&self) -> [(&'static str, u64); 10] {
+        [
+            ("max_sessions", self.max_sessions),
+            ("max_subscriptions_per_session", self.max_subscriptions_per_session),
+            ("max_subscriptions", self.max_subscriptions),
+            ("max_share_groups", self.max_share_groups),
+            ("max_queued_messages", self.max_queued_messages),
+            ("max_queued_bytes", self.max_queued_bytes),
+            ("max_memory_queued", self.max_memory_queued),
+            ("max_disk_queued", self.max_disk_queued),
+            ("max_retained_messages", self.max_retained_messages),
+            ("max_retained_bytes", self.max_retained_bytes),
+        ]
+    }
 }
 
 impl Broker {

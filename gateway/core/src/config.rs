@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use motegate_broker::QueuePolicy;
 
-use crate::{FailureRate, Users};
+use crate::{ConnectRate, FailureRate, Users};
 
 /// Everything the core needs to know; the shell keeps addresses, files and threads to itself.
 #[derive(Debug, Clone)]
@@ -32,6 +32,10 @@ pub struct Config {
     pub max_auth_failures: FailureRate,
     /// Whether anything outlives the process (`durability` other than `none`).
     pub durable: bool,
+    /// How fast MQTT connections may come in all.
+    pub max_connect_rate: ConnectRate,
+    /// How fast from one address.
+    pub max_connect_rate_per_address: ConnectRate,
     /// How often `$SYS` is published; zero: never.
     pub sys_interval: Duration,
     /// Bytes of records that may wait for the store; beyond it publishers are held back.
@@ -57,6 +61,24 @@ pub struct Listener {
     pub mount: Arc<str>,
     /// Where a CoAP client's name comes from.
     pub client_from: ClientFrom,
+    /// Its own bounds, where it has some.
+    pub limits: Option<Arc<ListenerLimits>>,
+}
+
+/// Bounds of one listener, none above the gateway's; those that it does not say itself are the
+/// gateway's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// Stream connections open at a time: the shell's to heed.
+    pub max_connections: usize,
+    /// How fast MQTT connections may come by it.
+    pub max_connect_rate: ConnectRate,
+    /// How fast from one address.
+    pub max_connect_rate_per_address: ConnectRate,
+    /// Settings of the MQTT endpoint for its connections.
+    pub mqtt: motegate_mqtt::Config,
+    /// Bounds of the queues of sessions that connect by it.
+    pub queue: QueuePolicy,
 }
 
 /// The protocols that have an endpoint.
@@ -90,6 +112,14 @@ pub enum ClientFrom {
     Query,
 }
 
+impl Config {
+    /// Settings of the MQTT endpoint for listeners that have some of their own.
+    pub(crate) fn mqtt_by_listener(&self) -> Vec<Option<motegate_mqtt::Config>> {
+        let own = |listener: &Listener| listener.limits.as_ref().map(|own| own.mqtt.clone());
+        self.listeners.iter().map(own).collect()
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         let queue = QueuePolicy {
@@ -115,6 +145,8 @@ impl Default for Config {
             users: Arc::default(),
             max_auth_failures: FailureRate::default(),
             durable: false,
+            max_connect_rate: ConnectRate::per_second(1_000),
+            max_connect_rate_per_address: ConnectRate::per_second(50),
             sys_interval: Duration::from_secs(10),
             max_uncommitted_bytes: 32 * 1024 * 1024,
         }

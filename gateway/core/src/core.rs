@@ -22,6 +22,7 @@ use motegate_mqtt_sn::endpoint::ClientRef;
 use motegate_timers::{Instant, earliest};
 
 use crate::access::{Target, admits};
+use crate::admission::Admission;
 use crate::backpressure::Backpressure;
 use crate::coap::{Notified, Observation, Pack};
 use crate::lockout::Lockout;
@@ -59,6 +60,11 @@ pub struct Core {
     /// MQTT-SN publishes at QoS −1.
     pub(crate) minus_one: RateLimit,
     pub(crate) sys: Sys,
+    pub(crate) admission: Admission,
+    /// Bounds that end a connection in this turn, until its end is told.
+    pub(crate) ending: HashMap<ConnectionId, &'static str>,
+    /// What of the broker's bounds was told.
+    told_limits: motegate_broker::Acted,
     /// A wall clock that the journal proves to be behind counts on from here.
     wall_floor: Option<(Instant, Wall)>,
     batch: Vec<Record>,
@@ -78,14 +84,19 @@ impl Core {
             seq: Seq::NONE.next(),
             durable: config.durable,
         };
+        let mut mqtt = motegate_mqtt::Endpoint::new(config.mqtt.clone(), seed);
+        mqtt.reconfigure_listeners(config.mqtt.clone(), config.mqtt_by_listener());
         Core {
             broker: Broker::new(config.broker),
-            mqtt: motegate_mqtt::Endpoint::new(config.mqtt.clone(), seed),
+            mqtt,
             sn: motegate_mqtt_sn::endpoint::Endpoint::new(config.mqtt_sn.clone(), seed ^ 0x5e),
             coap: motegate_coap::Endpoint::new(config.coap.clone(), seed ^ 0xc0),
             backpressure: Backpressure::new(config.max_uncommitted_bytes),
             minus_one: RateLimit::default(),
             sys: Sys::new(config.sys_interval),
+            admission: Admission::default(),
+            ending: HashMap::new(),
+            told_limits: motegate_broker::Acted::default(),
             table,
             config,
             mqtt_clients: Vec::new(),
@@ -192,7 +203,8 @@ impl Core {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let datagrams = earliest(self.sn.poll_timeout(), self.coap.poll_timeout());
         let streams = earliest(self.broker.poll_timeout(), self.mqtt.poll_timeout());
-        earliest(earliest(streams, datagrams), self.sys.next())
+        let own = earliest(self.sys.next(), self.admission.next());
+        earliest(earliest(streams, datagrams), own)
     }
 
     /// What holds now.
@@ -301,6 +313,7 @@ impl Core {
         if due(self.coap.poll_timeout()) {
             self.coap.handle_timeout(&self.turn);
         }
+        self.mqtt_turns();
         self.sys_round();
     }
 
@@ -333,6 +346,8 @@ impl Core {
         while let Some(transmit) = self.mqtt.poll_transmit() {
             self.mqtt_transmit(transmit);
         }
+        self.ending.clear();
+        self.tell_limits();
         while let Some(announcement) = self.sn.poll_announcement() {
             self.announce(announcement);
         }
@@ -352,6 +367,22 @@ impl Core {
         for listener in listeners {
             let one = Announcement { listener: Some(listener), ..announcement.clone() };
             self.outputs.push_back(Output::Announce(Box::new(one)));
+        }
+    }
+
+    /// Which of the broker's bounds have acted in this turn.
+    fn tell_limits(&mut self) {
+        let acted = *self.broker.acted();
+        if acted == self.told_limits {
+            return;
+        }
+        let told = std::mem::replace(&mut self.told_limits, acted);
+        for ((key, now), (_, before)) in acted.rows().into_iter().zip(told.rows()) {
+            // A refused session is told with its connection.
+            if now > before && key != "max_sessions" {
+                let limit = Some(key);
+                self.notice(Notice { limit, ..Notice::new(NoticeKind::Limited) });
+            }
         }
     }
 
@@ -417,6 +448,10 @@ impl Core {
                     return;
                 }
             }
+            NoticeKind::Limited => {
+                let Some(untold) = self.stats.tell(self.turn.now, &notice) else { return };
+                notice.untold = untold;
+            }
             NoticeKind::Overdue => {
                 if !self.tells(Reason::SleepOverdue, &mut notice) {
                     return;
@@ -429,7 +464,7 @@ impl Core {
     /// Counts; says whether this is one for the log.
     fn tells(&mut self, reason: Reason, notice: &mut Notice) -> bool {
         self.stats.count(reason);
-        let untold = self.stats.tell(self.turn.now, reason, notice);
+        let untold = self.stats.tell(self.turn.now, notice);
         notice.untold = untold.unwrap_or(0);
         untold.is_some()
     }

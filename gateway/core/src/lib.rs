@@ -7,6 +7,7 @@
 
 mod access;
 pub mod admin;
+mod admission;
 mod backpressure;
 mod coap;
 mod config;
@@ -27,7 +28,8 @@ mod sys;
 mod topics;
 mod users;
 
-pub use config::{ClientFrom, Config, Listener, Protocol, Sources};
+pub use admission::ConnectRate;
+pub use config::{ClientFrom, Config, Listener, ListenerLimits, Protocol, Sources};
 pub use contract::{Authenticate, Input, Output, Proof, Verdict};
 pub use core::Core;
 pub use lockout::FailureRate;

@@ -11,6 +11,7 @@ use motegate_mqtt::endpoint::{Accept, Connect, Event, Published, SubscribeItem, 
 use motegate_timers::Instant;
 
 use crate::access::Target;
+use crate::admission::{Rates, Verdict};
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::Pending;
 use crate::topics::{is_closed_to, mount_filter, mount_name};
@@ -108,7 +109,15 @@ impl Core {
             Event::Credit { session, window, room } => {
                 self.ask(Request::Credit { session, window, room });
             }
-            Event::Connect(connect) => self.mqtt_connect(*connect),
+            Event::Connect(connect) => self.mqtt_admit(*connect),
+            Event::Limited { conn, limit, ends: true } => {
+                self.ending.insert(conn, limit.key());
+            }
+            Event::Limited { conn, limit, ends: false } => {
+                let Some(client) = self.mqtt_client(conn) else { return };
+                let notice = client.notice(NoticeKind::Limited);
+                self.notice(Notice { limit: Some(limit.key()), ..notice });
+            }
             Event::Auth { conn, method, data, again } => self.mqtt_auth(conn, method, data, again),
             Event::Subscribe { conn, session, ticket, items, identifier } => {
                 self.mqtt_subscribe(conn, session, ticket, items, identifier);
@@ -133,6 +142,40 @@ impl Core {
                 let handle = Target::Mqtt(conn).to_handle();
                 self.ask(Request::Close { session, handle, drop_will, expiry });
             }
+        }
+    }
+
+    /// A CONNECT has come: whether it is its turn.
+    fn mqtt_admit(&mut self, connect: Connect) {
+        let conn = connect.conn;
+        let listener = self.listener(connect.listener);
+        let key = SessionKey::new(&listener.realm, &connect.client_id);
+        let own = listener.limits.as_ref();
+        let rates = Rates {
+            all: self.config.max_connect_rate,
+            per_address: own.map_or(self.config.max_connect_rate_per_address, |own| {
+                own.max_connect_rate_per_address
+            }),
+            own: own.map(|own| own.max_connect_rate),
+        };
+        let now = self.turn.now;
+        let Some(client) = self.mqtt_client(conn) else { return };
+        client.key = Some(key.clone());
+        let from = (connect.listener.0, client.peer.map(|peer| peer.ip()));
+        match self.admission.judge(now, rates, from, &key) {
+            Verdict::Now => self.mqtt_connect(connect),
+            Verdict::Later(at) => self.admission.hold(at, connect),
+            Verdict::Refused(limit) => {
+                self.ending.insert(conn, limit);
+                self.mqtt_refuse(conn, Reason::RateLimited, None);
+            }
+        }
+    }
+
+    /// CONNECTs whose turn has come.
+    pub(crate) fn mqtt_turns(&mut self) {
+        while let Some(connect) = self.admission.due(self.turn.now) {
+            self.mqtt_connect(connect);
         }
     }
 
@@ -161,6 +204,8 @@ impl Core {
                 return;
             }
         };
+        let own = self.listener(connect.listener).limits.as_ref();
+        let queue = own.map_or(self.config.queue, |own| own.queue);
         let ticket = self.pending.insert(Pending::MqttConnect { conn });
         self.ask(Request::Open(Open {
             ticket,
@@ -171,7 +216,7 @@ impl Core {
             will: motegate_broker::WillChange::Set(will),
             window: connect.window,
             room: connect.room,
-            queue: self.config.queue,
+            queue,
         }));
     }
 
@@ -282,6 +327,9 @@ impl Core {
                 }
             }
             (Pending::MqttConnect { conn }, Effect::OpenRefused { reason, .. }) => {
+                if reason == Reason::QuotaExceeded {
+                    self.ending.insert(conn, "max_sessions");
+                }
                 self.mqtt_refuse(conn, reason, None);
             }
             (
@@ -340,6 +388,15 @@ impl Core {
 
     pub(crate) fn mqtt_closed(&mut self, conn: ConnectionId, reason: Reason) {
         let client = self.drop_mqtt_client(conn);
+        if reason == Reason::TakenOver
+            && let Some(client) = &client
+            && let Some(key) = &client.key
+            && self.admission.taken_over(self.turn.now, key)
+        {
+            let text = "clients take this client id from each other: give each its own";
+            let notice = client.notice(NoticeKind::Limited);
+            self.notice(Notice { limit: Some("takeovers"), text: Some(text.into()), ..notice });
+        }
         self.mqtt_notice(client.as_ref(), NoticeKind::Disconnected(reason), None);
         self.mqtt.close(&self.turn, conn, reason);
     }
@@ -381,7 +438,8 @@ impl Core {
 
     fn mqtt_notice(&mut self, client: Option<&MqttClient>, kind: NoticeKind, text: Option<String>) {
         if let Some(client) = client {
-            self.notice(Notice { text, ..client.notice(kind) });
+            let limit = self.ending.remove(&client.conn);
+            self.notice(Notice { limit, text, ..client.notice(kind) });
         }
     }
 

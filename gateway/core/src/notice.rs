@@ -19,6 +19,8 @@ pub struct Notice {
     pub peer: Option<SocketAddr>,
     /// The client, where it is known.
     pub client: Option<SessionKey>,
+    /// The bound that acted, by its key.
+    pub limit: Option<&'static str>,
     /// What to change, in words, where more than the reason can be said.
     pub text: Option<String>,
     /// How many refusals or drops of the same reason, listener and protocol were not told since
@@ -42,6 +44,8 @@ pub enum NoticeKind {
     Overdue,
     /// A packet or message was dropped; nobody was told.
     Dropped(Reason),
+    /// A bound acted, without the end of a connection: the notice names it.
+    Limited,
 }
 
 impl Notice {
@@ -54,8 +58,21 @@ impl Notice {
             listener: None,
             peer: None,
             client: None,
+            limit: None,
             text: None,
             untold: 0,
+        }
+    }
+
+    /// Why, where there is a reason.
+    #[must_use]
+    pub const fn reason(&self) -> Option<Reason> {
+        match self.kind {
+            NoticeKind::Disconnected(reason)
+            | NoticeKind::Refused(reason)
+            | NoticeKind::Dropped(reason) => Some(reason),
+            NoticeKind::Overdue => Some(Reason::SleepOverdue),
+            NoticeKind::Connected { .. } | NoticeKind::Limited => None,
         }
     }
 

@@ -10,8 +10,8 @@ use crate::{Notice, Protocol};
 /// How long repeats of a refusal or drop are only counted.
 const FOLD: Duration = Duration::from_secs(10);
 
-/// What makes a repeat. Bounded by reasons × listeners.
-type Kind = (Reason, Option<ListenerId>, Option<Protocol>);
+/// What makes a repeat. Bounded by reasons and limits × listeners.
+type Kind = (Option<Reason>, Option<&'static str>, Option<ListenerId>, Option<Protocol>);
 
 /// Counters since the start.
 #[derive(Debug, Clone)]
@@ -35,8 +35,8 @@ impl Stats {
 
     /// Whether a refusal or drop is worth a line in the log: the first of its kind is, and one
     /// every ten seconds after that. `Some` says how many were passed over since the last.
-    pub(crate) fn tell(&mut self, now: Instant, reason: Reason, notice: &Notice) -> Option<u64> {
-        let kind = (reason, notice.listener, notice.protocol);
+    pub(crate) fn tell(&mut self, now: Instant, notice: &Notice) -> Option<u64> {
+        let kind = (notice.reason(), notice.limit, notice.listener, notice.protocol);
         let Some((_, last, untold)) = self.told.iter_mut().find(|(known, ..)| *known == kind)
         else {
             self.told.push((kind, now, 0));
@@ -72,7 +72,7 @@ mod tests {
         };
         let mut tell = |secs, listener| {
             stats.count(reason);
-            stats.tell(Instant::from_secs(secs), reason, &on(listener))
+            stats.tell(Instant::from_secs(secs), &on(listener))
         };
         assert_eq!([tell(100, 0), tell(101, 0), tell(109, 0)], [Some(0), None, None]);
         assert_eq!(tell(101, 1), Some(0), "listeners are apart");

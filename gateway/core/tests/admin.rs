@@ -289,7 +289,7 @@ fn the_status_counts_reasons_and_limits() {
     assert_eq!(limit("max_subscriptions"), (10_000_000, Some(2), Some(0)));
     assert_eq!(limit("max_observers_per_peer"), (1, None, Some(1)));
     assert_eq!(limit("max_observers"), (100_000, Some(1), Some(0)));
-    assert_eq!(limit("max_packet_size"), (2 * 1024 * 1024, None, None));
+    assert_eq!(limit("max_packet_size"), (2 * 1024 * 1024, None, Some(0)));
     let both = (Reason::QuotaExceeded, 2); // the filter and the observer
     assert!(told.reasons.contains(&both));
     assert_eq!((told.sessions, told.coap_peers), (2, 1));

@@ -88,6 +88,10 @@ reasons! {
     SleepExpired = "sleep_expired",
     /// Nothing was heard for longer than the keep-alive allows.
     KeepaliveTimeout = "keepalive_timeout",
+    /// Too many connections had not said CONNECT, and this was the oldest of them.
+    HalfOpen = "half_open",
+    /// The connection has lasted as long as it may.
+    ConnectionAge = "connection_age",
     /// No CONNECT in time.
     ConnectTimeout = "connect_timeout",
     /// The last retransmission was not answered.

@@ -184,7 +184,10 @@ fn is_of_interest(limit: &Limit) -> bool {
 fn limit(limit: &Limit) -> Vec<String> {
     let max = match limit.unit.as_str() {
         "bytes" => count(limit.max, "byte"),
+        // Timeouts are never zero; what is bounded only where somebody says so is.
+        "ms" | "per_second" if limit.max == 0 => "no bound".into(),
         "ms" => span(limit.max),
+        "per_second" => format!("{}/s", limit.max),
         _ => limit.max.to_string(),
     };
     let used = match limit.used {

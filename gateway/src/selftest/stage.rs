@@ -268,6 +268,7 @@ fn settings(core: &Config, test: &Test) -> Config {
         tenant: "".into(),
         mount: "".into(),
         client_from: ClientFrom::Address,
+        limits: None,
     });
     config
 }

@@ -48,6 +48,14 @@ pub struct Config {
     pub max_user_properties: usize,
     /// Most bytes of them together.
     pub max_user_property_bytes: usize,
+    /// Longest will, in bytes.
+    pub max_will_payload: usize,
+    /// Publishes of a connection a second; beyond it the client is not read for a while; 0: any.
+    pub max_publish_rate: u32,
+    /// How long a connection may last; zero: for ever.
+    pub max_connection_age: Duration,
+    /// Connections that have not said CONNECT; beyond it the oldest is closed.
+    pub max_half_open: usize,
     /// From the open connection to a whole CONNECT.
     pub connect_timeout: Duration,
     /// From a whole CONNECT to the end of its authentication; also the longest re-authentication.
@@ -95,6 +103,10 @@ impl Default for Config {
             max_topic_levels: 200,
             max_user_properties: 64,
             max_user_property_bytes: 16 * 1024,
+            max_will_payload: 65_535,
+            max_publish_rate: 0,
+            max_connection_age: Duration::ZERO,
+            max_half_open: 4_096,
             connect_timeout: Duration::from_secs(10),
             auth_timeout: Duration::from_secs(15),
             max_outbox_bytes: 256 * 1024,

@@ -356,6 +356,8 @@ pub enum Unit {
     Bytes,
     /// Milliseconds.
     Millis,
+    /// So many a second; what is used of it is what waits for its turn.
+    PerSecond,
 }
 
 impl Unit {
@@ -366,6 +368,7 @@ impl Unit {
             Unit::Count => "count",
             Unit::Bytes => "bytes",
             Unit::Millis => "ms",
+            Unit::PerSecond => "per_second",
         }
     }
 }

@@ -1,9 +1,13 @@
 //! How the gateway does: reasons, limits, their use.
 
+use std::time::Duration;
+
 use motegate_message::Reason;
+use motegate_mqtt::endpoint::Limit as Bound;
 
 use super::{Limit, Status, Unit};
-use crate::Core;
+use crate::admission::TAKEOVERS;
+use crate::{ConnectRate, Core};
 
 impl Core {
     pub(super) fn status(&self) -> Status {
@@ -12,6 +16,8 @@ impl Core {
         let reasons = Reason::ALL.iter().map(counted).filter(|(_, count)| *count > 0).collect();
         let mut limits = self.broker_limits();
         limits.extend(self.endpoint_limits());
+        limits.extend(self.connect_limits());
+        limits.extend(self.mqtt_limits());
         Status {
             retained: (usage.retained_messages, usage.retained_bytes),
             sessions: usage.sessions,
@@ -83,17 +89,9 @@ impl Core {
     }
 
     fn endpoint_limits(&self) -> Vec<Limit> {
-        let (mqtt, sn, coap) = (&self.config.mqtt, &self.config.mqtt_sn, &self.config.coap);
+        let (sn, coap) = (&self.config.mqtt_sn, &self.config.coap);
         let counters = self.coap.counters();
         let reason = |reason| self.stats().dropped(reason);
-        let millis = |key, max: std::time::Duration, acted| Limit {
-            key,
-            unit: Unit::Millis,
-            max: u64::try_from(max.as_millis()).unwrap_or(u64::MAX),
-            used: None,
-            acted: Some(acted),
-        };
-        let uncounted = |limit: Limit| Limit { acted: None, ..limit };
         vec![
             bytes(
                 "max_uncommitted_bytes",
@@ -119,26 +117,101 @@ impl Core {
                 Some(self.coap.deduplication_entries() as u64),
                 counters.evicted,
             ),
-            uncounted(count("max_sn_topics_per_client", sn.max_topics_per_client, None, 0)),
-            uncounted(bytes("max_packet_size", mqtt.max_packet_size as usize, None, 0)),
-            uncounted(bytes("max_connect_size", mqtt.max_connect_size as usize, None, 0)),
-            uncounted(bytes("max_client_id_length", mqtt.max_client_id_length, None, 0)),
-            uncounted(bytes("max_topic_length", mqtt.max_topic_length, None, 0)),
-            uncounted(count("max_topic_levels", mqtt.max_topic_levels, None, 0)),
-            uncounted(count("max_user_properties", mqtt.max_user_properties, None, 0)),
-            uncounted(bytes("max_user_property_bytes", mqtt.max_user_property_bytes, None, 0)),
-            uncounted(bytes("max_outbox_bytes", mqtt.max_outbox_bytes as usize, None, 0)),
-            millis("connect_timeout", mqtt.connect_timeout, reason(Reason::ConnectTimeout)),
-            millis("auth_timeout", mqtt.auth_timeout, reason(Reason::AuthTimeout)),
+            count(
+                "max_sn_topics_per_client",
+                sn.max_topics_per_client,
+                None,
+                self.sn.topics_refused(),
+            ),
+            Limit {
+                key: "auth_timeout",
+                unit: Unit::Millis,
+                max: u64::try_from(self.config.mqtt.auth_timeout.as_millis()).unwrap_or(u64::MAX),
+                used: None,
+                acted: Some(reason(Reason::AuthTimeout)),
+            },
             count(
                 "max_auth_failures",
                 self.config.max_auth_failures.count as usize,
                 Some(self.lockout.locked(self.turn.now) as u64),
                 reason(Reason::LockedOut),
             ),
-            millis("write_stall_timeout", mqtt.write_stall_timeout, reason(Reason::SlowConsumer)),
         ]
     }
+
+    fn connect_limits(&self) -> Vec<Limit> {
+        let counts = &self.admission.counts;
+        let (all, each) = (self.config.max_connect_rate, self.config.max_connect_rate_per_address);
+        vec![
+            Limit {
+                unit: Unit::PerSecond,
+                ..count(
+                    "max_connect_rate",
+                    per_second(all),
+                    Some(self.admission.waiting() as u64),
+                    counts.rate,
+                )
+            },
+            Limit {
+                unit: Unit::PerSecond,
+                ..count("max_connect_rate_per_address", per_second(each), None, counts.per_address)
+            },
+            count("takeovers", TAKEOVERS as usize, None, counts.takeovers),
+        ]
+    }
+
+    fn mqtt_limits(&self) -> Vec<Limit> {
+        let (mqtt, acted) = (&self.config.mqtt, self.mqtt.acted());
+        let limit = |limit: &Bound| {
+            let (unit, max) = mqtt_bound(mqtt, *limit);
+            let used = match limit {
+                Bound::MaxHalfOpen => Some(self.mqtt.half_open() as u64),
+                Bound::MaxOutboxBytes => Some(self.mqtt.counters().bytes_waiting),
+                _ => None,
+            };
+            Limit { key: limit.key(), unit, max, used, acted: Some(acted.of(*limit)) }
+        };
+        let mut limits: Vec<Limit> = Bound::ALL.iter().map(limit).collect();
+        let window = count(
+            "max_inflight",
+            usize::from(mqtt.max_inflight),
+            None,
+            self.broker.acted().max_inflight,
+        );
+        limits.push(window);
+        limits
+    }
+}
+
+/// What a bound of the MQTT endpoint is set to.
+fn mqtt_bound(mqtt: &motegate_mqtt::Config, limit: Bound) -> (Unit, u64) {
+    let time = |max: Duration| (Unit::Millis, u64::try_from(max.as_millis()).unwrap_or(u64::MAX));
+    match limit {
+        Bound::ConnectTimeout => time(mqtt.connect_timeout),
+        Bound::MaxHalfOpen => (Unit::Count, mqtt.max_half_open as u64),
+        Bound::MaxConnectSize => (Unit::Bytes, u64::from(mqtt.max_connect_size)),
+        Bound::MaxPacketSize => (Unit::Bytes, u64::from(mqtt.max_packet_size)),
+        Bound::MaxClientIdLength => (Unit::Bytes, mqtt.max_client_id_length as u64),
+        Bound::MaxTopicLength => (Unit::Bytes, mqtt.max_topic_length as u64),
+        Bound::MaxTopicLevels => (Unit::Count, mqtt.max_topic_levels as u64),
+        Bound::MaxUserProperties => (Unit::Count, mqtt.max_user_properties as u64),
+        Bound::MaxUserPropertyBytes => (Unit::Bytes, mqtt.max_user_property_bytes as u64),
+        Bound::MaxWillPayload => (Unit::Bytes, mqtt.max_will_payload as u64),
+        Bound::MaxSessionExpiry => time(mqtt.max_session_expiry),
+        Bound::MaxKeepAlive => time(mqtt.max_keep_alive),
+        Bound::ReceiveMaximum => (Unit::Count, u64::from(mqtt.receive_maximum)),
+        Bound::TopicAliasMaximum => (Unit::Count, u64::from(mqtt.topic_alias_maximum)),
+        Bound::MaxOutboxBytes => (Unit::Bytes, u64::from(mqtt.max_outbox_bytes)),
+        Bound::WriteStallTimeout => time(mqtt.write_stall_timeout),
+        Bound::MaxPublishRate => (Unit::PerSecond, u64::from(mqtt.max_publish_rate)),
+        Bound::MaxConnectionAge => time(mqtt.max_connection_age),
+    }
+}
+
+/// As it is told: rounded up, so that a low rate is not none.
+fn per_second(rate: ConnectRate) -> usize {
+    let per = rate.per.as_secs().max(1);
+    usize::try_from(u64::from(rate.count).div_ceil(per)).unwrap_or(usize::MAX)
 }
 
 const fn count(key: &'static str, max: usize, used: Option<u64>, acted: u64) -> Limit {

@@ -174,7 +174,7 @@ impl Core {
         config.durable = self.config.durable;
         config.max_uncommitted_bytes = self.config.max_uncommitted_bytes;
         self.broker.reconfigure(config.broker);
-        self.mqtt.reconfigure(config.mqtt.clone());
+        self.mqtt.reconfigure_listeners(config.mqtt.clone(), config.mqtt_by_listener());
         self.sn.reconfigure(config.mqtt_sn.clone());
         self.coap.reconfigure(config.coap.clone());
         self.config = config;

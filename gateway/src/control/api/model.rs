@@ -153,9 +153,9 @@ pub(crate) struct Amount {
 pub(crate) struct Limit {
     /// Under `limits` in the configuration.
     pub(crate) key: String,
-    /// `count`, `bytes` or `ms`.
+    /// `count`, `bytes`, `ms` or `per_second`.
     pub(crate) unit: String,
-    /// Its value.
+    /// Its value; of `ms` and `per_second` 0 is no bound.
     pub(crate) max: u64,
     /// How much is used now; `null` where it holds for each client by itself.
     pub(crate) used: Option<u64>,

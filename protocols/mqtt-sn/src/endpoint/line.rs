@@ -30,6 +30,7 @@ pub(super) struct Line<'a> {
     pub(super) events: &'a mut VecDeque<Event>,
     pub(super) records: &'a mut VecDeque<Record>,
     pub(super) out: &'a mut DatagramQueue,
+    pub(super) topics_refused: &'a mut u64,
     pub(super) timers: &'a mut TimerQueue<TimerKey>,
     pub(super) pending: &'a mut HashMap<Ticket, Pending>,
     pub(super) next_ticket: &'a mut Ticket,

@@ -124,6 +124,8 @@ pub struct Endpoint {
     announcements: VecDeque<Announcement>,
     /// How many were ever made, and their bytes.
     announced: (u64, u64),
+    /// How often `max_topics_per_client` has acted.
+    topics_refused: u64,
 }
 
 impl Endpoint {
@@ -150,6 +152,7 @@ impl Endpoint {
             out: DatagramQueue::default(),
             announcements: VecDeque::new(),
             announced: (0, 0),
+            topics_refused: 0,
         }
     }
 
@@ -441,6 +444,12 @@ impl Endpoint {
         self.announcements.pop_front()
     }
 
+    /// How often a topic id was not given out because the client has `max_topics_per_client`.
+    #[must_use]
+    pub const fn topics_refused(&self) -> u64 {
+        self.topics_refused
+    }
+
     /// Datagrams sent so far, and their bytes.
     #[must_use]
     pub fn pushed(&self) -> (u64, u64) {
@@ -489,6 +498,7 @@ impl Endpoint {
             events: &mut self.events,
             records: &mut self.records,
             out: &mut self.out,
+            topics_refused: &mut self.topics_refused,
             timers: &mut self.timers,
             pending: &mut self.pending,
             next_ticket: &mut self.next_ticket,

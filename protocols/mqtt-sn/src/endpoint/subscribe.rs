@@ -59,13 +59,18 @@ impl Line<'_> {
         self.send(&Packet::RegAck { topic_id: 0, msg_id, code: reply_for(reason) });
     }
 
-    fn topics_full(&self) -> bool {
-        self.wire.topics.len() >= self.config.max_topics_per_client.min(0xfffe)
+    fn topics_full(&mut self) -> bool {
+        let full = self.wire.topics.len() >= self.config.max_topics_per_client.min(0xfffe);
+        *self.topics_refused += u64::from(full);
+        full
     }
 
     /// A new topic id, journaled.
     pub(super) fn allocate(&mut self, name: &TopicName) -> Option<u16> {
-        let id = self.wire.topics.allocate(name, self.config.max_topics_per_client)?;
+        let Some(id) = self.wire.topics.allocate(name, self.config.max_topics_per_client) else {
+            *self.topics_refused += 1;
+            return None;
+        };
         self.record(Key::Topic(id), Some(journal::topic_value(name, false)));
         Some(id)
     }

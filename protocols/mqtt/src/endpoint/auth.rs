@@ -123,7 +123,7 @@ impl Connection {
     ) -> Result<(), Violation> {
         let open = self.state == State::Open;
         let conn = self.id;
-        let by = turn.now + shared.config.auth_timeout;
+        let by = turn.now + shared.config.of(self.listener).auth_timeout;
         // [MQTT-4.12.0-7]: the client's CONNECT named no method.
         let Some(exchange) = self.exchange_mut() else { return Err(Violation::UnexpectedAuth) };
         let (method, data) = read(auth.properties);

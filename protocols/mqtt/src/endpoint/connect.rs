@@ -8,13 +8,15 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 
-use motegate_message::{Message, Reason, Seq, SessionId, TopicName, Turn, Will};
+use motegate_message::{ListenerId, Message, Reason, Seq, SessionId, TopicName, Turn, Will};
 use motegate_timers::Instant;
 
 use super::acks::Owed;
 use super::auth::Exchange;
 use super::connection::{Connection, Goodbye, State};
 use super::inbound;
+use super::limits::{Limit, topic_limit, user_limit};
+use super::pace::Pace;
 use super::reply;
 use super::shared::{Place, Shared};
 use crate::codec::{self, Dialect};
@@ -73,7 +75,37 @@ impl Offer {
 }
 
 /// Why the endpoint refuses a CONNECT itself.
-type Refusal = (ReasonCode, Reason);
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusal {
+    code: ReasonCode,
+    reason: Reason,
+    /// The bound that it is beyond.
+    limit: Option<Limit>,
+}
+
+impl From<(ReasonCode, Reason)> for Refusal {
+    fn from((code, reason): (ReasonCode, Reason)) -> Self {
+        Refusal { code, reason, limit: None }
+    }
+}
+
+/// `protocols/mqtt.md` §4.
+impl From<Limit> for Refusal {
+    fn from(limit: Limit) -> Self {
+        use ReasonCode as C;
+        let (code, reason) = match limit {
+            Limit::MaxClientIdLength => (C::ClientIdentifierNotValid, Reason::BadClientId),
+            Limit::MaxTopicLength | Limit::MaxTopicLevels => {
+                (C::TopicNameInvalid, Reason::BadTopic)
+            }
+            Limit::MaxWillPayload => (C::PacketTooLarge, Reason::TooLarge),
+            // The code that MQTT 3 has a return code 2 for.
+            Limit::MaxKeepAlive => (C::ClientIdentifierNotValid, Reason::NotSupported),
+            _ => (C::QuotaExceeded, Reason::QuotaExceeded),
+        };
+        Refusal { code, reason, limit: Some(limit) }
+    }
+}
 
 /// The properties of a CONNECT that matter, with their defaults (MQTT 5 §3.1.2.11).
 struct Asked<'a> {
@@ -128,7 +160,7 @@ pub(super) fn capped_expiry(secs: u32, config: &Config) -> Duration {
 impl Connection {
     /// The first packet, whole.
     pub(super) fn on_connect(&mut self, shared: &mut Shared, turn: &Turn, first: u8, body: &[u8]) {
-        let config = &shared.config;
+        let config = shared.config.of(self.listener);
         let version = match codec::dialect(body) {
             Dialect::Known(version, _) => version,
             // [MQTT-3.1.2-2], in the form that every version reads.
@@ -149,7 +181,7 @@ impl Connection {
         self.version = version;
         if !allowed {
             let refusal = (ReasonCode::UnsupportedProtocolVersion, Reason::UnsupportedVersion);
-            return self.refuse_with(shared, turn, refusal);
+            return self.refuse_with(shared, turn, refusal.into());
         }
         match codec::decode_with(first, body, version, Sender::Client, config.utf8) {
             Ok(Packet::Connect(connect)) => self.judge_connect(shared, turn, &connect),
@@ -179,8 +211,12 @@ impl Connection {
         self.end(shared, turn, reason, None);
     }
 
-    fn refuse_with(&mut self, shared: &mut Shared, turn: &Turn, (code, reason): Refusal) {
+    fn refuse_with(&mut self, shared: &mut Shared, turn: &Turn, refusal: Refusal) {
+        let Refusal { code, reason, limit } = refusal;
         shared.counters.refused += 1;
+        if let Some(limit) = limit {
+            shared.hit(self.id, limit, true);
+        }
         self.send_refusal(shared, code);
         self.end(shared, turn, reason, None);
     }
@@ -191,7 +227,8 @@ impl Connection {
             |properties| Packet::ConnAck(ConnAck { session_present: false, code, properties });
         let mut reference = PropertyBuf::new();
         if matches!(code, ReasonCode::UseAnotherServer | ReasonCode::ServerMoved) {
-            reference.push(Property::ServerReference(&shared.config.server_reference));
+            reference
+                .push(Property::ServerReference(&shared.config.of(self.listener).server_reference));
         }
         let mut explained = reference.clone();
         if let Some(phrase) = reply::phrase(code) {
@@ -225,10 +262,10 @@ impl Connection {
         self.bridge = connect.bridge;
         self.problem_info = asked.problem_info;
         self.max_packet = asked.max_packet;
-        self.alias_max = asked.alias_max.min(shared.config.topic_alias_maximum);
+        self.alias_max = asked.alias_max.min(shared.config.of(self.listener).topic_alias_maximum);
         self.expiry_zero = asked.expiry == 0;
-        self.window = asked.receive_maximum.min(shared.config.max_inflight);
-        self.room = shared.config.max_outbox_bytes;
+        self.window = asked.receive_maximum.min(shared.config.of(self.listener).max_inflight);
+        self.room = shared.config.of(self.listener).max_outbox_bytes;
         match self.admit(shared, turn, connect, &asked) {
             Ok(request) => {
                 self.state = State::Pending;
@@ -246,14 +283,14 @@ impl Connection {
         connect: &packet::Connect<'_>,
         asked: &Asked<'_>,
     ) -> Result<Request, Refusal> {
-        let config = &shared.config;
+        let config = shared.config.of(self.listener);
         if !config.server_reference.is_empty() {
             let moved = config.server_moved;
             let code = if moved { ReasonCode::ServerMoved } else { ReasonCode::UseAnotherServer };
-            return Err((code, Reason::ServerMoved));
+            return Err((code, Reason::ServerMoved).into());
         }
-        if inbound::too_many_user_properties(config, connect.properties) {
-            return Err((ReasonCode::QuotaExceeded, Reason::QuotaExceeded));
+        if let Some(limit) = user_limit(config, connect.properties) {
+            return Err(limit.into());
         }
         let by = turn.now + config.auth_timeout;
         let mut answer = Connecting { by, ..Connecting::default() };
@@ -263,11 +300,22 @@ impl Connection {
         if connect.version.is_v5() && expiry < Duration::from_secs(u64::from(asked.expiry)) {
             answer.expiry = u32::try_from(expiry.as_secs()).ok();
         }
+        let pace = Pace::new(turn.now, config.max_publish_rate, config.max_connection_age);
+        if pace.is_some() {
+            self.aliases.get_or_insert_default().pace = pace;
+        }
+        if answer.expiry.is_some() {
+            shared.hit(self.id, Limit::MaxSessionExpiry, false);
+        }
+        if answer.keep_alive.is_some() {
+            shared.hit(self.id, Limit::MaxKeepAlive, false);
+        }
         self.silence_ms = u32::from(keep_alive) * 1500; // [MQTT-3.1.2-22]
         self.durable = !expiry.is_zero();
-        let client_id = client_id(shared, connect, &mut answer)?;
-        if asked.response_info && !shared.config.response_prefix.is_empty() {
-            answer.response = Some([&shared.config.response_prefix, &*client_id, "/"].concat());
+        let client_id = client_id(shared, self.listener, connect, &mut answer)?;
+        if asked.response_info && !shared.config.of(self.listener).response_prefix.is_empty() {
+            answer.response =
+                Some([&shared.config.of(self.listener).response_prefix, &*client_id, "/"].concat());
         }
         let auth = asked.method.map(|method| {
             let method: Arc<str> = method.into();
@@ -303,7 +351,7 @@ impl Connection {
             return Ok(asked);
         }
         if !self.version.is_v5() {
-            return Err((ReasonCode::ClientIdentifierNotValid, Reason::NotSupported));
+            return Err(Limit::MaxKeepAlive.into());
         }
         answer.keep_alive = Some(max);
         Ok(max)
@@ -344,7 +392,7 @@ impl Connection {
     fn connack(&self, shared: &Shared, answer: &mut Connecting, present: bool) -> Option<Vec<u8>> {
         let mut properties = PropertyBuf::new();
         if self.version.is_v5() {
-            capabilities(&shared.config, answer, &mut properties);
+            capabilities(shared.config.of(self.listener), answer, &mut properties);
             if let Some(exchange) = &mut answer.exchange {
                 exchange.conclude(&mut properties);
             }
@@ -361,7 +409,7 @@ impl Connection {
 
     /// The CONNECT is refused: nothing that came behind it is handled. [MQTT-3.1.4-6]
     pub(super) fn refuse(&mut self, shared: &mut Shared, turn: &Turn, reason: Reason) {
-        self.refuse_with(shared, turn, (self.refusal_code(reason), reason));
+        self.refuse_with(shared, turn, (self.refusal_code(reason), reason).into());
     }
 }
 
@@ -403,12 +451,13 @@ fn capabilities(config: &Config, answer: &Connecting, properties: &mut PropertyB
 /// The client id, assigned where the client may leave it to us. [MQTT-3.1.3-6, -7]
 fn client_id(
     shared: &mut Shared,
+    listener: ListenerId,
     connect: &packet::Connect<'_>,
     answer: &mut Connecting,
 ) -> Result<String, Refusal> {
-    let refused = Err((ReasonCode::ClientIdentifierNotValid, Reason::BadClientId));
-    if connect.client_id.len() > shared.config.max_client_id_length {
-        return refused;
+    let refused = Err((ReasonCode::ClientIdentifierNotValid, Reason::BadClientId).into());
+    if connect.client_id.len() > shared.config.of(listener).max_client_id_length {
+        return Err(Limit::MaxClientIdLength.into());
     }
     if !connect.client_id.is_empty() {
         return Ok(connect.client_id.into());
@@ -425,21 +474,25 @@ fn client_id(
 
 fn read_will(config: &Config, will: &packet::Will<'_>) -> Result<Will, Refusal> {
     if will.qos as u8 > config.max_qos {
-        return Err((ReasonCode::QosNotSupported, Reason::NotSupported)); // [MQTT-3.2.2-12]
+        return Err((ReasonCode::QosNotSupported, Reason::NotSupported).into()); // [MQTT-3.2.2-12]
     }
     if will.retain && !config.retain_available {
-        return Err((ReasonCode::RetainNotSupported, Reason::NotSupported)); // [MQTT-3.2.2-13]
+        return Err((ReasonCode::RetainNotSupported, Reason::NotSupported).into()); // [MQTT-3.2.2-13]
     }
-    if inbound::too_many_user_properties(config, will.properties) {
-        return Err((ReasonCode::QuotaExceeded, Reason::QuotaExceeded));
+    if will.payload.len() > config.max_will_payload {
+        return Err(Limit::MaxWillPayload.into());
+    }
+    if let Some(limit) = user_limit(config, will.properties) {
+        return Err(limit.into());
     }
     if inbound::breaks_format(config, will.properties, will.payload) {
-        return Err((ReasonCode::PayloadFormatInvalid, Reason::BadPayload));
+        return Err((ReasonCode::PayloadFormatInvalid, Reason::BadPayload).into());
+    }
+    if let Some(limit) = topic_limit(config, will.topic) {
+        return Err(limit.into());
     }
     let topic = TopicName::lenient(will.topic)
-        .ok()
-        .filter(|_| inbound::topic_fits(config, will.topic))
-        .ok_or((ReasonCode::TopicNameInvalid, Reason::BadTopic))?;
+        .map_err(|_| Refusal::from((ReasonCode::TopicNameInvalid, Reason::BadTopic)))?;
     let mut delay = 0;
     let mut expiry = None;
     for property in will.properties.iter() {

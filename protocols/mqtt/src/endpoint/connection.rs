@@ -14,8 +14,10 @@ use motegate_timers::{Instant, Timer, earliest};
 use super::acks::{Acks, Owed};
 use super::alias;
 use super::connect::{Connecting, Offer};
+use super::limits::Limit;
 use super::outbound::Parcels;
 use super::outbox::Outbox;
+use super::pace::Pace;
 use super::reply::{self, Violation};
 use super::session::{Journal, Wire};
 use super::shared::{Orphan, Place, Shared, Signal};
@@ -48,6 +50,8 @@ pub(super) enum State {
 pub(super) struct Aliases {
     /// What its CONNACK offered, where the settings have changed since.
     pub(super) offer: Option<Offer>,
+    /// Where its publish rate or its age is bounded.
+    pub(super) pace: Option<Pace>,
     pub(super) inbound: alias::Inbound,
     pub(super) outbound: alias::Outbound,
 }
@@ -208,6 +212,9 @@ impl Connection {
     /// A fault of the client's: says goodbye as its version allows, and ends.
     pub(super) fn fail(&mut self, shared: &mut Shared, turn: &Turn, violation: Violation) {
         let (code, reason) = reply::reply_for(violation);
+        if let Some(limit) = violation.limit(self.state == State::Fresh) {
+            shared.hit(self.id, limit, true);
+        }
         let counters = &mut shared.counters;
         match reason {
             Reason::Malformed => counters.malformed += 1,
@@ -330,14 +337,20 @@ impl Connection {
     pub(super) fn handle_timeout(&mut self, shared: &mut Shared, turn: &Turn) {
         if self.stall_deadline(shared).is_some_and(|at| at <= turn.now) {
             shared.counters.timeouts += 1;
+            shared.hit(self.id, Limit::WriteStallTimeout, true);
             // It does not read: there is no sense in keeping bytes for it.
             self.outbox.clear(&mut shared.pool);
             self.end(shared, turn, Reason::SlowConsumer, Some(Goodbye::default()));
         } else if self.state == State::Fresh {
             shared.counters.timeouts += 1;
+            shared.hit(self.id, Limit::ConnectTimeout, true);
             self.end(shared, turn, Reason::ConnectTimeout, None);
         } else if self.auth_deadline().is_some_and(|at| at <= turn.now) {
             self.fail(shared, turn, Violation::AuthTimeout);
+        } else if let Some(violation) = self.pace_violation(turn) {
+            self.fail(shared, turn, violation);
+        } else if self.silence_deadline(shared).is_none_or(|at| at > turn.now) {
+            // Held back for long enough: `settle` lets it go on.
         } else if self.pause_told {
             self.heard = turn.now; // nothing can be heard while we do not read
         } else {
@@ -347,19 +360,43 @@ impl Connection {
 
     fn stall_deadline(&self, shared: &Shared) -> Option<Instant> {
         let stalled = !self.outbox.is_empty() && self.state != State::Closing;
-        stalled.then(|| self.progress + shared.config.write_stall_timeout)
+        stalled.then(|| self.progress + shared.config.of(self.listener).write_stall_timeout)
     }
 
-    fn deadline(&self, shared: &Shared) -> Option<Instant> {
-        let silence = match self.state {
-            State::Fresh => Some(self.heard + shared.config.connect_timeout),
+    /// What bounds it in time is over.
+    fn pace_violation(&self, turn: &Turn) -> Option<Violation> {
+        let pace = self.pace().filter(|_| self.state == State::Open)?;
+        if pace.is_too_old(turn.now) {
+            return Some(Violation::ConnectionAge);
+        }
+        pace.is_too_fast(turn.now).then_some(Violation::PublishRate)
+    }
+
+    fn pace(&self) -> Option<&Pace> {
+        self.aliases.as_ref()?.pace.as_ref()
+    }
+
+    /// What bounds it in time, if anything does.
+    pub(super) fn pace_mut(&mut self) -> Option<&mut Pace> {
+        self.aliases.as_mut()?.pace.as_mut()
+    }
+
+    fn silence_deadline(&self, shared: &Shared) -> Option<Instant> {
+        match self.state {
+            State::Fresh => Some(self.heard + shared.config.of(self.listener).connect_timeout),
             State::Open if self.silence_ms > 0 => {
                 Some(self.heard + Duration::from_millis(u64::from(self.silence_ms)))
             }
             State::Open if !self.partial.is_empty() => Some(self.heard + STARTED_TIMEOUT),
             _ => None,
-        };
-        earliest(earliest(silence, self.auth_deadline()), self.stall_deadline(shared))
+        }
+    }
+
+    fn deadline(&self, shared: &Shared) -> Option<Instant> {
+        let silence = self.silence_deadline(shared);
+        let pace = self.pace().filter(|_| self.state == State::Open);
+        let paced = earliest(pace.and_then(Pace::deadline), self.stall_deadline(shared));
+        earliest(earliest(silence, self.auth_deadline()), paced)
     }
 
     /// After every call: what may leave leaves, and deadline, reading and commits are
@@ -379,6 +416,9 @@ impl Connection {
         }
         if self.state != State::Closing {
             self.grant_room(shared);
+            if let Some(pace) = self.pace_mut() {
+                pace.refresh(turn.now);
+            }
             self.judge_reads(shared);
             self.await_commit(shared);
         }
@@ -407,17 +447,20 @@ impl Connection {
     }
 
     fn judge_reads(&mut self, shared: &mut Shared) {
-        let limit = usize::from(shared.config.receive_maximum).max(16);
-        let outbox = shared.config.max_outbox_bytes as usize;
+        let limit = usize::from(shared.config.of(self.listener).receive_maximum).max(16);
+        let outbox = shared.config.of(self.listener).max_outbox_bytes as usize;
         let waits = matches!(self.state, State::Pending | State::Gated);
+        let held = self.pace().is_some_and(Pace::is_held);
+        let full = self.outbox.len() > outbox + RESERVED;
+        if full && !self.pause {
+            shared.hit(self.id, Limit::MaxOutboxBytes, false);
+        }
         self.pause = if self.pause {
-            waits && !self.partial.is_empty()
+            held || waits && !self.partial.is_empty()
                 || self.acks.len() > limit / 2
                 || self.outbox.len() > outbox
         } else {
-            waits && self.partial.len() > EARLY_PAUSE
-                || self.acks.len() > limit
-                || self.outbox.len() > outbox + RESERVED
+            held || full || waits && self.partial.len() > EARLY_PAUSE || self.acks.len() > limit
         };
         if self.pause != self.pause_told && !self.reads_queued {
             self.reads_queued = true;
@@ -452,7 +495,7 @@ impl Connection {
 
     /// Tells the broker of new room when it had run low and the outbox has drained.
     fn grant_room(&mut self, shared: &mut Shared) {
-        let max = shared.config.max_outbox_bytes;
+        let max = shared.config.of(self.listener).max_outbox_bytes;
         let Some(session) = self.session else { return };
         let waiting = u32::try_from(self.outbox.len()).unwrap_or(u32::MAX);
         if self.room >= max / 2 || waiting > max / 4 || self.parcels.is_some() {

@@ -13,6 +13,8 @@ use motegate_message::{
     SubscriptionFilter, Will,
 };
 
+use super::limits::Limit;
+
 /// Chosen by the endpoint, handed back with the answer.
 pub type Ticket = u64;
 
@@ -144,6 +146,15 @@ pub enum Event {
         window: u16,
         /// Bytes taken as of now.
         room: u32,
+    },
+    /// A bound has acted: for the log.
+    Limited {
+        /// Which connection.
+        conn: ConnectionId,
+        /// Which bound.
+        limit: Limit,
+        /// The connection is over with it: its end is told as well.
+        ends: bool,
     },
     /// A connection that had a session is over; the endpoint keeps the session's wire state
     /// until `forget`.

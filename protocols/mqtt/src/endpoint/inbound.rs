@@ -14,6 +14,7 @@ use motegate_message::{Message, Properties as Carried, Qos, Seq, TopicName, Turn
 use super::acks::{NO_TICKET, Owed};
 use super::connect::capped_expiry;
 use super::connection::{Connection, Goodbye, State};
+use super::limits::{Limit, topic_limit, user_limit};
 use super::reply::{self, Violation};
 use super::session::{Flow, Incoming, content_hash};
 use super::shared::Shared;
@@ -23,23 +24,6 @@ use crate::endpoint::Event;
 use crate::packet::{Ack, Disconnect, Packet, PacketType, Publish, Sender};
 use crate::properties::{Properties, Property};
 use crate::reason::ReasonCode;
-
-/// Whether a topic name or filter is within the configured bounds.
-pub(super) fn topic_fits(config: &Config, topic: &str) -> bool {
-    // The count stops at the bound; an ordinary topic is shorter than that.
-    topic.len() <= config.max_topic_length
-        && (topic.len() < config.max_topic_levels
-            || topic.split('/').take(config.max_topic_levels.saturating_add(1)).count()
-                <= config.max_topic_levels)
-}
-
-pub(super) fn too_many_user_properties(config: &Config, properties: Properties<'_>) -> bool {
-    if properties.is_empty() {
-        return false;
-    }
-    let (count, bytes) = properties.user_totals();
-    count > config.max_user_properties || bytes > config.max_user_property_bytes
-}
 
 /// What travels with the message unaltered. [MQTT-3.3.2-4, -15…-18, -20]
 pub(super) fn message_properties(properties: Properties<'_>) -> Option<Box<Carried>> {
@@ -65,8 +49,8 @@ pub(super) fn message_properties(properties: Properties<'_>) -> Option<Box<Carri
 /// Why a PUBLISH is refused by the endpoint itself, if it is: in its acknowledgement, where it has
 /// one.
 fn refused(config: &Config, publish: &Publish<'_>) -> Option<Violation> {
-    if too_many_user_properties(config, publish.properties) {
-        return Some(Violation::UserProperties);
+    if let Some(limit) = user_limit(config, publish.properties) {
+        return Some(Violation::UserProperties(limit));
     }
     breaks_format(config, publish.properties, publish.payload).then_some(Violation::PayloadFormat)
 }
@@ -146,7 +130,8 @@ impl Connection {
                 return Err(Violation::NotConnect); // [MQTT-3.1.0-1]
             }
             let header = codec::header(bytes)?;
-            let max = shared.config.max_connect_size.min(shared.config.max_packet_size);
+            let config = shared.config.of(self.listener);
+            let max = config.max_connect_size.min(config.max_packet_size);
             if header.is_some_and(|h| h.packet_len() > max as usize) {
                 return Err(Violation::PacketTooLarge);
             }
@@ -156,10 +141,10 @@ impl Connection {
         if kind == PacketType::Connect {
             return Err(Violation::SecondConnect); // [MQTT-3.1.0-2], whatever is in it
         }
-        let mut max = self.offered(&shared.config).max_packet_size;
+        let mut max = self.offered(shared.config.of(self.listener)).max_packet_size;
         if self.state == State::Challenged {
             self.judge_early(first)?;
-            max = max.min(shared.config.max_connect_size);
+            max = max.min(shared.config.of(self.listener).max_connect_size);
         }
         let Some(header) = codec::header(bytes)? else { return Ok(None) };
         codec::check_length(kind, self.version, header.remaining)?;
@@ -199,8 +184,8 @@ impl Connection {
             Packet::Auth(auth) => auth.properties,
             _ => Properties::EMPTY, // judged where a code can answer
         };
-        if too_many_user_properties(&shared.config, properties) {
-            return Err(Violation::UserProperties);
+        if let Some(limit) = user_limit(shared.config.of(self.listener), properties) {
+            return Err(Violation::UserProperties(limit));
         }
         match packet {
             Packet::Connect(_) => return Err(Violation::SecondConnect), // [MQTT-3.1.0-2]
@@ -237,15 +222,18 @@ impl Connection {
     ) -> Result<(), Violation> {
         shared.counters.publishes_received += 1;
         shared.counters.payload_received += publish.payload.len() as u64;
-        let topic = self.resolve_topic(&shared.config, publish)?;
-        let offer = self.offered(&shared.config);
+        if self.pace_mut().is_some_and(|pace| pace.publish(turn.now)) {
+            shared.hit(self.id, Limit::MaxPublishRate, false);
+        }
+        let topic = self.resolve_topic(shared.config.of(self.listener), publish)?;
+        let offer = self.offered(shared.config.of(self.listener));
         if publish.qos as u8 > offer.max_qos {
             return Err(Violation::QosNotSupported); // [MQTT-3.2.2-11]
         }
         if publish.retain && !offer.retain_available {
             return Err(Violation::RetainNotSupported); // [MQTT-3.2.2-14]
         }
-        let refused = refused(&shared.config, publish);
+        let refused = refused(shared.config.of(self.listener), publish);
         let Some(id) = publish.id else {
             if let Some(violation) = refused {
                 return Err(violation);
@@ -258,6 +246,9 @@ impl Connection {
         }
         self.count_open(shared)?;
         if let Some(violation) = refused {
+            if let Some(limit) = violation.limit(false) {
+                shared.hit(self.id, limit, false);
+            }
             let (code, _) = reply::reply_for(violation);
             let refused = match publish.qos {
                 Qos::ExactlyOnce => Owed::PubRec(id, code),
@@ -298,8 +289,8 @@ impl Connection {
             let known = self.aliases.as_ref().zip(alias).and_then(|(a, n)| a.inbound.get(n));
             return known.cloned().ok_or(Violation::Decode(crate::DecodeError::NoTopic));
         }
-        if !topic_fits(config, publish.topic) {
-            return Err(Violation::TopicInvalid);
+        if let Some(limit) = topic_limit(config, publish.topic) {
+            return Err(Violation::TopicInvalid(limit));
         }
         let topic = TopicName::lenient(publish.topic)
             .map_err(|_| Violation::Decode(crate::DecodeError::BadTopicName))?;
@@ -344,7 +335,7 @@ impl Connection {
 
     /// Counts a publish against our Receive Maximum. [MQTT-3.3.4-9]
     fn count_open(&mut self, shared: &Shared) -> Result<(), Violation> {
-        let max = self.offered(&shared.config).receive_maximum.max(1);
+        let max = self.offered(shared.config.of(self.listener)).receive_maximum.max(1);
         let held = self.wire.as_ref().map_or(0, |wire| wire.held_len());
         // What earlier connections left held is no fault of this one, but is bounded too.
         let full = self.open_publishes >= max || held >= 2 * usize::from(max);
@@ -493,7 +484,7 @@ impl Connection {
         }
         let goodbye = Goodbye {
             drop_will: disconnect.code == ReasonCode::Success, // [MQTT-3.14.4-3]
-            expiry: expiry.map(|secs| capped_expiry(secs, &shared.config)),
+            expiry: expiry.map(|secs| capped_expiry(secs, shared.config.of(self.listener))),
         };
         self.flush_acks(shared);
         let reason = motegate_message::Reason::ClientDisconnect;

@@ -14,9 +14,12 @@ mod auth;
 mod connect;
 mod connection;
 mod contract;
+mod half_open;
 mod inbound;
+mod limits;
 mod outbound;
 mod outbox;
+mod pace;
 mod reply;
 mod session;
 mod shared;
@@ -24,6 +27,7 @@ mod subscribe;
 mod view;
 
 pub use contract::{Accept, AuthStart, Connect, Event, Published, SubscribeItem, Ticket, Transmit};
+pub use limits::{Acted, Limit};
 pub use shared::Counters;
 pub use view::ConnectionView;
 
@@ -55,6 +59,11 @@ fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
     front
 }
 
+fn is_fresh(connections: &[Option<Box<Connection>>], conn: ConnectionId) -> bool {
+    let found = connections.get(conn.slot()).and_then(Option::as_deref);
+    found.is_some_and(|c| c.id == conn && c.state == State::Fresh)
+}
+
 /// Places that an emptied output queue keeps.
 const KEPT: usize = 1024;
 
@@ -76,11 +85,28 @@ impl Endpoint {
     /// Another configuration holds from now on. What was settled with a client at its CONNECT
     /// (keep alive, windows, and what its CONNACK offered) holds until it connects again.
     pub fn reconfigure(&mut self, config: Config) {
-        let (old, new) = (Offer::of(&self.shared.config), Offer::of(&config));
-        if old != new {
-            self.connections.iter_mut().flatten().for_each(|c| c.keep_offer(old, new));
+        self.reconfigure_listeners(config, Vec::new());
+    }
+
+    /// As [`reconfigure`](Self::reconfigure); `own` are the whole settings of listeners that have
+    /// some of their own, by their ids.
+    pub fn reconfigure_listeners(&mut self, config: Config, own: Vec<Option<Config>>) {
+        let Endpoint { connections, shared } = self;
+        let mut open: Vec<(&mut Connection, Offer)> = connections
+            .iter_mut()
+            .flatten()
+            .map(|c| {
+                let old = Offer::of(shared.config.of(c.listener));
+                (&mut **c, old)
+            })
+            .collect();
+        shared.config.replace(config, own);
+        for (connection, old) in &mut open {
+            let new = Offer::of(shared.config.of(connection.listener));
+            if *old != new {
+                connection.keep_offer(*old, new);
+            }
         }
-        self.shared.config = config;
     }
 
     fn get(&self, conn: ConnectionId) -> Option<&Connection> {
@@ -97,8 +123,12 @@ impl Endpoint {
         let Some(slot) = self.connections.get_mut(conn.slot()) else { return };
         let Some(connection) = slot.as_deref_mut().filter(|c| c.id == conn) else { return };
         let before = connection.waiting();
+        let was_fresh = connection.state == State::Fresh;
         act(connection, &mut self.shared);
         connection.settle(&mut self.shared, turn);
+        if was_fresh && connection.state != State::Fresh {
+            self.shared.half_open.remove();
+        }
         let mut after = connection.waiting();
         if connection.is_over() {
             connection.outbox.clear(&mut self.shared.pool);
@@ -133,7 +163,37 @@ impl Endpoint {
         if let Some(slot) = self.connections.get_mut(conn.slot()) {
             *slot = Some(Box::new(Connection::new(conn, listener, since.min(turn.now))));
         }
+        let Endpoint { connections, shared } = self;
+        shared.half_open.add(conn, |conn| is_fresh(connections, conn));
+        if shared.half_open.len() > shared.config.max_half_open {
+            self.close_oldest_half_open(turn);
+        }
         self.with(turn, conn, |_, _| {});
+    }
+
+    /// Makes room for a connection that is only being accepted, or was: the oldest that has not said
+    /// CONNECT is closed; `false` if there is none.
+    pub fn close_oldest_half_open(&mut self, turn: &Turn) -> bool {
+        let Endpoint { connections, shared } = self;
+        let oldest = shared.half_open.oldest(|conn| is_fresh(connections, conn));
+        let Some(oldest) = oldest else { return false };
+        self.with(turn, oldest, |c, shared| {
+            shared.hit(oldest, Limit::MaxHalfOpen, true);
+            c.end(shared, turn, Reason::HalfOpen, None);
+        });
+        true
+    }
+
+    /// Connections that have not said CONNECT.
+    #[must_use]
+    pub const fn half_open(&self) -> usize {
+        self.shared.half_open.len()
+    }
+
+    /// How often each bound has acted.
+    #[must_use]
+    pub const fn acted(&self) -> &Acted {
+        &self.shared.acted
     }
 
     /// Bytes came, cut anywhere.

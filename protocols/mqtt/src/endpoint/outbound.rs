@@ -260,7 +260,9 @@ impl Connection {
     ) {
         let v5 = self.version.is_v5();
         let fatal = match result {
-            Err(reason) if shared.config.deny_disconnects && reply::is_denial(reason) => {
+            Err(reason)
+                if shared.config.of(self.listener).deny_disconnects && reply::is_denial(reason) =>
+            {
                 Some(Violation::Denied)
             }
             Err(Reason::BadPayload) if ticket == NO_TICKET && v5 => Some(Violation::PayloadFormat),

@@ -4,6 +4,7 @@
 
 use motegate_message::Reason;
 
+use super::limits::Limit;
 use crate::error::DecodeError;
 use crate::reason::ReasonCode;
 
@@ -36,16 +37,20 @@ pub(super) enum Violation {
     ReceiveMaximum,
     #[error("a topic alias that is not valid")]
     TopicAlias,
+    #[error("publishes faster than the rate for too long")]
+    PublishRate,
+    #[error("the connection has lasted as long as it may")]
+    ConnectionAge,
     #[error("a QoS above the maximum")]
     QosNotSupported,
     #[error("retained messages are switched off")]
     RetainNotSupported,
     #[error("the topic name is too long or too deep")]
-    TopicInvalid,
+    TopicInvalid(Limit),
     #[error("the topic filter is too long or too deep")]
-    FilterInvalid,
+    FilterInvalid(Limit),
     #[error("too many user properties")]
-    UserProperties,
+    UserProperties(Limit),
     #[error("subscription identifiers are switched off")]
     SubscriptionIdentifiers,
     #[error("shared subscriptions are switched off")]
@@ -64,6 +69,23 @@ pub(super) enum Violation {
     EarlyOverflow,
     #[error("a publish that cannot be stored now, of a version that cannot be told so")]
     NotStored,
+}
+
+impl Violation {
+    /// The bound that acted, if one did. `fresh`: before the CONNECT.
+    pub(super) const fn limit(self, fresh: bool) -> Option<Limit> {
+        match self {
+            Violation::PacketTooLarge if fresh => Some(Limit::MaxConnectSize),
+            Violation::PacketTooLarge => Some(Limit::MaxPacketSize),
+            Violation::ReceiveMaximum => Some(Limit::ReceiveMaximum),
+            Violation::TopicAlias => Some(Limit::TopicAliasMaximum),
+            Violation::TopicInvalid(limit)
+            | Violation::FilterInvalid(limit)
+            | Violation::UserProperties(limit) => Some(limit),
+            Violation::ConnectionAge => Some(Limit::MaxConnectionAge),
+            _ => None, // `PublishRate` was counted when it began to act
+        }
+    }
 }
 
 /// The reason code of the goodbye, and the reason that is reported.
@@ -86,11 +108,13 @@ pub(super) fn reply_for(violation: Violation) -> (ReasonCode, Reason) {
         Violation::PacketTooLarge => (C::PacketTooLarge, Reason::TooLarge),
         Violation::ReceiveMaximum => (C::ReceiveMaximumExceeded, Reason::QuotaExceeded),
         Violation::TopicAlias => (C::TopicAliasInvalid, Reason::ProtocolError),
+        Violation::PublishRate => (C::MessageRateTooHigh, Reason::RateLimited),
+        Violation::ConnectionAge => (C::MaximumConnectTime, Reason::ConnectionAge),
         Violation::QosNotSupported => (C::QosNotSupported, Reason::NotSupported),
         Violation::RetainNotSupported => (C::RetainNotSupported, Reason::NotSupported),
-        Violation::TopicInvalid => (C::TopicNameInvalid, Reason::BadTopic),
-        Violation::FilterInvalid => (C::TopicFilterInvalid, Reason::BadTopic),
-        Violation::UserProperties => (C::QuotaExceeded, Reason::QuotaExceeded),
+        Violation::TopicInvalid(_) => (C::TopicNameInvalid, Reason::BadTopic),
+        Violation::FilterInvalid(_) => (C::TopicFilterInvalid, Reason::BadTopic),
+        Violation::UserProperties(_) => (C::QuotaExceeded, Reason::QuotaExceeded),
         Violation::SubscriptionIdentifiers => {
             (C::SubscriptionIdentifiersNotSupported, Reason::NotSupported)
         }
@@ -175,6 +199,7 @@ pub(super) fn disconnect_code(reason: Reason) -> ReasonCode {
     use ReasonCode as C;
     match reason {
         Reason::TakenOver => C::SessionTakenOver,
+        Reason::ConnectionAge => C::MaximumConnectTime,
         Reason::Shutdown => C::ServerShuttingDown,
         Reason::Kicked | Reason::SessionExpired | Reason::ConfigReload | Reason::SourceDenied => {
             C::AdministrativeAction
@@ -242,6 +267,7 @@ pub(super) const fn phrase(code: ReasonCode) -> Option<&'static str> {
         C::UseAnotherServer => "use another server",
         C::ServerMoved => "server moved",
         C::SharedSubscriptionsNotSupported => "shared subscriptions not supported",
+        C::MaximumConnectTime => "maximum connect time",
         C::ConnectionRateExceeded => "connection rate exceeded",
         C::SubscriptionIdentifiersNotSupported => "subscription identifiers not supported",
         C::WildcardSubscriptionsNotSupported => "wildcard subscriptions not supported",

@@ -12,6 +12,8 @@ use hashbrown::HashMap;
 use motegate_message::{ConnectionId, Gate, Reason, Record, Seq, SessionId, Turn};
 use motegate_timers::TimerQueue;
 
+use super::half_open::HalfOpen;
+use super::limits::{Acted, Configs, Limit};
 use super::outbox::Pool;
 use super::session::{Journal, Wire};
 use crate::endpoint::{Event, Ticket};
@@ -99,7 +101,7 @@ pub(super) enum Signal {
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) config: Config,
+    pub(super) config: Configs,
     pub(super) events: VecDeque<Event>,
     pub(super) signals: VecDeque<Signal>,
     pub(super) records: VecDeque<Record>,
@@ -114,13 +116,16 @@ pub(super) struct Shared {
     /// Properties of the PUBLISH being written.
     pub(super) scratch: PropertyBuf,
     pub(super) counters: Counters,
+    pub(super) acted: Acted,
+    /// Connections that have not said CONNECT.
+    pub(super) half_open: HalfOpen,
     random: u64,
 }
 
 impl Shared {
     pub(super) fn new(config: Config, seed: u64) -> Self {
         Shared {
-            config,
+            config: Configs::new(config),
             events: VecDeque::new(),
             signals: VecDeque::new(),
             records: VecDeque::new(),
@@ -132,8 +137,16 @@ impl Shared {
             pool: Pool::default(),
             scratch: PropertyBuf::new(),
             counters: Counters::default(),
+            acted: Acted::default(),
+            half_open: HalfOpen::default(),
             random: seed,
         }
+    }
+
+    /// A bound has acted; `ends`: the connection is over with it.
+    pub(super) fn hit(&mut self, conn: ConnectionId, limit: Limit, ends: bool) {
+        self.acted.count(limit);
+        self.events.push_back(Event::Limited { conn, limit, ends });
     }
 
     /// Where the records of a session go. `durable`: whether new ones are wanted.

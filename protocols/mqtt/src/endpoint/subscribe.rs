@@ -8,7 +8,7 @@ use motegate_message::{Qos, Reason, Seq, SubscriptionFilter, Turn};
 use super::acks::{Acks, Answer, Owed, granted};
 use super::connect::Offer;
 use super::connection::Connection;
-use super::inbound::{too_many_user_properties, topic_fits};
+use super::limits::{topic_limit, user_limit};
 use super::reply::{self, Violation};
 use super::shared::Shared;
 use crate::config::Config;
@@ -21,7 +21,7 @@ use crate::reason::ReasonCode;
 /// A filter that the specification and the limits allow.
 fn parse(config: &Config, text: &str) -> Result<SubscriptionFilter, Violation> {
     let filter = SubscriptionFilter::lenient(text).map_err(|_| DecodeError::BadTopicFilter)?;
-    if topic_fits(config, text) { Ok(filter) } else { Err(Violation::FilterInvalid) }
+    topic_limit(config, text).map_or(Ok(filter), |limit| Err(Violation::FilterInvalid(limit)))
 }
 
 /// What a filter asks for that is not offered, if it does.
@@ -76,9 +76,9 @@ impl Connection {
         shared: &mut Shared,
         subscribe: &Subscribe<'_>,
     ) -> Result<(), Violation> {
-        let config = &shared.config;
-        if too_many_user_properties(config, subscribe.properties) {
-            return Err(Violation::UserProperties);
+        let config = shared.config.of(self.listener);
+        if let Some(limit) = user_limit(config, subscribe.properties) {
+            return Err(Violation::UserProperties(limit));
         }
         let identifier = subscribe.properties.iter().find_map(|property| match property {
             Property::SubscriptionIdentifier(id) => Some(id),
@@ -111,14 +111,14 @@ impl Connection {
         shared: &mut Shared,
         unsubscribe: &Unsubscribe<'_>,
     ) -> Result<(), Violation> {
-        if too_many_user_properties(&shared.config, unsubscribe.properties) {
-            return Err(Violation::UserProperties);
+        if let Some(limit) = user_limit(shared.config.of(self.listener), unsubscribe.properties) {
+            return Err(Violation::UserProperties(limit));
         }
         let Some(session) = self.session else { return Ok(()) };
         let filters = unsubscribe
             .filters
             .iter()
-            .map(|text| parse(&shared.config, text))
+            .map(|text| parse(shared.config.of(self.listener), text))
             .collect::<Result<Vec<_>, _>>()?;
         // Until the answer comes nothing is known to have existed.
         let codes = filters.iter().map(|_| ReasonCode::NoSubscriptionExisted).collect();
@@ -138,7 +138,7 @@ impl Connection {
         after: Seq,
     ) {
         let denied = outcomes.iter().any(|outcome| outcome.is_err_and(reply::is_denial));
-        if denied && shared.config.deny_disconnects {
+        if denied && shared.config.of(self.listener).deny_disconnects {
             return self.fail(shared, turn, Violation::Denied);
         }
         let Some(Owed::SubAck(_, answers)) = self.acks.asked(ticket) else { return };

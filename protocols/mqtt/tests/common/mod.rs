@@ -67,6 +67,8 @@ pub(crate) struct World {
     pub(crate) sessions: BTreeMap<String, Session>,
     /// Everything that the endpoint told the broker and was not answered by plan.
     pub(crate) log: Vec<String>,
+    /// Bounds that acted, those that ended a connection with a `!`.
+    pub(crate) limits: Vec<String>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) published: Vec<Message>,
     pub(crate) wills: Vec<Message>,
@@ -103,6 +105,7 @@ impl World {
             script: Script::default(),
             sessions: BTreeMap::new(),
             log: Vec::new(),
+            limits: Vec::new(),
             events: VecDeque::new(),
             published: Vec::new(),
             wills: Vec::new(),
@@ -386,6 +389,10 @@ impl World {
                     .collect();
                 let after = self.after();
                 self.endpoint.unsubscribed(&turn, conn, ticket, &existed, after);
+            }
+            Event::Limited { limit, ends, .. } => {
+                let end = if ends { "!" } else { "" };
+                self.limits.push([limit.key(), end].concat());
             }
             Event::TooLarge { .. } => panic!("no groups in this rig"),
             Event::Acked { session, delivery } => {
