@@ -1,7 +1,7 @@
 //! The deterministic simulation in short: some hundred good seeds pass, equal seeds run equally, and
 //! each planted fault is found.
 
-use motegate_tests::sim::{self, Detail, Fault};
+use motegate_tests::sim::{self, Detail, Fault, exact};
 
 /// Seeds of the short run; the long one is `--bin sim`.
 const SEEDS: std::ops::Range<u64> = 0..250;
@@ -105,4 +105,29 @@ fn a_store_that_fails_is_part_of_it() {
         damaged += report.damaged;
     }
     assert!(failures > 40 && refused > 40 && damaged > 0, "{failures} {refused} {damaged}");
+}
+
+/// The model check of the broker: every packet to every client is foretold.
+#[test]
+fn the_broker_says_what_the_reference_foretells() {
+    let mut delivered = 0;
+    for seed in 0..150 {
+        let report = exact::run(seed, None, false);
+        assert_eq!(
+            report.failure, None,
+            "again: cargo run --release -p motegate-tests --bin sim -- --model mqtt --seed {seed} \
+             --trace"
+        );
+        delivered += report.delivered;
+    }
+    assert!(delivered > 3_000, "{delivered}");
+}
+
+#[test]
+fn whatever_the_gateway_says_wrong_is_found() {
+    for spoil in exact::Spoil::ALL {
+        let found = exact::first_failure(0..100, Some(spoil));
+        let (seed, report) = found.unwrap_or_else(|| panic!("{} went unnoticed", spoil.name()));
+        println!("{}: seed {seed}: {}", spoil.name(), report.failure.unwrap_or_default());
+    }
 }

@@ -16,6 +16,10 @@ use crate::session::{Drain, Session};
 use crate::shared::GroupId;
 use crate::{Broker, Effect, Overflow, QueuePolicy, Ticket};
 
+/// Retained messages of SUBSCRIBEs that may wait for a session however few may be retained: each
+/// filter sends for itself.
+const MIN_SNAPSHOTS: usize = 10_000;
+
 /// How one copy of a message must look.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
@@ -48,7 +52,8 @@ impl Broker {
         }
         if out.snapshot {
             // References only, but not without end: a client may repeat its SUBSCRIBE.
-            if session.queue.snapshots() >= self.config.max_retained_messages {
+            let most = self.config.max_retained_messages.max(MIN_SNAPSHOTS);
+            if session.queue.snapshots() >= most {
                 return self.dropped(id, Reason::QueueFull);
             }
         } else if !self.make_room(turn, slot, message, out.qos) {

@@ -380,7 +380,8 @@ impl OnDisk {
             self.perhaps = self.perhaps.saturating_sub(1);
             return Progress::Sent;
         }
-        if self.perhaps > 0 {
+        // What was queued since the restart was sent to nobody.
+        if self.perhaps > 0 && delivery <= self.perhaps_upto {
             self.perhaps -= 1;
             return Progress::Perhaps;
         }

@@ -184,6 +184,10 @@ impl Journal {
             Overflow::LatestPerTopic => 3,
         });
         value.u8(u8::from(policy.queue_qos0));
+        // Only where it says something.
+        if let Some(disk) = session.queue.disk().filter(|disk| disk.perhaps > 0) {
+            value.u64(disk.perhaps_upto.0);
+        }
         self.set(session_key(kind::SESSION, session.id), value);
     }
 

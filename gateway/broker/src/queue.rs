@@ -121,8 +121,10 @@ pub(crate) struct OnDisk {
     pub(crate) grouped: bool,
     /// Deliveries up to this one were started on an earlier connection…
     pub(crate) started: DeliveryId,
-    /// …and perhaps so many more.
+    /// …and perhaps so many more…
     pub(crate) perhaps: u16,
+    /// …none of them behind this one, which was the last when the process died.
+    pub(crate) perhaps_upto: DeliveryId,
     /// Up to this one it is of an earlier life.
     pub(crate) restored: DeliveryId,
     pub(crate) asked: Option<Asked>,
@@ -137,6 +139,7 @@ impl OnDisk {
             grouped: false,
             started: DeliveryId(0),
             perhaps: 0,
+            perhaps_upto: DeliveryId(0),
             restored: DeliveryId(0),
             asked: None,
         }

@@ -34,6 +34,8 @@ struct SavedSession {
     connected: bool,
     started: u64,
     perhaps: u16,
+    /// None of those behind this one.
+    perhaps_upto: Option<u64>,
     /// No entry of its queue has a lower id.
     head: u64,
 }
@@ -116,10 +118,16 @@ impl Broker {
             let window = session.session.journaled_window;
             let slot = session.session.slot();
             if self.sessions.restore(session.session) {
-                let perhaps = if session.connected { window } else { 0 }.max(session.perhaps);
+                // All that was there when a connection died may have been sent; what came after an
+                // earlier death, to a session that has not been back since, was not.
+                let (perhaps, upto) = match session.connected {
+                    true => (window.max(session.perhaps), None),
+                    false => (session.perhaps, session.perhaps_upto),
+                };
                 let on_disk = OnDisk {
                     started: DeliveryId(session.started),
                     perhaps,
+                    perhaps_upto: DeliveryId(upto.unwrap_or(u64::MAX)),
                     is_exact: false,
                     grouped: true,
                     ..OnDisk::new(DeliveryId(session.head))
@@ -166,6 +174,7 @@ impl Broker {
         session.restore_mark(last.key.delivery.next().0);
         on_disk.from = first.key.delivery;
         on_disk.restored = last.key.delivery;
+        on_disk.perhaps_upto = on_disk.perhaps_upto.min(last.key.delivery);
         // An estimate until somebody counts.
         let ids = last.key.delivery.0 - first.key.delivery.0;
         on_disk.tally.count = u32::try_from(ids).unwrap_or(u32::MAX).saturating_add(1);
@@ -228,13 +237,14 @@ fn read_session(turn: &Turn, id: SessionId, input: &mut Reader<'_>) -> Option<Sa
         },
         queue_qos0: input.u8()? != 0,
     };
+    let perhaps_upto = if input.is_empty() { None } else { Some(input.u64()?) };
     let mut session = Session::new(id, key, policy);
     session.set_expiry_micros(expiry);
     session.ends = ends.map_or(Instant::FAR_FUTURE, |ms| turn.from_wall(Wall::from_millis(ms)));
     session.restore_mark(reserved);
     session.journaled_window = window;
     session.durable = turn.durable;
-    Some(SavedSession { session, connected, started, perhaps, head })
+    Some(SavedSession { session, connected, started, perhaps, perhaps_upto, head })
 }
 
 fn read_filter(input: &mut Reader<'_>) -> Option<SubscriptionFilter> {

@@ -1,4 +1,5 @@
 //! `sim --seeds 10000 [--from N] [--seed N --trace] [--fault NAME]`: the deterministic simulation.
+//! `sim --model mqtt --seeds 10000 …`: the model check of the MQTT broker ([`exact`]).
 //! Ends with 0 when every seed passed; with `--fault`, when the fault was found.
 
 #![allow(clippy::disallowed_methods)] // a tool may look at the clock
@@ -8,11 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
-use motegate_tests::sim::{self, Detail, Fault, Report};
+use motegate_tests::sim::{self, Detail, Fault, Report, exact};
 
 /// Runs the deterministic simulation.
 #[derive(Debug, Parser)]
 struct Arguments {
+    /// The check: all three protocols over bad links, or MQTT alone, each packet foretold.
+    #[arg(long, value_enum, default_value_t = Check::Gateway)]
+    model: Check,
     /// How many seeds.
     #[arg(long, default_value_t = 1000)]
     seeds: u64,
@@ -25,7 +29,9 @@ struct Arguments {
     /// Print everything that happens.
     #[arg(long)]
     trace: bool,
-    /// Plant a fault: no-duplicate-check, ack-before-commit, early-pingresp, ack-on-failed-sync.
+    /// Plant a fault: no-duplicate-check, ack-before-commit, early-pingresp, ack-on-failed-sync; with
+    /// `--model mqtt`: wrong-identifier, expiry-as-published, wrong-retain, dup-forgotten, wrong-qos,
+    /// property-lost.
     #[arg(long)]
     fault: Option<String>,
     /// Run this seed once for each batch that it hands to the store in its course, with a crash when
@@ -41,6 +47,44 @@ struct Arguments {
     /// Go on after a failure and count the kinds.
     #[arg(long)]
     keep_going: bool,
+}
+
+/// What is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Check {
+    /// [`sim`].
+    Gateway,
+    /// [`exact`].
+    Mqtt,
+}
+
+/// The model check; whether it came out as wanted.
+fn exactly(arguments: &Arguments) -> ExitCode {
+    let fault = match arguments.fault.as_deref().map(|name| (name, exact::Spoil::from_name(name))) {
+        None => None,
+        Some((_, Some(fault))) => Some(fault),
+        Some((name, None)) => {
+            eprintln!("no fault {name}; there are {:?}", exact::Spoil::ALL.map(exact::Spoil::name));
+            return ExitCode::from(2);
+        }
+    };
+    let passed = match arguments.seed {
+        Some(seed) => exact::tool::one(seed, fault, arguments.trace),
+        None => exact::tool::many(exact::tool::Wanted {
+            seeds: (arguments.from, arguments.seeds),
+            fault,
+            threads: threads(arguments),
+            keep_going: arguments.keep_going,
+        }),
+    };
+    if passed != fault.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn threads(arguments: &Arguments) -> usize {
+    match arguments.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
 }
 
 thread_local! {
@@ -136,6 +180,9 @@ fn work(arguments: &Arguments, fault: Option<Fault>, totals: &Totals) -> Vec<Fai
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.model == Check::Mqtt {
+        return exactly(&arguments);
+    }
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         eprintln!("panic in seed {}", SEED.get());
@@ -173,8 +220,7 @@ fn main() -> ExitCode {
 
 fn many(arguments: &Arguments, fault: Option<Fault>) -> ExitCode {
     let started = Instant::now();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if arguments.threads == 0 { cores } else { arguments.threads };
+    let threads = threads(arguments);
     let totals = Totals { least: AtomicU64::new(u64::MAX), ..Totals::default() };
     let mut failures: Vec<Failure> = std::thread::scope(|scope| {
         let workers: Vec<_> =

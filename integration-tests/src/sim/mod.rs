@@ -13,6 +13,7 @@ mod cast;
 pub mod coap;
 pub mod coap_wire;
 pub mod ctx;
+pub mod exact;
 pub mod gateway;
 pub mod link;
 pub mod model;

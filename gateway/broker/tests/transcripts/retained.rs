@@ -159,3 +159,14 @@ fn topics_are_listed_in_byte_order_up_to_a_limit() {
     assert_eq!(b.ask(list("a/#", 2)), ["topics a a/b"]);
     assert_eq!(b.ask(list("b", 0)), ["topics "]);
 }
+
+/// Each filter sends for itself, so more may wait than are retained.
+#[test]
+fn a_low_limit_of_retained_messages_eats_none_of_them() {
+    let config = Config { max_retained_messages: 1, ..Config::default() };
+    let mut b = Bench::with(config, false);
+    b.publish("!t=1@1");
+    let (a, _) = b.open(Open { window: 0, ..clean("a") });
+    assert_eq!(b.subscribe(a, &[sub("#", 1), sub("+", 1), sub("t", 1)]), ["subscribed 1 1 1"]);
+    assert_eq!(b.credit(a, 9, 1_000), ["a <- !t=1@1"; 3]);
+}

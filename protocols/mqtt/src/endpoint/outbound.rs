@@ -125,7 +125,7 @@ impl Connection {
             let probe = Stage::Publish(NonZeroU16::MIN, false);
             let (len, _) = self.measure(shared, turn, delivery, topic, probe);
             if len > self.max_packet as usize {
-                self.too_large(shared, delivery);
+                self.too_large(shared, delivery, false);
                 return None;
             }
         }
@@ -138,11 +138,13 @@ impl Connection {
     }
 
     /// The client cannot take it: it is as good as delivered, unless another member of its group
-    /// can. [MQTT-3.1.2-24, -25]
-    fn too_large(&self, shared: &mut Shared, delivery: &Delivery) {
+    /// can. [MQTT-3.1.2-24, -25] What was sent at QoS 2 stays with who may have it.
+    /// [MQTT-4.8.2-5]
+    fn too_large(&self, shared: &mut Shared, delivery: &Delivery, sent: bool) {
         shared.counters.oversize_dropped += 1;
         let Some(session) = self.session else { return };
-        if delivery.share != 0 {
+        let may_have_it = (sent || delivery.again) && delivery.qos == Qos::ExactlyOnce;
+        if delivery.share != 0 && !may_have_it {
             let delivery = Box::new(delivery.clone());
             shared.events.push_back(Event::TooLarge { session, delivery });
         } else if delivery.qos != Qos::AtMostOnce {
@@ -182,7 +184,7 @@ impl Connection {
                 let mut journal = self.journal(shared, turn);
                 self.wire_mut().finish(id, &mut journal);
             }
-            return self.too_large(shared, delivery);
+            return self.too_large(shared, delivery, matches!(stage, Stage::Publish(_, true)));
         }
         let name = topic.as_deref().unwrap_or(delivery.message.topic.as_str());
         let (id, dup) = match *stage {
