@@ -85,6 +85,8 @@ codes! {
     NotForProtocol = "E0204",
     /// A name that no listener has.
     UnknownListener = "E0205",
+    /// A certificate, key or list of revoked certificates that cannot be used.
+    Tls = "E0206",
     /// A pattern.
     Pattern = "E0301",
     /// A template.
@@ -125,6 +127,8 @@ codes! {
     NobodyMayConnect = "W0201",
     /// A mount that does not end in a slash.
     MountSlash = "W0202",
+    /// A certificate whose time is over, or has not come.
+    CertificateTime = "W0203",
 }
 
 impl fmt::Display for Code {

@@ -128,11 +128,12 @@ pub(crate) fn joined(
 }
 
 fn hears(bind: &Bind, group: IpAddr) -> bool {
-    let family = match bind.addr {
+    let Some(addr) = bind.addr.ip() else { return false };
+    let family = match addr {
         SocketAddr::V4(_) => group.is_ipv4(),
         SocketAddr::V6(_) => true,
     };
-    bind.protocol == Protocol::MqttSn && bind.addr.ip().is_unspecified() && family
+    bind.protocol == Protocol::MqttSn && addr.ip().is_unspecified() && family
 }
 
 /// Each once, with its place.

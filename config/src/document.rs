@@ -66,6 +66,12 @@ impl Node {
         matches!(&self.kind, Kind::Scalar { text, style: ScalarStyle::Plain }
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
+
+    /// The value of a key, if this is a mapping that has it.
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        let Kind::Map(items) = &mut self.kind else { return None };
+        items.iter_mut().find(|(known, _)| known.text == key).map(|(_, node)| node)
+    }
 }
 
 impl Document {

@@ -19,11 +19,16 @@ use serde::Deserialize;
 
 use crate::discovery::Forwarder;
 use crate::tests::TestBlock;
+use crate::transport::ProxyWord;
 use crate::value::{
     ClientFromWord, DenyWord, Durability, EmptyWord, ExtraWord, Factor, IdTopic, KeepWord,
     LogFormat, LogLevel, MqttVersion, OneOrMany, OverflowWord, PerSecond, PerTime, RebindWord,
     SharedWord, Size, SplitWord, TakeoverWord, Typed, UnsafeWord, Utf8Word,
 };
+
+mod tls;
+
+pub(crate) use tls::Tls;
 
 type Text = Option<Typed<String>>;
 type Number = Option<Typed<u64>>;
@@ -92,9 +97,13 @@ pub(crate) struct Listener {
     #[schemars(extend("otherwise" = "`PROTOCOL-PORT`"))]
     pub(crate) name: Text,
     /// What is spoken.
-    #[schemars(extend("required" = true, "words" = ["mqtt", "mqttsn", "coap"]))]
+    #[schemars(extend(
+        "required" = true,
+        "words" = ["mqtt", "mqtts", "ws", "wss", "mqttsn", "coap"]
+    ))]
     pub(crate) protocol: Text,
-    /// `ADDRESS:PORT` or a list of them; `[::]` is every address, IPv4 too.
+    /// `ADDRESS:PORT` or a list of them; `[::]` is every address, IPv4 too. `unix:PATH`, relative to
+    /// the folder of the file that says it, is a Unix socket, for all but mqttsn and coap.
     #[schemars(extend("otherwise" = "the protocol's port on 127.0.0.1"))]
     pub(crate) bind: Option<OneOrMany<String>>,
     /// Whether clients that give no identity may connect.
@@ -114,6 +123,29 @@ pub(crate) struct Listener {
     pub(crate) mount: Text,
     /// MQTT only: bounds of this listener alone, none above those of `limits`.
     pub(crate) limits: Option<ListenerLimits>,
+    /// mqtts and wss: certificates.
+    #[schemars(extend("otherwise" = "none"))]
+    pub(crate) tls: Option<Tls>,
+    /// ws and wss: the path that is served.
+    #[schemars(extend("otherwise" = "`/mqtt`"))]
+    pub(crate) path: Text,
+    /// ws and wss: values of the header `Origin` that are served, such as `https://app.example`.
+    #[schemars(extend("otherwise" = "all"))]
+    pub(crate) origins: Option<OneOrMany<String>>,
+    /// ws and wss: addresses or networks whose header `X-Forwarded-For` is believed.
+    #[schemars(extend("otherwise" = "none"))]
+    pub(crate) forwarded_from: Option<OneOrMany<String>>,
+    /// Whether each connection begins with a header of the PROXY protocol, of which version; one
+    /// without it is closed then.
+    #[schemars(extend("otherwise" = "`off`"))]
+    pub(crate) proxy_protocol: Option<Typed<ProxyWord>>,
+    /// Addresses or networks that may send such a header: they can claim any address.
+    #[schemars(extend("otherwise" = "this machine: `[127.0.0.0/8, \"::1\"]`"))]
+    pub(crate) proxy_from: Option<OneOrMany<String>>,
+    /// PROXY version 2: the common name of a client certificate that the sender has verified is the
+    /// client's identity.
+    #[schemars(extend("otherwise" = "`false`"))]
+    pub(crate) proxy_identity: Flag,
 }
 
 /// Bounds of one listener; what it does not say is as in `limits`.

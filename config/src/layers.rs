@@ -259,7 +259,8 @@ impl Layers {
                 return (reading, None);
             }
         };
-        let (resolved, more) = resolve::resolve(&file, &document);
+        let (resolved, more, files) = resolve::resolve(&file, &document);
+        reading.files.extend(files);
         found.extend(more);
         let read = resolved.map(|mut resolved| {
             if !resolved.data_dir_given {
@@ -386,19 +387,47 @@ impl Reading {
 }
 
 /// A relative `data_dir` of a file is relative to the file's folder, so that whoever names the file
-/// finds the gateway, wherever it was started. Not so those of the environment and of `--set`, which
-/// are typed where the program starts: their folder is `.`.
+/// finds the gateway, wherever it was started; so are the paths of certificates and of Unix sockets.
+/// Not so those of the environment and of `--set`, which are typed where the program starts: their
+/// folder is `.`.
 fn beside(root: &mut Node, folder: &Path) {
-    let Kind::Map(items) = &mut root.kind else { return };
-    let Some((_, node)) = items.iter_mut().find(|(key, _)| key.text == "data_dir") else { return };
-    if node.is_null() {
+    anchor(root.get_mut("data_dir"), "", folder);
+    let Some(Kind::List(listeners)) = root.get_mut("listeners").map(|node| &mut node.kind) else {
         return;
+    };
+    for listener in listeners {
+        match listener.get_mut("bind") {
+            Some(Node { kind: Kind::List(binds), .. }) => {
+                binds.iter_mut().for_each(|bind| anchor(Some(bind), "unix:", folder));
+            }
+            bind => anchor(bind, "unix:", folder),
+        }
+        let Some(tls) = listener.get_mut("tls") else { continue };
+        for key in ["cert", "key", "client_ca", "crl"] {
+            anchor(tls.get_mut(key), "", folder);
+        }
+        let Some(Kind::List(names)) = tls.get_mut("sni").map(|node| &mut node.kind) else {
+            continue;
+        };
+        for name in names {
+            anchor(name.get_mut("cert"), "", folder);
+            anchor(name.get_mut("key"), "", folder);
+        }
     }
+}
+
+/// Makes the path of a scalar, behind its prefix, one below a folder.
+fn anchor(node: Option<&mut Node>, prefix: &str, folder: &Path) {
+    let Some(node) = node.filter(|node| !node.is_null()) else { return };
     let Kind::Scalar { text, .. } = &mut node.kind else { return };
-    let there = join(folder, Path::new(text));
+    let Some(path) = text.strip_prefix(prefix) else { return };
     // A folder whose name is no text is the working directory's, or nobody's.
-    if let Some(there) = there.to_str().filter(|there| *there != text) {
-        let before = std::mem::replace(text, there.to_owned());
+    let Some(there) = join(folder, Path::new(path)).to_str().map(|path| format!("{prefix}{path}"))
+    else {
+        return;
+    };
+    if there != *text {
+        let before = std::mem::replace(text, there);
         node.written.get_or_insert(before);
     }
 }

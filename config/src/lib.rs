@@ -9,6 +9,7 @@
 //!
 //! Left out: every block of a part that is not built; those are unknown keys.
 
+mod address;
 mod conf_d;
 mod decode;
 mod diagnostic;
@@ -36,11 +37,12 @@ mod starter;
 mod substitute;
 pub mod tests;
 mod text_file;
+mod tls;
+mod transport;
 mod users;
 mod value;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,6 +50,7 @@ use motegate_core::Protocol;
 use motegate_mapping::Table;
 use motegate_message::{Group, ListenerId};
 
+pub use address::Address;
 pub use diagnostic::{Code, Diagnostic, Finding, Findings};
 pub use format::{FormatError, format};
 pub use layers::Layers;
@@ -56,6 +59,8 @@ pub use reference::reference;
 pub use show::Show;
 pub use sources::{Position, Source, SourceKind, Sources};
 pub use starter::Starter;
+pub use tls::{IdentityFrom, Tls};
+pub use transport::{Proxy, Transport, WebSocket};
 pub use value::{Durability, LogFormat, LogLevel};
 
 /// Where to listen.
@@ -67,11 +72,10 @@ pub struct Bind {
     pub name: Arc<str>,
     /// What is spoken on it.
     pub protocol: Protocol,
-    /// `[::]` means every address, IPv4 included: one socket that is not IPv6-only. Port 0 takes
-    /// a free one.
-    pub addr: SocketAddr,
-    /// Where to listen instead if the machine has no IPv6: `0.0.0.0` for `[::]`.
-    pub fallback: Option<SocketAddr>,
+    /// Its socket.
+    pub addr: Address,
+    /// What lies between the socket and MQTT.
+    pub transport: Arc<Transport>,
 }
 
 /// The log.

@@ -4,31 +4,40 @@
 //! but their number: an answer leaves by the socket that the request came in on.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use motegate_core::{ClientFrom, Config as Core, Listener, Protocol, Sources};
 use motegate_mapping::Place;
 use motegate_message::ListenerId;
 
-use crate::Bind;
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::file;
 use crate::listener_limits;
 use crate::reader::Reader;
+use crate::transport::{self, Transport, WebSocket};
 use crate::value::ClientFromWord;
+use crate::{Address, Bind};
 
 /// More than anyone has; the core's listener numbers are 16 bits.
 const MAX_LISTENERS: usize = 1_000;
 
-const PROTOCOLS: [(&str, Protocol, u16); 3] = [
+const PROTOCOLS: [(&str, Protocol, u16); 6] = [
     ("mqtt", Protocol::Mqtt, 1883),
     ("mqttsn", Protocol::MqttSn, 1885),
     ("coap", Protocol::Coap, 5683),
+    ("ws", Protocol::Mqtt, 8083),
+    ("mqtts", Protocol::Mqtt, 8883),
+    ("wss", Protocol::Mqtt, 8084),
 ];
+/// How many of them `motegate run` has by default, and `motegate dev`.
+const OF_RUN: usize = 3;
+const OF_DEV: usize = 4;
+
+const ALL_WORDS: &str = "write mqtt, mqtts, ws, wss, mqttsn or coap";
 
 /// Protocols that a later version speaks.
-const LATER: [&str; 9] =
-    ["mqtts", "ws", "wss", "mqttsns", "coaps", "coap+tcp", "coaps+tcp", "coap+ws", "coaps+ws"];
+const LATER: [&str; 6] = ["mqttsns", "coaps", "coap+tcp", "coaps+tcp", "coap+ws", "coaps+ws"];
 
 /// Reads the block; without one it is mqtt, mqttsn and coap on loopback.
 pub(crate) fn read(
@@ -40,9 +49,10 @@ pub(crate) fn read(
     let mut binds = Vec::new();
     let place = Place::root().at("listeners");
     let Some(block) = block else {
-        for (name, protocol, port) in PROTOCOLS {
+        for (name, protocol, port) in PROTOCOLS.into_iter().take(OF_RUN) {
             let listener = plain(&format!("{name}-{port}"), name, protocol);
-            push(core, &mut binds, listener, (Ipv4Addr::LOCALHOST, port).into());
+            let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            push(core, &mut binds, listener, addr.into(), Arc::default());
         }
         if core.users.is_empty() {
             let text = "nobody may connect: the default listeners ask for a password, and there are \
@@ -67,8 +77,8 @@ pub(crate) fn read(
         let at = place.at(i);
         let read = one(reader, listener, &at, (core, max_connections));
         reader.listeners_unread |= read.is_empty();
-        for (resolved, addr, at_bind) in read {
-            let bind = push(core, &mut binds, resolved, addr);
+        for (resolved, addr, at_bind, transport) in read {
+            let bind = push(core, &mut binds, resolved, addr, transport);
             collision(reader, &bind, &at, &at_bind, &seen);
             seen.push((bind, at.clone()));
         }
@@ -80,15 +90,20 @@ pub(crate) fn read(
     binds
 }
 
-fn push(core: &mut Core, binds: &mut Vec<Bind>, listener: Listener, addr: SocketAddr) -> Bind {
+fn push(
+    core: &mut Core,
+    binds: &mut Vec<Bind>,
+    listener: Listener,
+    addr: Address,
+    transport: Arc<Transport>,
+) -> Bind {
     let number = u16::try_from(core.listeners.len()).unwrap_or(u16::MAX);
     let bind = Bind {
         listener: ListenerId(number),
         name: listener.name.clone(),
         protocol: listener.protocol,
         addr,
-        fallback: (addr.ip() == Ipv6Addr::UNSPECIFIED)
-            .then(|| (Ipv4Addr::UNSPECIFIED, addr.port()).into()),
+        transport,
     };
     core.listeners.push(listener);
     binds.push(bind.clone());
@@ -112,15 +127,23 @@ fn plain(name: &str, realm: &str, protocol: Protocol) -> Listener {
 /// What `motegate dev` listens on.
 pub(crate) fn dev(expose: bool, core: &mut Core) -> Vec<Bind> {
     let mut binds = Vec::new();
-    for (name, protocol, port) in PROTOCOLS {
+    for (name, protocol, port) in PROTOCOLS.into_iter().take(OF_DEV) {
         let listener = Listener {
             anonymous: true,
             sources: if expose { Sources::Any } else { Sources::Private },
-            ..plain(&format!("{name}-{port}"), name, protocol)
+            ..plain(&format!("{name}-{port}"), realm(name, protocol), protocol)
         };
-        push(core, &mut binds, listener, (Ipv6Addr::UNSPECIFIED, port).into());
+        let addr = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        let websocket = (name == "ws").then(WebSocket::default);
+        let transport = Transport { websocket, ..Transport::default() };
+        push(core, &mut binds, listener, addr.into(), Arc::new(transport));
     }
     binds
+}
+
+/// The name space of client ids unless the listener has another: that of MQTT, whatever it runs over.
+fn realm(word: &'static str, protocol: Protocol) -> &'static str {
+    if protocol == Protocol::Mqtt { "mqtt" } else { word }
 }
 
 /// One entry: a core listener for each address, with the address's place.
@@ -129,18 +152,22 @@ fn one(
     entry: &file::Listener,
     at: &Place,
     (core, max_connections): (&Core, usize),
-) -> Vec<(Listener, SocketAddr, Place)> {
+) -> Vec<(Listener, Address, Place, Arc<Transport>)> {
     let Some((word, protocol, port)) = protocol(reader, entry, at) else { return Vec::new() };
-    let addrs = addresses(reader, entry, at, port);
-    let first_port = addrs.first().map_or(port, |(addr, _)| addr.port());
+    let addrs = addresses(reader, entry, at, protocol, port);
+    let first = addrs.first().map(|(addr, _)| addr.port());
+    let first =
+        first.map_or_else(|| port.to_string(), |p| p.map_or("unix".into(), |p| p.to_string()));
     let name = reader.get(entry.name.as_ref(), at, "name");
-    let name: Arc<str> = name.unwrap_or_else(|| format!("{word}-{first_port}")).into();
+    let name: Arc<str> = name.unwrap_or_else(|| format!("{word}-{first}")).into();
     check_level(reader, &at.at("name"), "listener name", &name);
     let tenant = reader.get(entry.tenant.as_ref(), at, "tenant").unwrap_or_default();
     if !tenant.is_empty() {
         check_level(reader, &at.at("tenant"), "tenant", &tenant);
     }
-    let realm = reader.get(entry.realm.as_ref(), at, "realm").unwrap_or_else(|| word.to_owned());
+    let realm = reader
+        .get(entry.realm.as_ref(), at, "realm")
+        .unwrap_or_else(|| realm(word, protocol).into());
     if realm.is_empty() || realm.contains('\0') {
         let fix = "leave it out, or give the name space of client ids a name";
         reader.report(&at.at("realm"), Code::Mount, "a realm cannot be empty", fix);
@@ -169,7 +196,9 @@ fn one(
         client_from,
         limits,
     };
-    addrs.into_iter().map(|(addr, place)| (listener.clone(), addr, place)).collect()
+    let transport = Arc::new(transport::read(reader, entry, at, word, protocol));
+    let with = |(addr, place)| (listener.clone(), addr, place, transport.clone());
+    addrs.into_iter().map(with).collect()
 }
 
 /// Warns of a listener that lets nobody in.
@@ -197,7 +226,11 @@ fn protocol(
     at: &Place,
 ) -> Option<(&'static str, Protocol, u16)> {
     let Some(typed) = &entry.protocol else {
-        reader.missing(at, "protocol", "add `protocol: mqtt`, `mqttsn` or `coap`");
+        reader.missing(
+            at,
+            "protocol",
+            "add `protocol: mqtt`, `mqtts`, `ws`, `wss`, `mqttsn` or `coap`",
+        );
         return None;
     };
     let word = typed.text.as_str();
@@ -206,13 +239,13 @@ fn protocol(
         let place = at.at("protocol");
         if LATER.contains(&word) {
             let text = format!("the protocol {word} is not in this version");
-            reader.report(&place, Code::NotInThisVersion, text, "write mqtt, mqttsn or coap");
+            reader.report(&place, Code::NotInThisVersion, text, ALL_WORDS);
         } else {
             let near = nearest(word, PROTOCOLS.iter().map(|(name, ..)| *name));
             let fix = match (near, word) {
                 (_, "mqtt-sn") => "did you mean `mqttsn`?".to_owned(),
                 (Some(name), _) => format!("did you mean `{name}`?"),
-                (None, _) => "write mqtt, mqttsn or coap".to_owned(),
+                (None, _) => ALL_WORDS.to_owned(),
             };
             reader.report(&place, Code::Value, format!("{word:?} is no protocol"), fix);
         }
@@ -224,22 +257,25 @@ fn addresses(
     reader: &mut Reader<'_>,
     entry: &file::Listener,
     at: &Place,
+    protocol: Protocol,
     port: u16,
-) -> Vec<(SocketAddr, Place)> {
+) -> Vec<(Address, Place)> {
     let at = at.at("bind");
     let texts = entry.bind.as_ref().map(|bind| bind.0.as_slice()).unwrap_or_default();
     if texts.is_empty() {
-        return vec![((Ipv4Addr::LOCALHOST, port).into(), at)];
+        return vec![(SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into(), at)];
     }
     let mut addrs = Vec::new();
     for (i, typed) in texts.iter().enumerate() {
         let place = at.at(i);
-        match address(&typed.text, port) {
-            Ok(addr) => addrs.push((addr, place)),
-            Err(fix) if typed.text.starts_with("unix:") => {
-                let text = "Unix sockets are not in this version";
-                reader.report(&place, Code::NotInThisVersion, text, fix);
+        if let Some(path) = typed.text.strip_prefix("unix:") {
+            if let Some(path) = unix(reader, path, &place, protocol) {
+                addrs.push((Address::Unix(path), place));
             }
+            continue;
+        }
+        match address(&typed.text, port) {
+            Ok(addr) => addrs.push((addr.into(), place)),
             Err(fix) => {
                 let text = format!("{:?} is not an address to listen on", typed.text);
                 reader.report(&place, Code::Bind, text, fix);
@@ -247,6 +283,24 @@ fn addresses(
         }
     }
     addrs
+}
+
+/// What the system takes as the path of a Unix socket, with the zero byte behind it.
+const MAX_UNIX_PATH: usize = 107;
+
+fn unix(reader: &mut Reader<'_>, path: &str, at: &Place, protocol: Protocol) -> Option<PathBuf> {
+    if protocol != Protocol::Mqtt {
+        let text = "a Unix socket is for MQTT: this protocol has datagrams";
+        reader.report(at, Code::Bind, text, "write ADDRESS:PORT");
+        return None;
+    }
+    if path.is_empty() || path.len() > MAX_UNIX_PATH || path.contains('\0') {
+        let text = format!("{path:?} is no path of a Unix socket");
+        let fix = format!("write unix:PATH with a path of 1 to {MAX_UNIX_PATH} bytes");
+        reader.report(at, Code::Bind, text, fix);
+        return None;
+    }
+    Some(PathBuf::from(path))
 }
 
 /// `ADDRESS:PORT`, or an address with the protocol's own port.
@@ -352,7 +406,7 @@ fn collision(
     let datagrams = |bind: &Bind| bind.protocol != Protocol::Mqtt;
     let clash = seen
         .iter()
-        .find(|(other, _)| datagrams(bind) == datagrams(other) && overlaps(bind.addr, other.addr));
+        .find(|(other, _)| datagrams(bind) == datagrams(other) && bind.addr.overlaps(&other.addr));
     if let Some((other, place)) = clash {
         let text = format!("{} is already taken by listener {}", bind.addr, other.name);
         let d = Diagnostic::new(Code::ListenerTwice, text, "give one of them another port")

@@ -1,5 +1,7 @@
 //! [`Reader`]: reads typed values and remembers what was wrong with them.
 
+use std::path::PathBuf;
+
 use motegate_mapping::Place;
 
 use crate::diagnostic::{Code, Diagnostic, nearest};
@@ -15,6 +17,8 @@ pub(crate) struct Reader<'d> {
     pub(crate) listeners_unread: bool,
     /// `users` is not empty, whether or not it could be read.
     pub(crate) has_users: bool,
+    /// Files that values name, and that were read or should have been.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 impl Reader<'_> {

@@ -36,10 +36,14 @@ where
     B::try_from(value).expect("the range of the key fits its type")
 }
 
+/// What became of it, what was found, and the files that values name.
+type Read = (Option<Resolved>, Vec<Diagnostic>, Vec<PathBuf>);
+
 /// Reads every block.
-pub(crate) fn resolve(file: &File, document: &Document) -> (Option<Resolved>, Vec<Diagnostic>) {
+pub(crate) fn resolve(file: &File, document: &Document) -> Read {
     let has_users = file.users.as_ref().is_some_and(|users| !users.is_empty());
-    let mut reader = Reader { document, found: Vec::new(), listeners_unread: false, has_users };
+    let (found, files) = (Vec::new(), Vec::new());
+    let mut reader = Reader { document, found, listeners_unread: false, has_users, files };
     let root = Place::root();
     version(&mut reader, file, &root);
     let mut core = Core::default();
@@ -61,9 +65,9 @@ pub(crate) fn resolve(file: &File, document: &Document) -> (Option<Resolved>, Ve
     let (rules, count) = rules::read(&mut reader, file, &core);
     let table = table(&mut reader, rules);
     let tests = crate::tests::read(&mut reader, file.tests.as_deref().unwrap_or_default(), &core);
-    let found = reader.found;
+    let Reader { found, files, .. } = reader;
     if found.iter().any(Diagnostic::is_error) {
-        return (None, found);
+        return (None, found, files);
     }
     let resolved = table.map(|table| Resolved {
         core,
@@ -82,7 +86,7 @@ pub(crate) fn resolve(file: &File, document: &Document) -> (Option<Resolved>, Ve
         warned: Vec::new(),
         files: Vec::new(),
     });
-    (resolved, found)
+    (resolved, found, files)
 }
 
 fn version(reader: &mut Reader<'_>, file: &File, root: &Place) {

@@ -15,8 +15,6 @@ const LATER: &[(&str, &str)] = &[
     ("bridges", "bridges"),
     ("metrics", "metrics"),
     ("acl", "access rules"),
-    ("listeners.tls", "TLS"),
-    ("listeners.proxy_protocol", "the PROXY protocol"),
     ("coap.block_size", "block-wise transfer"),
     ("coap.max_body", "block-wise transfer"),
     ("coap.block_timeout", "block-wise transfer"),

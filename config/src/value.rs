@@ -456,6 +456,8 @@ macro_rules! words {
     };
 }
 
+pub(crate) use words;
+
 words! {
     /// What survives what.
     pub Durability, "power_loss, process_crash or none" {

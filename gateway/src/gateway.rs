@@ -19,7 +19,6 @@ use crate::control::{ControlError, ask};
 use crate::listening::Listening;
 use crate::machine::Machine;
 use crate::net::listen::Lent;
-use crate::notices;
 use crate::reload::{Changes, ReloadError};
 use crate::setup::{Bind, Control, Setup};
 use crate::store::{self, StoreError};
@@ -93,6 +92,7 @@ impl Builder {
         let name = core.gateway_name.clone();
         let seed = seed();
         let (listening, sockets) = Listening::open(&core.listeners, &binds, &groups)?;
+        let serving = listening.serving();
         let opened = store.as_ref().map(store::open).transpose()?;
         let bound = listening.bound();
         let (requests_to, requests) = mpsc::channel(REQUESTS);
@@ -117,7 +117,7 @@ impl Builder {
                     Err(error) => return drop(started.send(Err(error.into()))),
                 };
                 let _inside = runtime.enter();
-                match Worker::new(machine, sockets, max_connections, inbox, asked) {
+                match Worker::new(machine, sockets, serving, max_connections, inbox, asked) {
                     Ok(worker) => {
                         let _ = started.send(Ok(stored));
                         runtime.block_on(worker.run());
@@ -201,7 +201,8 @@ impl Handle {
     /// given as loopback, so that one can connect to it.
     #[must_use]
     pub fn address(&self, protocol: Protocol) -> Option<SocketAddr> {
-        let mut addr = self.bound.iter().find(|bind| bind.protocol == protocol)?.addr;
+        let of_it = self.bound.iter().filter(|bind| bind.protocol == protocol);
+        let mut addr = of_it.filter_map(|bind| bind.addr.ip()).next()?;
         if addr.ip().is_unspecified() {
             addr.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
         }
@@ -333,10 +334,11 @@ struct BindProblem<'a> {
 
 impl fmt::Display for BindProblem<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Bind { name, protocol, addr } = self.bind;
+        let Bind { name, protocol, addr, .. } = self.bind;
+        let word = self.bind.word();
+        let Some(addr) = addr.ip() else { return self.path(f) };
         let (port, udp) = (addr.port(), *protocol != Protocol::Mqtt);
         let transport = if udp { "udp" } else { "tcp" };
-        let word = notices::protocol(*protocol);
         write!(f, "{word} cannot listen on {addr}/{transport} (listener {name}): ")?;
         match self.source.kind() {
             io::ErrorKind::AddrInUse => write!(
@@ -361,6 +363,27 @@ impl fmt::Display for BindProblem<'_> {
     }
 }
 
+impl BindProblem<'_> {
+    /// Of a Unix socket.
+    fn path(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Bind { name, addr, .. } = self.bind;
+        write!(f, "{} cannot listen on {addr} (listener {name}): ", self.bind.word())?;
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => f.write_str(
+                "somebody answers there.\n  Another gateway has it; stop that one, or give the \
+                 listener another path.",
+            ),
+            io::ErrorKind::NotFound => f.write_str(
+                "there is no such folder.\n  Make it first, writable for the gateway's user.",
+            ),
+            io::ErrorKind::PermissionDenied => f.write_str(
+                "not permitted.\n  The gateway's user has to be able to write into the folder.",
+            ),
+            _ => write!(f, "{}", self.source),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,7 +392,12 @@ mod tests {
     fn a_taken_port_says_which_and_what_to_do() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = taken.local_addr().unwrap();
-        let bind = Bind { name: "lan".into(), protocol: Protocol::Mqtt, addr };
+        let bind = Bind {
+            name: "lan".into(),
+            protocol: Protocol::Mqtt,
+            addr: addr.into(),
+            transport: Default::default(),
+        };
         let error = Listening::open(&[], &[bind], &[]).unwrap_err().to_string();
         let port = addr.port();
         assert!(error.starts_with(&format!("mqtt cannot listen on {addr}/tcp (listener lan)")));

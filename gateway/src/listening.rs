@@ -7,14 +7,13 @@
 //! with one that is given up (`127.0.0.1:1883`, `0.0.0.0:1883`), both are open for a moment, so that
 //! a change that fails has changed nothing.
 
-use std::net::SocketAddr;
-
-use motegate_config::overlaps;
+use motegate_config::Address;
 use motegate_core::{Listener, Protocol, Reload};
 use motegate_message::{Group, ListenerId};
 
 use crate::gateway::StartError;
 use crate::net::listen::{self, Lent};
+use crate::net::tcp::{Acceptor, Opened, Serving};
 use crate::reload::{ListenerChange, ReloadError};
 use crate::setup::{Bind, Setup};
 use crate::supervisor::Standing;
@@ -34,7 +33,7 @@ pub(crate) struct Listening {
 struct Place {
     id: ListenerId,
     /// As the configuration says.
-    asked: SocketAddr,
+    asked: Address,
     /// As the system gave it.
     bound: Bind,
 }
@@ -93,6 +92,18 @@ impl Listening {
         self.places.iter().map(|place| place.bound.clone()).collect()
     }
 
+    /// What new connections go through, by the number of their listener.
+    pub(crate) fn serving(&self) -> Vec<Option<Serving>> {
+        let mut serving = vec![None; self.listeners.len()];
+        for place in &self.places {
+            let Bind { name, transport, .. } = place.bound.clone();
+            if let Some(slot) = serving.get_mut(usize::from(place.id.0)) {
+                *slot = Some(Serving { name, transport });
+            }
+        }
+        serving
+    }
+
     /// The same for whoever asks.
     pub(crate) fn standing(&self, max_connections: usize) -> Standing {
         Standing {
@@ -120,7 +131,7 @@ impl Listening {
         let removed = all.filter(|id| !ids.contains(id)).collect();
         let is_elsewhere = |(id, bind): &(&ListenerId, &Bind)| {
             datagrams(bind.protocol)
-                && self.place(**id).is_some_and(|place| !place.is_at(bind.addr))
+                && self.place(**id).is_some_and(|place| !place.is_at(&bind.addr))
         };
         let moved = ids.iter().zip(&setup.binds).filter(is_elsewhere).map(|(id, _)| *id).collect();
         let places = ids.into_iter().zip(sources).collect();
@@ -162,8 +173,12 @@ impl Listening {
             if from.is_some() || moves.closed.iter().any(given_up) {
                 continue;
             }
-            match listen::hold(bind.addr, datagrams(bind.protocol)) {
-                Ok(socket) => held.push(socket),
+            let tried = match &bind.addr {
+                Address::Ip(addr) => listen::hold(*addr, datagrams(bind.protocol)).map(Some),
+                Address::Unix(path) => listen::try_unix(path).map(|()| None),
+            };
+            match tried {
+                Ok(socket) => held.extend(socket),
                 Err(source) => {
                     return Err(self.whose(StartError::Bind { bind: bind.clone(), source }));
                 }
@@ -182,7 +197,7 @@ impl Listening {
             .collect();
         let is_same = |how: Same, (old, place): (&Listener, Option<&Place>), at: usize| {
             let Some((new_one, bind)) = new.get(at).zip(setup.binds.get(at)) else { return false };
-            let is_there = || place.is_some_and(|place| place.is_at(bind.addr));
+            let is_there = || place.is_some_and(|place| place.is_at(&bind.addr));
             match how {
                 Same::NameAndAddress => named(old, new_one) && is_there(),
                 Same::Name => named(old, new_one),
@@ -235,8 +250,8 @@ impl Listening {
                 let (before, after) = (place.bound.name.clone(), bind.name.clone());
                 told.push(ListenerChange::Renamed { before, after });
             }
-            if !place.is_at(bind.addr) {
-                let before = place.bound.addr;
+            if !place.is_at(&bind.addr) {
+                let before = place.bound.addr.clone();
                 told.push(ListenerChange::Moved { bind: bind.clone(), before });
             }
         }
@@ -264,9 +279,9 @@ impl Listening {
             if old.id != *id {
                 handed.push((old.id, *id));
             }
-            let addr = old.bound.addr;
+            let addr = old.bound.addr.clone();
             let bound = Bind { addr, ..bind.clone() };
-            places.push(Place { id: *id, asked: bind.addr, bound });
+            places.push(Place { id: *id, asked: bind.addr.clone(), bound });
         }
         let listening = Listening { listeners: moves.listeners.clone(), places };
         let told = self.told(&moves, &listening.bound());
@@ -274,7 +289,9 @@ impl Listening {
         let max_connections = moves.setup.max_connections;
         let groups = listening.joins(&moves.setup.groups);
         let reload = moves.reload();
-        let change = Changeover { reload, opened, handed, closed, groups, max_connections };
+        let serving = listening.serving();
+        let change =
+            Changeover { reload, opened, handed, closed, groups, serving, max_connections };
         Ok((listening, told, change))
     }
 
@@ -283,7 +300,10 @@ impl Listening {
         let StartError::Bind { bind, source } = &error else { return error.into() };
         let ours = self.places.iter().find(|place| place.overlaps(bind));
         match ours.filter(|_| source.kind() == std::io::ErrorKind::AddrInUse) {
-            Some(place) => ReloadError::Own { bind: bind.clone(), owner: place.bound.clone() },
+            Some(place) => ReloadError::Own {
+                bind: Box::new(bind.clone()),
+                owner: Box::new(place.bound.clone()),
+            },
             None => error.into(),
         }
     }
@@ -307,19 +327,19 @@ const fn datagrams(protocol: Protocol) -> bool {
 }
 
 impl Place {
-    fn is_at(&self, addr: SocketAddr) -> bool {
-        self.asked == addr || self.bound.addr == addr
+    fn is_at(&self, addr: &Address) -> bool {
+        self.asked == *addr || self.bound.addr == *addr
     }
 
     /// Whether its socket is the one that is wanted.
     fn is_for(&self, bind: &Bind) -> bool {
-        self.is_at(bind.addr) && datagrams(self.bound.protocol) == datagrams(bind.protocol)
+        self.is_at(&bind.addr) && datagrams(self.bound.protocol) == datagrams(bind.protocol)
     }
 
     /// Whether the system lets no other socket have what is wanted beside it.
     fn overlaps(&self, bind: &Bind) -> bool {
         datagrams(self.bound.protocol) == datagrams(bind.protocol)
-            && overlaps(self.bound.addr, bind.addr)
+            && self.bound.addr.overlaps(&bind.addr)
     }
 
     fn open(
@@ -328,21 +348,27 @@ impl Place {
         lent: &Lent,
         sockets: &mut Sockets,
     ) -> Result<Place, StartError> {
-        let addr = if datagrams(bind.protocol) {
-            listen::udp(bind.addr, lent).and_then(|socket| {
+        let addr = match &bind.addr {
+            Address::Unix(path) => listen::unix(path).map(|(socket, file)| {
+                sockets.tcp.push(Opened { id, socket: Acceptor::Unix { socket, _file: file } });
+                bind.addr.clone()
+            }),
+            Address::Ip(addr) if datagrams(bind.protocol) => {
+                listen::udp(*addr, lent).and_then(|socket| {
+                    let addr = socket.local_addr()?;
+                    sockets.udp.push((id, socket));
+                    Ok(addr.into())
+                })
+            }
+            Address::Ip(addr) => listen::tcp(*addr, lent).and_then(|socket| {
                 let addr = socket.local_addr()?;
-                sockets.udp.push((id, socket));
-                Ok(addr)
-            })
-        } else {
-            listen::tcp(bind.addr, lent).and_then(|socket| {
-                let addr = socket.local_addr()?;
-                sockets.tcp.push((id, socket));
-                Ok(addr)
-            })
+                sockets.tcp.push(Opened { id, socket: Acceptor::Tcp(socket) });
+                Ok(addr.into())
+            }),
         };
+        let asked = bind.addr.clone();
         match addr {
-            Ok(addr) => Ok(Place { id, asked: bind.addr, bound: Bind { addr, ..bind.clone() } }),
+            Ok(addr) => Ok(Place { id, asked, bound: Bind { addr, ..bind.clone() } }),
             Err(source) => Err(StartError::Bind { bind: bind.clone(), source }),
         }
     }

@@ -5,13 +5,12 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+use motegate_config::Address;
 use motegate_core::{Protocol, Touched};
 
 use crate::gateway::StartError;
-use crate::notices::protocol;
 use crate::setup::Bind;
 
 /// What a reload did, or would do.
@@ -36,7 +35,7 @@ pub enum ListenerChange {
         /// Where it is; of a preview, as configured.
         bind: Bind,
         /// Where it was.
-        before: SocketAddr,
+        before: Address,
     },
     /// It has another name; its clients stay.
     Renamed {
@@ -88,13 +87,13 @@ pub enum ReloadError {
     #[error(
         "{} cannot listen on {} (listener {}): this gateway itself has {} for its listener {}.\n  \
          Give one of them another port.",
-        protocol(bind.protocol), bind.addr, bind.name, owner.addr, owner.name
+        bind.word(), bind.addr, bind.name, owner.addr, owner.name
     )]
     Own {
         /// The listener that wants it.
-        bind: Bind,
+        bind: Box<Bind>,
         /// The one that has it.
-        owner: Bind,
+        owner: Box<Bind>,
     },
     /// The system refuses to watch a socket, or the gateway is stopping.
     #[error("{0}")]

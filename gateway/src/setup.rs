@@ -6,13 +6,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use motegate_config::{Config, Durability, Findings, Layers, LogFormat, Resolved};
+use motegate_config::{
+    Address, Config, Durability, Findings, Layers, LogFormat, Resolved, Transport,
+};
 use motegate_core::Protocol;
 use motegate_mapping::Table;
 use motegate_message::Group;
 
 use crate::control::ControlPlace;
 use crate::log;
+use crate::notices;
 use crate::store::{StoreSetup, SyncPolicy};
 
 /// What `motegate run` and `motegate check` read when they are given no file.
@@ -27,7 +30,19 @@ pub struct Bind {
     pub protocol: Protocol,
     /// Port 0 lets the system choose. `[::]` is every address, IPv4 included; on a machine
     /// without IPv6 it becomes `0.0.0.0`.
-    pub addr: SocketAddr,
+    pub addr: Address,
+    /// What lies between the socket and MQTT.
+    pub transport: Arc<Transport>,
+}
+
+impl Bind {
+    /// As in `protocol:` of the configuration, but for MQTT-SN, which is `mqtt-sn` in logs.
+    pub(crate) fn word(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Mqtt => self.transport.word(),
+            other => notices::protocol(other),
+        }
+    }
 }
 
 /// The control interface.
@@ -68,10 +83,13 @@ impl Setup {
         Setup { control: None, ..Setup::from(Config::dev(expose)) }
     }
 
-    /// Moves every listener of a protocol to another address.
+    /// Moves the listeners of a protocol to another address: the first one to just that, the others
+    /// (MQTT over WebSocket) to their own port there, or to a free one where the first takes one.
     pub fn rebind(&mut self, protocol: Protocol, addr: SocketAddr) {
-        for bind in self.binds.iter_mut().filter(|bind| bind.protocol == protocol) {
-            bind.addr = addr;
+        let of_it = self.binds.iter_mut().filter(|bind| bind.protocol == protocol);
+        for (i, bind) in of_it.enumerate() {
+            let port = bind.addr.port().filter(|_| i > 0 && addr.port() > 0);
+            bind.addr = SocketAddr::new(addr.ip(), port.unwrap_or(addr.port())).into();
         }
     }
 }
@@ -82,6 +100,7 @@ impl From<Resolved> for Setup {
             name: bind.name,
             protocol: bind.protocol,
             addr: bind.addr,
+            transport: bind.transport,
         });
         let sync = match resolved.durability {
             Durability::PowerLoss => Some(SyncPolicy::EachGroup),
@@ -192,7 +211,7 @@ mod tests {
         let of_core: Vec<_> = setup.core.listeners.iter().map(|l| (&l.name, l.protocol)).collect();
         let of_binds: Vec<_> = setup.binds.iter().map(|b| (&b.name, b.protocol)).collect();
         assert_eq!(of_core, of_binds);
-        let moved = "127.0.0.1:4".parse().unwrap();
+        let moved: SocketAddr = "127.0.0.1:4".parse().unwrap();
         setup.rebind(Protocol::Coap, moved);
         let elsewhere: Vec<_> = setup.binds.iter().filter(|b| b.addr == moved).collect();
         assert_eq!(elsewhere.len(), 1);

@@ -21,7 +21,7 @@ use tokio::time::Sleep;
 use crate::control::ask::{Asked, Shell};
 use crate::machine::Machine;
 use crate::net::Counters;
-use crate::net::tcp::Tcp;
+use crate::net::tcp::{Opened, Serving, Tcp};
 use crate::net::udp::Udp;
 
 /// What the worker's owner may ask of it.
@@ -52,6 +52,8 @@ pub(crate) struct Changeover {
     pub(crate) closed: Vec<ListenerId>,
     /// What listeners join.
     pub(crate) groups: Vec<(ListenerId, Group)>,
+    /// What new connections go through, by listener.
+    pub(crate) serving: Vec<Option<Serving>>,
     /// Most stream connections open at a time.
     pub(crate) max_connections: usize,
 }
@@ -60,7 +62,7 @@ pub(crate) struct Changeover {
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
     pub(crate) udp: Vec<(ListenerId, std::net::UdpSocket)>,
-    pub(crate) tcp: Vec<(ListenerId, mio::net::TcpListener)>,
+    pub(crate) tcp: Vec<Opened>,
     /// What they join.
     pub(crate) groups: Vec<(ListenerId, Group)>,
 }
@@ -94,6 +96,7 @@ impl Worker {
     pub(crate) fn new(
         machine: Machine,
         sockets: Sockets,
+        serving: Vec<Option<Serving>>,
         max_connections: usize,
         commands: mpsc::Receiver<Command>,
         asked: Option<Asked>,
@@ -103,7 +106,7 @@ impl Worker {
         Ok(Worker {
             machine,
             udp,
-            tcp: Tcp::new(sockets.tcp, max_connections)?,
+            tcp: Tcp::new(sockets.tcp, serving, max_connections)?,
             commands,
             asked,
             counters: Counters::default(),
@@ -135,7 +138,7 @@ impl Worker {
                 }
             }
         }
-        tracing::debug!(counters = ?self.counters, "worker ended");
+        tracing::debug!(udp = ?self.counters, tcp = ?self.tcp.counters(), "worker ended");
     }
 
     /// Waits until there is something to do; `Some` if it is a command.
@@ -194,11 +197,14 @@ impl Worker {
         machine.feed_reports();
         machine.feed_verdicts();
         if let Some(asked) = &mut self.asked {
-            asked.turn(machine, Shell { connections: tcp.len(), counters: *counters });
+            // Each counts what it does.
+            let Counters { truncated, send_errors, send_dropped, .. } = *counters;
+            let counters = Counters { truncated, send_errors, send_dropped, ..tcp.counters() };
+            asked.turn(machine, Shell { connections: tcp.len(), counters });
         }
         udp.tend_groups(machine.now());
         self.more_datagrams = udp.turn(machine, counters);
-        tcp.turn(machine, counters);
+        tcp.turn(machine);
         let core_deadline = machine.feed_timeout();
         // Either side may have woken the other: a CoAP PUT reaches MQTT, a close publishes a will.
         tcp.flush(machine);
@@ -215,17 +221,20 @@ impl Worker {
         }
         let udp = Udp::watch(change.opened.udp)?;
         let tcp = self.tcp.watch(change.opened.tcp)?;
-        let Changeover { reload, handed, closed, .. } = change;
+        let Changeover { reload, handed, closed, serving, .. } = change;
+        let removed = reload.removed.clone();
         let moved: Vec<ListenerId> =
             closed.iter().filter(|id| !reload.removed.contains(id)).copied().collect();
         let touched = self.machine.reload(reload);
         // Last words leave by the old sockets.
         self.tcp.flush(&mut self.machine);
         self.udp.flush(&mut self.machine, &mut self.counters);
-        self.tcp.accept_rest(&moved, &mut self.machine, &mut self.counters);
+        self.tcp.accept_rest(&moved, &mut self.machine);
         self.udp.change(&closed, &handed, udp);
         self.udp.set_groups(&change.groups, self.machine.now());
         self.tcp.change(&closed, &handed, tcp);
+        self.tcp.serve(serving);
+        self.tcp.drop_half_open(Some(&removed), &mut self.machine);
         self.tcp.set_max_connections(change.max_connections);
         Ok(touched)
     }
@@ -238,7 +247,7 @@ impl Worker {
     fn stop(&mut self, timeout: Duration) {
         if self.stop_by.is_none() {
             self.stop_by = Some(self.machine.now() + timeout);
-            self.tcp.stop_accepting();
+            self.tcp.stop_accepting(&mut self.machine);
             tracing::info!(connections = self.tcp.len(), "stopping: clients are told");
             self.machine.feed(Input::Shutdown);
         }

@@ -17,9 +17,9 @@ use crate::setup::{Control, Setup};
 
 /// Serve without configuration: nothing is saved, neighbours may connect
 ///
-/// Listens for MQTT (1883), MQTT-SN (1885/udp) and CoAP (5683/udp) on all addresses. Anyone on
-/// this machine or on a private network may connect without a login; nothing outlives the
-/// program. Ctrl-C, SIGTERM and the end of its terminal (SIGHUP) end it.
+/// Listens for MQTT (1883, and 8083 over WebSocket), MQTT-SN (1885/udp) and CoAP (5683/udp) on all
+/// addresses. Anyone on this machine or on a private network may connect without a login; nothing
+/// outlives the program. Ctrl-C, SIGTERM and the end of its terminal (SIGHUP) end it.
 #[derive(Debug, Args, Default)]
 pub(super) struct Dev {
     /// Serve public source addresses too (anyone who can reach this machine)
@@ -28,6 +28,9 @@ pub(super) struct Dev {
     /// Listen for MQTT here; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     mqtt: Option<SocketAddr>,
+    /// Listen for MQTT over WebSocket here
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
+    ws: Option<SocketAddr>,
     /// Listen for MQTT-SN here
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     mqttsn: Option<SocketAddr>,
@@ -50,6 +53,10 @@ impl Dev {
                 setup.rebind(protocol, addr);
             }
         }
+        if let Some(addr) = self.ws {
+            let websocket = setup.binds.iter_mut().find(|bind| bind.word() == "ws");
+            websocket.into_iter().for_each(|bind| bind.addr = addr.into());
+        }
         setup.control = Some(Control { place: ControlPlace::Runtime, required: false });
         let gateway_id = setup.core.mqtt_sn.gateway_id;
         let greet = |handle: &Handle, millis| banner(handle, self.expose, gateway_id, millis);
@@ -58,9 +65,11 @@ impl Dev {
             Err(error) => {
                 let exit = fail(Exit::Failed, &error);
                 if let Some(bind) = error.taken() {
-                    let option = protocol(bind.protocol).replace('-', "");
-                    let next = SocketAddr::new(bind.addr.ip(), bind.addr.port().wrapping_add(1));
-                    eprintln!("  try: motegate dev --{option} {next}");
+                    let option = bind.word().replace('-', "");
+                    if let Some(addr) = bind.addr.ip() {
+                        let next = SocketAddr::new(addr.ip(), addr.port().wrapping_add(1));
+                        eprintln!("  try: motegate dev --{option} {next}");
+                    }
                 }
                 exit
             }
@@ -81,17 +90,20 @@ fn banner(handle: &Handle, expose: bool, gateway_id: u8, millis: u64) -> String 
     let mut text = format!(
         "motegate {}   DEV MODE: nothing is saved, {} may connect\n",
         env!("CARGO_PKG_VERSION"),
-        who(handle.listeners().iter().map(|bind| bind.addr), expose)
+        who(handle.listeners().iter().filter_map(|bind| bind.addr.ip()), expose)
     );
     for bind in handle.listeners() {
         let addr = match bind.protocol {
-            Protocol::Mqtt => bind.addr.to_string(),
+            Protocol::Mqtt => match &bind.transport.websocket {
+                Some(web) => format!("{}   at {}", bind.addr, web.path),
+                None => bind.addr.to_string(),
+            },
             Protocol::MqttSn => {
                 format!("{}/udp   answering SEARCHGW as gateway {gateway_id}", bind.addr)
             }
             Protocol::Coap => format!("{}/udp", bind.addr),
         };
-        let _ = writeln!(text, "  {:<9} {addr}", protocol(bind.protocol));
+        let _ = writeln!(text, "  {:<9} {addr}", bind.word());
     }
     let _ = writeln!(text, "ready in {millis} ms. Next, in other terminals:");
     let mqtt = handle.address(Protocol::Mqtt);

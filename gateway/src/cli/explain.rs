@@ -328,10 +328,10 @@ impl Common {
             Some(Port::Usual(port) | Port::Given(port)) => Some(port),
             None => None,
         };
-        let by_port = || ours().find(|bind| Some(bind.addr.port()) == number);
+        let by_port = || ours().find(|bind| bind.addr.port() == number && number.is_some());
         if let (Some(Port::Given(port)), None, None) = (port, &self.listener, by_port()) {
             // Port 0 is one that the system will choose.
-            let ports: BTreeSet<u16> = ours().map(|bind| bind.addr.port()).collect();
+            let ports: BTreeSet<u16> = ours().filter_map(|bind| bind.addr.port()).collect();
             if !ports.is_empty() && !ports.contains(&0) {
                 let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
                 let there = ports.join(", ");

@@ -9,7 +9,6 @@ use crate::control::socket::{answers, in_directory};
 use crate::file_watch::Seen;
 use crate::gateway::Handle;
 use crate::log;
-use crate::notices::protocol;
 use crate::run::serve;
 use crate::setup;
 use crate::supervisor::Source;
@@ -54,8 +53,7 @@ impl Run {
         let _log = log::start(configured.log_level, configured.log_format);
         let greet = |handle: &Handle, millis| {
             for bind in handle.listeners() {
-                let proto = protocol(bind.protocol);
-                tracing::info!(listener = %bind.name, proto, addr = %bind.addr, "listening");
+                tracing::info!(listener = %bind.name, proto = bind.word(), addr = %bind.addr, "listening");
             }
             if let Some(path) = handle.control() {
                 tracing::info!(path = %path.display(), "control interface");

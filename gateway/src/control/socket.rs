@@ -96,6 +96,12 @@ fn made(found: &std::fs::Metadata) -> Made {
 }
 
 impl SocketFile {
+    /// Of the socket that was bound there just now.
+    pub(crate) fn new(path: &Path) -> io::Result<SocketFile> {
+        let made = made(&std::fs::symlink_metadata(path)?);
+        Ok(SocketFile { path: path.to_owned(), made })
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -180,7 +186,7 @@ fn user() -> u32 {
 
 fn dev_name(bound: &[Bind]) -> String {
     let mqtt = bound.iter().find(|bind| bind.protocol == Protocol::Mqtt).or(bound.first());
-    let port = mqtt.map_or(0, |bind| bind.addr.port());
+    let port = mqtt.and_then(|bind| bind.addr.port()).unwrap_or(0);
     format!("{DEV_PREFIX}{port}{DEV_SUFFIX}")
 }
 
@@ -218,7 +224,7 @@ fn lock(directory: &Path) -> Result<File, ControlError> {
 }
 
 /// Whether this is the socket of a gateway that is gone.
-fn is_stale(path: &Path) -> bool {
+pub(crate) fn is_stale(path: &Path) -> bool {
     let socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
     socket && UnixStream::connect(path).is_err_and(refused)
@@ -322,7 +328,8 @@ mod tests {
         let bind = |protocol, port| Bind {
             name: "x".into(),
             protocol,
-            addr: ([127, 0, 0, 1], port).into(),
+            addr: std::net::SocketAddr::from(([127, 0, 0, 1], port)).into(),
+            transport: Default::default(),
         };
         let bound = [bind(Protocol::Coap, 5683), bind(Protocol::Mqtt, 4001)];
         assert_eq!(dev_name(&bound), "dev-4001.sock");

@@ -3,13 +3,18 @@
 //! Options that accepted connections need (no delay, keep-alive) are set here once: Linux hands
 //! a listening socket's options down to every connection, so that accepting costs one call.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::control::socket::{SocketFile, is_stale};
 
 use crate::net::group;
 
@@ -25,6 +30,9 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_RETRIES: u32 = 4;
 /// How long sent bytes may stay unacknowledged.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Who may open a Unix socket: its user and group.
+const UNIX_MODE: u32 = 0o660;
 
 /// Open sockets beside which others may be opened at addresses that overlap with theirs, until this
 /// is dropped. Nobody else's socket can: it would have to ask for that, and be this user's.
@@ -90,6 +98,42 @@ pub(crate) fn tcp(addr: SocketAddr, beside: &Lent) -> io::Result<mio::net::TcpLi
         socket.set_nonblocking(true)?;
         Ok(mio::net::TcpListener::from_std(socket.into()))
     })
+}
+
+/// Opens a listening Unix socket, non-blocking, for this user and group. A file that a gateway left
+/// behind is replaced, one where somebody answers is not.
+pub(crate) fn unix(path: &Path) -> io::Result<(mio::net::UnixListener, SocketFile)> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(io::Error::other("there is a file, which is no socket"));
+        }
+        Ok(_) if is_stale(path) => std::fs::remove_file(path)?,
+        Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+        Err(_) => {}
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let file = SocketFile::new(path)?;
+    // Nobody connects before it listens.
+    std::fs::set_permissions(path, Permissions::from_mode(UNIX_MODE))?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok((mio::net::UnixListener::from_std(socket.into()), file))
+}
+
+/// Whether a Unix socket can be had there.
+pub(crate) fn try_unix(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            Err(io::Error::other("there is a file, which is no socket"))
+        }
+        Ok(_) if is_stale(path) => Ok(()),
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(_) => match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            Some(folder) => std::fs::metadata(folder).map(drop),
+            None => Ok(()),
+        },
+    }
 }
 
 /// Whether an address can be had: its socket is held until the result is dropped. Nobody is listened
@@ -167,6 +211,24 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_RETRIES);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+    }
+
+    #[test]
+    fn a_unix_socket_replaces_what_nobody_answers_at() {
+        let path = std::env::temp_dir().join(format!("motegate-listen-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let (first, file) = unix(&path).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+        assert_eq!(unix(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        std::mem::forget(file); // as if it was killed
+        let (_second, file) = unix(&path).unwrap();
+        drop(file);
+        assert!(!path.exists(), "its file goes with it");
+        std::fs::write(&path, "text").unwrap();
+        assert!(unix(&path).unwrap_err().to_string().contains("no socket"));
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

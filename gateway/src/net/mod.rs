@@ -1,15 +1,23 @@
 //! Sockets: what the worker reads from and writes to.
 //!
-//! [`listen`] opens them, [`udp`] moves datagrams in batches (`batch`) and for groups ([`group`]), [`tcp`] drives all stream
-//! connections from one `mio::Poll`, [`connections`] is the table it keeps them in. Nothing here
-//! knows a protocol.
+//! [`listen`] opens them, [`udp`] moves datagrams in batches (`batch`) and for groups ([`group`]),
+//! [`tcp`] drives all stream connections from one `mio::Poll`, [`connections`] is the table it keeps
+//! them in. What lies between a connection's socket and MQTT is a [`layer`] of its own: [`proxy`],
+//! [`tls`] (its handshakes on [`handshakes`]' threads) and [`ws`]; [`causes`] counts how these end.
+//! Nothing here knows a protocol above.
 
 mod batch;
+pub(crate) mod causes;
 pub(crate) mod connections;
 pub(crate) mod group;
+pub(crate) mod handshakes;
+pub(crate) mod layer;
 pub(crate) mod listen;
+pub(crate) mod proxy;
 pub(crate) mod tcp;
+pub(crate) mod tls;
 pub(crate) mod udp;
+pub(crate) mod ws;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -46,6 +54,10 @@ pub(crate) struct Counters {
     pub(crate) refused: u64,
     /// `accept` failed (most often: no file descriptor left).
     pub(crate) accept_errors: u64,
+    /// Connections that ended before MQTT saw them, or because of what lies below it.
+    pub(crate) causes: causes::Counts,
+    /// TLS handshakes that succeeded.
+    pub(crate) handshakes: u64,
     /// Datagrams longer than the receive buffer.
     pub(crate) truncated: u64,
     /// Datagrams that the kernel would not take: no route, too large, forbidden.

@@ -5,25 +5,38 @@
 //! outbox; what the kernel does not take waits there for a writable edge. Closing is orderly:
 //! write what is left, half-close, drain up to a second, close, so that no unread byte of the
 //! peer turns our last packet into a reset.
+//!
+//! `accept` has the listening sockets; `layered` the connections that have TLS, WebSocket or a PROXY
+//! header below MQTT. Unix sockets are connections like the others.
 
-use std::collections::VecDeque;
-use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd as _, BorrowedFd};
+mod accept;
+mod layered;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io::{self, Read as _};
+use std::net::Shutdown;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mio::net::TcpStream;
-use mio::{Events, Token};
+use hashbrown::HashMap;
+use mio::Events;
 use motegate_core::Input;
-use motegate_message::{ConnectionId, ListenerId, Reason};
+use motegate_message::{ConnectionId, Reason};
 use motegate_timers::{Instant, earliest};
+use nix::libc::MSG_NOSIGNAL;
+use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+pub(crate) use accept::{Acceptor, Opened, Serving};
+
 use crate::machine::{Machine, Order};
+use crate::net::causes::Told;
 use crate::net::connections::{Connections, Flags};
-use crate::net::{Counters, canonical, watch};
+use crate::net::handshakes::Handshakes;
+use crate::net::layer::{self, Layer};
+use crate::net::{Counters, watch};
+use accept::Listener;
 
 /// A connection's share of a turn: one read of this many bytes.
 const READ_BUFFER: usize = 64 * 1024;
@@ -54,9 +67,23 @@ pub(crate) struct Tcp {
     poll: AsyncFd<mio::Poll>,
     events: Events,
     listeners: Vec<Listener>,
+    /// What the connections of a listener go through, by its number.
+    serving: Vec<Option<Serving>>,
     connections: Connections,
+    /// Of those that have something between their socket and MQTT.
+    layers: HashMap<ConnectionId, Box<Layer>>,
+    /// Of these, those that the core does not know yet, by their deadline.
+    half_open: BTreeSet<(Instant, ConnectionId)>,
+    handshakes: Handshakes,
     max_connections: usize,
+    counters: Counters,
+    told: Told,
     buffer: Box<[u8]>,
+    /// Of the connection at hand: what was in TLS, and what of it is MQTT's. Empty in between.
+    clear: Vec<u8>,
+    mqtt: Vec<u8>,
+    /// For the next batch that is wrapped.
+    spare: Vec<u8>,
     /// Connections to visit in the next turn without an event.
     listed: Vec<ConnectionId>,
     /// Those visited in this turn; kept for its memory.
@@ -71,34 +98,29 @@ pub(crate) struct Tcp {
     more_events: bool,
 }
 
-/// A socket that connections come from.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    socket: mio::net::TcpListener,
-    /// Of the poll; it stays where the listener changes.
-    token: usize,
-    id: ListenerId,
-    /// Connections may wait.
-    ready: bool,
-    /// Not before this, after a failure.
-    paused_until: Option<Instant>,
-    /// The last `accept` failed: said once in the log.
-    failing: bool,
-}
-
 impl Tcp {
     /// Takes opened listeners; must be called within the runtime.
     pub(crate) fn new(
-        sockets: Vec<(ListenerId, mio::net::TcpListener)>,
+        sockets: Vec<Opened>,
+        serving: Vec<Option<Serving>>,
         max_connections: usize,
     ) -> io::Result<Self> {
         let mut tcp = Tcp {
             poll: watch(mio::Poll::new()?, Interest::READABLE)?,
             events: Events::with_capacity(TURN_EVENTS),
             listeners: Vec::new(),
+            serving,
             connections: Connections::default(),
+            layers: HashMap::new(),
+            half_open: BTreeSet::new(),
+            handshakes: Handshakes::default(),
             max_connections,
+            counters: Counters::default(),
+            told: Told::default(),
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
+            clear: Vec::new(),
+            mqtt: Vec::new(),
+            spare: Vec::new(),
             listed: Vec::new(),
             visits: Vec::new(),
             ended: Vec::new(),
@@ -110,81 +132,25 @@ impl Tcp {
         Ok(tcp)
     }
 
-    /// Has the poll watch sockets for [`change`](Self::change).
-    pub(crate) fn watch(
-        &self,
-        sockets: Vec<(ListenerId, mio::net::TcpListener)>,
-    ) -> io::Result<Vec<Listener>> {
-        let registry = self.poll.get_ref().registry();
-        let taken = |token: &usize| self.listeners.iter().any(|l| l.token == *token);
-        let mut free = (FIRST_LISTENER..=usize::MAX).filter(|token| !taken(token));
-        let watched = sockets.into_iter().map(|(id, mut socket)| {
-            let token = free.next().ok_or_else(|| io::Error::other("too many listeners"))?;
-            registry.register(&mut socket, Token(token), mio::Interest::READABLE)?;
-            // Connections may have come before it was watched.
-            Ok(Listener { socket, token, id, ready: true, paused_until: None, failing: false })
-        });
-        watched.collect()
-    }
-
-    /// Sockets are closed (the connections that they brought stay), accept for another listener,
-    /// or come.
-    pub(crate) fn change(
-        &mut self,
-        closed: &[ListenerId],
-        handed: &[(ListenerId, ListenerId)],
-        opened: Vec<Listener>,
-    ) {
-        self.listeners.retain(|listener| !closed.contains(&listener.id));
-        for listener in &mut self.listeners {
-            if let Some((_, to)) = handed.iter().find(|(from, _)| *from == listener.id) {
-                listener.id = *to;
-            }
-        }
-        self.listeners.extend(opened);
-    }
-
-    /// The socket of a listener.
-    pub(crate) fn descriptor(&self, id: ListenerId) -> Option<BorrowedFd<'_>> {
-        let listener = self.listeners.iter().find(|listener| listener.id == id)?;
-        Some(listener.socket.as_fd())
-    }
-
-    /// Takes what waits at sockets that are about to be closed.
-    pub(crate) fn accept_rest(
-        &mut self,
-        closed: &[ListenerId],
-        machine: &mut Machine,
-        counters: &mut Counters,
-    ) {
-        for index in 0..self.listeners.len() {
-            let mut taken = 0;
-            while let Some(listener) = self.listeners.get(index)
-                && taken < MAX_REST
-                && closed.contains(&listener.id)
-                && let Ok((stream, peer)) = listener.socket.accept()
-            {
-                let id = listener.id;
-                self.open(stream, peer, id, machine, counters);
-                taken += 1;
-            }
-        }
-    }
-
     /// Another bound holds for the next connections.
     pub(crate) fn set_max_connections(&mut self, max: usize) {
         self.max_connections = max;
     }
 
     /// Ready when the poll has events.
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll.poll_read_ready(cx).map(|_| ())
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let returned = self.handshakes.poll_ready(cx).is_ready();
+        let sockets = self.poll.poll_read_ready(cx).is_ready();
+        if returned || sockets { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Whether the next turn has work without waiting.
     pub(crate) fn has_more(&self) -> bool {
         let accepting = |l: &Listener| l.ready && l.paused_until.is_none();
-        self.more_events || !self.listed.is_empty() || self.listeners.iter().any(accepting)
+        self.more_events
+            || self.handshakes.has_more()
+            || !self.listed.is_empty()
+            || self.listeners.iter().any(accepting)
     }
 
     /// How many connections are open, those being closed included.
@@ -196,12 +162,20 @@ impl Tcp {
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let front = |queue: &VecDeque<(Instant, _)>| queue.front().map(|(at, _)| *at);
         let accept = self.listeners.iter().filter_map(|listener| listener.paused_until).min();
-        earliest(earliest(front(&self.flushing), front(&self.draining)), accept)
+        let half_open = self.half_open.first().map(|(at, _)| *at);
+        let closing = earliest(front(&self.flushing), front(&self.draining));
+        earliest(earliest(closing, accept), half_open)
     }
 
-    /// No connection is accepted from now on.
-    pub(crate) fn stop_accepting(&mut self) {
+    /// What it had to refuse, and how often it did what is counted.
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// No connection is accepted from now on; those that the core does not know yet end.
+    pub(crate) fn stop_accepting(&mut self, machine: &mut Machine) {
         self.listeners.clear();
+        self.drop_half_open(None, machine);
     }
 
     /// Closes what is left, without manners.
@@ -213,7 +187,7 @@ impl Tcp {
     }
 
     /// Reads what is ready, hands it to the core, accepts, and closes what is due.
-    pub(crate) fn turn(&mut self, machine: &mut Machine, counters: &mut Counters) {
+    pub(crate) fn turn(&mut self, machine: &mut Machine) {
         let mut visits = std::mem::take(&mut self.visits);
         visits.append(&mut self.listed);
         for conn in &visits {
@@ -222,9 +196,10 @@ impl Tcp {
             }
         }
         self.take_events(&mut visits, machine);
+        self.take_handshakes(machine);
         self.flush(machine);
         self.read_all(&visits, machine);
-        self.accept_all(machine, counters);
+        self.accept_all(machine);
         self.close_due(machine);
         self.flush(machine);
         visits.clear();
@@ -301,6 +276,11 @@ impl Tcp {
             return 0;
         }
         let draining = connection.flags.any(Flags::DRAINING);
+        let layered = connection.flags.any(Flags::LAYERED);
+        // A helper has it, or it does not read what it asked for: it is listed again after that.
+        if layered && !draining && !self.layers.get(&conn).is_some_and(|layer| layer.takes()) {
+            return 0;
+        }
         match connection.stream.read(&mut self.buffer) {
             Ok(0) => {
                 connection.flags.clear(Flags::READABLE);
@@ -315,8 +295,17 @@ impl Tcp {
                 } else {
                     self.list(conn);
                 }
-                if !draining {
-                    self.feed_bytes(conn, n, unflushed, machine);
+                if draining {
+                    return n;
+                }
+                if layered {
+                    self.unwrap_bytes(conn, n, unflushed, machine);
+                } else {
+                    let buffer = std::mem::take(&mut self.buffer);
+                    let bytes = buffer.get(..n).unwrap_or_default();
+                    self.look_at_first(conn, bytes, machine);
+                    self.feed(conn, bytes, unflushed, machine);
+                    self.buffer = buffer;
                 }
                 n
             }
@@ -335,20 +324,17 @@ impl Tcp {
         }
     }
 
-    fn feed_bytes(
+    /// Hands bytes to the core, in pieces between which its answers leave.
+    fn feed(
         &mut self,
         conn: ConnectionId,
-        n: usize,
+        bytes: &[u8],
         unflushed: &mut usize,
         machine: &mut Machine,
     ) {
-        let mut fed = 0;
-        while fed < n {
-            let end = (fed + FLUSH_EVERY).min(n);
-            let Some(chunk) = self.buffer.get(fed..end) else { break };
+        for chunk in bytes.chunks(FLUSH_EVERY) {
             machine.feed(Input::Bytes { conn, chunk });
-            *unflushed += end - fed;
-            fed = end;
+            *unflushed += chunk.len();
             if *unflushed >= FLUSH_EVERY {
                 self.flush(machine);
                 *unflushed = 0;
@@ -357,6 +343,18 @@ impl Tcp {
             if self.connections.get(conn).is_none_or(|c| c.flags.any(Flags::CLOSING)) {
                 break;
             }
+        }
+    }
+
+    /// Says so where the first bytes of a plain connection are TLS or HTTP: MQTT calls them malformed.
+    fn look_at_first(&mut self, conn: ConnectionId, bytes: &[u8], machine: &Machine) {
+        let Some(connection) = self.connections.get(conn) else { return };
+        if !connection.flags.any(Flags::FRESH) {
+            return;
+        }
+        connection.flags.clear(Flags::FRESH);
+        if let Some((cause, what)) = layer::strange(bytes) {
+            self.refuse(conn, cause, what, machine);
         }
     }
 
@@ -404,11 +402,14 @@ impl Tcp {
         if connection.flags.any(Flags::BLOCKED.or(Flags::DRAINING)) {
             return;
         }
+        if connection.flags.any(Flags::LAYERED) {
+            return self.write_wrapped(conn, machine);
+        }
         let closing = connection.flags.any(Flags::CLOSING);
         let outbox = machine.core.outbox(conn);
         let waiting = outbox.len();
         if waiting > 0 {
-            match write(connection.stream, outbox) {
+            match send(connection.stream, outbox) {
                 Ok(n) => {
                     // A short write has filled the socket (epoll(7)).
                     if n < waiting {
@@ -456,6 +457,7 @@ impl Tcp {
 
     fn close_due(&mut self, machine: &mut Machine) {
         let now = machine.now();
+        self.close_half_open(machine);
         while let Some(conn) = pop_due(&mut self.flushing, now) {
             let unwritten =
                 self.connections.get(conn).is_some_and(|c| !c.flags.any(Flags::DRAINING));
@@ -470,84 +472,14 @@ impl Tcp {
 
     /// Closes the socket and says so to the core, which may have forgotten it already.
     fn drop_connection(&mut self, conn: ConnectionId, reason: Reason, machine: &mut Machine) {
-        if let Some(stream) = self.connections.remove(conn) {
-            drop(stream); // closing the descriptor takes it out of the poll
+        let Some(stream) = self.connections.remove(conn) else { return };
+        drop(stream); // closing the descriptor takes it out of the poll
+        let layer = self.layers.remove(&conn);
+        if let Some(layer) = &layer {
+            self.half_open.remove(&(layer.deadline, conn));
+        }
+        if layer.is_none_or(|layer| layer.known) {
             machine.feed(Input::Closed { conn, reason });
-        }
-    }
-
-    fn accept_all(&mut self, machine: &mut Machine, counters: &mut Counters) {
-        for index in 0..self.listeners.len() {
-            let Some(listener) = self.listeners.get_mut(index) else { break };
-            if listener.paused_until.is_some_and(|at| at > machine.now()) {
-                continue;
-            }
-            listener.paused_until = None;
-            for _ in 0..TURN_ACCEPTS {
-                let Some(listener) = self.listeners.get_mut(index) else { break };
-                if !listener.ready || listener.paused_until.is_some() {
-                    break;
-                }
-                let id = listener.id;
-                match listener.socket.accept() {
-                    Ok((stream, peer)) => {
-                        listener.failing = false;
-                        self.open(stream, peer, id, machine, counters);
-                    }
-                    Err(error) => {
-                        counters.accept_errors += u64::from(listener.failed(&error, machine.now()));
-                    }
-                }
-            }
-        }
-    }
-
-    fn open(
-        &mut self,
-        mut stream: TcpStream,
-        peer: SocketAddr,
-        listener: ListenerId,
-        machine: &mut Machine,
-        counters: &mut Counters,
-    ) {
-        let slot = self.connections.next_slot().filter(|_| self.len() < self.max_connections);
-        let Some(slot) = slot else {
-            counters.refused += 1;
-            return; // closed by being dropped
-        };
-        let interest = mio::Interest::READABLE | mio::Interest::WRITABLE;
-        let token = Token(slot as usize);
-        if let Err(error) = self.poll.get_ref().registry().register(&mut stream, token, interest) {
-            tracing::warn!(%error, "connection not taken: the poll refuses it");
-            counters.accept_errors += 1;
-            return;
-        }
-        counters.accepted += 1;
-        let conn = self.connections.insert(slot, stream, listener);
-        let (peer, since) = (Some(canonical(peer)), machine.now());
-        machine.feed(Input::Opened { conn, listener, peer, identity: None, since });
-    }
-}
-
-impl Listener {
-    /// Whether a failed `accept` is worth counting; decides when to try again.
-    fn failed(&mut self, error: &io::Error, now: Instant) -> bool {
-        use nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
-        match error.raw_os_error() {
-            _ if error.kind() == io::ErrorKind::WouldBlock => {
-                self.ready = false;
-                false
-            }
-            Some(EMFILE | ENFILE | ENOBUFS | ENOMEM) => {
-                // The connection stays in the kernel's queue; trying at once would only spin.
-                if !std::mem::replace(&mut self.failing, true) {
-                    tracing::warn!(%error, "connections wait: raise `ulimit -n`");
-                }
-                self.paused_until = Some(now + ACCEPT_PAUSE);
-                true
-            }
-            // The connection died in the queue, or its network did: the next one may be well.
-            _ => true,
         }
     }
 }
@@ -559,9 +491,9 @@ fn pop_due(queue: &mut VecDeque<(Instant, ConnectionId)>, now: Instant) -> Optio
     queue.pop_front().map(|(_, conn)| conn)
 }
 
-fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+fn send(stream: &Socket, bytes: &[u8]) -> io::Result<usize> {
     loop {
-        match stream.write(bytes) {
+        match stream.send_with_flags(bytes, MSG_NOSIGNAL) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }

@@ -160,9 +160,10 @@ impl Configured {
         loop {
             let line = log.recv_timeout(PATIENCE).expect("it says that it is ready");
             let Ok(entry) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
-            if let (Some(proto), Some(addr)) = (entry["proto"].as_str(), entry["addr"].as_str()) {
+            if let (Some(proto), Some(addr)) = (entry["proto"].as_str(), entry["addr"].as_str())
+                && let Ok(addr) = addr.parse()
+            {
                 let name = entry["listener"].as_str().unwrap_or_default().to_owned();
-                let addr = addr.parse().expect("an address");
                 gateway.listeners.push((proto.to_owned(), name, addr));
             }
             if entry["message"] == "ready" {
@@ -188,6 +189,26 @@ impl Configured {
         let pid = self.child.id().to_string();
         let kill = std::process::Command::new("kill").args(["-TERM", &pid]).status();
         assert!(kill.expect("kill runs").success());
+    }
+
+    /// Waits for a line with this word in its log.
+    #[track_caller]
+    pub(crate) fn says(&self, word: &str) -> String {
+        let log = self.log.as_ref().expect("nobody else takes it");
+        loop {
+            let line = log.recv_timeout(PATIENCE).expect("it says so");
+            if line.contains(word) {
+                return line;
+            }
+        }
+    }
+
+    /// What `motegate status` knows.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        let mut command = motegate(&["status", "-o", "json"]);
+        command.current_dir(&self.directory).env("XDG_RUNTIME_DIR", &self.directory);
+        let output = command.env_remove("MOTEGATE_CONTROL").output().expect("the program runs");
+        serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -116,7 +116,7 @@ pub(crate) struct ClientCount {
 }
 
 /// Stream connections
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Connections {
     /// Now, those before their CONNECT included.
     pub(crate) open: u64,
@@ -126,6 +126,11 @@ pub(crate) struct Connections {
     pub(crate) refused: u64,
     /// Not accepted since the start, most often for want of file descriptors.
     pub(crate) accept_errors: u64,
+    /// TLS handshakes that succeeded since the start.
+    pub(crate) handshakes: u64,
+    /// Ended since the start by what lies below MQTT (TLS, WebSocket, the PROXY protocol), by cause:
+    /// `cert_expired`, `cert_revoked`, `cert_unknown_ca`, `no_tls`, `ws_request`, …
+    pub(crate) failed: BTreeMap<String, u64>,
 }
 
 /// What UDP sockets had to drop

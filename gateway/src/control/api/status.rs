@@ -33,7 +33,7 @@ pub(super) async fn status(State(gateway): State<Gateway>) -> Result<Json<Status
     let standing = identity.standing.borrow().clone();
     let listener = |bind: &crate::setup::Bind| Listener {
         name: bind.name.to_string(),
-        protocol: protocol(bind.protocol).into(),
+        protocol: bind.word().into(),
         address: bind.addr.to_string(),
     };
     let (retained_messages, retained_bytes) = core.retained;
@@ -112,11 +112,14 @@ fn order(state: ClientState) -> usize {
 }
 
 fn connections(shell: &Shell) -> Connections {
+    let failed = shell.counters.causes.iter();
     Connections {
         open: shell.connections as u64,
         accepted: shell.counters.accepted,
         refused: shell.counters.refused,
         accept_errors: shell.counters.accept_errors,
+        handshakes: shell.counters.handshakes,
+        failed: failed.map(|(cause, count)| (cause.word().to_owned(), count)).collect(),
     }
 }
 

@@ -1,0 +1,213 @@
+//! [`Transport`]: what lies between a stream listener's socket and MQTT, from the socket up: the
+//! header of the PROXY protocol, TLS, WebSocket. Each is optional; a listener without any is plain.
+//!
+//! mqtt.md §2.18 to §2.20 say what each does; this reads their keys.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use motegate_core::Protocol;
+use motegate_mapping::Place;
+
+use crate::diagnostic::Code;
+use crate::file;
+use crate::reader::Reader;
+use crate::tls::{self, Tls};
+use crate::value::{OneOrMany, Value, words};
+
+/// The layers of a stream listener.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Transport {
+    /// Every connection begins with a header of the PROXY protocol.
+    pub proxy: Option<Proxy>,
+    /// Then comes TLS.
+    pub tls: Option<Arc<Tls>>,
+    /// Then WebSocket.
+    pub websocket: Option<WebSocket>,
+}
+
+/// The PROXY protocol (its versions 1 and 2): who the client is, said by a load balancer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// Version 1, a line of text, is taken.
+    pub v1: bool,
+    /// Version 2 is taken.
+    pub v2: bool,
+    /// Who may say it. Over a Unix socket everybody who can open it may.
+    pub from: Vec<IpNet>,
+    /// The common name of a client certificate that the sender has verified is an identity.
+    pub identity: bool,
+}
+
+/// WebSocket (RFC 6455).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSocket {
+    /// The path that is served; others are not found.
+    pub path: String,
+    /// The values of `Origin` that are served; empty: all, and clients that send none.
+    pub origins: Vec<String>,
+    /// Who may say in `X-Forwarded-For` from where a client comes.
+    pub forwarded_from: Vec<IpNet>,
+}
+
+impl Default for WebSocket {
+    fn default() -> Self {
+        WebSocket { path: "/mqtt".into(), origins: Vec::new(), forwarded_from: Vec::new() }
+    }
+}
+
+impl Transport {
+    /// The connection's bytes are MQTT's.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.proxy.is_none() && self.tls.is_none() && self.websocket.is_none()
+    }
+
+    /// As in `protocol:` of the configuration: `mqtt`, `mqtts`, `ws` or `wss`.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match (self.websocket.is_some(), self.tls.is_some()) {
+            (false, false) => "mqtt",
+            (false, true) => "mqtts",
+            (true, false) => "ws",
+            (true, true) => "wss",
+        }
+    }
+}
+
+words! {
+    /// Versions of the PROXY protocol that a listener takes.
+    pub(crate) ProxyWord, "off, v1, v2 or any" { Off = "off", V1 = "v1", V2 = "v2", Any = "any", }
+}
+
+/// Reads what lies below MQTT on a listener; `word` is its protocol.
+pub(crate) fn read(
+    reader: &mut Reader<'_>,
+    entry: &file::Listener,
+    at: &Place,
+    word: &str,
+    protocol: Protocol,
+) -> Transport {
+    let (secure, web) = (matches!(word, "mqtts" | "wss"), matches!(word, "ws" | "wss"));
+    let foreign = [
+        ("path", entry.path.is_some() && !web, "`path` is for ws and wss"),
+        ("origins", entry.origins.is_some() && !web, "`origins` is for ws and wss"),
+        (
+            "forwarded_from",
+            entry.forwarded_from.is_some() && !web,
+            "`forwarded_from` is for ws and wss",
+        ),
+    ];
+    for (key, _, text) in foreign.into_iter().filter(|(_, wrong, _)| *wrong) {
+        let fix = "remove the key, or write `protocol: ws`";
+        reader.report(&at.at(key), Code::NotForProtocol, text, fix);
+    }
+    let proxy = proxy(reader, entry, at, protocol);
+    let tls = match (&entry.tls, secure) {
+        (Some(block), true) => tls::read(reader, block, &at.at("tls")).map(Arc::new),
+        (None, true) => {
+            let fix = "add `tls: {cert: server.pem, key: server.key}`, or write `mqtt` or `ws`";
+            reader.missing(at, "tls", fix);
+            None
+        }
+        (Some(_), false) => {
+            let fix = match word {
+                "mqtt" => "write `protocol: mqtts`, or remove the block",
+                "ws" => "write `protocol: wss`, or remove the block",
+                _ => "remove the block",
+            };
+            let text = format!("`tls` is for mqtts and wss: {word} is not encrypted");
+            reader.report(&at.at("tls"), Code::NotForProtocol, text, fix);
+            None
+        }
+        (None, false) => None,
+    };
+    let websocket = web.then(|| websocket(reader, entry, at));
+    Transport { proxy, tls, websocket }
+}
+
+fn proxy(
+    reader: &mut Reader<'_>,
+    entry: &file::Listener,
+    at: &Place,
+    protocol: Protocol,
+) -> Option<Proxy> {
+    let word = reader.get(entry.proxy_protocol.as_ref(), at, "proxy_protocol");
+    let word = word.unwrap_or(ProxyWord::Off);
+    if protocol != Protocol::Mqtt {
+        for (key, there) in [
+            ("proxy_protocol", entry.proxy_protocol.is_some()),
+            ("proxy_from", entry.proxy_from.is_some()),
+            ("proxy_identity", entry.proxy_identity.is_some()),
+        ] {
+            if there {
+                let text = "the PROXY protocol is for connections; this listener has datagrams";
+                reader.report(&at.at(key), Code::NotForProtocol, text, "remove the key");
+            }
+        }
+        return None;
+    }
+    let (v1, v2) = match word {
+        ProxyWord::Off => return None,
+        ProxyWord::V1 => (true, false),
+        ProxyWord::V2 => (false, true),
+        ProxyWord::Any => (true, true),
+    };
+    let from = match &entry.proxy_from {
+        Some(list) => networks(reader, list, &at.at("proxy_from")),
+        None => LOOPBACK.iter().filter_map(|text| text.parse().ok()).collect(),
+    };
+    let identity = reader.get(entry.proxy_identity.as_ref(), at, "proxy_identity");
+    Some(Proxy { v1, v2, from, identity: identity.unwrap_or(false) })
+}
+
+/// Who may send a PROXY header unless the listener says otherwise: whoever is believed can claim any
+/// address, so that nobody beyond this machine is without being named.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
+
+fn websocket(reader: &mut Reader<'_>, entry: &file::Listener, at: &Place) -> WebSocket {
+    let path = reader.get(entry.path.as_ref(), at, "path").unwrap_or_else(|| "/mqtt".into());
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#');
+    if !path.starts_with('/') || !path.chars().all(plain) {
+        let text = format!("{path:?} is no path of a URL");
+        let fix = "write one that begins with a slash, such as /mqtt, without ? and #";
+        reader.report(&at.at("path"), Code::Value, text, fix);
+    }
+    let texts = |list: &Option<OneOrMany<String>>| {
+        list.as_ref().map(|list| list.0.iter().map(|t| t.text.clone()).collect::<Vec<_>>())
+    };
+    let origins = texts(&entry.origins).unwrap_or_default();
+    for (i, origin) in origins.iter().enumerate() {
+        // RFC 6454 §6.2: scheme, host and port; browsers send no slash behind it.
+        let is_origin = origin.split_once("://").is_some_and(|(scheme, host)| {
+            !scheme.is_empty() && !host.is_empty() && !host.contains('/')
+        });
+        if !is_origin && origin != "null" {
+            let text = format!("{origin:?} is not what a browser sends as Origin");
+            let fix = "write scheme, host and port: https://app.example or http://localhost:8080";
+            reader.report(&at.at("origins").at(i), Code::Value, text, fix);
+        }
+    }
+    let forwarded_from = entry.forwarded_from.as_ref();
+    let forwarded_from = forwarded_from
+        .map(|list| networks(reader, list, &at.at("forwarded_from")))
+        .unwrap_or_default();
+    WebSocket { path, origins, forwarded_from }
+}
+
+fn networks(reader: &mut Reader<'_>, list: &OneOrMany<String>, at: &Place) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for (i, typed) in list.0.iter().enumerate() {
+        let text = typed.text.as_str();
+        let one = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+        match text.parse::<IpNet>().or_else(|_| one()) {
+            Ok(network) => networks.push(network.trunc()),
+            Err(_) => {
+                let text = format!("{text:?} is no network");
+                let fix = "write an address or a network: 10.0.0.7, 10.0.0.0/8 or fd00::/8";
+                reader.report(&at.at(i), Code::Value, text, fix);
+            }
+        }
+    }
+    networks
+}

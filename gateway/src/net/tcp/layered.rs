@@ -1,0 +1,248 @@
+//! Connections that have something between their socket and MQTT.
+//!
+//! Until their stages are done they are *half open*: the core does not know them, `connect_timeout`
+//! ends them, and of more than [`MAX_HALF_OPEN`] the oldest goes. The core hears how much has left when
+//! the kernel has taken the whole batch that it is in, so that its stall timeout sees a peer that does
+//! not read behind TLS, too.
+
+use motegate_core::Input;
+use motegate_message::{ConnectionId, Reason};
+use socket2::Socket;
+
+use super::{Tcp, send};
+use crate::machine::Machine;
+use crate::net::causes::Cause;
+use crate::net::connections::Flags;
+use crate::net::layer::{Layer, Step};
+
+/// Connections whose stages are not done.
+pub(super) const MAX_HALF_OPEN: usize = 4096;
+
+/// What a write came to.
+enum Written {
+    /// Everything that was there has left.
+    All,
+    /// The kernel takes no more.
+    Blocked,
+    Failed,
+}
+
+impl Tcp {
+    /// Takes in a connection that the core does not know yet.
+    pub(super) fn half_open(&mut self, conn: ConnectionId, layer: Layer, machine: &mut Machine) {
+        while self.half_open.len() >= MAX_HALF_OPEN
+            && let Some((_, oldest)) = self.half_open.first().copied()
+        {
+            self.refuse(oldest, Cause::HalfOpen, "", machine);
+            self.drop_connection(oldest, Reason::ConnectTimeout, machine);
+        }
+        self.half_open.insert((layer.deadline, conn));
+        self.layers.insert(conn, Box::new(layer));
+    }
+
+    /// Bytes of the socket, `n` in the buffer.
+    pub(super) fn unwrap_bytes(
+        &mut self,
+        conn: ConnectionId,
+        n: usize,
+        unflushed: &mut usize,
+        machine: &mut Machine,
+    ) {
+        let Some(layer) = self.layers.get_mut(&conn) else { return };
+        let max_frame = u64::from(machine.core.config().mqtt.max_packet_size);
+        let bytes = self.buffer.get_mut(..n).unwrap_or_default();
+        let step = layer.receive(bytes, max_frame, &mut self.clear, &mut self.mqtt);
+        self.carry_on(conn, step, unflushed, machine);
+    }
+
+    /// Takes up the handshakes that helpers bring back.
+    pub(super) fn take_handshakes(&mut self, machine: &mut Machine) {
+        let mut unflushed = 0;
+        while let Some(mut done) = self.handshakes.pop() {
+            let Some(layer) = self.layers.get_mut(&done.conn) else { continue };
+            let max_frame = u64::from(machine.core.config().mqtt.max_packet_size);
+            let was_done = layer.is_secured();
+            let (session, clear) = (done.session, &mut done.clear);
+            let step =
+                layer.returned(session, &done.out, done.result, clear, max_frame, &mut self.mqtt);
+            self.counters.handshakes += u64::from(!was_done && layer.is_secured());
+            self.carry_on(done.conn, step, &mut unflushed, machine);
+            // What came meanwhile waits in the socket.
+            self.list(done.conn);
+        }
+    }
+
+    /// Does what follows from bytes: MQTT's are in `self.mqtt`.
+    fn carry_on(
+        &mut self,
+        conn: ConnectionId,
+        step: Step,
+        unflushed: &mut usize,
+        machine: &mut Machine,
+    ) {
+        if matches!(step, Step::Opened) {
+            self.known(conn, machine);
+        }
+        if !self.mqtt.is_empty() {
+            let bytes = std::mem::take(&mut self.mqtt);
+            self.feed(conn, &bytes, unflushed, machine);
+            self.mqtt = bytes;
+            self.mqtt.clear();
+        }
+        match step {
+            // What the core has to say follows with the others' at the next flush.
+            Step::More | Step::Opened => {
+                if self.layers.get(&conn).is_some_and(|layer| !layer.unsent().is_empty()) {
+                    self.write(conn, machine);
+                }
+            }
+            Step::Handshake(session, bytes) => {
+                if let Some(done) = self.handshakes.submit(conn, session, bytes) {
+                    self.handshakes.put_back(done);
+                }
+            }
+            Step::Ended => {
+                // The answers to its last packets first: it may have said goodbye.
+                self.flush(machine);
+                self.lose(conn, machine);
+            }
+            Step::Over(cause, detail) => {
+                self.refuse(conn, cause, &detail, machine);
+                self.lose(conn, machine);
+            }
+            Step::Quietly => self.drop_connection(conn, Reason::ConnectionLost, machine),
+        }
+    }
+
+    /// Tells the core of a connection whose stages are done.
+    fn known(&mut self, conn: ConnectionId, machine: &mut Machine) {
+        let Some(connection) = self.connections.get(conn) else { return };
+        let listener = connection.listener;
+        let Some(layer) = self.layers.get_mut(&conn) else { return };
+        self.half_open.remove(&(layer.deadline, conn));
+        layer.known = true;
+        let (peer, since, identity) = (layer.peer, layer.since, layer.identity.take());
+        if layer.is_plain() {
+            connection.flags.clear(Flags::LAYERED);
+            connection.flags.set(Flags::FRESH);
+            self.layers.remove(&conn);
+        }
+        machine.feed(Input::Opened { conn, listener, peer, identity, since });
+    }
+
+    /// Counts and says why a connection ends.
+    pub(super) fn refuse(
+        &mut self,
+        conn: ConnectionId,
+        cause: Cause,
+        detail: &str,
+        machine: &Machine,
+    ) {
+        self.counters.causes.count(cause);
+        let Some(connection) = self.connections.get(conn) else { return };
+        let listener = usize::from(connection.listener.0);
+        let serving = self.serving.get(listener).and_then(Option::as_ref);
+        let name = serving.map(|serving| serving.name.clone()).unwrap_or_default();
+        let peer = self.layers.get(&conn).and_then(|layer| layer.peer);
+        self.told.tell(machine.now(), cause, detail, &name, peer);
+    }
+
+    /// The connection is over for the core; last words are still sent.
+    fn lose(&mut self, conn: ConnectionId, machine: &mut Machine) {
+        let Some(layer) = self.layers.get_mut(&conn) else { return };
+        self.half_open.remove(&(layer.deadline, conn));
+        if std::mem::take(&mut layer.known) {
+            machine.feed(Input::Closed { conn, reason: Reason::ConnectionLost });
+        }
+        self.close(conn, machine);
+    }
+
+    /// Half-open connections whose time is over.
+    pub(super) fn close_half_open(&mut self, machine: &mut Machine) {
+        while let Some((at, conn)) = self.half_open.first().copied()
+            && at <= machine.now()
+        {
+            self.half_open.pop_first();
+            self.refuse(conn, Cause::Timeout, "", machine);
+            self.drop_connection(conn, Reason::ConnectTimeout, machine);
+        }
+    }
+
+    /// Ends those of some listeners, or of all.
+    pub(crate) fn drop_half_open(
+        &mut self,
+        of: Option<&[motegate_message::ListenerId]>,
+        machine: &mut Machine,
+    ) {
+        let all: Vec<ConnectionId> = self.half_open.iter().map(|(_, conn)| *conn).collect();
+        for conn in all {
+            let listener = self.connections.get(conn).map(|connection| connection.listener);
+            if of.is_none_or(|of| listener.is_some_and(|listener| of.contains(&listener))) {
+                self.drop_connection(conn, Reason::ConfigReload, machine);
+            }
+        }
+    }
+
+    /// Writes what is wrapped, then wraps and writes what the core has, a batch at a time.
+    pub(super) fn write_wrapped(&mut self, conn: ConnectionId, machine: &mut Machine) {
+        loop {
+            let Some(connection) = self.connections.get(conn) else { return };
+            let closing = connection.flags.any(Flags::CLOSING);
+            let Some(layer) = self.layers.get_mut(&conn) else { return };
+            match write_out(connection.stream, layer, &mut self.spare) {
+                Written::All => {}
+                Written::Blocked => {
+                    connection.flags.set(Flags::BLOCKED);
+                    return;
+                }
+                Written::Failed => {
+                    self.drop_connection(conn, Reason::ConnectionLost, machine);
+                    return;
+                }
+            }
+            let taken = std::mem::take(&mut layer.taken);
+            let known = layer.known;
+            if taken > 0 && known {
+                // What was thrown away meanwhile has not left.
+                let n = taken.min(machine.core.outbox(conn).len());
+                machine.feed(Input::Written { conn, n });
+            }
+            let outbox = machine.core.outbox(conn);
+            let Some(layer) = self.layers.get_mut(&conn) else { return };
+            if !outbox.is_empty() && known {
+                layer.wrap(outbox, &mut self.spare);
+            } else if closing {
+                if !layer.farewell() {
+                    self.half_close(conn, machine);
+                    return;
+                }
+            } else {
+                break;
+            }
+        }
+        // Reading stopped where answers piled up.
+        if self.connections.get(conn).is_some_and(|c| c.flags.any(Flags::READABLE)) {
+            self.list(conn);
+        }
+    }
+}
+
+fn write_out(stream: &Socket, layer: &mut Layer, spare: &mut Vec<u8>) -> Written {
+    while !layer.unsent().is_empty() {
+        match send(stream, layer.unsent()) {
+            Ok(n) => {
+                let short = n < layer.unsent().len();
+                layer.advance(n, spare);
+                // A short write has filled the socket (epoll(7)).
+                if short {
+                    return Written::Blocked;
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                return Written::Blocked;
+            }
+            Err(_) => return Written::Failed,
+        }
+    }
+    Written::All
+}

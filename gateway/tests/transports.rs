@@ -1,0 +1,135 @@
+//! Unix sockets and the PROXY protocol, over real sockets (mqtt.md §2.19).
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // real time passes here
+
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+
+use common::client::Configured;
+use common::{PATIENCE, packet, string};
+
+const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a";
+const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
+
+fn config(listeners: &str) -> String {
+    format!("version: 1\ndurability: none\nlisteners:\n{listeners}")
+}
+
+/// The answer to what was written; `None` at the end of the stream.
+fn answer(stream: &mut (impl std::io::Read + std::io::Write), bytes: &[u8]) -> Option<[u8; 4]> {
+    stream.write_all(bytes).unwrap();
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).ok().map(|()| answer)
+}
+
+fn dial(gateway: &Configured) -> TcpStream {
+    let stream = TcpStream::connect(gateway.address("mqtt")).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+#[test]
+fn a_unix_socket_speaks_mqtt_and_its_file_goes_with_it() {
+    let listeners =
+        "  - {protocol: mqtt, bind: [\"127.0.0.1:0\", \"unix:mqtt.sock\"], anonymous: true}\n";
+    let mut gateway = Configured::start("unix", &config(listeners));
+    let path = gateway.directory.join("mqtt.sock");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(answer(&mut stream, CONNECT), Some(CONNACK));
+    // A publish goes to a subscriber that came over TCP.
+    let mut subscriber = common::connect(gateway.address("mqtt"), 4, "s");
+    subscriber.write_all(b"\x82\x08\x00\x01\x00\x03a/b\x00").unwrap();
+    assert_eq!(common::read_packet(&mut subscriber).unwrap().0, 0x90);
+    let mut body = Vec::new();
+    string(&mut body, "a/b");
+    body.extend(b"hello");
+    stream.write_all(&packet(0x30, &body)).unwrap();
+    assert_eq!(common::read_packet(&mut subscriber), Some((0x30, body)));
+    gateway.signal("TERM");
+    assert_eq!(gateway.ended(PATIENCE), Some(0));
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_proxy_header_is_who_the_client_is() {
+    let listeners =
+        "  - {protocol: mqtt, bind: \"127.0.0.1:0\", anonymous: true, proxy_protocol: any}\n";
+    let gateway = Configured::start("proxy", &config(listeners));
+    let hello = [b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 1883\r\n".as_slice(), CONNECT].concat();
+    assert_eq!(answer(&mut dial(&gateway), &hello), Some(CONNACK));
+    gateway.says("192.0.2.7:4711");
+    // A byte at a time, version 2.
+    let mut binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c".to_vec();
+    binary.extend([198, 51, 100, 9, 10, 0, 0, 1, 0x12, 0x68, 0x07, 0x5b]);
+    binary.extend(CONNECT);
+    let mut stream = dial(&gateway);
+    stream.set_nodelay(true).unwrap();
+    let (last, before) = binary.split_last().unwrap();
+    for byte in before {
+        stream.write_all(&[*byte]).unwrap();
+    }
+    assert_eq!(answer(&mut stream, &[*last]), Some(CONNACK));
+    gateway.says("198.51.100.9:4712");
+    // Without a header, with a bad one, or as a health check: closed, and nothing is said.
+    for bytes in [
+        CONNECT,
+        b"PROXY TCP4 192.0.2.7 10.0.0.1 0 1883\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00",
+    ] {
+        let mut stream = dial(&gateway);
+        stream.write_all(bytes).unwrap();
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0, "{bytes:?}");
+    }
+    let status = gateway.status();
+    assert_eq!(status["connections"]["failed"]["proxy_header"], 2, "{status}");
+}
+
+#[test]
+fn a_proxy_header_is_believed_of_listed_addresses_only() {
+    let listeners = "  - {protocol: mqtt, bind: \"127.0.0.1:0\", anonymous: true, proxy_protocol: v1, \
+                     proxy_from: 10.0.0.0/8}\n";
+    let gateway = Configured::start("proxy-from", &config(listeners));
+    let mut stream = dial(&gateway);
+    let _ = stream.write_all(b"PROXY UNKNOWN\r\n");
+    assert!(matches!(stream.read(&mut [0; 8]), Ok(0) | Err(_)));
+    gateway.says("proxy_from");
+    assert_eq!(gateway.status()["connections"]["failed"]["proxy_source"], 1);
+}
+
+/// `connect_timeout` counts from accept, whatever comes in between.
+#[test]
+fn a_header_that_never_comes_whole_has_an_end() {
+    let listeners =
+        "  - {protocol: mqtt, bind: \"127.0.0.1:0\", anonymous: true, proxy_protocol: v1}\n";
+    let limits = "limits: {connect_timeout: 500ms}\n";
+    let gateway = Configured::start("proxy-late", &format!("{}{limits}", config(listeners)));
+    let begun = std::time::Instant::now();
+    let mut stream = dial(&gateway);
+    stream.write_all(b"PROXY TCP4 ").unwrap();
+    assert!(matches!(stream.read(&mut [0; 8]), Ok(0) | Err(_)));
+    let took = begun.elapsed();
+    assert!(took.as_millis() >= 450 && took < PATIENCE, "{took:?}");
+    assert_eq!(gateway.status()["connections"]["failed"]["connect_timeout"], 1);
+}
+
+/// The reverse of plain bytes on a TLS port.
+#[test]
+fn tls_and_http_on_a_plain_port_are_said_to_be_such() {
+    let listeners = "  - {protocol: mqtt, bind: \"127.0.0.1:0\", anonymous: true}\n";
+    let gateway = Configured::start("strange", &config(listeners));
+    for (bytes, word) in [
+        (&b"\x16\x03\x01\x02\x00\x01"[..], "tls_on_plain"),
+        (b"GET /mqtt HTTP/1.1\r\n", "http_on_plain"),
+    ] {
+        let mut stream = dial(&gateway);
+        stream.write_all(bytes).unwrap();
+        assert!(matches!(stream.read(&mut [0; 8]), Ok(0) | Err(_)));
+        gateway.says(word);
+        assert_eq!(gateway.status()["connections"]["failed"][word], 1);
+    }
+}
