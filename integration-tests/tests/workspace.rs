@@ -49,7 +49,7 @@ const COMMON: [&str; 2] = ["motegate-message", "motegate-timers"];
 const TESTS: &str = "motegate-tests";
 
 /// Outside crates that only one of ours may know, or two.
-const RESERVED: [(&str, &[&str]); 28] = [
+const RESERVED: [(&str, &[&str]); 33] = [
     ("tokio", &["motegate"]),
     ("mio", &["motegate"]),
     ("socket2", &["motegate"]),
@@ -65,6 +65,12 @@ const RESERVED: [(&str, &[&str]); 28] = [
     ("hyper-util", &["motegate"]),
     ("utoipa", &["motegate"]),
     ("utoipa-axum", &["motegate"]),
+    // Transports are the shell's; the configuration reads what they serve with.
+    ("rustls", &["motegate", "motegate-config"]),
+    ("tokio-rustls", &["motegate"]),
+    ("tungstenite", &["motegate"]),
+    ("httparse", &["motegate"]),
+    ("x509-parser", &["motegate", "motegate-config"]),
     // YAML, its schema and its diagnostics are the configuration's.
     ("yaml_serde", &["motegate-config"]),
     ("serde_yaml", &["motegate-config"]),

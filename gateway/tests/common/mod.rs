@@ -1,6 +1,7 @@
 //! The binary as a child process, and a few MQTT packets.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod certs;
 pub(crate) mod client;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
