@@ -140,6 +140,9 @@ const MQTT_3_1: [Section; 16] = [
     ("4.3", 1, 1),
 ];
 
+/// MQTT-SN 1.2 numbers no statements: ours, in `mqtt-sn.txt`.
+const MQTT_SN: [Section; 3] = [("2", 1, 48), ("7", 1, 15), ("9", 1, 13)];
+
 #[derive(Debug, PartialEq)]
 enum Status<'a> {
     /// Path and function of each test.
@@ -300,6 +303,11 @@ fn mqtt_3_1_1() {
 #[test]
 fn mqtt_5_0() {
     holds("mqtt-5.0.txt", "MQTT", &MQTT_5_0);
+}
+
+#[test]
+fn mqtt_sn() {
+    holds("mqtt-sn.txt", "SN", &MQTT_SN);
 }
 
 #[test]

@@ -29,3 +29,4 @@ mod paho;
 mod sn_pub_sub;
 mod sn_sleep;
 mod wireshark;
+mod wireshark_sn;

@@ -185,3 +185,53 @@ fn the_gateway_is_found() {
     let mut client = python("sn.py", &gateway, &[]);
     ask(&mut client, "search", "found");
 }
+
+#[test]
+fn one_client_does_all_that_its_library_can() {
+    let gateway = Gateway::run(TOPIC_IDS);
+    let mut sub = mosquitto_sub(&gateway, &["-q", "2", "-t", "up/#", "-t", "dev/+/up", "-t", "zz"]);
+    let mut mote = python("sn.py", &gateway, &[]);
+    ask(&mut mote, "search", "found");
+    ask(&mut mote, "connect mote 0 wills/mote gone", "connected");
+    ask(&mut mote, "subscribe-id 2 1", "subscribed");
+    for topic in ["w/#", "one/name", "tt"] {
+        ask(&mut mote, &format!("subscribe {topic} 2"), "subscribed");
+    }
+    for qos in ["0", "1", "2"] {
+        for (command, topic) in [
+            (format!("publish up/a {qos} 0 x"), "up/a"),
+            (format!("publish zz {qos} 0 x"), "zz"),
+            (format!("publish-id 1 {qos} 0 x"), "dev/mote/up"),
+        ] {
+            ask(&mut mote, &command, "published");
+            let got = sub.wait_for("message", |line| line.starts_with("> "));
+            assert_eq!(got, format!("> {topic} q{qos} r0 x"));
+        }
+        for (topic, heard) in
+            [("w/x", "w/x"), ("one/name", "one/name"), ("tt", "tt"), ("dev/mote/cmd", "#2")]
+        {
+            mosquitto_pub(&gateway, &["-q", qos, "-t", topic, "-m", "down"]);
+            let granted = if heard == "#2" { qos.min("1") } else { qos };
+            assert_eq!(next(&mut mote), format!("message {heard} q{granted} r0 down"));
+        }
+    }
+    ask(&mut mote, "publish-id 1 -1 0 bare", "published");
+    sub.wait_for_text("> dev/anon/up q0 r0 bare");
+    ask(&mut mote, "will-update wills/other lost", "will updated");
+    ask(&mut mote, "unsubscribe one/name", "unsubscribed");
+    mosquitto_pub(&gateway, &["-q", "1", "-t", "one/name", "-m", "unheard"]);
+    ask(&mut mote, "ping", "pong");
+    // Asleep, awake, asleep; then away: the session that is not clean has what came meanwhile.
+    ask(&mut mote, "sleep 60", "asleep");
+    mosquitto_pub(&gateway, &["-q", "1", "-t", "w/x", "-m", "slept"]);
+    mote.say("wake");
+    let got = mote.wait_for("the buffer", |line| line.starts_with("message"));
+    assert_eq!(got, "message w/x q1 r0 slept");
+    assert_eq!(mote.wait_for("its end", |line| line == "pingresp"), "pingresp");
+    ask(&mut mote, "active", "connected");
+    ask(&mut mote, "disconnect", "disconnected");
+    mosquitto_pub(&gateway, &["-q", "1", "-t", "w/x", "-m", "away"]);
+    ask(&mut mote, "connect mote 0", "connected");
+    assert_eq!(next(&mut mote), "message w/x q1 r0 away");
+    ask(&mut mote, "disconnect", "disconnected");
+}

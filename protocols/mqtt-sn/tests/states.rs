@@ -13,13 +13,16 @@ use motegate_mqtt_sn::{Packet, QosBits, ReturnCode, TopicId, TopicRef, WillTopic
 use proptest::prelude::*;
 use rig::*;
 
-const STATES: [&str; 9] = [
+const STATES: [&str; 12] = [
     "unknown",
     "will topic",
     "will message",
     "opening",
     "active",
+    "registering",
     "publishing",
+    "releasing",
+    "receiving",
     "asleep",
     "awake",
     "lost",
@@ -47,7 +50,13 @@ fn in_state(state: &str) -> Rig {
         }
     }
     match state {
+        "registering" => rig.deliver("m", "new", Qos::AtLeastOnce, "x"),
         "publishing" => rig.deliver("m", "a", Qos::AtLeastOnce, "x"),
+        "releasing" => {
+            rig.deliver("m", "a", Qos::ExactlyOnce, "x");
+            rig.send(1, Packet::PubRec { msg_id: 1 });
+        }
+        "receiving" => rig.send(1, publish(QosBits::Two, TopicId::Short(*b"ab"), 5, "x")),
         "asleep" => rig.send(1, Packet::Disconnect { duration: Some(100) }),
         "awake" => {
             rig.send(1, Packet::Disconnect { duration: Some(100) });
@@ -81,6 +90,8 @@ fn packets() -> Vec<Packet<'static>> {
         Packet::WillMsg { message: b"bye" },
         Packet::Register { topic_id: 0, msg_id: 5, name: "n" },
         Packet::RegAck { topic_id: 1, msg_id: 1, code: OK },
+        Packet::RegAck { topic_id: 1, msg_id: 1, code: ReturnCode::Congestion },
+        Packet::RegAck { topic_id: 1, msg_id: 1, code: ReturnCode::InvalidTopicId },
         publish(QosBits::MinusOne, short, 0, "x"),
         publish(QosBits::Zero, short, 0, "x"),
         publish(QosBits::One, short, 5, "x"),
@@ -92,6 +103,7 @@ fn packets() -> Vec<Packet<'static>> {
         puback(1, 1, ReturnCode::NotSupported),
         Packet::PubRec { msg_id: 1 },
         Packet::PubRel { msg_id: 1 },
+        Packet::PubRel { msg_id: 5 },
         Packet::PubComp { msg_id: 1 },
         subscribe(QosBits::One, 6, "b"),
         Packet::Subscribe {
@@ -100,8 +112,15 @@ fn packets() -> Vec<Packet<'static>> {
             msg_id: 6,
             topic: TopicRef::Predefined(1),
         },
+        Packet::Subscribe {
+            dup: true,
+            qos: QosBits::Zero,
+            msg_id: 6,
+            topic: TopicRef::Short(*b"ab"),
+        },
         suback(QosBits::Zero, 1, 1),
         Packet::Unsubscribe { msg_id: 7, topic: TopicRef::Name("b") },
+        Packet::Unsubscribe { msg_id: 7, topic: TopicRef::Predefined(1) },
         Packet::UnsubAck { msg_id: 7 },
         Packet::PingReq { client_id: None },
         Packet::PingReq { client_id: Some("m") },
@@ -154,7 +173,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => (1..4_u16, 0..44_usize).prop_map(|(port, at)| Step::Packet(port, at)),
+        8 => (1..4_u16, 0..49_usize).prop_map(|(port, at)| Step::Packet(port, at)),
         1 => (1..4_u16, prop::collection::vec(any::<u8>(), 0..12)).prop_map(|(p, b)| Step::Bytes(p, b)),
         4 => (0..3_u8).prop_map(Step::Deliver),
         3 => (0..120_u64).prop_map(Step::Advance),
