@@ -2,7 +2,8 @@
 //! again, and decode to the same.
 
 use motegate_message::{SubscriptionFilter, TopicFilter, TopicName};
-use motegate_mqtt::{Sender, Version, codec};
+use motegate_mqtt::codec::{self, Utf8};
+use motegate_mqtt::{Sender, Version};
 
 use super::{corpus, mutate};
 use crate::sim::rng::Rng;
@@ -21,7 +22,13 @@ pub fn mqtt(rng: &mut Rng, which: usize) -> Result<(), String> {
     let end = header.packet_len().min(bytes.len());
     let Some(body) = bytes.get(header.len..end) else { return Ok(()) };
     for sender in [Sender::Client, Sender::Server] {
-        let Ok(packet) = codec::decode(header.first, body, version, sender) else { continue };
+        let lenient = codec::decode_with(header.first, body, version, sender, Utf8::Lenient);
+        // What is taken strictly is taken leniently, and is the same.
+        let strict = codec::decode(header.first, body, version, sender);
+        if strict.is_ok() && strict != lenient {
+            return Err(format!("{strict:?} is leniently {lenient:?}"));
+        }
+        let Ok(packet) = lenient else { continue };
         let version = match &packet {
             motegate_mqtt::Packet::Connect(connect) => connect.version,
             _ => version,
@@ -34,7 +41,8 @@ pub fn mqtt(rng: &mut Rng, which: usize) -> Result<(), String> {
             Ok(Some(header)) if header.packet_len() == again.len() => header,
             other => return Err(format!("{packet:?} encodes with the header {other:?}")),
         };
-        let second = codec::decode(header.first, &again[header.len..], version, sender);
+        let body = &again[header.len..];
+        let second = codec::decode_with(header.first, body, version, sender, Utf8::Lenient);
         if second.as_ref() != Ok(&packet) {
             return Err(format!("{packet:?} comes back as {second:?}"));
         }

@@ -10,6 +10,7 @@ use motegate_message::{
     ConnectionId, Delivery, DeliveryId, ListenerId, Message, Peer, Qos, Reason, Seq, SessionId,
     TopicName, Turn, Wall,
 };
+use motegate_mqtt::codec::Utf8;
 use motegate_timers::Instant;
 
 use super::{corpus, mutate};
@@ -142,6 +143,7 @@ fn other_settings(rng: &mut Rng, base: &motegate_mqtt::Config) -> motegate_mqtt:
     flip(&mut config.subscription_identifiers);
     flip(&mut config.validate_payload_format);
     flip(&mut config.deny_disconnects);
+    config.utf8 = if rng.chance(500) { Utf8::Lenient } else { Utf8::Strict };
     config.max_qos = u8::try_from(rng.below(3)).unwrap_or(2);
     config.topic_alias_maximum = u16::try_from(rng.below(4)).unwrap_or(0);
     config.response_prefix = if rng.chance(500) { "re/".into() } else { String::new() };
