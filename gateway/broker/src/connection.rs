@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use motegate_message::{Qos, Reason, SessionId, SessionKey, Turn};
+use motegate_message::{DeliveryId, Qos, Reason, SessionId, SessionKey, Turn};
 
 use crate::delivery::group_text;
 use crate::journal::FilterText;
@@ -170,6 +170,13 @@ impl Broker {
             from = at;
             self.remove_entry(slot, at);
             self.dropped(id, Reason::NoReceiver);
+        }
+        // What is on disk only goes when it is read.
+        if let Some(session) = self.sessions.at_mut(slot) {
+            let last = DeliveryId(session.delivery_mark().saturating_sub(1));
+            if let Some(disk) = session.queue.disk_mut() {
+                disk.restored = disk.restored.max(last);
+            }
         }
     }
 

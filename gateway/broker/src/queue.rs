@@ -125,7 +125,8 @@ pub(crate) struct OnDisk {
     pub(crate) perhaps: u16,
     /// …none of them behind this one, which was the last when the process died.
     pub(crate) perhaps_upto: DeliveryId,
-    /// Up to this one it is of an earlier life.
+    /// Up to this one it is of an earlier life, or waited for a connection that is over: QoS 0 among
+    /// it is over too.
     pub(crate) restored: DeliveryId,
     pub(crate) asked: Option<Asked>,
 }

@@ -230,3 +230,19 @@ fn what_would_go_beyond_the_disk_quota_is_dropped() {
     }
     assert_eq!(b.broker.usage().disk_bytes, 0);
 }
+
+/// Found by the model check: what waits at QoS 0 goes with the connection, on disk too.
+#[test]
+fn qos_0_on_disk_is_given_up_with_the_connection() {
+    let config = Config { head_messages: 1, head_messages_away: 1, ..Config::default() };
+    let mut b = Bench::with(config, true);
+    let (a, _) = b.open(Open { window: 1, ..open("a") });
+    b.subscribe(a, &[sub("#", 1)]);
+    for text in ["t=1@1", "t=2@1", "t=3@1", "t=4@0", "t=5@1"] {
+        b.publish(text);
+    }
+    b.close(a);
+    let said = b.open(open("a")).1;
+    let got: Vec<&String> = said.iter().filter(|s| s.starts_with("a <-")).collect();
+    assert_eq!(got, ["a <- t=1@1 again", "a <- t=2@1", "a <- t=3@1", "a <- t=5@1"]);
+}
