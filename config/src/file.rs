@@ -20,6 +20,7 @@ use serde::Deserialize;
 use crate::discovery::Forwarder;
 use crate::tests::TestBlock;
 use crate::transport::ProxyWord;
+use crate::users::User;
 use crate::value::{
     ClientFromWord, DenyWord, Durability, EmptyWord, ExtraWord, Factor, IdTopic, KeepWord,
     LogFormat, LogLevel, MqttVersion, OneOrMany, OverflowWord, PerSecond, PerTime, RebindWord,
@@ -209,19 +210,6 @@ pub(crate) struct ListenerLimits {
     /// How long a connection may last.
     #[schemars(extend("otherwise" = "`limits`", "range" = "0s to 36500d"))]
     pub(crate) max_connection_age: Time,
-}
-
-/// Somebody who has a password.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct User {
-    /// The user name that clients send.
-    #[schemars(extend("required" = true))]
-    pub(crate) name: Text,
-    /// What is kept of the password: a SCRAM-SHA-256 verifier, as `motegate passwd` writes it and
-    /// PostgreSQL keeps it.
-    #[schemars(extend("required" = true, "secret" = "digest"))]
-    pub(crate) password: Text,
 }
 
 /// MQTT.

@@ -8,13 +8,28 @@ use std::sync::Arc;
 
 use motegate_core::{Users, Verifier, VerifierError};
 use motegate_mapping::Place;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::file::User;
 use crate::reader::Reader;
+use crate::value::Typed;
 
 /// As long as a User Name of MQTT can be.
 const MAX_NAME: usize = 65_535;
+
+/// Somebody who has a password.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct User {
+    /// The user name that clients send.
+    #[schemars(extend("required" = true))]
+    pub(crate) name: Option<Typed<String>>,
+    /// What is kept of the password: a SCRAM-SHA-256 verifier, as `motegate passwd` writes it and
+    /// PostgreSQL keeps it.
+    #[schemars(extend("required" = true, "secret" = "digest"))]
+    pub(crate) password: Option<Typed<String>>,
+}
 
 /// Reads the block.
 pub(crate) fn read(reader: &mut Reader<'_>, block: &[User], at: &Place) -> Users {

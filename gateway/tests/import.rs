@@ -63,7 +63,10 @@ fn the_yaml_goes_to_stdout_and_what_is_lost_to_stderr() {
     let (code, yaml, said) = run(&["import", "--from", "mosquitto", &file]);
     assert_eq!(code, 0, "{said}");
     assert!(yaml.contains("max_packet_size: 4096"), "{yaml}");
-    let remark = format!("{file}:4: later: password_file /etc/mosquitto/passwd: waits for logins");
+    let remark = format!(
+        "{file}:4: changed: password_file /etc/mosquitto/passwd: its hashes cannot be used: `motegate \
+         passwd NAME` writes each user anew"
+    );
     assert!(said.lines().any(|line| line == remark), "{said}");
     assert!(yaml.contains(&format!("# import: {remark}")), "{yaml}");
     assert!(said.contains("stdout: config ok: 0 rules, 1 listener; not as it was: "), "{said}");

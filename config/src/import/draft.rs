@@ -183,7 +183,7 @@ impl Draft {
         self.block(&mut out, "coap", &self.coap, &[At::Coap]);
         self.block(&mut out, "limits", &self.limits, &[At::Limits]);
         for (at, what) in [
-            (At::Users, "users: logins come with a later version"),
+            (At::Users, "users: `motegate passwd NAME` writes each entry anew"),
             (At::Acl, "acl: access rules come with a later version"),
             (At::Bridges, "bridges: they come with a later version"),
         ] {

@@ -29,13 +29,23 @@ const KNOWN: &[Known] = &[
     ("listeners.tcp.*", At::Listeners, Unsupported, "there is no such setting"),
     ("sqlite", At::Top, Unsupported, "`data_dir` and `durability` say what is kept"),
     ("log.*", At::Log, Unsupported, "the log goes to stderr, as logfmt or JSON"),
-    ("auth.password", At::Users, Later, "logins"),
+    (
+        "auth.password",
+        At::Users,
+        Changed,
+        "passwords are not carried over: `motegate passwd NAME` writes each user anew",
+    ),
     ("auth.acl", At::Acl, Later, "access rules: nobody may connect until then"),
-    ("auth.http_auth", At::Users, Later, "logins: nobody may connect until then"),
+    (
+        "auth.http_auth",
+        At::Users,
+        Unsupported,
+        "no service is asked: nobody may connect until there are `users`",
+    ),
     ("auth.no_match", At::Acl, Later, "access rules"),
     ("auth.deny_action", At::Acl, Later, "access rules"),
     ("auth.cache", At::Acl, Later, "access rules"),
-    ("auth.*", At::Users, Later, "logins"),
+    ("auth.*", At::Users, Unsupported, "there is no such setting"),
     ("http_server", At::Top, Later, "the API"),
     ("webhook", At::Top, Unsupported, "subscribe instead"),
     ("bridges.mqtt.cache", At::Bridges, Later, "the queues of bridges"),
@@ -80,8 +90,8 @@ fn auth(tree: &Tree<'_>, draft: &mut Draft) -> bool {
     let allowed = tree.flag(&["auth", "allow_anonymous"]).or(tree.flag(&["allow_anonymous"]));
     let mut closed = false;
     if let Some((spot, false)) = allowed {
-        let text = "logins come with a later version: nobody may connect until then";
-        draft.remark(At::Users, spot, Later, "allow_anonymous = false", text);
+        let text = "nobody may connect until there are `users`";
+        draft.remark(At::Users, spot, Changed, "allow_anonymous = false", text);
         closed = true;
     }
     for (key, _) in tree.keys(&["auth"]) {

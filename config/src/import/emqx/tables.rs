@@ -59,6 +59,9 @@ pub(super) const CARRIED: &[Carried] = &[
     ),
 ];
 
+/// No hash of another program can be changed into a verifier.
+const USERS: &str =
+    "its users are not carried over: nobody may connect until there are `users` here";
 const BY_LISTENER: &str = "limits of one listener come with a later version";
 const SOCKET: &str = "the system's and the gateway's own settings of sockets hold";
 
@@ -83,19 +86,19 @@ pub(super) const KNOWN: &[Known] = &[
     ("listeners.tcp.*.max_conn_rate", At::Listeners, Later, "connection rates come later"),
     ("listeners.tcp.*.access_rules", At::Listeners, Unsupported, "a matter of the firewall"),
     ("listeners.tcp.*.proxy_protocol", At::Listeners, Later, "the PROXY protocol comes later"),
-    ("listeners.tcp.*.authentication", At::Users, Later, "logins: nobody may connect until then"),
-    ("listeners.tcp.*.enable_authn", At::Users, Later, "logins come with a later version"),
+    ("listeners.tcp.*.authentication", At::Users, Changed, USERS),
+    ("listeners.tcp.*.enable_authn", At::Users, Changed, USERS),
     ("listeners.tcp.*.*", At::Listeners, Unsupported, SOCKET),
     ("mqtt.keepalive_multiplier", At::Mqtt, Unsupported, "1.5, as the standard says"),
     ("mqtt.retry_interval", At::Mqtt, Unsupported, "repeated at a reconnect, as the standard says"),
-    ("mqtt.use_username_as_clientid", At::Users, Later, "logins come with a later version"),
+    ("mqtt.use_username_as_clientid", At::Users, Unsupported, "clients keep their names"),
     ("mqtt.peer_cert_as_username", At::Users, Later, "TLS comes with a later version"),
     ("mqtt.peer_cert_as_clientid", At::Users, Later, "TLS comes with a later version"),
     ("mqtt.*", At::Mqtt, Unsupported, "there is no such setting"),
     ("retainer.backend.*", At::Limits, Unsupported, "`durability` says what is kept, for all"),
     ("retainer.max_payload_size", At::Limits, Changed, "`limits.max_packet_size` is the bound"),
     ("retainer.*", At::Limits, Unsupported, "there is no such setting"),
-    ("authentication", At::Users, Later, "logins: nobody may connect until then"),
+    ("authentication", At::Users, Changed, USERS),
     ("authorization.no_match", At::Acl, Later, "access rules"),
     ("authorization.*", At::Acl, Later, "access rules: nobody may connect until then"),
     ("log.console.*", At::Log, Unsupported, "the log goes to stderr, as logfmt or JSON"),

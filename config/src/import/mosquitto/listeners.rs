@@ -251,16 +251,16 @@ fn say_closed(file: &File<'_>, section: &Section<'_>, place: usize, draft: &mut 
         let text = "keeps the listener closed: it cannot be carried over yet";
         draft.remark(at, set.spot, Later, set.what(), text);
     } else if let Some(set) = said.filter(|set| !set.is_on()) {
-        let text = "logins come with a later version: nobody may connect. `anonymous: true` opens \
-                    the listener to everybody";
-        draft.remark(at, set.spot, Later, set.what(), text);
+        let text = "nobody may connect until there are `users`: `motegate passwd NAME` writes each \
+                    entry. `anonymous: true` opens the listener to everybody";
+        draft.remark(at, set.spot, Changed, set.what(), text);
     } else if let (Some(set), true) = (file.global("include_dir"), unknown) {
         let text = "may say who may connect: give its files, too. Until then nobody may";
         draft.remark(at, set.spot, Changed, set.what(), text);
     } else if let (Some(set), None) = (section.first(), said) {
-        let text = "allow_anonymous is not set, so it asked for logins, which come with a later \
-                    version: nobody may connect";
-        draft.remark(at, set.spot, Later, set.what(), text);
+        let text = "allow_anonymous is not set, so it asked for logins: nobody may connect until \
+                    there are `users`";
+        draft.remark(at, set.spot, Changed, set.what(), text);
     }
 }
 
