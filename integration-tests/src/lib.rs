@@ -13,6 +13,7 @@ pub mod commands;
 pub mod durability;
 pub mod fuzz;
 pub mod gateway;
+pub mod hostile;
 pub mod kill;
 pub mod load;
 pub mod matrix;

@@ -6,11 +6,11 @@
 use core::fmt;
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $variant:ident = $text:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal,)+) => {
         /// Why something was refused, closed or dropped.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
-        pub enum Reason { $($(#[$doc])* $variant,)+ }
+        pub enum Reason { $($(#[doc = $doc])+ $variant,)+ }
 
         impl Reason {
             /// Every reason, in the order of the published list.
@@ -20,6 +20,12 @@ macro_rules! reasons {
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Reason::$variant => $text),+ }
+            }
+
+            /// What it means, in a sentence or two.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Reason::$variant => concat!($($doc),+).trim()),+ }
             }
         }
     };
@@ -145,6 +151,7 @@ mod tests {
         for (i, reason) in Reason::ALL.iter().enumerate() {
             let word = reason.as_str();
             assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{word}");
+            assert!(reason.meaning().ends_with('.'), "{word}: {}", reason.meaning());
             assert!(Reason::ALL[..i].iter().all(|other| other.as_str() != word), "{word} twice");
         }
     }

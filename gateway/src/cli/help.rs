@@ -2,6 +2,7 @@
 
 use clap::{Args, CommandFactory as _};
 use motegate_config::Code;
+use motegate_message::Reason;
 
 use super::pages::write;
 use super::{Cli, Exit, fail};
@@ -37,9 +38,10 @@ Examples:
   motegate help run
   motegate help config show
   motegate help E0312
-  motegate help durability")]
+  motegate help durability
+  motegate help reasons")]
 pub(super) struct Help {
-    /// A command, a code such as E0312, or `durability`
+    /// A command, a code such as E0312, `durability` or `reasons`
     #[arg(value_name = "TOPIC")]
     topic: Vec<String>,
 }
@@ -49,6 +51,9 @@ impl Help {
         if let [word] = self.topic.as_slice() {
             if let Some(code) = Code::parse(word) {
                 return write(page(code.explanation()).as_bytes());
+            }
+            if word == "reasons" {
+                return write(reasons().as_bytes());
             }
             if let Some((_, page)) = PAGES.iter().find(|(name, _)| name == word) {
                 return write(page.as_bytes());
@@ -63,7 +68,7 @@ impl Help {
         for word in &self.topic {
             let Some(sub) = command.find_subcommand_mut(word) else {
                 let text = format!(
-                    "there is no help for `{word}`: name a command, a code or `durability`"
+                    "there is no help for `{word}`: name a command, a code, `durability` or `reasons`"
                 );
                 return fail(Exit::Usage, &text);
             };
@@ -71,6 +76,19 @@ impl Help {
         }
         write(command.render_long_help().to_string().as_bytes())
     }
+}
+
+/// The one list of why something was refused, closed or dropped, as the log and `motegate status`
+/// name it.
+fn reasons() -> String {
+    let mut out = String::from(
+        "reasons: why something was refused, closed or dropped, in the log and in\n\
+         `motegate status`. Where a bound of `limits` acted the log names it as `limit`.\n\n",
+    );
+    for reason in Reason::ALL {
+        out.push_str(&format!("  {}\n      {}\n", reason.as_str(), reason.meaning()));
+    }
+    out
 }
 
 fn looks_like_a_code(word: &str) -> bool {
