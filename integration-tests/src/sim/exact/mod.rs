@@ -8,6 +8,8 @@
 //! process dies and comes back from its journal. Unlike the simulation of three protocols
 //! ([`crate::sim`]), nothing is lost or late here but by design, so that everything can be foretold: only
 //! which member of a group gets a message is left to the gateway, within the documented choice.
+//! Of 10,000 seeds some 40 with shared subscriptions still end with a complaint that nobody has looked
+//! into: most look like copies out of several groups that the reference cannot tell apart.
 //! Not in here: keep alive, flow control of publishers, a peer that does not read.
 
 pub mod heard;
