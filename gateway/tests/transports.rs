@@ -133,3 +133,15 @@ fn tls_and_http_on_a_plain_port_are_said_to_be_such() {
         assert_eq!(gateway.status()["connections"]["failed"][word], 1);
     }
 }
+
+/// A listener may have fewer connections than the gateway.
+#[test]
+fn one_connection_more_than_a_listener_may_have_is_closed_at_once() {
+    let listeners = "  - {protocol: mqtt, bind: \"127.0.0.1:0\", anonymous: true, \
+                     limits: {max_connections: 1}}\n";
+    let gateway = Configured::start("few", &config(listeners));
+    let mut first = dial(&gateway);
+    assert_eq!(answer(&mut first, CONNECT), Some(CONNACK));
+    assert!(matches!(dial(&gateway).read(&mut [0; 8]), Ok(0) | Err(_)));
+    assert_eq!(gateway.status()["connections"]["refused"], 1);
+}

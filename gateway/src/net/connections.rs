@@ -73,12 +73,19 @@ pub(crate) struct Connection<'a> {
 pub(crate) struct Connections {
     slots: Vec<Slot>,
     free: Vec<u32>,
+    /// How many each listener has brought, by its number.
+    brought: Vec<usize>,
 }
 
 impl Connections {
     /// How many are open.
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    /// How many of them a listener has brought.
+    pub(crate) fn of(&self, listener: ListenerId) -> usize {
+        self.brought.get(usize::from(listener.0)).copied().unwrap_or(0)
     }
 
     /// The slot that the next `insert` fills.
@@ -94,6 +101,13 @@ impl Connections {
         listener: ListenerId,
         flags: Flags,
     ) -> ConnectionId {
+        let number = usize::from(listener.0);
+        if self.brought.len() <= number {
+            self.brought.resize(number + 1, 0);
+        }
+        if let Some(count) = self.brought.get_mut(number) {
+            *count += 1;
+        }
         if let Some(used) = self.slots.get_mut(slot as usize) {
             self.free.pop();
             used.stream = Some(stream);
@@ -127,6 +141,9 @@ impl Connections {
         self.get(conn)?;
         let slot = self.slots.get_mut(conn.slot())?;
         slot.generation = slot.generation.wrapping_add(1);
+        if let Some(count) = self.brought.get_mut(usize::from(slot.listener.0)) {
+            *count = count.saturating_sub(1);
+        }
         self.free.push(u32::try_from(conn.slot()).ok()?);
         slot.stream.take()
     }
@@ -160,6 +177,7 @@ mod tests {
         assert!(table.remove(a).is_some());
         assert!(table.remove(a).is_none());
         assert_eq!(table.at(0), None);
+        assert_eq!((table.of(ListenerId(0)), table.of(ListenerId(1))), (1, 0));
         let c = insert(&mut table);
         assert_eq!(c.slot(), a.slot());
         assert_ne!(c, a);

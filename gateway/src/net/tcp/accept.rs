@@ -185,7 +185,11 @@ impl Tcp {
         listener: ListenerId,
         machine: &mut Machine,
     ) {
-        let slot = self.connections.next_slot().filter(|_| self.len() < self.max_connections);
+        let own = machine.core.config().listeners.get(usize::from(listener.0));
+        let own = own.and_then(|l| l.limits.as_ref()).map(|own| own.max_connections);
+        let room = self.len() < self.max_connections
+            && own.is_none_or(|most| self.connections.of(listener) < most);
+        let slot = self.connections.next_slot().filter(|_| room);
         let Some(slot) = slot else {
             self.counters.refused += 1;
             return; // closed by being dropped
@@ -215,11 +219,18 @@ impl Tcp {
             self.told.tell(since, Cause::ProxySource, "", &name, peer);
             return; // mio forgets it with its descriptor
         }
-        let deadline = since + machine.core.config().mqtt.connect_timeout;
+        let deadline = since + bounds(machine, listener).connect_timeout;
         let layer = Layer::new(transport, peer, since, deadline);
         let conn = self.connections.insert(slot, stream, listener, Flags::LAYERED);
         self.half_open(conn, layer, machine);
     }
+}
+
+/// The bounds of MQTT on a listener: its own, or everybody's.
+pub(super) fn bounds(machine: &Machine, listener: ListenerId) -> &motegate_mqtt::Config {
+    let config = machine.core.config();
+    let own = config.listeners.get(usize::from(listener.0)).and_then(|l| l.limits.as_ref());
+    own.map_or(&config.mqtt, |own| &own.mqtt)
 }
 
 impl Listener {

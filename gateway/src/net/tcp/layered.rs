@@ -1,7 +1,7 @@
 //! Connections that have something between their socket and MQTT.
 //!
 //! Until their stages are done they are *half open*: the core does not know them, `connect_timeout`
-//! ends them, and of more than [`MAX_HALF_OPEN`] the oldest goes. The core hears how much has left when
+//! ends them, and of more than `max_half_open` the oldest goes (the core bounds those behind that anew). The core hears how much has left when
 //! the kernel has taken the whole batch that it is in, so that its stall timeout sees a peer that does
 //! not read behind TLS, too.
 
@@ -9,14 +9,12 @@ use motegate_core::Input;
 use motegate_message::{ConnectionId, Reason};
 use socket2::Socket;
 
+use super::accept::bounds;
 use super::{Tcp, send};
 use crate::machine::Machine;
 use crate::net::causes::Cause;
 use crate::net::connections::Flags;
 use crate::net::layer::{Layer, Step};
-
-/// Connections whose stages are not done.
-pub(super) const MAX_HALF_OPEN: usize = 4096;
 
 /// What a write came to.
 enum Written {
@@ -30,7 +28,8 @@ enum Written {
 impl Tcp {
     /// Takes in a connection that the core does not know yet.
     pub(super) fn half_open(&mut self, conn: ConnectionId, layer: Layer, machine: &mut Machine) {
-        while self.half_open.len() >= MAX_HALF_OPEN
+        let most = machine.core.config().mqtt.max_half_open.max(1);
+        while self.half_open.len() >= most
             && let Some((_, oldest)) = self.half_open.first().copied()
         {
             self.refuse(oldest, Cause::HalfOpen, "", machine);
@@ -48,8 +47,8 @@ impl Tcp {
         unflushed: &mut usize,
         machine: &mut Machine,
     ) {
+        let max_frame = self.max_frame(conn, machine);
         let Some(layer) = self.layers.get_mut(&conn) else { return };
-        let max_frame = u64::from(machine.core.config().mqtt.max_packet_size);
         let bytes = self.buffer.get_mut(..n).unwrap_or_default();
         let step = layer.receive(bytes, max_frame, &mut self.clear, &mut self.mqtt);
         self.carry_on(conn, step, unflushed, machine);
@@ -59,8 +58,8 @@ impl Tcp {
     pub(super) fn take_handshakes(&mut self, machine: &mut Machine) {
         let mut unflushed = 0;
         while let Some(mut done) = self.handshakes.pop() {
+            let max_frame = self.max_frame(done.conn, machine);
             let Some(layer) = self.layers.get_mut(&done.conn) else { continue };
-            let max_frame = u64::from(machine.core.config().mqtt.max_packet_size);
             let was_done = layer.is_secured();
             let (session, clear) = (done.session, &mut done.clear);
             let step =
@@ -70,6 +69,12 @@ impl Tcp {
             // What came meanwhile waits in the socket.
             self.list(done.conn);
         }
+    }
+
+    /// The longest WebSocket frame: as long as the longest packet.
+    fn max_frame(&mut self, conn: ConnectionId, machine: &Machine) -> u64 {
+        let Some(connection) = self.connections.get(conn) else { return 0 };
+        u64::from(bounds(machine, connection.listener).max_packet_size)
     }
 
     /// Does what follows from bytes: MQTT's are in `self.mqtt`.
