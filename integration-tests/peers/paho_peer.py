@@ -3,6 +3,7 @@
 The language is that of src/matrix/peer.rs. Whichever paho-mqtt this interpreter finds is used.
 """
 import faulthandler
+import gc
 import json
 import os
 import re
@@ -173,6 +174,10 @@ def main():
                 clients[name] = Client(name, command)
             else:
                 getattr(clients[name], do)(command)
+            if do in ("disconnect", "kill"):
+                # Its sockets go with it: select knows no more than 1,024.
+                del clients[name]
+                gc.collect()
         except Exception as error:  # told to the test, which knows what it wanted
             tell(name, "failed", text=f"{do}: {error!r}")
         faulthandler.cancel_dump_traceback_later()
