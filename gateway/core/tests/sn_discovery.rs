@@ -73,3 +73,20 @@ fn a_late_sleeper_is_an_alarm_with_what_waits_for_it() {
     assert_eq!(notice.text.as_deref(), Some(text));
     assert_eq!(gateway.core.stats().dropped(Reason::SleepOverdue), 1);
 }
+
+#[test]
+fn row_47_what_waits_for_the_disk_is_congestion_and_no_invitation() {
+    let mut gateway = Gateway::new(Config { max_uncommitted_bytes: 500, ..config() });
+    gateway.datagram(SN, peer(7), &sn_connect("mote", false, 60));
+    let publish = |id: u8| sn(0x0c, &[&[0x32, b'a', b'b', 0, id][..], &[b'x'; 200]].concat());
+    assert_eq!(gateway.datagram(SN, peer(7), &publish(1)), [sn(0x0d, &[b'a', b'b', 0, 1, 0])]);
+    gateway.commit_at_once = false;
+    let refused = |id: u8| [sn(0x0d, &[b'a', b'b', 0, id, 1])];
+    let answers: Vec<_> = (2..9).map(|id| gateway.datagram(SN, peer(7), &publish(id))).collect();
+    assert_eq!(answers[0], [[0_u8; 0]; 0], "acknowledged when it is stored");
+    assert_eq!(answers[6], refused(8));
+    assert_eq!(search(&mut gateway, SN), (0, 0));
+    gateway.commit();
+    assert_eq!(gateway.datagrams_to(peer(7))[0], sn(0x0d, &[b'a', b'b', 0, 2, 0]));
+    assert_eq!(search(&mut gateway, SN), (1, 1));
+}

@@ -89,6 +89,13 @@ impl Udp {
 
     /// The groups that listeners hear from now on, instead of those before.
     pub(crate) fn set_groups(&mut self, wanted: &[(ListenerId, Group)], now: Instant) {
+        for (listener, group) in wanted {
+            let mut mine = self.sockets.iter().filter(|socket| socket.listener == *listener);
+            if !mine.any(|socket| socket.reaches(group)) {
+                // `[::]` is `0.0.0.0` on a machine without IPv6.
+                tracing::warn!(%group, error = "no socket of its family", "not joined");
+            }
+        }
         for socket in &mut self.sockets {
             let mine = wanted.iter().filter(|(id, group)| {
                 *id == socket.listener && socket.reaches(group) && socket.hears_groups()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use motegate_core::{Config, Core, Input, Output, Users, Verdict, Verifier};
 use motegate_mapping::Table;
-use motegate_message::{ConnectionId, ListenerId, LocalId, Reason, Seq, Wall};
+use motegate_message::{ConnectionId, Group, Interface, ListenerId, LocalId, Reason, Seq, Wall};
 use motegate_timers::Instant;
 
 use super::{corpus, mutate};
@@ -131,6 +131,11 @@ pub fn core(rng: &mut Rng, run: u64, inputs: u64) -> Result<(), String> {
     Ok(())
 }
 
+static GROUP: Group = Group {
+    addr: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(224, 0, 18, 83)), 0),
+    interface: Interface::Index(3),
+};
+
 fn datagram(listener: ListenerId, peer: SocketAddr, bytes: &[u8]) -> Input<'_> {
     Input::Datagram { listener, local: LocalId::ANY, peer, bytes }
 }
@@ -139,7 +144,13 @@ fn one(rng: &mut Rng, shell: &mut Shell, generation: &mut u32) {
     let many = if shell.flood || rng.chance(20) { 1_000_000 } else { 8 };
     let peer = address(rng.below(many));
     match rng.below(100) {
-        0..25 => {
+        0 => {
+            let bytes = mutate::input(rng, corpus::sn);
+            let listener = if rng.chance(80) { gateway::SN } else { gateway::COAP };
+            let group = &GROUP;
+            shell.handle(rng, Input::GroupDatagram { listener, group, peer, bytes: &bytes });
+        }
+        1..25 => {
             let bytes = mutate::input(rng, corpus::sn);
             shell.handle(rng, datagram(gateway::SN, peer, &bytes));
         }

@@ -59,8 +59,10 @@ pub(super) fn mqtt_sn(tree: &Tree<'_>, who: &Doors, draft: &mut Draft) {
         }
     }
     if let Some((spot, true)) = tree.flag(&at("broadcast")) {
-        let text = "ADVERTISE comes with a later version: `mqttsn: {advertise: {to: […]}}`";
-        draft.remark(At::MqttSn, spot, RemarkKind::Later, "broadcast = true", text);
+        let to = Value::Texts(vec!["255.255.255.255".into()]);
+        draft.mqttsn.set("advertise", Value::Flow(vec![("to".into(), to)]));
+        let text = "to the link that the system picks; `255.255.255.255%INTERFACE` says which";
+        draft.remark(At::MqttSn, spot, RemarkKind::Changed, "broadcast = true", text);
     }
     let ids = predefined(tree, draft);
     let folded = fold::fold(&ids, &Default::default(), &Default::default());

@@ -95,8 +95,8 @@ impl<'a> Clients<'a> {
                 draft.remark(At::Bridges, client.spot, RemarkKind::Later, &client.name, text);
             }
             if flag("forwarder") {
-                let text = "a forwarder: `mqttsn: {forwarders: …}` is a list of addresses later";
-                draft.remark(At::MqttSn, client.spot, RemarkKind::Later, &client.name, text);
+                let text = "a forwarder: `mqttsn: {forwarders: [ADDRESS, …]}` takes those alone";
+                draft.remark(At::MqttSn, client.spot, RemarkKind::Changed, &client.name, text);
             }
         }
     }

@@ -2,10 +2,12 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use motegate_message::Group;
+
 use super::super::draft::{At, Draft, Spot};
 use super::super::listener::{Listener, loopback};
 use super::super::tree::waits;
-use super::super::yaml::scalar;
+use super::super::yaml::{Value, scalar};
 use super::super::{RemarkKind, Source, level};
 use super::clients::Clients;
 use super::lines;
@@ -32,13 +34,6 @@ const REMARKS: &[(&str, At, RemarkKind, &str)] = {
         ("BrokerSecurePortNo", At::Bridges, Later, "bridges, whose port it is where they use TLS"),
         ("MQTTVersion", At::Bridges, Later, "bridges, whose version of MQTT it is"),
         ("MaxInflightMsgs", At::Bridges, Later, "bridges"),
-        ("MulticastIP", At::MqttSn, Later, "`mqttsn: {discovery_groups: […]}`"),
-        ("MulticastPortNo", At::MqttSn, Later, "`mqttsn: {discovery_groups: […]}`"),
-        ("MulticastTTL", At::MqttSn, Later, "discovery by multicast comes with a later version"),
-        ("MulticastIPv6", At::MqttSn, Later, "`mqttsn: {discovery_groups: […]}`"),
-        ("MulticastIPv6PortNo", At::MqttSn, Later, "`mqttsn: {discovery_groups: […]}`"),
-        ("MulticastIPv6If", At::MqttSn, Later, "`mqttsn: {discovery_groups: […]}`"),
-        ("MulticastHops", At::MqttSn, Later, "discovery by multicast comes with a later version"),
         ("DtlsCertsKey", At::Listeners, Later, "DTLS comes with a later version"),
         ("DtlsPrivKey", At::Listeners, Later, "DTLS comes with a later version"),
         ("DTLSSharedKey", At::Listeners, Later, "DTLS comes with a later version"),
@@ -59,7 +54,7 @@ const LISTS: [&str; 4] =
     ["ClientsList", "PredefinedTopicList", "QoS-1ClientsList", "ForwardersList"];
 
 /// Keys that [`Settings::write`] knows.
-const WRITTEN: [&str; 14] = [
+const WRITTEN: [&str; 21] = [
     "GatewayID",
     "GatewayName",
     "MaxNumberOfClients",
@@ -74,6 +69,13 @@ const WRITTEN: [&str; 14] = [
     "ClientAuthentication",
     "GatewayPortNo",
     "GatewayIPv6PortNo",
+    "MulticastIP",
+    "MulticastPortNo",
+    "MulticastTTL",
+    "MulticastIPv6",
+    "MulticastIPv6PortNo",
+    "MulticastIPv6If",
+    "MulticastHops",
 ];
 
 /// The settings, each where it stands.
@@ -173,14 +175,50 @@ impl<'a> Settings<'a> {
             let on = value.eq_ignore_ascii_case("YES");
             draft.mqttsn.set("forwarders", if on { "allow" } else { "deny" });
         }
-        if let Some((spot, value)) = self.get("KeepAlive") {
-            let text = format!("ADVERTISE every {value} s comes with a later version");
-            let equivalent = vec![format!("mqttsn: {{advertise: {{every: {value}s}}}}")];
-            let what = format!("KeepAlive={value}");
-            draft.remark_with(At::MqttSn, spot, RemarkKind::Later, what, text, equivalent);
-        }
+        self.discovery(draft);
         self.broker(draft);
         self.listener(clients, spot, draft);
+    }
+
+    /// The groups that it joined are those that it advertised to.
+    fn discovery(&self, draft: &mut Draft) {
+        let every = self.number("KeepAlive", 1..=65_535, At::MqttSn, draft);
+        let interface =
+            self.get("MulticastIPv6If").map_or(String::new(), |(_, name)| format!("%{name}"));
+        let six = self.get("GatewayIPv6PortNo").and_then(|_| self.get("MulticastIPv6"));
+        let six = six.map(|(spot, ip)| (spot, "MulticastIPv6", format!("{ip}{interface}")));
+        let four = self.get("MulticastIP").map(|(spot, ip)| (spot, "MulticastIP", ip.to_owned()));
+        let (mut groups, mut to) = (Vec::new(), Vec::new());
+        for (spot, key, text) in [four, six].into_iter().flatten() {
+            let what = format!("{key}={text}");
+            let group = text.parse::<Group>().ok().filter(|group| group.addr.ip().is_multicast());
+            let Some(mut group) = group else {
+                let text = "not a multicast group: left out";
+                draft.remark(At::MqttSn, spot, RemarkKind::Unknown, what, text);
+                continue;
+            };
+            groups.push(group.to_string());
+            let port = if key == "MulticastIP" { "MulticastPortNo" } else { "MulticastIPv6PortNo" };
+            let port = self.number(port, 1..=65_535, At::MqttSn, draft);
+            group.addr.set_port(port.and_then(|port| u16::try_from(port).ok()).unwrap_or(0));
+            to.push(group.to_string());
+            let text = "devices are heard at the port of the listener, whatever the group's was; \
+                        `%INTERFACE` behind a group says on which link";
+            draft.remark(At::MqttSn, spot, RemarkKind::Changed, what, text);
+        }
+        for key in ["MulticastTTL", "MulticastHops"] {
+            if let Some((spot, value)) = self.get(key) {
+                let text = "GWINFO goes as far as SEARCHGW asks, ADVERTISE as far as it is carried";
+                let what = format!("{key}={value}");
+                draft.remark(At::MqttSn, spot, RemarkKind::Changed, what, text);
+            }
+        }
+        if !groups.is_empty() {
+            draft.mqttsn.set("discovery_groups", Value::Texts(groups));
+            let every = every.map(|secs| ("every".to_owned(), format!("{secs}s").into()));
+            let to = ("to".to_owned(), Value::Texts(to));
+            draft.mqttsn.set("advertise", Value::Flow(every.into_iter().chain([to]).collect()));
+        }
     }
 
     fn broker(&self, draft: &mut Draft) {
