@@ -12,8 +12,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use motegate_mapping::{Action, OnBadPayload, Rate, Retain};
-use motegate_message::{Group, Qos};
+use motegate_message::Group;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -22,13 +21,16 @@ use crate::tests::TestBlock;
 use crate::transport::ProxyWord;
 use crate::users::User;
 use crate::value::{
-    ClientFromWord, DenyWord, Durability, EmptyWord, ExtraWord, Factor, IdTopic, KeepWord,
-    LogFormat, LogLevel, MqttVersion, OneOrMany, OverflowWord, PerSecond, PerTime, RebindWord,
-    SharedWord, Size, SplitWord, TakeoverWord, Typed, UnsafeWord, Utf8Word,
+    ClientFromWord, DenyWord, Durability, Factor, KeepWord, LogFormat, LogLevel, MqttVersion,
+    OneOrMany, OverflowWord, RebindWord, SharedWord, Size, TakeoverWord, Typed, Utf8Word,
 };
 
+mod language;
+mod limits;
 mod tls;
 
+pub(crate) use language::*;
+pub(crate) use limits::{Limits, ListenerLimits};
 pub(crate) use tls::Tls;
 
 type Text = Option<Typed<String>>;
@@ -147,69 +149,6 @@ pub(crate) struct Listener {
     /// client's identity.
     #[schemars(extend("otherwise" = "`false`"))]
     pub(crate) proxy_identity: Flag,
-}
-
-/// Bounds of one listener; what it does not say is as in `limits`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct ListenerLimits {
-    /// Connections of this listener open at a time.
-    #[schemars(extend("otherwise" = "`limits`", "range" = "1 to 10000000"))]
-    pub(crate) max_connections: Number,
-    /// How fast connections may come by this listener.
-    #[schemars(extend("otherwise" = "`limits`"))]
-    pub(crate) max_connect_rate: Option<Typed<PerTime>>,
-    /// How fast from one address.
-    #[schemars(extend("otherwise" = "`limits`"))]
-    pub(crate) max_connect_rate_per_address: Option<Typed<PerTime>>,
-    /// From accept to the end of CONNECT.
-    #[schemars(extend("otherwise" = "`limits`", "range" = "100ms to 1h"))]
-    pub(crate) connect_timeout: Time,
-    /// Longest CONNECT.
-    #[schemars(extend("otherwise" = "`limits`", "range" = "64 to 268435460"))]
-    pub(crate) max_connect_size: Bytes,
-    /// Longest packet after CONNECT.
-    #[schemars(extend("otherwise" = "`limits`", "range" = "128 to 268435460"))]
-    pub(crate) max_packet_size: Bytes,
-    /// Longest client id, in bytes.
-    #[schemars(extend("otherwise" = "`limits`", "range" = "23 to 65535"))]
-    pub(crate) max_client_id_length: Number,
-    /// Longest topic name or filter, in bytes.
-    #[schemars(extend("otherwise" = "`limits`", "range" = "1 to 65535"))]
-    pub(crate) max_topic_length: Number,
-    /// Most levels of a topic name or filter.
-    #[schemars(extend("otherwise" = "`limits`", "range" = "1 to 65536"))]
-    pub(crate) max_topic_levels: Number,
-    /// User properties of one packet.
-    #[schemars(extend("otherwise" = "`limits`", "range" = "0 to 1099511627776"))]
-    pub(crate) max_user_properties: Number,
-    /// Bytes of the user properties of one packet.
-    #[schemars(extend("otherwise" = "`limits`", "range" = "0 to 1024GiB"))]
-    pub(crate) max_user_property_bytes: Bytes,
-    /// Longest will.
-    #[schemars(extend("otherwise" = "`limits`", "range" = "0 to 65535"))]
-    pub(crate) max_will_payload: Bytes,
-    /// Messages that wait for one session.
-    #[schemars(extend("otherwise" = "`limits`", "range" = "1 to 100000000"))]
-    pub(crate) max_queued_messages: Number,
-    /// Bytes that wait for one session.
-    #[schemars(extend("otherwise" = "`limits`", "range" = "1KiB to 4294967295"))]
-    pub(crate) max_queued_bytes: Bytes,
-    /// What a full queue does.
-    #[schemars(extend("otherwise" = "`limits`"))]
-    pub(crate) overflow: Option<Typed<OverflowWord>>,
-    /// Per connection, what the peer has not read yet.
-    #[schemars(extend("otherwise" = "`limits`", "range" = "1KiB to 1GiB"))]
-    pub(crate) max_outbox_bytes: Bytes,
-    /// A connection whose peer reads nothing for so long is closed.
-    #[schemars(extend("otherwise" = "`limits`", "range" = "100ms to 1d"))]
-    pub(crate) write_stall_timeout: Time,
-    /// Publishes of one connection a second.
-    #[schemars(extend("otherwise" = "`limits`"))]
-    pub(crate) max_publish_rate: Option<Typed<PerSecond>>,
-    /// How long a connection may last.
-    #[schemars(extend("otherwise" = "`limits`", "range" = "0s to 36500d"))]
-    pub(crate) max_connection_age: Time,
 }
 
 /// MQTT.
@@ -373,120 +312,6 @@ pub(crate) struct Coap {
     pub(crate) notify_confirmable_every: Number,
 }
 
-/// Bounds on everything that can grow.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Limits {
-    /// Stream connections open at a time; one more is closed at once.
-    #[schemars(extend("default" = "100000", "range" = "1 to 10000000"))]
-    pub(crate) max_connections: Number,
-    /// How fast MQTT connections may come in all; as many at once. One too early waits up to a second
-    /// and is then refused (0x9F). The default leaves loopback alone. 0: no bound.
-    #[schemars(extend("default" = "1000/s"))]
-    pub(crate) max_connect_rate: Option<Typed<PerTime>>,
-    /// The same for one address (of IPv6: one /64 network).
-    #[schemars(extend("default" = "50/s"))]
-    pub(crate) max_connect_rate_per_address: Option<Typed<PerTime>>,
-    /// Connections that have not said CONNECT; beyond it the oldest is closed.
-    #[schemars(extend("default" = "4096", "range" = "1 to 10000000"))]
-    pub(crate) max_half_open: Number,
-    /// From accept to the end of CONNECT.
-    #[schemars(extend("default" = "10s", "range" = "100ms to 1h"))]
-    pub(crate) connect_timeout: Time,
-    /// From CONNECT to the end of its authentication, and the longest re-authentication.
-    #[schemars(extend("default" = "15s", "range" = "100ms to 1h"))]
-    pub(crate) auth_timeout: Time,
-    /// Wrong passwords from one address (of IPv6: from one /64), after which it is not listened to for
-    /// 60 s.
-    #[schemars(extend("default" = "10/m"))]
-    pub(crate) max_auth_failures: Option<Typed<Rate>>,
-    /// Longest CONNECT.
-    #[schemars(extend("default" = "512KiB", "range" = "64 to 268435460"))]
-    pub(crate) max_connect_size: Bytes,
-    /// Longest MQTT packet after CONNECT (MQTT 5: told to the client, 0x95 beyond).
-    #[schemars(extend("default" = "2MiB", "range" = "128 to 268435460"))]
-    pub(crate) max_packet_size: Bytes,
-    /// Longest client id, in bytes; of MQTT and MQTT-SN.
-    #[schemars(extend("default" = "1024", "range" = "23 to 65535"))]
-    pub(crate) max_client_id_length: Number,
-    /// Longest topic name or filter, in bytes.
-    #[schemars(extend("default" = "65535", "range" = "1 to 65535"))]
-    pub(crate) max_topic_length: Number,
-    /// Most levels of a topic name or filter.
-    #[schemars(extend("default" = "200", "range" = "1 to 65536"))]
-    pub(crate) max_topic_levels: Number,
-    /// User properties of one packet.
-    #[schemars(extend("default" = "64", "range" = "0 to 1099511627776"))]
-    pub(crate) max_user_properties: Number,
-    /// Bytes of the user properties of one packet.
-    #[schemars(extend("default" = "16KiB", "range" = "0 to 1024GiB"))]
-    pub(crate) max_user_property_bytes: Bytes,
-    /// Longest will.
-    #[schemars(extend("default" = "65535", "range" = "0 to 65535"))]
-    pub(crate) max_will_payload: Bytes,
-    /// Sessions of all protocols, connected or not.
-    #[schemars(extend("default" = "1000000", "range" = "1 to 1099511627776"))]
-    pub(crate) max_sessions: Number,
-    /// Subscriptions of one session.
-    #[schemars(extend("default" = "10000", "range" = "1 to 1099511627776"))]
-    pub(crate) max_subscriptions_per_session: Number,
-    /// Subscriptions of all sessions.
-    #[schemars(extend("default" = "10000000", "range" = "1 to 1099511627776"))]
-    pub(crate) max_subscriptions: Number,
-    /// Groups of shared subscriptions.
-    #[schemars(extend("default" = "100000", "range" = "0 to 1099511627776"))]
-    pub(crate) max_share_groups: Number,
-    /// Messages that wait for one session.
-    #[schemars(extend("default" = "1000", "range" = "1 to 100000000"))]
-    pub(crate) max_queued_messages: Number,
-    /// Bytes that wait for one session.
-    #[schemars(extend("default" = "8MiB", "range" = "1KiB to 4294967295"))]
-    pub(crate) max_queued_bytes: Bytes,
-    /// What a full queue does.
-    #[schemars(extend("default" = "drop_oldest"))]
-    pub(crate) overflow: Option<Typed<OverflowWord>>,
-    /// Bytes that wait for all sessions; beyond it queues go to disk, or the longest is cut.
-    #[schemars(extend("default" = "256MiB", "range" = "1MiB to 1024GiB"))]
-    pub(crate) max_memory_queued: Bytes,
-    /// Bytes that wait on disk for all sessions; beyond it what would go there is dropped.
-    #[schemars(extend("default" = "4GiB", "range" = "0 to 1024GiB"))]
-    pub(crate) max_disk_queued: Bytes,
-    /// Written by clients, not yet stored; beyond it reads pause.
-    #[schemars(extend("default" = "32MiB", "range" = "64KiB to 1024GiB"))]
-    pub(crate) max_uncommitted_bytes: Bytes,
-    /// Topics that have a retained message.
-    #[schemars(extend("default" = "1000000", "range" = "0 to 1099511627776"))]
-    pub(crate) max_retained_messages: Number,
-    /// Bytes of all retained messages.
-    #[schemars(extend("default" = "1GiB", "range" = "0 to 1024GiB"))]
-    pub(crate) max_retained_bytes: Bytes,
-    /// Per connection, what the peer has not read yet.
-    #[schemars(extend("default" = "256KiB", "range" = "1KiB to 1GiB"))]
-    pub(crate) max_outbox_bytes: Bytes,
-    /// A connection whose peer reads nothing for so long is closed.
-    #[schemars(extend("default" = "30s", "range" = "100ms to 1d"))]
-    pub(crate) write_stall_timeout: Time,
-    /// Publishes of one MQTT connection a second; beyond it the client is not read for a while, and is
-    /// sent away (0x96) after a minute of that. 0: no bound.
-    #[schemars(extend("default" = "0"))]
-    pub(crate) max_publish_rate: Option<Typed<PerSecond>>,
-    /// How long an MQTT connection may last (0xA0); 0s: for ever. The session stays.
-    #[schemars(extend("default" = "0s", "range" = "0s to 36500d"))]
-    pub(crate) max_connection_age: Time,
-    /// Topic names that one MQTT-SN client may register.
-    #[schemars(extend("default" = "1000", "range" = "1 to 65534"))]
-    pub(crate) max_sn_topics_per_client: Number,
-    /// Observations of all CoAP clients; beyond it GET is answered without Observe.
-    #[schemars(extend("default" = "100000", "range" = "0 to 1099511627776"))]
-    pub(crate) max_observers: Number,
-    /// Observations of one CoAP client.
-    #[schemars(extend("default" = "64", "range" = "0 to 1099511627776"))]
-    pub(crate) max_observers_per_peer: Number,
-    /// Requests that CoAP remembers, to recognise repetitions.
-    #[schemars(extend("default" = "200000", "range" = "64 to 1099511627776"))]
-    pub(crate) max_exchanges: Number,
-}
-
 /// The log.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -497,213 +322,4 @@ pub(crate) struct Log {
     /// How lines look; `auto` is logfmt on a terminal and JSON otherwise.
     #[schemars(extend("default" = "auto"))]
     pub(crate) format: Option<Typed<LogFormat>>,
-}
-
-/// A payload format of devices: one of `frame` and `cbor_keys`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Codec {
-    /// Fields one after another, each `NAME: TYPE`, with `scale` (what an integer is multiplied by),
-    /// `offset` (what is added then), `unit` and `bits` (names of single bits) as needed:
-    /// `[{temp: i16be, scale: 0.01, unit: "°C"}, {hum: u8}]`.
-    #[schemars(extend("otherwise" = "none; then there is `cbor_keys`"))]
-    pub(crate) frame: Option<Vec<Field>>,
-    /// Keys of a CBOR map and the names that they stand for: `{0: temp, 1: hum}`.
-    #[schemars(extend("otherwise" = "none; then there is `frame`"))]
-    pub(crate) cbor_keys: Option<BTreeMap<String, Typed<String>>>,
-}
-
-/// A field of a frame: `NAME: TYPE`, and what follows.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-pub(crate) struct Field {
-    /// What an integer is multiplied by: a decimal number.
-    #[schemars(extend("default" = "1"))]
-    pub(crate) scale: Text,
-    /// What is added to it then: a decimal number.
-    #[schemars(extend("default" = "0"))]
-    pub(crate) offset: Text,
-    /// For people.
-    #[schemars(extend("otherwise" = "none"))]
-    pub(crate) unit: Text,
-    /// Names of single bits of an unsigned field, 0 is the least significant: `{door: 0}`.
-    #[schemars(extend("otherwise" = "none"))]
-    pub(crate) bits: Option<BTreeMap<String, Typed<u64>>>,
-    /// Its name, and its type: `u8`, `i16be`, `u32le` …
-    #[serde(flatten)]
-    pub(crate) name: BTreeMap<String, Typed<String>>,
-}
-
-/// Which path and which topic id is which topic.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Mappings {
-    /// What holds where a rule says nothing.
-    pub(crate) defaults: Option<MappingDefaults>,
-    /// Ready rules of lowest priority: `passthrough` (`/PREFIX/…`, see `coap.prefix`), `core-pubsub`
-    /// (`/ps/data/…`, the topic data of draft-ietf-core-coap-pubsub), `emqx-ps` (`/ps/…`), `ponte-r`
-    /// (`/r/…`). A list replaces the default.
-    #[schemars(extend("default" = ["passthrough"]))]
-    pub(crate) presets: Option<Vec<Typed<String>>>,
-    /// Rules for CoAP.
-    pub(crate) coap: Option<Vec<CoapRule>>,
-    /// Rules for MQTT-SN.
-    pub(crate) mqttsn: Option<SnMappings>,
-}
-
-/// What holds where a rule says nothing.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct MappingDefaults {
-    /// `auto` (CON 1, NON 0), 0, 1 or 2.
-    #[schemars(extend("default" = "auto"))]
-    pub(crate) qos: Option<Typed<Option<Qos>>>,
-    /// `by_method` (PUT yes, POST no; MQTT-SN: its flag), `true` or `false`.
-    #[schemars(extend("default" = "by_method"))]
-    pub(crate) retain: Option<Typed<Retain>>,
-    /// When published messages expire.
-    #[schemars(extend("otherwise" = "never"))]
-    pub(crate) expiry: Time,
-    /// A payload that is not in its format: `reject` it, `pass` it on as it is, or publish it as a
-    /// `dead_letter`.
-    #[schemars(extend("default" = "reject"))]
-    pub(crate) on_bad_payload: Option<Typed<OnBadPayload>>,
-}
-
-/// A rule for CoAP.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct CoapRule {
-    /// Name in logs, counters and errors; unique.
-    #[schemars(extend("required" = true))]
-    pub(crate) name: Text,
-    /// Pattern of the path: `/s/{room}/{kind:temp|hum}`, `/n/{id:~[0-9a-f]{4}}`, `/e/{rest...}`.
-    #[schemars(extend("required" = true))]
-    pub(crate) path: Text,
-    /// Template of the topic: `site/{room}/{kind}`.
-    #[schemars(extend("required" = true))]
-    pub(crate) topic: Text,
-    /// What each method means.
-    #[schemars(extend(
-        "default" = {
-            "PUT": "publish", "POST": "publish", "GET": "read", "OBSERVE": "subscribe", "DELETE": "clear"
-        },
-        "propertyNames" = {"enum": ["PUT", "POST", "GET", "OBSERVE", "DELETE"]}
-    ))]
-    pub(crate) methods: Option<BTreeMap<String, Typed<Action>>>,
-    /// Query keys that are taken, and their targets: `qos`, `retain`, `expiry`,
-    /// `user_property.NAME` or a `{capture}` that the topic reads.
-    #[schemars(extend("otherwise" = "none"))]
-    pub(crate) query: Option<BTreeMap<String, Typed<String>>>,
-    /// Other query keys: `refuse` or `ignore`.
-    #[schemars(extend("default" = "refuse"))]
-    pub(crate) query_extra: Option<Typed<ExtraWord>>,
-    /// QoS of what the rule publishes: `auto` (CON 1, NON 0), 0, 1 or 2.
-    #[schemars(extend("otherwise" = "`mappings.defaults.qos`"))]
-    pub(crate) qos: Option<Typed<Option<Qos>>>,
-    /// Whether it is retained: `by_method` (PUT yes, POST no), `true` or `false`.
-    #[schemars(extend("otherwise" = "`mappings.defaults.retain`"))]
-    pub(crate) retain: Option<Typed<Retain>>,
-    /// When a published message expires.
-    #[schemars(extend("otherwise" = "`mappings.defaults.expiry`"))]
-    pub(crate) expiry: Time,
-    /// Where two rules take one request and neither is narrower, the higher wins.
-    #[schemars(extend("default" = "0", "range" = "-1000 to 1000"))]
-    pub(crate) priority: Option<Typed<i32>>,
-    /// Listener or listeners that it holds for.
-    #[schemars(extend("otherwise" = "all"))]
-    pub(crate) listener: Option<OneOrMany<String>>,
-    /// Glob of the clients that it holds for.
-    #[schemars(extend("otherwise" = "all"))]
-    pub(crate) client: Text,
-    /// Captured text that no topic can hold: `refuse` or `encode`.
-    #[schemars(extend("default" = "refuse"))]
-    #[serde(rename = "unsafe")]
-    pub(crate) unsafe_: Option<Typed<UnsafeWord>>,
-    /// The topic is final: the listener's mount is not put in front.
-    #[schemars(extend("default" = "false"))]
-    pub(crate) absolute: Flag,
-    /// Observing a topic without value: `content` (2.05, empty) or `4.04`.
-    #[schemars(extend("default" = "content"))]
-    pub(crate) when_empty: Option<Typed<EmptyWord>>,
-    /// Uri-Host that it holds for.
-    #[schemars(extend("otherwise" = "any, or none"))]
-    pub(crate) host: Text,
-    /// Formats of the two sides.
-    #[schemars(extend("otherwise" = "payloads go through as they are"))]
-    pub(crate) payload: Option<Payload>,
-    /// A payload that is not in its format: `reject`, `pass` or `dead_letter`.
-    #[schemars(extend("otherwise" = "`mappings.defaults.on_bad_payload`"))]
-    pub(crate) on_bad_payload: Option<Typed<OnBadPayload>>,
-    /// Attributes in `.well-known/core`, with templates of their values: `{rt: "sensor.{kind}"}`.
-    #[schemars(extend("otherwise" = "none"))]
-    pub(crate) link: Option<BTreeMap<String, Typed<String>>>,
-}
-
-/// Formats of the two sides: `json`, `cbor`, `senml+json`, `senml+cbor`, `text`, `raw` or a codec.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Payload {
-    /// What devices write, one or a list; the first is what they are given unless they ask for
-    /// another.
-    #[schemars(extend("required" = true))]
-    pub(crate) device: Option<OneOrMany<String>>,
-    /// What stands in the broker.
-    #[schemars(extend("required" = true))]
-    pub(crate) broker: Text,
-    /// `senml`: one message per record; `{senml.n}` in the topic is its name.
-    #[schemars(extend("otherwise" = "packs stay whole"))]
-    pub(crate) split: Option<Typed<SplitWord>>,
-}
-
-/// Rules for MQTT-SN.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct SnMappings {
-    /// Groups of clients: name and glob, or globs, of client ids.
-    #[schemars(extend("otherwise" = "none"))]
-    pub(crate) groups: Option<BTreeMap<String, OneOrMany<String>>>,
-    /// Pre-defined topic ids, by `all`, group or `client:NAME`; each an id or a range `100-131`.
-    #[schemars(extend("otherwise" = "none"))]
-    pub(crate) topic_ids: Option<BTreeMap<String, BTreeMap<String, IdTopic>>>,
-    /// Short names: two characters and the template of their topic.
-    #[schemars(extend("otherwise" = "the two characters are the topic"))]
-    pub(crate) short: Option<BTreeMap<String, Typed<String>>>,
-    /// Rewriting of long names, in both directions.
-    pub(crate) names: Option<Vec<SnName>>,
-    /// Publishing without a connection; off when it is not there.
-    pub(crate) qos_minus_one: Option<QosMinusOne>,
-}
-
-/// Rewriting of long names.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct SnName {
-    /// Name in logs, counters and errors; unique.
-    #[schemars(extend("required" = true))]
-    pub(crate) name: Text,
-    /// Pattern of the name that the device uses: `d/{kind}`.
-    #[schemars(extend("required" = true))]
-    pub(crate) filter: Text,
-    /// Template of the topic.
-    #[schemars(extend("required" = true))]
-    pub(crate) topic: Text,
-    /// Where two rules take one name and neither is narrower, the higher wins.
-    #[schemars(extend("default" = "0", "range" = "-1000 to 1000"))]
-    pub(crate) priority: Option<Typed<i32>>,
-}
-
-/// Publishing without a connection.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct QosMinusOne {
-    /// Pre-defined ids, and short names, that are taken.
-    #[schemars(extend("required" = true))]
-    pub(crate) ids: Option<Vec<Typed<String>>>,
-    /// Template of the client that it counts as: `anon-{source_ip}`.
-    #[schemars(extend("required" = true))]
-    pub(crate) client: Text,
-    /// Most of them, per source address.
-    #[schemars(extend("required" = true))]
-    pub(crate) rate: Option<Typed<Rate>>,
 }
