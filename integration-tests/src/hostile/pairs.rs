@@ -1,4 +1,4 @@
-//! [`measure`]: publishers and subscribers that behave, and how long their messages take.
+//! `measure`: publishers and subscribers that behave, and how long their messages take.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

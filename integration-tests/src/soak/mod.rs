@@ -5,7 +5,7 @@
 //! Each device is the [`Client`](motegate_mqtt_sn::client::Client) that runs on one: it connects
 //! without CleanSession, subscribes at QoS 1 and 2, sleeps, wakes by PINGREQ or by CONNECT, publishes
 //! now and then. An operator on MQTT sends commands to all of them and hears what they publish. What
-//! must hold ([`ledger`]): whatever was acknowledged arrives, in order; at QoS 2 once; nothing is sent
+//! must hold (`ledger`): whatever was acknowledged arrives, in order; at QoS 2 once; nothing is sent
 //! to a sleeper, and PINGRESP comes after everything that waited when PINGREQ came.
 
 mod device;

@@ -4,7 +4,7 @@
 //!
 //! Only who of a group gets a shared message is the gateway's to choose, among those that the
 //! documented choice allows. The reference then holds the message in the queue of each of them, as a
-//! *maybe*, until what is said, or not said, leaves one ([`maybe`]).
+//! *maybe*, until what is said, or not said, leaves one (`maybe`).
 //!
 //! Sessions are in `sessions`, their end and the clock in `time`, subscriptions in `filters`, routing in
 //! `routing` and `groups`, deliveries in `deliver`
