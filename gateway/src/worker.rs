@@ -200,7 +200,10 @@ impl Worker {
             // Each counts what it does.
             let Counters { truncated, send_errors, send_dropped, .. } = *counters;
             let counters = Counters { truncated, send_errors, send_dropped, ..tcp.counters() };
-            asked.turn(machine, Shell { connections: tcp.len(), counters });
+            asked.turn(
+                machine,
+                Shell { connections: tcp.len(), half_open: tcp.half_open_len(), counters },
+            );
         }
         udp.tend_groups(machine.now());
         self.more_datagrams = udp.turn(machine, counters);

@@ -142,6 +142,55 @@ fn one_connection_more_than_a_listener_may_have_is_closed_at_once() {
     let gateway = Configured::start("few", &config(listeners));
     let mut first = dial(&gateway);
     assert_eq!(answer(&mut first, CONNECT), Some(CONNACK));
-    assert!(matches!(dial(&gateway).read(&mut [0; 8]), Ok(0) | Err(_)));
-    assert_eq!(gateway.status()["connections"]["refused"], 1);
+    for _ in 0..3 {
+        assert!(matches!(dial(&gateway).read(&mut [0; 8]), Ok(0) | Err(_)));
+    }
+    let line = gateway.says("max_connections");
+    assert!(line.contains("1 of this listener are open") && line.contains("raise"), "{line}");
+    let status = gateway.status();
+    assert_eq!(status["connections"]["refused"], 3);
+    assert_eq!(status["connections"]["failed"], serde_json::json!({}), "it is counted once");
+}
+
+/// Connections without CONNECT count together, whether the MQTT endpoint knows them or not.
+#[test]
+fn the_oldest_of_all_half_open_connections_gives_way() {
+    let listeners = "  - {protocol: mqtt, name: plain, bind: \"127.0.0.1:0\", anonymous: true}\n  \
+                     - {protocol: mqtt, name: behind, bind: \"127.0.0.1:0\", anonymous: true, \
+                     proxy_protocol: any}\nlimits: {max_half_open: 2}\n";
+    let gateway = Configured::start("half-open", &config(listeners));
+    let dial = |name| {
+        let stream = TcpStream::connect(gateway.address_of(name)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    };
+    let used = || {
+        let status = gateway.status();
+        let limits = status["limits"].as_array().unwrap().clone();
+        let found = limits.iter().find(|limit| limit["key"] == "max_half_open").unwrap();
+        (found["used"].as_u64().unwrap(), found["acted"].as_u64().unwrap())
+    };
+    let ended = |mut stream: TcpStream| matches!(stream.read(&mut [0; 8]), Ok(0) | Err(_));
+    // The kernel hands them over in order where each is waited for.
+    let wait = |most| {
+        let until = std::time::Instant::now() + PATIENCE;
+        while used() != most {
+            assert!(std::time::Instant::now() < until, "{:?}, not {most:?}", used());
+        }
+    };
+    let first = dial("plain");
+    wait((1, 0));
+    let second = dial("behind");
+    wait((2, 0));
+    let third = dial("behind");
+    wait((2, 1));
+    assert!(ended(first), "the core's was the oldest");
+    let mut fourth = dial("plain");
+    wait((2, 2));
+    assert!(ended(second), "the oldest is one that the core does not know");
+    assert_eq!(answer(&mut fourth, CONNECT), Some(CONNACK));
+    let mut third = third;
+    let hello = [b"PROXY UNKNOWN\r\n".as_slice(), CONNECT].concat();
+    assert_eq!(answer(&mut third, &hello), Some(CONNACK), "it was never in the way");
+    wait((0, 2));
 }

@@ -162,6 +162,9 @@ impl Core {
             Input::Opened { conn, listener, peer, identity, since } => {
                 self.opened(Opened { conn, listener, peer, identity, since });
             }
+            Input::CloseHalfOpen => {
+                self.mqtt.close_oldest_half_open(&self.turn);
+            }
             Input::Bytes { conn, chunk } => self.mqtt.handle_bytes(&self.turn, conn, chunk),
             Input::Written { conn, n } => self.mqtt.handle_written(&self.turn, conn, n),
             Input::Closed { conn, reason } => self.mqtt_lost(conn, reason),
@@ -196,6 +199,18 @@ impl Core {
     #[must_use]
     pub fn outbox(&self, conn: ConnectionId) -> &[u8] {
         self.mqtt.outbox(conn)
+    }
+
+    /// How many connections have not said CONNECT. The shell counts its own with them.
+    #[must_use]
+    pub fn half_open(&self) -> usize {
+        self.mqtt.half_open()
+    }
+
+    /// When the oldest of them was accepted.
+    #[must_use]
+    pub fn oldest_half_open(&self) -> Option<Instant> {
+        self.mqtt.oldest_half_open()
     }
 
     /// When `Input::Timeout` is wanted.

@@ -45,6 +45,8 @@ pub(crate) struct Reply {
 pub(crate) struct Shell {
     /// Stream connections open now.
     pub(crate) connections: usize,
+    /// Of these, those that the core does not know yet.
+    pub(crate) half_open: usize,
     /// What its sockets did.
     pub(crate) counters: Counters,
 }

@@ -35,6 +35,8 @@ macro_rules! causes {
 }
 
 causes! {
+    /// `max_connections`, the gateway's or the listener's; counted as refused, not as failed.
+    MaxConnections = "max_connections" "raise `max_connections` of `limits` or of the listener, or find out who opens so many",
     /// `connect_timeout` passed.
     Timeout = "connect_timeout" "",
     /// The oldest of more than `max_half_open`.
@@ -87,6 +89,11 @@ impl Counts {
     /// Those that acted.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Cause, u64)> {
         Cause::ALL.iter().copied().zip(self.0).filter(|(_, count)| *count > 0)
+    }
+
+    /// Of one.
+    pub(crate) const fn of(&self, cause: Cause) -> u64 {
+        self.0[cause as usize]
     }
 
     pub(crate) fn count(&mut self, cause: Cause) {

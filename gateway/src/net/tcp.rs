@@ -158,6 +158,11 @@ impl Tcp {
         self.connections.len()
     }
 
+    /// How many of them the core does not know yet.
+    pub(crate) fn half_open_len(&self) -> usize {
+        self.half_open.len()
+    }
+
     /// When `turn` is wanted although nothing is ready.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let front = |queue: &VecDeque<(Instant, _)>| queue.front().map(|(at, _)| *at);

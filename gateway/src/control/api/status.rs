@@ -14,6 +14,7 @@ use super::model::{
 };
 use super::{Gateway, Problem, protocol, unexpected};
 use crate::control::ask::Shell;
+use crate::net::causes::Cause;
 use crate::store::Stored;
 
 /// How the gateway does: listeners, clients by state, reasons of drops, every limit and its use
@@ -139,12 +140,20 @@ fn limits(max_connections: usize, shell: &Shell, core: &[admin::Limit]) -> Vec<L
         used: Some(shell.connections as u64),
         acted: Some(shell.counters.refused),
     };
-    let limit = |limit: &admin::Limit| Limit {
-        key: limit.key.into(),
-        unit: limit.unit.as_str().into(),
-        max: limit.max,
-        used: limit.used,
-        acted: limit.acted,
+    let limit = |limit: &admin::Limit| {
+        // Connections that the core does not know yet count with those that it does.
+        let (open, acted) = match limit.key {
+            "max_half_open" => (shell.half_open as u64, shell.counters.causes.of(Cause::HalfOpen)),
+            "connect_timeout" => (0, shell.counters.causes.of(Cause::Timeout)),
+            _ => (0, 0),
+        };
+        Limit {
+            key: limit.key.into(),
+            unit: limit.unit.as_str().into(),
+            max: limit.max,
+            used: limit.used.map(|used| used + open),
+            acted: limit.acted.map(|count| count + acted),
+        }
     };
     std::iter::once(own).chain(core.iter().map(limit)).collect()
 }

@@ -185,13 +185,13 @@ impl Tcp {
         listener: ListenerId,
         machine: &mut Machine,
     ) {
-        let own = machine.core.config().listeners.get(usize::from(listener.0));
-        let own = own.and_then(|l| l.limits.as_ref()).map(|own| own.max_connections);
-        let room = self.len() < self.max_connections
-            && own.is_none_or(|most| self.connections.of(listener) < most);
-        let slot = self.connections.next_slot().filter(|_| room);
-        let Some(slot) = slot else {
+        let since = machine.now();
+        let full = self.full(listener, machine);
+        let Some(slot) = self.connections.next_slot().filter(|_| full.is_none()) else {
             self.counters.refused += 1;
+            let name = self.name(listener);
+            let text = full.unwrap_or_default();
+            self.told.tell(since, Cause::MaxConnections, &text, &name, peer);
             return; // closed by being dropped
         };
         let interest = mio::Interest::READABLE | mio::Interest::WRITABLE;
@@ -205,8 +205,8 @@ impl Tcp {
         self.counters.accepted += 1;
         let serving = self.serving.get(usize::from(listener.0)).and_then(Option::as_ref);
         let transport = serving.map(|serving| &serving.transport).filter(|t| !t.is_plain());
-        let since = machine.now();
         let Some(transport) = transport.cloned() else {
+            self.make_room(machine);
             let conn = self.connections.insert(slot, stream, listener, Flags::FRESH);
             machine.feed(Input::Opened { conn, listener, peer, identity: None, since });
             return;
@@ -215,14 +215,32 @@ impl Tcp {
         let stranger = |from: &[ipnet::IpNet]| peer.is_some_and(|at| !contains(from, at.ip()));
         if transport.proxy.as_ref().is_some_and(|proxy| stranger(&proxy.from)) {
             self.counters.causes.count(Cause::ProxySource);
-            let name = serving.map(|serving| serving.name.clone()).unwrap_or_default();
+            let name = self.name(listener);
             self.told.tell(since, Cause::ProxySource, "", &name, peer);
             return; // mio forgets it with its descriptor
         }
+        self.make_room(machine);
         let deadline = since + bounds(machine, listener).connect_timeout;
         let layer = Layer::new(transport, peer, since, deadline);
         let conn = self.connections.insert(slot, stream, listener, Flags::LAYERED);
-        self.half_open(conn, layer, machine);
+        self.half_open(conn, layer);
+    }
+
+    /// Which bound leaves no room for one more connection of a listener.
+    fn full(&self, listener: ListenerId, machine: &Machine) -> Option<String> {
+        if self.len() >= self.max_connections {
+            return Some(format!("{} of all listeners are open", self.max_connections));
+        }
+        let own = machine.core.config().listeners.get(usize::from(listener.0));
+        let most = own?.limits.as_ref()?.max_connections;
+        let full = self.connections.of(listener) >= most;
+        full.then(|| format!("{most} of this listener are open"))
+    }
+
+    /// What a listener is called.
+    pub(super) fn name(&self, listener: ListenerId) -> Arc<str> {
+        let serving = self.serving.get(usize::from(listener.0)).and_then(Option::as_ref);
+        serving.map(|serving| serving.name.clone()).unwrap_or_default()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Connections that have something between their socket and MQTT.
 //!
 //! Until their stages are done they are *half open*: the core does not know them, `connect_timeout`
-//! ends them, and of more than `max_half_open` the oldest goes (the core bounds those behind that anew). The core hears how much has left when
-//! the kernel has taken the whole batch that it is in, so that its stall timeout sees a peer that does
-//! not read behind TLS, too.
+//! ends them, and together with those in the core that have not said CONNECT they are at most
+//! `max_half_open`: the oldest of all goes. The core hears how much has left when the kernel has taken
+//! the whole batch that it is in, so that its stall timeout sees a peer that does not read behind TLS,
+//! too.
 
 use motegate_core::Input;
 use motegate_message::{ConnectionId, Reason};
@@ -27,16 +28,29 @@ enum Written {
 
 impl Tcp {
     /// Takes in a connection that the core does not know yet.
-    pub(super) fn half_open(&mut self, conn: ConnectionId, layer: Layer, machine: &mut Machine) {
-        let most = machine.core.config().mqtt.max_half_open.max(1);
-        while self.half_open.len() >= most
-            && let Some((_, oldest)) = self.half_open.first().copied()
-        {
-            self.refuse(oldest, Cause::HalfOpen, "", machine);
-            self.drop_connection(oldest, Reason::ConnectTimeout, machine);
-        }
+    pub(super) fn half_open(&mut self, conn: ConnectionId, layer: Layer) {
         self.half_open.insert((layer.deadline, conn));
         self.layers.insert(conn, Box::new(layer));
+    }
+
+    /// Lets the oldest go that has not said CONNECT, here or in the core, until one more may come.
+    pub(super) fn make_room(&mut self, machine: &mut Machine) {
+        let most = machine.core.config().mqtt.max_half_open.max(1);
+        while self.half_open.len() + machine.core.half_open() >= most {
+            let ours = self.half_open.first().copied();
+            let since = ours.and_then(|(_, conn)| self.layers.get(&conn)).map(|l| l.since);
+            let theirs = machine.core.oldest_half_open();
+            let younger = |ours| theirs.is_some_and(|theirs| theirs < ours);
+            match ours {
+                Some(entry) if !since.is_some_and(younger) => {
+                    self.half_open.remove(&entry);
+                    self.refuse(entry.1, Cause::HalfOpen, "", machine);
+                    self.drop_connection(entry.1, Reason::ConnectTimeout, machine);
+                }
+                _ if theirs.is_some() => machine.feed(Input::CloseHalfOpen),
+                _ => return,
+            }
+        }
     }
 
     /// Bytes of the socket, `n` in the buffer.
@@ -145,9 +159,8 @@ impl Tcp {
     ) {
         self.counters.causes.count(cause);
         let Some(connection) = self.connections.get(conn) else { return };
-        let listener = usize::from(connection.listener.0);
-        let serving = self.serving.get(listener).and_then(Option::as_ref);
-        let name = serving.map(|serving| serving.name.clone()).unwrap_or_default();
+        let listener = connection.listener;
+        let name = self.name(listener);
         let peer = self.layers.get(&conn).and_then(|layer| layer.peer);
         self.told.tell(machine.now(), cause, detail, &name, peer);
     }

@@ -36,7 +36,12 @@ impl HalfOpen {
         self.count
     }
 
-    /// The oldest.
+    /// The oldest, which stays.
+    pub(super) fn first(&self, is_fresh: impl Fn(ConnectionId) -> bool) -> Option<ConnectionId> {
+        self.queue.iter().copied().find(|conn| is_fresh(*conn))
+    }
+
+    /// Takes the oldest.
     pub(super) fn oldest(
         &mut self,
         is_fresh: impl Fn(ConnectionId) -> bool,
@@ -70,6 +75,7 @@ mod tests {
             assert!(half_open.queue.len() <= 2 * half_open.len() + SLACK + 1);
         }
         assert_eq!(half_open.len(), 100);
+        assert_eq!(half_open.first(fresh), Some(conn(7)));
         assert_eq!(half_open.oldest(fresh), Some(conn(7)));
         assert_eq!(half_open.oldest(fresh), Some(conn(107)));
     }

@@ -190,6 +190,13 @@ impl Endpoint {
         self.shared.half_open.len()
     }
 
+    /// When the oldest of them was accepted.
+    #[must_use]
+    pub fn oldest_half_open(&self) -> Option<Instant> {
+        let oldest = self.shared.half_open.first(|conn| is_fresh(&self.connections, conn))?;
+        self.get(oldest).map(|connection| connection.heard)
+    }
+
     /// How often each bound has acted.
     #[must_use]
     pub const fn acted(&self) -> &Acted {
