@@ -54,6 +54,8 @@ fn help_names_what_is_not_mosquittos() {
             "sub",
             &[
                 "--unix <PATH>",
+                "--cafile <FILE>",
+                "--insecure",
                 "--remove-retained",
                 "%-10t",
                 "-T, --filter-out <FILTER|ID>",

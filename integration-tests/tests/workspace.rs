@@ -49,7 +49,7 @@ const COMMON: [&str; 2] = ["motegate-message", "motegate-timers"];
 const TESTS: &str = "motegate-tests";
 
 /// Outside crates that only one of ours may know, or two.
-const RESERVED: [(&str, &[&str]); 33] = [
+const RESERVED: [(&str, &[&str]); 32] = [
     ("tokio", &["motegate"]),
     ("mio", &["motegate"]),
     ("socket2", &["motegate"]),
@@ -67,7 +67,6 @@ const RESERVED: [(&str, &[&str]); 33] = [
     ("utoipa-axum", &["motegate"]),
     // Transports are the shell's; the configuration reads what they serve with.
     ("rustls", &["motegate", "motegate-config"]),
-    ("tokio-rustls", &["motegate"]),
     ("tungstenite", &["motegate"]),
     ("httparse", &["motegate"]),
     ("x509-parser", &["motegate", "motegate-config"]),

@@ -12,7 +12,7 @@ use motegate_mqtt::Version;
 use super::Exit;
 use super::talk::{Color, Talk, bounded, seconds};
 use crate::bench::{self, Counts, Mode, Outcome, Plan, Process, Report, STAMP, Stop, grouped};
-use crate::client::{Error, Scheme, Target};
+use crate::client::{Error, Scheme, Target, Transport};
 use crate::clock::Clock;
 
 /// How long messages are published unless --for or --count says otherwise.
@@ -278,6 +278,9 @@ fn target(url: &str) -> Result<Target, String> {
     let target = Target::from_str(url).map_err(|error| error.to_string())?;
     if target.scheme == Scheme::MqttSn && target.username.is_some() {
         return Err("MQTT-SN 1.2 has no login".to_owned());
+    }
+    if target.transport != Transport::Plain || target.socket.is_some() {
+        return Err("bench loads mqtt://, mqttsn:// and coap:// only".to_owned());
     }
     Ok(target)
 }

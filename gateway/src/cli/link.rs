@@ -13,7 +13,7 @@ use motegate_mqtt_sn::client as sn;
 
 use super::properties::{For, Properties};
 use super::talk::{Color, Talk, seconds};
-use crate::client::{Error, Scheme, Target, random};
+use crate::client::{Credentials, Error, Scheme, Target, Transport, random};
 
 /// T_RETRY of a tool: a user waits, and the networks are near. MQTT-SN 1.2 §7.2 says 10 to 15 s.
 const SN_RETRY: Duration = Duration::from_secs(2);
@@ -25,8 +25,9 @@ const RECONNECTS: u32 = 100;
 pub(super) struct Link {
     #[arg(
         value_name = "URL",
-        help = "mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC] or mqttsn://HOST[:PORT]; instead of \
-                -h and -p"
+        help = "mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC], mqtts:// the same, \
+                ws:// or wss://HOST[:PORT][/PATH], unix:PATH, or mqttsn://HOST[:PORT]; instead \
+                of -h and -p"
     )]
     url: Option<String>,
     /// The same as URL
@@ -35,7 +36,7 @@ pub(super) struct Link {
     /// Host, for MQTT [default: localhost]
     #[arg(short = 'h', long, value_name = "HOST")]
     host: Option<String>,
-    /// Port [default: 1883, for mqttsn 1885]
+    /// Port [default: 1883, with TLS 8883, for mqttsn 1885]
     #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
     /// Unix domain socket of an MQTT broker, instead of host and port
@@ -138,6 +139,19 @@ pub(super) struct Link {
     #[arg(long, requires = "will_topic", help_heading = "Will")]
     will_retain: bool,
 
+    /// Trust the certificates of this PEM file, over TLS [default: what the system trusts]
+    #[arg(long, value_name = "FILE", help_heading = "TLS (mqtts, wss)")]
+    cafile: Option<PathBuf>,
+    /// Show this certificate
+    #[arg(long, value_name = "FILE", requires = "key", help_heading = "TLS (mqtts, wss)")]
+    cert: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, value_name = "FILE", requires = "cert", help_heading = "TLS (mqtts, wss)")]
+    key: Option<PathBuf>,
+    /// Take a certificate for another host name; it must be trusted all the same
+    #[arg(long, help_heading = "TLS (mqtts, wss)")]
+    insecure: bool,
+
     #[arg(from_global)]
     color: Color,
 }
@@ -155,10 +169,21 @@ impl Link {
             let host = self.host.as_deref().unwrap_or("localhost");
             let mut target = Target::new(Scheme::Mqtt, host, self.port);
             (target.socket, target.bind) = (self.unix.clone(), self.bind);
+            // As in mosquitto, a file of TLS asks for TLS.
+            target.tls = self.tls();
+            if target.tls.is_set() {
+                target = target.through(Transport::Tls, self.port);
+            }
             return Ok(target);
         };
         let mut target: Target = url.parse()?;
-        target.bind = self.bind;
+        (target.bind, target.tls) = (self.bind, self.tls());
+        if target.tls.is_set() && !target.transport.is_tls() {
+            return Err(Error::usage(format!(
+                "{target} has no TLS, so --cafile, --cert, --key and --insecure have no meaning: \
+                 use mqtts:// or wss://"
+            )));
+        }
         if self.unix.is_some() {
             return Err(Error::usage("--unix names the broker already: leave out the URL"));
         }
@@ -174,6 +199,15 @@ impl Link {
             )),
             Scheme::MqttSn => self.check_for_sn(&target).map(|()| target),
             Scheme::Mqtt => Ok(target),
+        }
+    }
+
+    fn tls(&self) -> Credentials {
+        Credentials {
+            ca: self.cafile.clone(),
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+            insecure: self.insecure,
         }
     }
 

@@ -8,8 +8,10 @@
 mod coap;
 mod datagrams;
 mod error;
+mod layered;
 mod mqtt;
 mod scram;
+mod secure;
 mod sn;
 mod stream;
 mod target;
@@ -17,8 +19,9 @@ mod target;
 pub(crate) use coap::CoapClient;
 pub(crate) use error::Error;
 pub(crate) use mqtt::MqttClient;
+pub(crate) use secure::Credentials;
 pub(crate) use sn::{Reception, SnClient};
-pub(crate) use target::{Scheme, Target};
+pub(crate) use target::{Scheme, Target, Transport};
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::SocketAddr;

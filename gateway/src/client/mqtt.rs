@@ -1,4 +1,5 @@
-//! The MQTT client of `motegate_mqtt` on a TCP or Unix stream.
+//! The MQTT client of `motegate_mqtt` on a TCP or Unix stream, perhaps with TLS
+//! and WebSocket between.
 //!
 //! [`MqttClient::next`] does what the machine asks of its driver until there is an event. It may
 //! be dropped at any await: an opening that was under way begins anew.
@@ -15,7 +16,7 @@ use tokio::time::timeout;
 
 use super::scram::Scram;
 use super::stream::Stream;
-use super::{Error, Target, random, until};
+use super::{Error, Target, random, secure, until};
 use crate::clock::Clock;
 
 /// For the last packets of a connection.
@@ -150,8 +151,11 @@ impl MqttClient {
     }
 
     async fn flush(&mut self) {
-        while !self.machine.outbox().is_empty() {
+        loop {
             let Some(stream) = &self.stream else { return };
+            if self.machine.outbox().is_empty() && !stream.has_unsent() {
+                return;
+            }
             if stream.writable().await.is_err() || self.write().is_err() {
                 return;
             }
@@ -165,7 +169,8 @@ impl MqttClient {
             deadline.await;
             return self.machine.handle_timeout(self.clock.now());
         };
-        let interest = match (self.paused, self.machine.outbox().is_empty()) {
+        let idle = self.machine.outbox().is_empty() && !stream.has_unsent();
+        let interest = match (self.paused, idle) {
             (false, true) => Interest::READABLE,
             (false, false) => Interest::READABLE | Interest::WRITABLE,
             (true, _) => Interest::WRITABLE,
@@ -180,14 +185,16 @@ impl MqttClient {
             }
             if ready.is_writable() { self.write() } else { Ok(()) }
         });
-        if result.is_err() {
+        if let Err(error) = result {
+            // An alert of TLS says more than the end that follows: a certificate that was refused.
+            self.fault = secure::said(&error).map(|error| secure::explain(error, &self.target));
             self.stream = None;
             self.machine.handle_closed(self.clock.now());
         }
     }
 
     fn read(&mut self) -> io::Result<()> {
-        let Some(stream) = &self.stream else { return Ok(()) };
+        let Some(stream) = &mut self.stream else { return Ok(()) };
         match stream.try_read(&mut self.chunk) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(len) => {
@@ -202,12 +209,12 @@ impl MqttClient {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        let Some(stream) = &self.stream else { return Ok(()) };
+        let Some(stream) = &mut self.stream else { return Ok(()) };
         let bytes = self.machine.outbox();
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        match stream.try_write(bytes) {
+        let written =
+            if bytes.is_empty() { stream.push().map(|()| 0) } else { stream.try_write(bytes) };
+        match written {
+            Ok(0) => Ok(()),
             Ok(len) => {
                 show(self.debug, "->", bytes.get(..len).unwrap_or_default());
                 self.machine.handle_written(self.clock.now(), len);
@@ -219,7 +226,9 @@ impl MqttClient {
     }
 
     fn ended(&mut self, error: &ClientError) -> Error {
-        if *error == ClientError::Unreachable
+        let lost =
+            [ClientError::Unreachable, ClientError::ClosedEarly, ClientError::ConnectionLost];
+        if lost.contains(error)
             && let Some(fault) = self.fault.take()
         {
             return fault;

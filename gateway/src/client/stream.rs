@@ -1,7 +1,8 @@
-//! The byte stream under MQTT: TCP, or a Unix domain socket on the same machine.
+//! The byte stream under MQTT: TCP or a Unix domain socket on the same machine, and what the target's
+//! scheme puts over it.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
@@ -11,21 +12,22 @@ use tokio::io::{AsyncWrite as _, Interest, Ready};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::{Error, Target, resolve};
+use super::layered::Layered;
+use super::{Error, Target, Transport, resolve};
 
 /// Patience with one address.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An open one.
+/// An open socket.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-impl Stream {
+impl Socket {
     /// To the target's socket, or to the first of its addresses that accepts.
-    pub(super) async fn open(target: &Target) -> Result<Stream, Error> {
+    async fn open(target: &Target) -> Result<Socket, Error> {
         match &target.socket {
             Some(path) => open_unix(path).await,
             None => open_tcp(target).await,
@@ -34,27 +36,82 @@ impl Stream {
 
     pub(super) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         match self {
-            Stream::Tcp(stream) => stream.ready(interest).await,
-            Stream::Unix(stream) => stream.ready(interest).await,
+            Socket::Tcp(stream) => stream.ready(interest).await,
+            Socket::Unix(stream) => stream.ready(interest).await,
+        }
+    }
+
+    /// Ends our half.
+    pub(super) async fn shutdown(&mut self) -> io::Result<()> {
+        poll_fn(|context| match self {
+            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+        })
+        .await
+    }
+}
+
+/// Never blocks.
+impl Read for Socket {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.try_read(bytes),
+            Socket::Unix(stream) => stream.try_read(bytes),
+        }
+    }
+}
+
+/// Never blocks.
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.try_write(bytes),
+            Socket::Unix(stream) => stream.try_write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An open stream.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Plain(Socket),
+    Layered(Box<Layered>),
+}
+
+impl Stream {
+    /// To the target, with every handshake done that comes before MQTT.
+    pub(super) async fn open(target: &Target) -> Result<Stream, Error> {
+        let socket = Socket::open(target).await?;
+        if target.transport == Transport::Plain {
+            return Ok(Stream::Plain(socket));
+        }
+        Ok(Stream::Layered(Box::new(Layered::open(socket, target).await?)))
+    }
+
+    pub(super) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        match self {
+            Stream::Plain(socket) => socket.ready(interest).await,
+            Stream::Layered(layered) => layered.ready(interest).await,
         }
     }
 
     pub(super) async fn writable(&self) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream.writable().await,
-            Stream::Unix(stream) => stream.writable().await,
-        }
+        self.ready(Interest::WRITABLE).await.map(drop)
     }
 
     /// Ends our half and waits for the end of the other. A socket that is closed with bytes in it
     /// that nobody read resets the connection, and the server may lose what we wrote last: an
     /// acknowledgement, or the goodbye that holds the will back.
     pub(super) async fn end(mut self) {
-        let shut = poll_fn(|context| match &mut self {
-            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
-            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(context),
-        });
-        if shut.await.is_err() {
+        let shut = match &mut self {
+            Stream::Plain(socket) => socket.shutdown().await,
+            Stream::Layered(layered) => layered.shutdown().await,
+        };
+        if shut.is_err() {
             return;
         }
         let mut rest = vec![0; 16 * 1024];
@@ -72,25 +129,38 @@ impl Stream {
         }
     }
 
-    pub(super) fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize> {
+    /// Whether something that was written waits in a layer.
+    pub(super) fn has_unsent(&self) -> bool {
+        matches!(self, Stream::Layered(layered) if layered.has_unsent())
+    }
+
+    /// Sends what waits in a layer.
+    pub(super) fn push(&mut self) -> io::Result<()> {
         match self {
-            Stream::Tcp(stream) => stream.try_read(bytes),
-            Stream::Unix(stream) => stream.try_read(bytes),
+            Stream::Plain(_) => Ok(()),
+            Stream::Layered(layered) => layered.push(),
         }
     }
 
-    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(super) fn try_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(stream) => stream.try_write(bytes),
-            Stream::Unix(stream) => stream.try_write(bytes),
+            Stream::Plain(socket) => socket.read(bytes),
+            Stream::Layered(layered) => layered.try_read(bytes),
+        }
+    }
+
+    pub(super) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(socket) => socket.write(bytes),
+            Stream::Layered(layered) => layered.try_write(bytes),
         }
     }
 }
 
-async fn open_unix(path: &Path) -> Result<Stream, Error> {
+async fn open_unix(path: &Path) -> Result<Socket, Error> {
     let place = path.display().to_string();
     let source = match timeout(OPEN_TIMEOUT, UnixStream::connect(path)).await {
-        Ok(Ok(stream)) => return Ok(Stream::Unix(stream)),
+        Ok(Ok(stream)) => return Ok(Socket::Unix(stream)),
         Ok(Err(source)) => source,
         Err(_) => return Err(Error::timed_out(format!("no connection to {place}"))),
     };
@@ -104,7 +174,7 @@ async fn open_unix(path: &Path) -> Result<Stream, Error> {
 }
 
 /// The first address that accepts.
-async fn open_tcp(target: &Target) -> Result<Stream, Error> {
+async fn open_tcp(target: &Target) -> Result<Socket, Error> {
     let addresses = from_family(target, resolve(target).await?)?;
     let (mut closed, mut fault) = (Vec::new(), None);
     for address in addresses {
@@ -113,7 +183,7 @@ async fn open_tcp(target: &Target) -> Result<Stream, Error> {
             Ok(Ok(stream)) => {
                 // An acknowledgement must not wait for the next packet.
                 let _ = stream.set_nodelay(true);
-                return Ok(Stream::Tcp(stream));
+                return Ok(Socket::Tcp(stream));
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 closed.push(address);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::Error;
+use super::{Credentials, Error};
 
 /// The protocol of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,43 @@ impl Scheme {
     }
 }
 
+/// What MQTT goes through, above its socket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// TLS.
+    Tls,
+    /// WebSocket.
+    Ws,
+    /// WebSocket in TLS.
+    Wss,
+}
+
+impl Transport {
+    pub(crate) const fn is_tls(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Wss)
+    }
+
+    pub(crate) const fn is_ws(self) -> bool {
+        matches!(self, Transport::Ws | Transport::Wss)
+    }
+
+    /// The scheme and the port that `motegate` listens on by default.
+    const fn name(self) -> (&'static str, u16) {
+        match self {
+            Transport::Plain => ("mqtt", 1883),
+            Transport::Tls => ("mqtts", 8883),
+            Transport::Ws => ("ws", 8083),
+            Transport::Wss => ("wss", 8084),
+        }
+    }
+}
+
+/// Where brokers have their WebSocket.
+const RESOURCE: &str = "/mqtt";
+
 /// A parsed URL: `scheme://[user[:password]@]host[:port][/path][?query]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -56,6 +93,12 @@ pub(crate) struct Target {
     pub(crate) socket: Option<PathBuf>,
     /// The address to come from (MQTT).
     pub(crate) bind: Option<IpAddr>,
+    /// What is between socket and MQTT.
+    pub(crate) transport: Transport,
+    /// Path and query of a WebSocket, as in the URL.
+    pub(crate) resource: String,
+    /// What TLS trusts and shows.
+    pub(crate) tls: Credentials,
 }
 
 impl Target {
@@ -71,6 +114,24 @@ impl Target {
             query: Vec::new(),
             socket: None,
             bind: None,
+            transport: Transport::Plain,
+            resource: RESOURCE.to_owned(),
+            tls: Credentials::default(),
+        }
+    }
+
+    /// Goes through this, to its port unless one was given.
+    pub(crate) fn through(mut self, transport: Transport, port: Option<u16>) -> Self {
+        self.transport = transport;
+        self.port = port.unwrap_or(transport.name().1);
+        self
+    }
+
+    /// The scheme as in a URL, and its port.
+    const fn name(&self) -> (&'static str, u16) {
+        match self.scheme {
+            Scheme::Mqtt => self.transport.name(),
+            other => (other.as_str(), other.port()),
         }
     }
 
@@ -97,21 +158,34 @@ impl FromStr for Target {
     type Err = Error;
 
     fn from_str(url: &str) -> Result<Self, Error> {
+        if let Some(path) = url.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() {
+                return Err(Error::usage("unix:PATH needs the path of a socket"));
+            }
+            let mut target = Target::new(Scheme::Mqtt, "localhost", None);
+            target.socket = Some(PathBuf::from(path));
+            return Ok(target);
+        }
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(Error::usage(format!(
-                "`{url}` is no URL: it begins with mqtt://, mqttsn:// or coap://"
+                "`{url}` is no URL: it begins with mqtt://, mqtts://, ws://, wss://, unix:, \
+                 mqttsn:// or coap://"
             )));
         };
-        let scheme = match scheme.to_ascii_lowercase().as_str() {
-            "mqtt" => Scheme::Mqtt,
-            "mqttsn" => Scheme::MqttSn,
-            "coap" => Scheme::Coap,
-            "mqtts" | "ws" | "wss" | "mqttsns" | "coaps" | "coap+tcp" => {
+        let (scheme, transport) = match scheme.to_ascii_lowercase().as_str() {
+            "mqtt" => (Scheme::Mqtt, Transport::Plain),
+            "mqtts" => (Scheme::Mqtt, Transport::Tls),
+            "ws" => (Scheme::Mqtt, Transport::Ws),
+            "wss" => (Scheme::Mqtt, Transport::Wss),
+            "mqttsn" => (Scheme::MqttSn, Transport::Plain),
+            "coap" => (Scheme::Coap, Transport::Plain),
+            "mqttsns" | "coaps" | "coap+tcp" => {
                 return Err(Error::usage(format!("this version does not speak {scheme}:// yet")));
             }
             _ => {
                 return Err(Error::usage(format!(
-                    "`{scheme}` is no protocol of ours: mqtt, mqttsn or coap"
+                    "`{scheme}` is no protocol of ours: mqtt, mqtts, ws, wss, mqttsn or coap"
                 )));
             }
         };
@@ -124,6 +198,9 @@ impl FromStr for Target {
         let (host, port) = host_and_port(place)
             .ok_or_else(|| Error::usage(format!("`{place}` is no HOST or HOST:PORT")))?;
         let mut target = Target::new(scheme, &decode(host)?, port);
+        if transport != Transport::Plain {
+            target = target.through(transport, port);
+        }
         if let Some(login) = login {
             let (name, password) =
                 login.split_once(':').map_or((login, None), |(n, p)| (n, Some(p)));
@@ -133,6 +210,8 @@ impl FromStr for Target {
         match (scheme, path.strip_prefix('/')) {
             (Scheme::Coap, _) => target.set_path(path)?,
             (_, None | Some("")) => {}
+            // The path is the listener's: a topic is given by -t.
+            _ if transport.is_ws() => path.clone_into(&mut target.resource),
             (_, Some(topic)) => target.path = vec![decode(topic)?], // with # and ? as they are
         }
         Ok(target)
@@ -146,8 +225,9 @@ impl fmt::Display for Target {
             return write!(f, "unix:{}", path.display());
         }
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
-        write!(f, "{}://{open}{}{close}", self.scheme.as_str(), self.host)?;
-        if self.port == self.scheme.port() { Ok(()) } else { write!(f, ":{}", self.port) }
+        let (scheme, port) = self.name();
+        write!(f, "{scheme}://{open}{}{close}", self.host)?;
+        if self.port == port { Ok(()) } else { write!(f, ":{}", self.port) }
     }
 }
 
@@ -211,6 +291,13 @@ mod tests {
         assert_eq!(target("coap://h/").path, [] as [&str; 0]);
         assert_eq!(target("coap://h/a/").path, ["a", ""]);
         assert_eq!(target("coap://h/").topic(), None);
+        let full = target("mqtts://h/a/b");
+        assert_eq!((full.port, full.topic().as_deref()), (8883, Some("a/b")));
+        let full = target("wss://h:443/x?y=1");
+        assert_eq!((full.resource.as_str(), full.topic()), ("/x?y=1", None));
+        assert_eq!(full.to_string(), "wss://h:443");
+        assert_eq!((target("ws://h").resource.as_str(), target("ws://h").port), ("/mqtt", 8083));
+        assert_eq!(target("unix:/run/x").socket, Some("/run/x".into()));
     }
 
     #[test]
@@ -219,6 +306,7 @@ mod tests {
             ("h", "no URL"),
             ("http://h", "no protocol"),
             ("coaps://h", "yet"),
+            ("unix:", "PATH"),
             ("mqtt://", "HOST"),
             ("mqtt://h:x", "HOST"),
             ("mqtt://h:0", "HOST"),
