@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use motegate_broker::{Effect, Open, Request, RetainHandling, Subscribe, SubscribeOutcome};
 use motegate_message::{
-    ConnectionId, Delivery, ListenerId, Message, Qos, Reason, SessionId, SessionKey, Will,
+    ConnectionId, Delivery, ListenerId, Message, Qos, Reason, SessionId, SessionKey, TopicName,
+    Will,
 };
 use motegate_mqtt::endpoint::{Accept, Connect, Event, Published, SubscribeItem, Transmit};
 use motegate_timers::Instant;
@@ -241,11 +242,13 @@ impl Core {
             }
         }
         let mount = &self.listener(listener).mount;
+        let closed = |topic: &TopicName| {
+            message.publisher.as_ref().is_none_or(|client| is_closed_to(client, topic))
+        };
         let topic = mount_name(&self.config.mqtt, mount, message.topic.clone()).and_then(|topic| {
-            match &message.publisher {
-                Some(client) if !is_closed_to(client, &topic) => Ok(topic),
-                _ => Err(Reason::AclDeny),
-            }
+            // Also below a mount, where others would take it for the broker's own.
+            let denied = closed(&message.topic) || closed(&topic);
+            if denied { Err(Reason::AclDeny) } else { Ok(topic) }
         });
         match topic {
             Ok(topic) => {
@@ -506,10 +509,11 @@ pub(crate) fn mount_will(
     mount: &str,
     key: &SessionKey,
 ) -> Result<Will, Reason> {
-    will.message.topic = mount_name(config, mount, will.message.topic)?;
-    if is_closed_to(key, &will.message.topic) {
+    let mounted = mount_name(config, mount, will.message.topic.clone())?;
+    if is_closed_to(key, &will.message.topic) || is_closed_to(key, &mounted) {
         return Err(Reason::AclDeny);
     }
+    will.message.topic = mounted;
     content_types::number(will.message.properties.as_mut());
     will.message.publisher = Some(key.clone());
     Ok(will)

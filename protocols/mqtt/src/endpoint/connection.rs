@@ -1,8 +1,9 @@
 //! One connection: its states, its end, its deadlines and its outbox.
 //!
 //! A connection is *fresh* until a whole CONNECT has come, *pending* until the layer above has
-//! answered it, *challenged* while the client's next word of an authentication is awaited, *gated* until the CONNACK may leave, then *open*; *closing* ones only have bytes
-//! left to be written. Bytes that come while it is pending or gated wait, bounded.
+//! answered it, *challenged* while the client's next word of an authentication is awaited, *gated*
+//! until the CONNACK may leave, then *open*; a *leaving* one is over but for the answers to what it
+//! asked before; *closing* ones only have bytes left to be written. Bytes that come while it is pending or gated wait, bounded.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -29,6 +30,8 @@ use crate::reason::ReasonCode;
 
 /// How long a started packet may take where no keep alive bounds it.
 const STARTED_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a connection that is over waits for the answers that it is owed.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes ahead of the CONNACK at which reading pauses, and at which the connection ends.
 const EARLY_PAUSE: usize = 16 * 1024;
 const EARLY_MAX: usize = 256 * 1024;
@@ -42,7 +45,18 @@ pub(super) enum State {
     Challenged,
     Gated,
     Open,
+    Leaving,
     Closing,
+}
+
+/// The end of a connection that is still owed answers.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    reason: Reason,
+    /// Of the DISCONNECT behind them; none where the client has said goodbye.
+    code: Option<ReasonCode>,
+    /// When its session's wire state was last written.
+    pub(super) written: Seq,
 }
 
 /// Aliases of a connection that uses some, and what is as seldom there.
@@ -52,6 +66,8 @@ pub(super) struct Aliases {
     pub(super) offer: Option<Offer>,
     /// Where its publish rate or its age is bounded.
     pub(super) pace: Option<Pace>,
+    /// Where it is leaving.
+    pub(super) leaving: Option<Leaving>,
     pub(super) inbound: alias::Inbound,
     pub(super) outbound: alias::Outbound,
 }
@@ -172,7 +188,7 @@ impl Connection {
         match self.state {
             State::Fresh | State::Open | State::Challenged => self.process(shared, turn, chunk),
             State::Pending | State::Gated => self.keep_early(shared, turn, chunk),
-            State::Closing => {} // after the goodbye nothing is read
+            State::Leaving | State::Closing => {} // after the goodbye nothing is read
         }
     }
 
@@ -211,6 +227,28 @@ impl Connection {
 
     /// A fault of the client's: says goodbye as its version allows, and ends.
     pub(super) fn fail(&mut self, shared: &mut Shared, turn: &Turn, violation: Violation) {
+        let (code, reason) = self.count(shared, violation);
+        match self.state {
+            State::Open => self.say_goodbye(shared, code),
+            // No DISCONNECT before the CONNACK. [MQTT-3.14.0-1]
+            State::Pending | State::Challenged | State::Gated => {
+                self.send_refusal(shared, reply::connack_code(reason));
+            }
+            State::Fresh | State::Leaving | State::Closing => {}
+        }
+        self.end(shared, turn, reason, Some(Goodbye::default()));
+    }
+
+    /// The same for a packet that breaks a rule: what came before it is answered first.
+    pub(super) fn fail_in_turn(&mut self, shared: &mut Shared, turn: &Turn, violation: Violation) {
+        if self.state != State::Open || self.acks.len() == 0 {
+            return self.fail(shared, turn, violation);
+        }
+        let (code, reason) = self.count(shared, violation);
+        self.leave(shared, turn, reason, Goodbye::default(), Some(code));
+    }
+
+    fn count(&self, shared: &mut Shared, violation: Violation) -> (ReasonCode, Reason) {
         let (code, reason) = reply::reply_for(violation);
         if let Some(limit) = violation.limit(self.state == State::Fresh) {
             shared.hit(self.id, limit, true);
@@ -222,15 +260,41 @@ impl Connection {
             Reason::TooLarge | Reason::QuotaExceeded => counters.limits += 1,
             _ => counters.protocol_errors += 1,
         }
-        match self.state {
-            State::Open => self.say_goodbye(shared, code),
-            // No DISCONNECT before the CONNACK. [MQTT-3.14.0-1]
-            State::Pending | State::Challenged | State::Gated => {
-                self.send_refusal(shared, reply::connack_code(reason));
+        (code, reason)
+    }
+
+    /// The client is done, or we are done with it. What it asked before is answered first, and the
+    /// DISCONNECT with this code comes last; its session is free at once.
+    pub(super) fn leave(
+        &mut self,
+        shared: &mut Shared,
+        turn: &Turn,
+        reason: Reason,
+        goodbye: Goodbye,
+        code: Option<ReasonCode>,
+    ) {
+        self.flush_acks(shared);
+        if self.acks.len() == 0 {
+            if let Some(code) = code {
+                self.say_goodbye(shared, code);
             }
-            State::Fresh | State::Closing => {}
+            return self.end(shared, turn, reason, Some(goodbye));
         }
-        self.end(shared, turn, reason, Some(Goodbye::default()));
+        let written = self.let_go(shared, turn, reason, Some(goodbye));
+        self.state = State::Leaving;
+        self.heard = turn.now;
+        let leaving = Leaving { reason, code, written };
+        self.aliases.get_or_insert_default().leaving = Some(leaving);
+    }
+
+    /// Everything is answered.
+    fn take_leave(&mut self, shared: &mut Shared, turn: &Turn) {
+        let leaving = self.aliases.as_mut().and_then(|aliases| aliases.leaving.take());
+        let Some(Leaving { reason, code, .. }) = leaving else { return };
+        if let Some(code) = code {
+            self.say_goodbye(shared, code);
+        }
+        self.end(shared, turn, reason, None);
     }
 
     /// Ended from above: the client hears the reason, the layer above nothing.
@@ -240,7 +304,7 @@ impl Connection {
             State::Pending | State::Challenged | State::Gated => {
                 self.send_refusal(shared, reply::connack_code(reason));
             }
-            State::Fresh | State::Closing => {}
+            State::Fresh | State::Leaving | State::Closing => {}
         }
         self.end(shared, turn, reason, None);
     }
@@ -278,7 +342,22 @@ impl Connection {
         if !self.gone {
             shared.signals.push_back(Signal::Close(self.id, reason));
         }
-        self.detach(shared, turn);
+        self.let_go(shared, turn, reason, announce);
+        self.acks.clear();
+        self.aliases = None;
+        self.timer.clear();
+    }
+
+    /// Parts from its session, and from everything that it needs no more. When the session's wire
+    /// state was last written.
+    fn let_go(
+        &mut self,
+        shared: &mut Shared,
+        turn: &Turn,
+        reason: Reason,
+        announce: Option<Goodbye>,
+    ) -> Seq {
+        let written = self.detach(shared, turn);
         if let Some(session) = self.session {
             let (conn, durable) = (self.id, self.durable);
             let orphan = |(ticket, id)| Orphan { conn, ticket, session, durable, id };
@@ -296,27 +375,28 @@ impl Connection {
             });
         }
         shared.pool.give(core::mem::take(&mut self.partial));
-        self.acks.clear();
         self.parcels = None;
         self.connecting = None;
-        self.aliases = None;
-        self.timer.clear();
+        written
     }
 
     /// Gives the wire state back to the session, unless the session is over or elsewhere.
-    fn detach(&mut self, shared: &mut Shared, turn: &Turn) {
-        let (Some(session), wire) = (self.session, self.wire.take()) else { return };
+    fn detach(&mut self, shared: &mut Shared, turn: &Turn) -> Seq {
+        let (Some(session), wire) = (self.session, self.wire.take()) else { return Seq::NONE };
         match shared.sessions.get(&session) {
             Some(Place::Attached(conn)) if *conn == self.id => {}
-            _ => return,
+            _ => return Seq::NONE,
         }
         match wire.filter(|wire| !wire.is_empty()) {
             Some(mut wire) => {
                 wire.detach(&mut self.journal(shared, turn));
+                let written = wire.last_record;
                 shared.sessions.insert(session, Place::Detached(wire));
+                written
             }
             None => {
                 shared.sessions.remove(&session);
+                Seq::NONE
             }
         }
     }
@@ -345,6 +425,11 @@ impl Connection {
             shared.counters.timeouts += 1;
             shared.hit(self.id, Limit::ConnectTimeout, true);
             self.end(shared, turn, Reason::ConnectTimeout, None);
+        } else if self.state == State::Leaving {
+            if self.silence_deadline(shared).is_some_and(|at| at <= turn.now) {
+                self.acks.clear();
+                self.take_leave(shared, turn);
+            }
         } else if self.auth_deadline().is_some_and(|at| at <= turn.now) {
             self.fail(shared, turn, Violation::AuthTimeout);
         } else if let Some(violation) = self.pace_violation(turn) {
@@ -387,6 +472,7 @@ impl Connection {
             State::Open if self.silence_ms > 0 => {
                 Some(self.heard + Duration::from_millis(u64::from(self.silence_ms)))
             }
+            State::Leaving => Some(self.heard + LEAVE_TIMEOUT),
             State::Open if !self.partial.is_empty() => Some(self.heard + STARTED_TIMEOUT),
             _ => None,
         }
@@ -410,6 +496,9 @@ impl Connection {
                 break;
             }
             self.process_early(shared, turn);
+        }
+        if self.state == State::Leaving && self.acks.len() == 0 {
+            self.take_leave(shared, turn);
         }
         if self.unsendable {
             self.fail(shared, turn, Violation::Unsendable);

@@ -74,11 +74,11 @@ impl Connection {
                 State::Fresh | State::Open | State::Challenged => {}
                 // Behind a CONNECT that is not answered yet.
                 State::Pending | State::Gated => return self.keep_early(shared, turn, input),
-                State::Closing => return,
+                State::Leaving | State::Closing => return,
             }
             let header = match self.frame(shared, input) {
                 Ok(header) => header,
-                Err(violation) => return self.fail(shared, turn, violation),
+                Err(violation) => return self.fail_in_turn(shared, turn, violation),
             };
             let Some((header, packet)) =
                 header.and_then(|h| Some((h, input.split_at_checked(h.packet_len())?)))
@@ -102,7 +102,7 @@ impl Connection {
             let header = match self.frame(shared, &self.partial) {
                 Ok(header) => header,
                 Err(violation) => {
-                    self.fail(shared, turn, violation);
+                    self.fail_in_turn(shared, turn, violation);
                     return false;
                 }
             };
@@ -167,7 +167,7 @@ impl Connection {
             .map_err(Violation::from)
             .and_then(|packet| self.on_packet(shared, turn, &packet));
         if let Err(violation) = handled {
-            self.fail(shared, turn, violation);
+            self.fail_in_turn(shared, turn, violation);
         }
     }
 
@@ -486,9 +486,8 @@ impl Connection {
             drop_will: disconnect.code == ReasonCode::Success, // [MQTT-3.14.4-3]
             expiry: expiry.map(|secs| capped_expiry(secs, shared.config.of(self.listener))),
         };
-        self.flush_acks(shared);
         let reason = motegate_message::Reason::ClientDisconnect;
-        self.end(shared, turn, reason, Some(goodbye));
+        self.leave(shared, turn, reason, goodbye, None);
         Ok(())
     }
 }

@@ -279,6 +279,8 @@ impl Connection {
             self.fail(shared, turn, violation);
             return shared.orphan_answered(turn, (self.id, ticket), false);
         }
+        let leaving = self.aliases.as_ref().and_then(|aliases| aliases.leaving.as_ref());
+        let left = leaving.map(|leaving| leaving.written);
         let Some(owed) = self.acks.asked(ticket) else { return };
         let answer = match result {
             Ok(published) if published.matched || !v5 => ReasonCode::Success,
@@ -293,6 +295,11 @@ impl Connection {
             Owed::PubRec(id, code) => {
                 *code = answer;
                 let id = *id;
+                if let Some(written) = left {
+                    // Its session has what it needs; an orphan was told.
+                    self.acks.answer(ticket, after.max(written));
+                    return;
+                }
                 let mut journal = self.journal(shared, turn);
                 let wire = self.wire_mut();
                 if answer.is_error() {
