@@ -429,3 +429,30 @@ fn content_of_messages_is_kept() {
     let expected = Properties { payload_utf8: Some(true), ..Properties::default() };
     assert_eq!(w.published[1].properties.as_deref(), Some(&expected));
 }
+
+/// [MQTT-1.5.5-1]: the remaining length, too. MQTT 3 does not ask for it.
+#[test]
+fn a_padded_remaining_length_is_malformed_in_5_only() {
+    for (level, properties, code) in [(3, "", None), (4, "", None), (5, "17 00", Some(0x81))] {
+        let mut w = World::new();
+        let c = w.connect(&common::connect_bytes(level, 2, 60, properties, "c"));
+        w.send(c, "c0 80 00");
+        match code {
+            None => w.expect(c, "d000"),
+            Some(code) => {
+                let bytes = w.take(c);
+                assert_eq!((bytes[0], bytes[2]), (0xe0, code));
+                w.expect_close(c, "", Reason::Malformed);
+            }
+        }
+    }
+    // CONNECT itself: as a malformed one.
+    let mut w = World::new();
+    let c = w.open();
+    let connect = common::hex(&common::connect_bytes(5, 2, 60, "17 00", "c"));
+    let padded = [&[connect[0], connect[1] | 0x80, 0], &connect[2..]].concat();
+    w.send_bytes(c, &padded);
+    let bytes = w.take(c);
+    assert_eq!((bytes[0], bytes[3]), (0x20, 0x81));
+    w.expect_close(c, "", Reason::Malformed);
+}

@@ -37,6 +37,17 @@ impl Header {
     pub const fn packet_len(&self) -> usize {
         self.len + self.remaining
     }
+
+    /// Whether the remaining length has its shortest form. [MQTT-1.5.5-1]; MQTT 3 does not ask.
+    #[must_use]
+    pub const fn is_shortest(&self) -> bool {
+        match self.len {
+            0..=2 => true,
+            3 => self.remaining >= 1 << 7,
+            4 => self.remaining >= 1 << 14,
+            _ => self.remaining >= 1 << 21,
+        }
+    }
 }
 
 /// Reads the fixed header at the front of `bytes`; `None` while it is not complete.

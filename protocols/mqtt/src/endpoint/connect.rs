@@ -19,7 +19,7 @@ use super::limits::{Limit, topic_limit, user_limit};
 use super::pace::Pace;
 use super::reply;
 use super::shared::{Place, Shared};
-use crate::codec::{self, Dialect};
+use crate::codec::{self, Dialect, Header};
 use crate::config::Config;
 use crate::endpoint::{Accept, AuthStart, Connect as Request, Event};
 use crate::packet::{self, ConnAck, Packet, Sender, Version};
@@ -159,7 +159,13 @@ pub(super) fn capped_expiry(secs: u32, config: &Config) -> Duration {
 
 impl Connection {
     /// The first packet, whole.
-    pub(super) fn on_connect(&mut self, shared: &mut Shared, turn: &Turn, first: u8, body: &[u8]) {
+    pub(super) fn on_connect(
+        &mut self,
+        shared: &mut Shared,
+        turn: &Turn,
+        header: Header,
+        body: &[u8],
+    ) {
         let config = shared.config.of(self.listener);
         let version = match codec::dialect(body) {
             Dialect::Known(version, _) => version,
@@ -183,7 +189,10 @@ impl Connection {
             let refusal = (ReasonCode::UnsupportedProtocolVersion, Reason::UnsupportedVersion);
             return self.refuse_with(shared, turn, refusal.into());
         }
-        match codec::decode_with(first, body, version, Sender::Client, config.utf8) {
+        if version.is_v5() && !header.is_shortest() {
+            return self.refuse_malformed(shared, turn, ReasonCode::MalformedPacket);
+        }
+        match codec::decode_with(header.first, body, version, Sender::Client, config.utf8) {
             Ok(Packet::Connect(connect)) => self.judge_connect(shared, turn, &connect),
             Ok(_) => self.end(shared, turn, Reason::ProtocolError, None),
             Err(fault) => self.refuse_malformed(shared, turn, fault.code()),

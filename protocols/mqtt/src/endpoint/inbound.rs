@@ -21,6 +21,7 @@ use super::shared::Shared;
 use crate::codec::{self, Header};
 use crate::config::Config;
 use crate::endpoint::Event;
+use crate::error::DecodeError;
 use crate::packet::{Ack, Disconnect, Packet, PacketType, Publish, Sender};
 use crate::properties::{Properties, Property};
 use crate::reason::ReasonCode;
@@ -148,6 +149,9 @@ impl Connection {
         }
         let Some(header) = codec::header(bytes)? else { return Ok(None) };
         codec::check_length(kind, self.version, header.remaining)?;
+        if self.version.is_v5() && !header.is_shortest() {
+            return Err(DecodeError::IntegerNotShortest.into()); // [MQTT-1.5.5-1]
+        }
         if header.packet_len() > max as usize {
             return Err(Violation::PacketTooLarge); // [MQTT-3.2.2-15]
         }
@@ -160,7 +164,7 @@ impl Connection {
         let body = packet.get(header.len..).unwrap_or_default();
         if self.state == State::Fresh {
             shared.counters.connects_received += 1;
-            return self.on_connect(shared, turn, header.first, body);
+            return self.on_connect(shared, turn, header, body);
         }
         let (version, utf8) = (self.version, shared.config.utf8);
         let handled = codec::decode_with(header.first, body, version, Sender::Client, utf8)
