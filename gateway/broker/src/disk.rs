@@ -233,9 +233,9 @@ impl Broker {
             }
             disk.from = delivery.next();
             let qos = saved.as_ref().map_or(Qos::AtLeastOnce, |saved| saved.qos);
-            if qos == Qos::AtMostOnce && delivery <= disk.restored {
-                // It may have been delivered; at most once (MQTT 5 §4.3.1).
+            if disk.is_over(qos, delivery) {
                 self.journal.entry_gone_by_key(record.key);
+                self.dropped(id, Reason::NoReceiver);
                 continue;
             }
             let progress = disk.progress(qos, delivery);
@@ -323,6 +323,11 @@ impl Broker {
             let qos = saved.as_ref().map_or(Qos::AtLeastOnce, |saved| saved.qos);
             let progress = disk.progress(qos, record.key.delivery);
             self.journal.entry_gone_by_key(record.key);
+            if disk.is_over(qos, record.key.delivery) {
+                let (session, reason) = (None, Reason::NoReceiver);
+                self.effects.push_back(Effect::Dropped { session, reason });
+                continue;
+            }
             let entry = saved.and_then(|saved| self.decode_entry(turn, record, saved, progress));
             if let Some(entry) = entry {
                 self.hand_over_ended(turn, &entry);
@@ -371,21 +376,23 @@ fn is_over(session: &Session) -> bool {
 }
 
 impl OnDisk {
+    /// QoS 0 of an earlier life may have been delivered; at most once (MQTT 5 §4.3.1).
+    fn is_over(&self, qos: Qos, delivery: DeliveryId) -> bool {
+        qos == Qos::AtMostOnce && delivery <= self.restored
+    }
+
     /// How far the next entry had come before the restart.
     pub(crate) fn progress(&mut self, qos: Qos, delivery: DeliveryId) -> Progress {
         if qos == Qos::AtMostOnce {
             return Progress::Kept;
         }
-        if delivery <= self.started {
-            self.perhaps = self.perhaps.saturating_sub(1);
-            return Progress::Sent;
+        let perhaps = self.perhaps.covers(delivery);
+        match delivery <= self.started {
+            true => Progress::Sent,
+            false if perhaps => Progress::Perhaps,
+            // What was queued since the restart, too, was sent to nobody.
+            false => Progress::Waiting,
         }
-        // What was queued since the restart was sent to nobody.
-        if self.perhaps > 0 && delivery <= self.perhaps_upto {
-            self.perhaps -= 1;
-            return Progress::Perhaps;
-        }
-        Progress::Waiting
     }
 }
 

@@ -171,7 +171,8 @@ impl Journal {
         value.option(ends, |value, at| value.u64(turn.to_wall(at).as_millis()));
         value.u64(session.delivery_mark().saturating_add(u64::from(DELIVERY_CHUNK)));
         value.u64(session.queue.last_started().map_or(0, |id| id.0));
-        value.u16(session.queue.disk().map_or(0, |disk| disk.perhaps));
+        let perhaps = session.queue.disk().map(|disk| disk.perhaps).unwrap_or_default();
+        value.u16(perhaps.last.count);
         value.u64(session.queue.head().map_or(session.delivery_mark(), |id| id.0));
         value.u16(session.journaled_window);
         let policy = session.policy;
@@ -185,8 +186,12 @@ impl Journal {
         });
         value.u8(u8::from(policy.queue_qos0));
         // Only where it says something.
-        if let Some(disk) = session.queue.disk().filter(|disk| disk.perhaps > 0) {
-            value.u64(disk.perhaps_upto.0);
+        if perhaps.last.count.max(perhaps.earlier.count) > 0 {
+            value.u64(perhaps.last.upto.0);
+        }
+        if perhaps.earlier.count > 0 {
+            value.u16(perhaps.earlier.count);
+            value.u64(perhaps.earlier.upto.0);
         }
         self.set(session_key(kind::SESSION, session.id), value);
     }

@@ -109,6 +109,54 @@ pub(crate) struct Asked {
     pub(crate) counted: Option<Tally>,
 }
 
+/// What a connection that was open when the process died may have been sent: so many from the front
+/// of the queue, none of them behind the last that there was then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) count: u16,
+    pub(crate) upto: DeliveryId,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Window { count: 0, upto: DeliveryId(0) }
+    }
+}
+
+/// The windows of the last death and of those before, where they were larger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Perhaps {
+    pub(crate) last: Window,
+    pub(crate) earlier: Window,
+}
+
+impl Perhaps {
+    /// The process has died again while this session was connected.
+    pub(crate) fn died(self, window: u16) -> Self {
+        let larger = [self.last, self.earlier].into_iter().filter(|w| w.count > window);
+        let earlier =
+            larger.reduce(|a, b| Window { count: a.count.max(b.count), upto: a.upto.max(b.upto) });
+        let last = Window { count: window, upto: DeliveryId(u64::MAX) };
+        Perhaps { last, earlier: earlier.unwrap_or_default() }
+    }
+
+    /// The queue ends here.
+    pub(crate) fn end_at(&mut self, last: DeliveryId) {
+        self.last.upto = self.last.upto.min(last);
+        self.earlier.upto = self.earlier.upto.min(last);
+    }
+
+    /// The next delivery from the front; whether it is within one of them.
+    pub(crate) fn covers(&mut self, delivery: DeliveryId) -> bool {
+        let mut covers = false;
+        for window in [&mut self.last, &mut self.earlier] {
+            covers |= window.count > 0 && delivery <= window.upto;
+            window.count = window.count.saturating_sub(1);
+        }
+        covers
+    }
+}
+
 /// The part of a queue that is on disk only.
 #[derive(Debug)]
 pub(crate) struct OnDisk {
@@ -121,10 +169,8 @@ pub(crate) struct OnDisk {
     pub(crate) grouped: bool,
     /// Deliveries up to this one were started on an earlier connection…
     pub(crate) started: DeliveryId,
-    /// …and perhaps so many more…
-    pub(crate) perhaps: u16,
-    /// …none of them behind this one, which was the last when the process died.
-    pub(crate) perhaps_upto: DeliveryId,
+    /// …and perhaps some more.
+    pub(crate) perhaps: Perhaps,
     /// Up to this one it is of an earlier life, or waited for a connection that is over: QoS 0 among
     /// it is over too.
     pub(crate) restored: DeliveryId,
@@ -139,8 +185,7 @@ impl OnDisk {
             is_exact: true,
             grouped: false,
             started: DeliveryId(0),
-            perhaps: 0,
-            perhaps_upto: DeliveryId(0),
+            perhaps: Perhaps::default(),
             restored: DeliveryId(0),
             asked: None,
         }

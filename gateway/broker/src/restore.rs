@@ -22,7 +22,7 @@ use motegate_message::{
 use motegate_timers::Instant;
 
 use crate::journal::{FORMAT, kind};
-use crate::queue::OnDisk;
+use crate::queue::{OnDisk, Perhaps, Window};
 use crate::session::Session;
 use crate::subscriptions::Grant;
 use crate::will::{HeldWill, WillState};
@@ -33,9 +33,7 @@ struct SavedSession {
     session: Session,
     connected: bool,
     started: u64,
-    perhaps: u16,
-    /// None of those behind this one.
-    perhaps_upto: Option<u64>,
+    perhaps: Perhaps,
     /// No entry of its queue has a lower id.
     head: u64,
 }
@@ -120,14 +118,13 @@ impl Broker {
             if self.sessions.restore(session.session) {
                 // All that was there when a connection died may have been sent; what came after an
                 // earlier death, to a session that has not been back since, was not.
-                let (perhaps, upto) = match session.connected {
-                    true => (window.max(session.perhaps), None),
-                    false => (session.perhaps, session.perhaps_upto),
+                let perhaps = match session.connected {
+                    true => session.perhaps.died(window),
+                    false => session.perhaps,
                 };
                 let on_disk = OnDisk {
                     started: DeliveryId(session.started),
                     perhaps,
-                    perhaps_upto: DeliveryId(upto.unwrap_or(u64::MAX)),
                     is_exact: false,
                     grouped: true,
                     ..OnDisk::new(DeliveryId(session.head))
@@ -174,7 +171,7 @@ impl Broker {
         session.restore_mark(last.key.delivery.next().0);
         on_disk.from = first.key.delivery;
         on_disk.restored = last.key.delivery;
-        on_disk.perhaps_upto = on_disk.perhaps_upto.min(last.key.delivery);
+        on_disk.perhaps.end_at(last.key.delivery);
         // An estimate until somebody counts.
         let ids = last.key.delivery.0 - first.key.delivery.0;
         on_disk.tally.count = u32::try_from(ids).unwrap_or(u32::MAX).saturating_add(1);
@@ -222,7 +219,7 @@ fn read_session(turn: &Turn, id: SessionId, input: &mut Reader<'_>) -> Option<Sa
     let ends = input.option(Reader::u64)?;
     let reserved = input.u64()?;
     let started = input.u64()?;
-    let perhaps = input.u16()?;
+    let last_count = input.u16()?;
     let head = input.u64()?;
     let window = input.u16()?;
     let policy = QueuePolicy {
@@ -237,14 +234,20 @@ fn read_session(turn: &Turn, id: SessionId, input: &mut Reader<'_>) -> Option<Sa
         },
         queue_qos0: input.u8()? != 0,
     };
-    let perhaps_upto = if input.is_empty() { None } else { Some(input.u64()?) };
+    let upto = if input.is_empty() { u64::MAX } else { input.u64()? };
+    let last = Window { count: last_count, upto: DeliveryId(upto) };
+    let earlier = match input.is_empty() {
+        true => Window::default(),
+        false => Window { count: input.u16()?, upto: DeliveryId(input.u64()?) },
+    };
+    let perhaps = Perhaps { last, earlier };
     let mut session = Session::new(id, key, policy);
     session.set_expiry_micros(expiry);
     session.ends = ends.map_or(Instant::FAR_FUTURE, |ms| turn.from_wall(Wall::from_millis(ms)));
     session.restore_mark(reserved);
     session.journaled_window = window;
     session.durable = turn.durable;
-    Some(SavedSession { session, connected, started, perhaps, perhaps_upto, head })
+    Some(SavedSession { session, connected, started, perhaps, head })
 }
 
 fn read_filter(input: &mut Reader<'_>) -> Option<SubscriptionFilter> {

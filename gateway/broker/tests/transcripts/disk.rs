@@ -246,3 +246,22 @@ fn qos_0_on_disk_is_given_up_with_the_connection() {
     let got: Vec<&String> = said.iter().filter(|s| s.starts_with("a <-")).collect();
     assert_eq!(got, ["a <- t=1@1 again", "a <- t=2@1", "a <- t=3@1", "a <- t=5@1"]);
 }
+
+/// Found by the model check: what waited at QoS 0 at a crash may have been delivered, and does not
+/// go to another member of its group when the session ends (MQTT 5 §4.3.1).
+#[test]
+fn qos_0_of_an_earlier_life_goes_to_no_other_member() {
+    let config = Config { head_messages: 1, head_messages_away: 1, ..Config::default() };
+    let mut b = Bench::with(config, true);
+    let queue = QueuePolicy { queue_qos0: true, ..policy() };
+    let a = b.listener(Open { queue, ..open("a") }, &[sub("$share/g/t", 1)]);
+    b.close(a);
+    for text in ["t=1@1", "t=2@1", "t=3@0", "t=4@1"] {
+        b.publish(text);
+    }
+    b.restart(std::time::Duration::from_secs(1));
+    b.listener(open("c"), &[sub("$share/g/t", 1)]);
+    let said = b.open(Open { clean: true, queue, ..open("a") }).1;
+    let got: Vec<&String> = said.iter().filter(|s| s.starts_with("c <-")).collect();
+    assert_eq!(got, ["c <- t=1@1", "c <- t=2@1", "c <- t=4@1"]);
+}

@@ -227,6 +227,24 @@ fn after_a_crash_what_was_perhaps_sent_neither_expires_nor_is_called_a_repetitio
     assert_eq!(b.open(open("a")).1, said);
 }
 
+/// The window of the connection that was open at an earlier death reaches to what there was then.
+#[test]
+fn a_large_window_before_an_earlier_crash_covers_nothing_that_came_later() {
+    let mut b = Bench::durable();
+    let (a, _) = b.open(Open { window: 20, ..open("a") });
+    b.subscribe(a, &[sub("t", 2)]);
+    b.publish("t=1@2");
+    b.restart(SECOND);
+    b.open(Open { window: 1, ..open("a") });
+    let expires = Some(b.turn.now + SECOND);
+    b.publish_message(Message { expires, ..message("t=2@2") });
+    b.restart(SECOND * 5);
+    // The second cannot have been sent: it has expired, and would go to another member of a group.
+    let (_, said) = b.open(Open { window: 20, ..open("a") });
+    assert!(said.contains(&"dropped message_expired".to_string()), "{said:?}");
+    assert!(!said.iter().any(|said| said.contains("t=2")), "{said:?}");
+}
+
 #[test]
 fn bounds_survive() {
     let mut b = Bench::durable();
