@@ -24,6 +24,7 @@ mod mosquitto_bridge;
 mod mosquitto_qos;
 mod mosquitto_retain;
 mod mosquitto_session;
+mod mosquitto_sys;
 mod mosquitto_will;
 mod paho;
 mod sn_pub_sub;
