@@ -20,6 +20,9 @@ use crate::{Broker, Effect, Overflow, QueuePolicy, Ticket};
 /// filter sends for itself.
 const MIN_SNAPSHOTS: usize = 10_000;
 
+/// How many filters that match everything may send all retained messages before any has left.
+const OVERLAPS: usize = 4;
+
 /// How one copy of a message must look.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
@@ -51,9 +54,7 @@ impl Broker {
             return self.dropped(id, Reason::MessageExpired);
         }
         if out.snapshot {
-            // References only, but not without end: a client may repeat its SUBSCRIBE.
-            let most = self.config.max_retained_messages.max(MIN_SNAPSHOTS);
-            if session.queue.snapshots() >= most {
+            if self.holds_all_snapshots(session) {
                 return self.dropped(id, Reason::QueueFull);
             }
         } else if !self.make_room(turn, slot, message, out.qos) {
@@ -69,6 +70,14 @@ impl Broker {
         }
         self.pump(turn, slot);
         self.arm(slot);
+    }
+
+    /// Whether a session has as many retained messages waiting as it may. References only, but not
+    /// without end: a client may repeat its SUBSCRIBE.
+    pub(crate) fn holds_all_snapshots(&self, session: &Session) -> bool {
+        let all = self.retained.len().saturating_mul(OVERLAPS);
+        let most = all.min(self.config.max_retained_messages).max(MIN_SNAPSHOTS);
+        session.queue.snapshots() >= most
     }
 
     /// The path of nearly every message: nothing waits and there is credit.

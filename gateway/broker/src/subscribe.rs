@@ -131,12 +131,18 @@ impl Broker {
 
     /// The retained messages under one filter, each filter for itself (MQTT-3.3.1-9…11).
     fn send_retained(&mut self, turn: &Turn, slot: u32, asked: &Subscribe) {
+        if self.has_enough(slot) {
+            return;
+        }
         let own = self.sessions.at(slot).and_then(|s| s.key.clone()).filter(|_| asked.no_local);
         let identifiers = self.identifiers.list(asked.identifier.into_iter());
         let filter = &asked.filter.filter;
         let mut messages = self.retained.matching(filter, turn.now, usize::MAX);
         messages.extend(self.own.matching(filter, turn.now, usize::MAX));
         for message in messages {
+            if self.has_enough(slot) {
+                return;
+            }
             if own.is_some() && message.publisher == own {
                 continue;
             }
@@ -149,6 +155,17 @@ impl Broker {
             };
             self.offer(turn, slot, &message, outgoing);
         }
+    }
+
+    /// Where no more retained messages may wait, the rest of a SUBSCRIBE is dropped as one, and
+    /// not looked for: thousands of filters in a packet would hold everybody up.
+    fn has_enough(&mut self, slot: u32) -> bool {
+        let Some(session) = self.sessions.at(slot) else { return true };
+        let (id, full) = (session.id, self.holds_all_snapshots(session));
+        if full {
+            self.dropped(id, Reason::QueueFull);
+        }
+        full
     }
 
     pub(crate) fn unsubscribe(

@@ -186,6 +186,25 @@ fn a_byte_a_second_does_not_last() {
     assert_eq!(w.closed[&c], Reason::KeepaliveTimeout);
 }
 
+/// A packet is answered in one turn: half a million filters fit into 2 MiB.
+#[test]
+fn filters_of_one_packet_have_an_end() {
+    for (kind, options) in [(0x82, "00"), (0xa2, "")] {
+        let with = |count: usize| {
+            let filters = format!("{}{options}", field("a")).repeat(count);
+            packet(kind, &format!("0001 00 {filters}"))
+        };
+        let mut w = World::new();
+        let c = w.connect_v5("a", "");
+        w.send(c, &with(10_000));
+        assert!(w.closed.is_empty(), "{kind:x}");
+        w.take(c);
+        w.send(c, &with(10_001));
+        assert_eq!(w.take(c).get(..3), Some(&[0xe0, 0x13, 0x97][..]), "{kind:x}");
+        assert_eq!(w.closed[&c], Reason::QuotaExceeded, "{kind:x}");
+    }
+}
+
 #[test]
 fn the_oldest_half_open_connection_gives_way() {
     let mut w = World::with(Config { max_half_open: 3, ..Config::default() });

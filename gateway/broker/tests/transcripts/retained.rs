@@ -56,6 +56,22 @@ fn suback_then_retained_by_filter_and_topic_then_live() {
     assert_eq!(said, expected);
 }
 
+/// One SUBSCRIBE may ask for everything as often as it has filters: beyond what may wait nothing
+/// is looked for, and one drop stands for a filter.
+#[test]
+fn a_snapshot_has_an_end() {
+    let mut b = Bench::new();
+    for i in 1..=10 {
+        b.publish(&format!("!t/{i}=old@1"));
+    }
+    let (a, _) = b.open(Open { window: 1, ..clean("a") });
+    let said = b.subscribe(a, &vec![sub("t/#", 1); 1_500]);
+    let count = |word: &str| said.iter().filter(|line| line.contains(word)).count();
+    // The first was sent at once, 10,000 wait, and what was left of a filter counts as one.
+    assert_eq!((count("a <- "), count("dropped queue_full"), said.len()), (1, 500, 502));
+    assert_eq!(b.ack(a, 1), ["a <- !t/10=old@1"], "the others follow as they would");
+}
+
 #[test]
 fn the_snapshot_is_fed_by_credit_and_live_messages_queue_behind_it() {
     let mut b = Bench::new();

@@ -51,6 +51,8 @@ pub(super) enum Violation {
     FilterInvalid(Limit),
     #[error("too many user properties")]
     UserProperties(Limit),
+    #[error("more filters in a packet than one turn can take")]
+    TooManyFilters,
     #[error("subscription identifiers are switched off")]
     SubscriptionIdentifiers,
     #[error("shared subscriptions are switched off")]
@@ -114,7 +116,9 @@ pub(super) fn reply_for(violation: Violation) -> (ReasonCode, Reason) {
         Violation::RetainNotSupported => (C::RetainNotSupported, Reason::NotSupported),
         Violation::TopicInvalid(_) => (C::TopicNameInvalid, Reason::BadTopic),
         Violation::FilterInvalid(_) => (C::TopicFilterInvalid, Reason::BadTopic),
-        Violation::UserProperties(_) => (C::QuotaExceeded, Reason::QuotaExceeded),
+        Violation::UserProperties(_) | Violation::TooManyFilters => {
+            (C::QuotaExceeded, Reason::QuotaExceeded)
+        }
         Violation::SubscriptionIdentifiers => {
             (C::SubscriptionIdentifiersNotSupported, Reason::NotSupported)
         }
