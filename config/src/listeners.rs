@@ -174,9 +174,6 @@ fn one(
     }
     let client_from = client_from(reader, entry, at, protocol);
     let anonymous = reader.get(entry.anonymous.as_ref(), at, "anonymous").unwrap_or(false);
-    if !anonymous {
-        nobody(reader, at, protocol, &name);
-    }
     let mount = mount(reader, entry, at, [&tenant, &name, &core.gateway_name]);
     let at_limits = at.at("limits");
     if entry.limits.is_some() && protocol != Protocol::Mqtt {
@@ -186,7 +183,7 @@ fn one(
     let limits =
         listener_limits::read(reader, entry.limits.as_ref(), &at_limits, core, max_connections);
     let listener = Listener {
-        name,
+        name: name.clone(),
         protocol,
         anonymous,
         sources: Sources::Any,
@@ -197,14 +194,25 @@ fn one(
         limits,
     };
     let transport = Arc::new(transport::read(reader, entry, at, word, protocol));
+    // A block of TLS that cannot be read was reported; what it would let in is not known.
+    let unread = entry.tls.is_some() && transport.tls.is_none();
+    if !anonymous && !unread && !transport.identifies() {
+        nobody(reader, at, (protocol, word), &name);
+    }
     let with = |(addr, place)| (listener.clone(), addr, place, transport.clone());
     addrs.into_iter().map(with).collect()
 }
 
 /// Warns of a listener that lets nobody in.
-fn nobody(reader: &mut Reader<'_>, at: &Place, protocol: Protocol, name: &str) {
+fn nobody(reader: &mut Reader<'_>, at: &Place, (protocol, word): (Protocol, &str), name: &str) {
     let (why, fix) = match protocol {
         Protocol::Mqtt if reader.has_users => return,
+        Protocol::Mqtt if matches!(word, "mqtts" | "wss") => (
+            "there are no `users`, and no certificate is an identity",
+            "add `users` (`motegate passwd NAME` writes an entry), `client_ca` and `identity` to \
+             `tls` for clients with certificates, or `anonymous: true` to the listener to open it to \
+             clients without identity",
+        ),
         Protocol::Mqtt => (
             "there are no `users`",
             "add `users` (`motegate passwd NAME` writes an entry), or `anonymous: true` to the \

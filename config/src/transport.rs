@@ -63,6 +63,14 @@ impl Transport {
         self.proxy.is_none() && self.tls.is_none() && self.websocket.is_none()
     }
 
+    /// A client can have an identity before it has said anything: by its certificate, or by one that
+    /// the load balancer has verified. It needs no password then.
+    #[must_use]
+    pub fn identifies(&self) -> bool {
+        self.proxy.as_ref().is_some_and(|proxy| proxy.identity)
+            || self.tls.as_ref().is_some_and(|tls| tls.identity != tls::IdentityFrom::None)
+    }
+
     /// As in `protocol:` of the configuration: `mqtt`, `mqtts`, `ws` or `wss`.
     #[must_use]
     pub const fn word(&self) -> &'static str {

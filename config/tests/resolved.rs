@@ -485,3 +485,32 @@ fn a_listener_has_its_own_limits() {
     let none = "listeners: [{protocol: mqtt, anonymous: true, limits: {max_sessions: 1}}]";
     assert_eq!(codes(none), [Code::UnknownKey], "sessions belong to no listener");
 }
+
+/// W0201 is true: an identity of the transport needs no password, a certificate without one does.
+#[test]
+fn a_certificate_that_is_an_identity_lets_somebody_in() {
+    let certs = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certs");
+    let ca = format!("client_ca: {certs}/server.pem");
+    let proxy = "proxy_protocol: v2, proxy_identity: true";
+    for (rest, tls, warns) in [
+        ("", "", true),
+        ("", &*ca, true),
+        ("", &*format!("{ca}, client_cert: required, identity: none"), true),
+        ("", &*format!("{ca}, identity: cn"), false),
+        ("", &*format!("{ca}, client_cert: optional, identity: san_uri"), false),
+        ("anonymous: true", &*ca, false),
+        (proxy, "", false),
+    ] {
+        for protocol in ["mqtts", "wss"] {
+            let text = format!(
+                "listeners:\n  - {{protocol: {protocol}, tls: {{cert: {certs}/server.pem, \
+                 key: {certs}/server.key, {tls}}}, {rest}}}\n"
+            );
+            let found = Config::parse("x", &text).unwrap_or_else(|e| panic!("{text}{e}")).warnings;
+            let told = found.iter().any(|text| text.contains("[W0201]"));
+            assert_eq!(told, warns, "{text}{found:?}");
+        }
+    }
+    let text = format!("listeners: [{{protocol: mqtt, {proxy}}}]\n");
+    assert!(!Config::parse("x", &text).unwrap().warnings.iter().any(|w| w.contains("W0201")));
+}
