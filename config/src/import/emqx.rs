@@ -11,7 +11,7 @@ use super::hocon::{Entry, Value};
 use super::listener::{Bound, Listener, address, loopback, mount_fault};
 use super::rewrite;
 use super::tree::{Tree, field};
-use super::yaml::Map;
+use super::yaml::{Map, scalar};
 use super::{ImportError, RemarkKind, Source};
 use crate::Config;
 
@@ -119,6 +119,10 @@ fn listeners(tree: &Tree<'_>, door: &Door<'_>, draft: &mut Draft) -> Vec<usize> 
                 continue;
             }
         };
+        let web = [door.path, &[name.as_str(), "websocket", "mqtt_path"]].concat();
+        if let (Some((_, text)), "ws") = (tree.text(&web), door.protocol) {
+            text.clone_into(&mut listener.path);
+        }
         listener.anonymous =
             door.open && !tree.root.find(&at("authentication")).is_some_and(says_something);
         let own = tree.text(&at("mountpoint")).map(|(_, text)| (text.to_owned(), spot.line));
@@ -183,12 +187,13 @@ fn mqtt_listeners(tree: &Tree<'_>, doors: &Doors, draft: &mut Draft) {
         };
         draft.remark(At::Limits, spot, RemarkKind::Changed, "max_connections", text);
     }
-    for (group, protocol) in [("ssl", "mqtts"), ("ws", "ws"), ("wss", "wss"), ("quic", "quic")] {
+    listeners(tree, &Door { path: &["listeners", "ws"], protocol: "ws", open, mount: None }, draft);
+    for (group, protocol) in [("ssl", "mqtts"), ("wss", "wss"), ("quic", "quic")] {
         later_listeners(tree, &["listeners", group], protocol, draft);
     }
 }
 
-/// Listeners of protocols that are not built: what they will be.
+/// Listeners with certificates, and of protocols that are not built: what they are here.
 fn later_listeners(tree: &Tree<'_>, path: &[&str], protocol: &str, draft: &mut Draft) {
     for (name, spot) in tree.keys(path) {
         let path = [path, &[name.as_str()]].concat();
@@ -202,6 +207,22 @@ fn later_listeners(tree: &Tree<'_>, path: &[&str], protocol: &str, draft: &mut D
         }
         let (kind, text, equivalent) = match protocol {
             "quic" => (RemarkKind::Unsupported, "QUIC has no counterpart".to_owned(), Vec::new()),
+            "mqtts" | "wss" => {
+                let name = listener_name(&name, protocol);
+                let file = |key: &'static str| {
+                    let path = [path.as_slice(), &["ssl_options", key]].concat();
+                    tree.text(&path).map_or_else(|| "\"\"".to_owned(), |(_, text)| scalar(text))
+                };
+                let tls = format!("cert: {}, key: {}", file("certfile"), file("keyfile"));
+                let line = format!(
+                    "- {{name: {name}, protocol: {protocol}, bind: {}, tls: {{{tls}}}}}",
+                    scalar(&bind)
+                );
+                let text = format!(
+                    "TLS: left out; take this over where the gateway can read its files{others}"
+                );
+                (RemarkKind::Changed, text, vec![line])
+            }
             _ => {
                 let name = listener_name(&name, protocol);
                 let line = format!("- {{name: {name}, protocol: {protocol}, bind: \"{bind}\"}}");

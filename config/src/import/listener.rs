@@ -10,6 +10,10 @@ pub(crate) struct Listener {
     pub(crate) name: String,
     pub(crate) protocol: &'static str,
     pub(crate) bind: Vec<SocketAddr>,
+    /// A Unix socket instead of addresses.
+    pub(crate) unix: Option<String>,
+    /// Of a WebSocket; empty: `/mqtt`.
+    pub(crate) path: String,
     pub(crate) anonymous: bool,
     pub(crate) mount: String,
     /// `client_from: query`, of CoAP.
@@ -28,6 +32,8 @@ impl Listener {
             name: name.into(),
             protocol,
             bind: Vec::new(),
+            unix: None,
+            path: String::new(),
             anonymous: false,
             mount: String::new(),
             client_from_query: false,
@@ -36,7 +42,7 @@ impl Listener {
 
     /// Whether an address of another listener cannot be had beside this one.
     pub(crate) fn clashes(&self, other: &Listener, addr: SocketAddr) -> bool {
-        let stream = |listener: &Listener| listener.protocol == "mqtt";
+        let stream = |listener: &Listener| matches!(listener.protocol, "mqtt" | "ws");
         let all = |ip: IpAddr| ip == Ipv6Addr::UNSPECIFIED;
         let same = |mine: &SocketAddr| {
             mine.port() == addr.port()
@@ -52,11 +58,15 @@ impl Listener {
             ("protocol".into(), self.protocol.into()),
         ];
         let bind: Vec<String> = self.bind.iter().map(SocketAddr::to_string).collect();
-        let bind = match bind.as_slice() {
-            [one] => Value::Text(one.clone()),
+        let bind = match (&self.unix, bind.as_slice()) {
+            (Some(path), _) => Value::Text(format!("unix:{path}")),
+            (None, [one]) => Value::Text(one.clone()),
             _ => Value::Texts(bind),
         };
         pairs.push(("bind".into(), bind));
+        if !self.path.is_empty() {
+            pairs.push(("path".into(), self.path.as_str().into()));
+        }
         pairs.push(("anonymous".into(), if self.anonymous { "true" } else { "false" }.into()));
         if self.client_from_query {
             pairs.push(("client_from".into(), "query".into()));

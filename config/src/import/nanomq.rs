@@ -52,8 +52,8 @@ const KNOWN: &[Known] = &[
     ("bridges.*.*", At::Bridges, Later, "bridges"),
     ("bridge", At::Bridges, Later, "bridges"),
     ("rules", At::Top, Unsupported, "there is no rule engine; see `mappings`"),
-    ("tls", At::Listeners, Later, "TLS"),
-    ("websocket", At::Listeners, Later, "WebSockets"),
+    ("tls", At::Listeners, Changed, "add a listener of `protocol: mqtts`"),
+    ("websocket", At::Listeners, Changed, "add a listener of `protocol: ws`"),
 ];
 
 pub(crate) fn read(sources: &[Source<'_>]) -> Result<Draft, ImportError> {
@@ -151,9 +151,9 @@ fn listeners(tree: &Tree<'_>, open: bool, draft: &mut Draft) {
         let bind = tree.text(&["listeners", group, "bind"]).map_or("", |(_, text)| text);
         let line = format!("- {{name: {protocol}, protocol: {protocol}, bind: {}}}", scalar(bind));
         let others = tree.others(&path);
-        let text = format!("the protocol {protocol} comes with a later version: left out{others}");
+        let text = format!("write it as below, and its files where it has TLS: left out{others}");
         let what = path.join(".");
-        draft.remark_with(At::Listeners, entry.spot, Later, what, text, vec![line]);
+        draft.remark_with(At::Listeners, entry.spot, Changed, what, text, vec![line]);
         tree.done(&path);
     }
 }

@@ -22,9 +22,12 @@ pub(super) struct Section<'a> {
 
 /// What a listener turned out to be.
 enum Kind {
-    Mqtt(Vec<SocketAddr>),
-    /// Of a protocol or address that comes later, as it will be written.
-    Later(&'static str, String),
+    /// The protocol, and the addresses.
+    Open(&'static str, Vec<SocketAddr>),
+    /// A Unix socket.
+    Unix(&'static str, String),
+    /// One with certificates, as it is written: only the machine knows whether they can be read.
+    Tls(String),
     /// Switched off, or nonsense that is remarked upon.
     None,
 }
@@ -99,45 +102,65 @@ fn one(
     draft: &mut Draft,
 ) -> Option<Vec<SocketAddr>> {
     let kind = kind(section, local, draft);
-    // Without an option of its own the default listener has no line; nothing can be said of it.
-    let spot = section.first().map(|set| set.spot);
     let mut at = At::Listeners;
     let mut bound = None;
     match kind {
         Kind::None => {}
-        Kind::Later(what, line) => {
+        Kind::Tls(line) => {
             if let Some(set) = section.first() {
-                let text = format!("{what} come with a later version: the listener is left out");
-                draft.remark_with(at, set.spot, Later, set.what(), text, vec![line]);
+                let text = "TLS: left out; take this over where the gateway can read its files";
+                draft.remark_with(at, set.spot, Changed, set.what(), text, vec![line]);
             }
         }
-        Kind::Mqtt(bind) => {
+        Kind::Open(word, bind) => {
             let port = bind.first().map_or(PORT, SocketAddr::port);
-            let mut listener = Listener::new(format!("mqtt-{port}"), "mqtt");
-            listener.anonymous = is_open(file, section, local);
+            let mut listener = Listener::new(format!("{word}-{port}"), word);
             listener.bind.clone_from(&bind);
-            let place = match spot {
-                Some(spot) => draft.listen(listener, spot),
-                None => draft.listen_silently(listener),
-            };
-            if let Some(place) = place {
+            bound = listen(file, section, local, listener, draft).map(|place| {
                 at = At::Listener(place);
-                say_closed(file, section, place, draft);
-                mount(section, place, draft);
-                bound = Some(bind);
-            }
+                bind
+            });
+        }
+        Kind::Unix(word, path) => {
+            let mut listener = Listener::new(format!("{word}-unix"), word);
+            listener.unix = Some(path);
+            bound = listen(file, section, local, listener, draft).map(|place| {
+                at = At::Listener(place);
+                Vec::new()
+            });
         }
     }
     section.options.iter().for_each(|set| treat(set, at, draft));
     bound
 }
 
+/// Gives it to the draft, with what is said of who may connect.
+fn listen(
+    file: &File<'_>,
+    section: &Section<'_>,
+    local: bool,
+    mut listener: Listener,
+    draft: &mut Draft,
+) -> Option<usize> {
+    listener.anonymous = is_open(file, section, local);
+    // Without an option of its own the default listener has no line; nothing can be said of it.
+    let place = match section.first().map(|set| set.spot) {
+        Some(spot) => draft.listen(listener, spot),
+        None => draft.listen_silently(listener),
+    }?;
+    say_closed(file, section, place, draft);
+    if let Some(set) = section.get("protocol").filter(|set| set.value == "websockets") {
+        let text = "clients find it at /mqtt, and nowhere else: `path` names another";
+        draft.remark(At::Listener(place), set.spot, Changed, set.what(), text);
+    }
+    mount(section, place, draft);
+    Some(place)
+}
+
 fn kind(section: &Section<'_>, local: bool, draft: &mut Draft) -> Kind {
     if local {
-        return Kind::Mqtt(vec![
-            (Ipv4Addr::LOCALHOST, PORT).into(),
-            (Ipv6Addr::LOCALHOST, PORT).into(),
-        ]);
+        let all = vec![(Ipv4Addr::LOCALHOST, PORT).into(), (Ipv6Addr::LOCALHOST, PORT).into()];
+        return Kind::Open("mqtt", all);
     }
     let Some((port, host)) = section.place() else {
         if let Some(set) = section.head.as_ref().or(section.get("port")) {
@@ -148,11 +171,11 @@ fn kind(section: &Section<'_>, local: bool, draft: &mut Draft) -> Kind {
     };
     let tls = ["certfile", "keyfile", "psk_hint"].iter().any(|name| section.get(name).is_some());
     let protocol = section.get("protocol").map_or("mqtt", |set| set.value);
-    let (word, what) = match (protocol, tls) {
-        ("mqtt", false) => ("mqtt", ""),
-        ("mqtt", true) => ("mqtts", "TLS listeners"),
-        ("websockets", false) => ("ws", "WebSockets"),
-        ("websockets", true) => ("wss", "WebSockets over TLS"),
+    let word = match (protocol, tls) {
+        ("mqtt", false) => "mqtt",
+        ("mqtt", true) => "mqtts",
+        ("websockets", false) => "ws",
+        ("websockets", true) => "wss",
         _ => {
             if let Some(set) = section.get("protocol") {
                 let text = "not a protocol that is spoken here: the listener is left out";
@@ -164,25 +187,41 @@ fn kind(section: &Section<'_>, local: bool, draft: &mut Draft) -> Kind {
     if port == 0 && host.is_empty() {
         return Kind::None; // switched off
     }
-    if port == 0 {
-        let bind = scalar(&format!("unix:{host}"));
-        return Kind::Later("Unix sockets", format!("- {{protocol: {word}, bind: {bind}}}"));
+    if port == 0 && !tls {
+        return Kind::Unix(word, host.to_owned());
     }
-    let bind = address(section, port, host, draft);
-    if word == "mqtt" {
-        return Kind::Mqtt(bind);
-    }
-    let bind: Vec<String> = bind.iter().map(|addr| scalar(&addr.to_string())).collect();
-    let mut line = format!("- {{protocol: {word}, bind: [{}]", bind.join(", "));
-    if let (Some(cert), Some(key)) = (section.get("certfile"), section.get("keyfile")) {
-        let (cert, key) = (scalar(cert.value), scalar(key.value));
-        line.push_str(&format!(", tls: {{cert: {cert}, key: {key}"));
-        if let (Some(ca), true) = (section.get("cafile"), section.is_on("require_certificate")) {
-            line.push_str(&format!(", client_ca: {}, client_cert: required", scalar(ca.value)));
+    let bind: Vec<String> = if port == 0 {
+        vec![scalar(&format!("unix:{host}"))]
+    } else {
+        let bind = address(section, port, host, draft);
+        if !tls {
+            return Kind::Open(word, bind);
         }
-        line.push('}');
+        bind.iter().map(|addr| scalar(&addr.to_string())).collect()
+    };
+    Kind::Tls(format!(
+        "- {{protocol: {word}, bind: [{}]{}}}",
+        bind.join(", "),
+        certificates(section)
+    ))
+}
+
+/// `tls` of a listener, as it is written here.
+fn certificates(section: &Section<'_>) -> String {
+    let file = |name: &str| section.get(name).map(|set| scalar(set.value));
+    let pair = [("cert", file("certfile")), ("key", file("keyfile"))];
+    let mut parts: Vec<String> =
+        pair.into_iter().filter_map(|(key, value)| Some(format!("{key}: {}", value?))).collect();
+    if let (Some(ca), true) = (file("cafile"), section.is_on("require_certificate")) {
+        parts.push(format!("client_ca: {ca}, client_cert: required"));
+        parts.extend(file("crlfile").map(|crl| format!("crl: {crl}")));
+        if section.is_on("use_identity_as_username") {
+            parts.push("identity: cn".to_owned());
+        } else if section.is_on("use_subject_as_username") {
+            parts.push("identity: subject".to_owned());
+        }
     }
-    Kind::Later(what, line + "}")
+    if parts.is_empty() { String::new() } else { format!(", tls: {{{}}}", parts.join(", ")) }
 }
 
 fn address(section: &Section<'_>, port: u16, host: &str, draft: &mut Draft) -> Vec<SocketAddr> {

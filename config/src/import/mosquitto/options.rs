@@ -73,8 +73,8 @@ const fn bridge(name: &'static str) -> Known {
 }
 
 const fn tls(name: &'static str) -> Known {
-    let text = "TLS comes with a later version";
-    listener(name, Treat::Say(At::Listeners, Later, text))
+    let text = "`tls` has no such key: TLS 1.2 and 1.3 with the ciphers of rustls, PEM files";
+    listener(name, Treat::Say(At::Listeners, Unsupported, text))
 }
 
 const PLUGIN: Treat =
@@ -136,7 +136,7 @@ const OPTIONS: &[Known] = &[
     global("upgrade_outgoing_qos", Unless("false", At::Mqtt, Unsupported, "a message keeps its QoS, as the standard says")),
     global("user", Say(At::Top, Unsupported, SERVICE)),
     global("websockets_log_level", Say(At::Log, Unsupported, "`log: {level: …}` holds for all")),
-    global("websockets_headers_size", Say(At::Listeners, Later, "WebSockets")),
+    global("websockets_headers_size", Say(At::Listeners, Unsupported, "the size of an upgrade is bounded")),
     global("global_max_connections", CarryOrNone(Block::Limits, "max_connections", Form::Number(1, 10_000_000))),
     global("global_max_clients", CarryOrNone(Block::Limits, "max_sessions", Form::Number(1, 1 << 40))),
     global("enable_control_api", Say(At::Top, Unsupported, "there is no control by topics")),
@@ -155,28 +155,28 @@ const OPTIONS: &[Known] = &[
     listener("mount_point", Code),
     listener("port", Code),
     listener("protocol", Code),
-    listener("proxy_protocol_v2", Say(At::Listeners, Later, "`proxy_protocol: v2`")),
-    listener("proxy_protocol_v2_require_tls", Say(At::Listeners, Later, "the PROXY protocol")),
+    listener("proxy_protocol_v2", Say(At::Listeners, Changed, "set `proxy_protocol: v2` and `proxy_from`, the load balancer's address")),
+    listener("proxy_protocol_v2_require_tls", Say(At::Listeners, Unsupported, "the load balancer decides whether clients need TLS")),
     listener("socket_domain", Code),
     listener("use_username_as_clientid", Say(At::Users, Unsupported, "clients keep their names: nobody may connect until then")),
-    listener("websockets_origin", Say(At::Listeners, Later, "WebSockets")),
-    tls("cafile"),
+    listener("websockets_origin", Say(At::Listeners, Changed, "set `origins` of the listener")),
+    listener("cafile", Code),
     tls("capath"),
-    tls("certfile"),
+    listener("certfile", Code),
     tls("ciphers"),
     tls("ciphers_tls1.3"),
-    tls("crlfile"),
+    listener("crlfile", Code),
     tls("dhparamfile"),
     tls("disable_client_cert_date_checks"),
-    tls("keyfile"),
-    tls("require_certificate"),
+    listener("keyfile", Code),
+    listener("require_certificate", Code),
     tls("tls_engine"),
     tls("tls_engine_kpass_sha1"),
     tls("tls_keyform"),
     tls("tls_version"),
-    tls("use_identity_as_username"),
-    tls("use_subject_as_username"),
-    tls("psk_hint"),
+    listener("use_identity_as_username", Code),
+    listener("use_subject_as_username", Code),
+    listener("psk_hint", Say(At::Listeners, Later, "pre-shared keys")),
     // Bridges.
     bridge("address"),
     bridge("addresses"),
