@@ -119,7 +119,7 @@ fn start(transport: Transport, certificates: &Path) -> (Gateway, Dialer) {
     let listeners = ["mqtt", "mqttsn", "coap"].map(|protocol| listener(protocol, "")).concat();
     let text = format!(
         "version: 1\ndurability: none\nlisteners:\n{listeners}{}\
-         limits: {{max_connections: 100000, max_handshakes: 1024}}\n",
+         limits: {{max_connections: 100000}}\n",
         listener(protocol, &tls),
     );
     let gateway = Gateway::of_file(&binary(), &["run"], &text);
