@@ -8,8 +8,9 @@
 //! process dies and comes back from its journal. Unlike the simulation of three protocols
 //! ([`crate::sim`]), nothing is lost or late here but by design, so that everything can be foretold: only
 //! which member of a group gets a message is left to the gateway, within the documented choice.
-//! Of 10,000 seeds some 40 with shared subscriptions still end with a complaint that nobody has looked
-//! into: most look like copies out of several groups that the reference cannot tell apart.
+//! So that it can be, the script keeps apart what would look alike or come in any order: see [`Kind`].
+//! Open, of seeds 0 to 9,999: 0 (where a shared message went that its member held over a crash) and
+//! 4950 (a message beside one that is too large); whose mistake they are is not known.
 //! Not in here: keep alive, flow control of publishers, a peer that does not read.
 
 pub mod heard;
@@ -38,6 +39,12 @@ pub struct Kind {
     pub crashes: bool,
     /// Shared subscriptions.
     pub shared: bool,
+    /// One topic goes to several groups: then all copies can be told apart ([`script`]).
+    pub overlap: bool,
+    /// Clients that take small packets only: where something is shared, the next member gets it then.
+    pub sizes: bool,
+    /// Clients leave wills.
+    pub wills: bool,
     /// Most of the queues is on disk only.
     pub spills: bool,
     /// Queues are full soon.
@@ -52,13 +59,18 @@ impl Kind {
     fn of(rng: &mut Rng) -> Self {
         let shared = rng.chance(600);
         let bounded = !shared && rng.chance(350);
+        let sizes = !bounded && (!shared || rng.chance(150));
         Kind {
             shared,
             bounded,
+            overlap: shared && !sizes && rng.chance(600),
+            sizes,
+            wills: true,
             crashes: !bounded && rng.chance(700),
             spills: !shared && !bounded && rng.chance(500),
             limits: rng.chance(200),
-            one_by_one: bounded || rng.chance(300),
+            // When it is found too large depends on what is stored by then.
+            one_by_one: bounded || shared && sizes || rng.chance(300),
         }
     }
 }

@@ -86,7 +86,9 @@ impl Action {
 const TOPICS: [&str; 9] = ["a", "a/b", "a/b/c", "b", "a/", "/", "$x/y", "a/c", "b/c"];
 const FILTERS: [&str; 14] =
     ["#", "+", "a/#", "a/+", "+/b", "a/b", "$x/#", "/", "+/+", "a", "b", "a/b/c", "+/c", "b/#"];
-const SHARED: [&str; 7] = [
+/// Groups that go for the same topics: copies of one message out of two of them are told apart by
+/// their subscription identifiers, of which each group has its own.
+const OVERLAPPING: [&str; 7] = [
     "$share/g/a/#",
     "$share/h/a/+",
     "$share/g/#",
@@ -95,11 +97,22 @@ const SHARED: [&str; 7] = [
     "$share/g/$x/#",
     "$share/g/+",
 ];
+/// In each of these no topic goes to two groups, so that nothing need tell copies apart.
+const APART: [&[&str]; 4] = [
+    &["$share/g/a/#", "$share/h/b/#", "$share/g/$x/#"],
+    &["$share/h/a/+", "$share/g/+", "$share/g/a/b/c", "$share/g/$x/#"],
+    &["$share/g/#", "$share/g/$x/#"],
+    &["$share/g/a/b", "$share/h/+/c", "$share/g/+", "$share/g/$x/#"],
+];
+/// The first identifier of a group.
+const IDS_OF_GROUPS: u32 = 1_000;
 
 /// The author of a run.
 #[derive(Debug)]
 pub struct Script {
     kind: Kind,
+    /// The shared filters of this run.
+    shared: &'static [&'static str],
     /// Of a thousand; who is lazy acknowledges late.
     lazy: Vec<u64>,
     conns: u32,
@@ -112,7 +125,8 @@ impl Script {
     #[must_use]
     pub fn new(rng: &mut Rng, kind: Kind, clients: usize) -> Self {
         let lazy = (0..clients).map(|_| *rng.pick(&[100, 500, 950])).collect();
-        Script { kind, lazy, conns: 0, messages: 0, pids: 0 }
+        let shared = if kind.overlap { &OVERLAPPING } else { *rng.pick(&APART) };
+        Script { kind, shared, lazy, conns: 0, messages: 0, pids: 0 }
     }
 
     /// All topics of a run.
@@ -149,9 +163,9 @@ impl Script {
     }
 
     fn connect(&mut self, rng: &mut Rng, who: usize, known: bool) -> Action {
-        let version =
-            *rng.pick(&[Version::V5, Version::V5, Version::V5, Version::V311, Version::V31]);
-        let will = rng.chance(400).then(|| {
+        let versions = [Version::V5, Version::V5, Version::V5, Version::V311, Version::V31];
+        let version = if self.kind.overlap { Version::V5 } else { *rng.pick(&versions) };
+        let will = (self.kind.wills && rng.chance(400)).then(|| {
             let qos = u8::try_from(rng.below(3)).unwrap_or(0);
             let spec = WillSpec {
                 topic: format!("a/w{who}"),
@@ -164,7 +178,7 @@ impl Script {
             if version == Version::V5 { spec } else { WillSpec { delay: 0, expiry: None, ..spec } }
         });
         let max_packet =
-            if rng.chance(250) && !self.kind.bounded { *rng.pick(&[40, 60, 90]) } else { 0 };
+            if self.kind.sizes && rng.chance(250) { *rng.pick(&[40, 60, 90]) } else { 0 };
         let clean = rng.chance(200);
         // What becomes, at a crash, of a session that was to last and now ends with its connection
         // depends on what of its queue was still on disk only.
@@ -204,8 +218,16 @@ impl Script {
             70..83 => {
                 let pid = self.pid();
                 let count = if rng.chance(300) { 2 + rng.index(2) } else { 1 };
-                let items = (0..count).map(|_| self.item(rng)).collect();
-                let id = rng.chance(500).then(|| *rng.pick(&[1, 2, 127, 128, 268_435_455]));
+                let mut items: Vec<Item> = (0..count).map(|_| self.item(rng)).collect();
+                let mut id = rng.chance(500).then(|| *rng.pick(&[1, 2, 127, 128, 268_435_455]));
+                let of_group = |item: &Item| self.shared.iter().position(|s| *s == item.filter);
+                if self.kind.overlap
+                    && let Some((at, group)) =
+                        items.iter().enumerate().find_map(|(at, item)| Some((at, of_group(item)?)))
+                {
+                    items = vec![items.swap_remove(at)];
+                    id = u32::try_from(group * 3 + rng.index(3)).ok().map(|n| IDS_OF_GROUPS + n);
+                }
                 Action::Subscribe(conn, pid, items, id)
             }
             83..87 => {
@@ -238,7 +260,7 @@ impl Script {
 
     fn item(&mut self, rng: &mut Rng) -> Item {
         let shared = self.kind.shared && rng.chance(400);
-        let filter = if shared { *rng.pick(&SHARED) } else { *rng.pick(&FILTERS) };
+        let filter = if shared { *rng.pick(self.shared) } else { *rng.pick(&FILTERS) };
         Item {
             filter: filter.into(),
             qos: u8::try_from(rng.below(3)).unwrap_or(0),

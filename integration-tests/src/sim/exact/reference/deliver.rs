@@ -25,7 +25,7 @@ impl Entry {
             group: None,
             snapshot: false,
             sent: false,
-            turn: 0,
+            turn: (0, 0),
             flying: false,
             released: false,
             pid: 0,
@@ -120,7 +120,7 @@ impl Reference {
 
     /// Everything that must be said now was said.
     pub(super) fn pump_all(&mut self) {
-        let mut again = true;
+        let mut again = !self.at_once;
         while again {
             let who: Vec<usize> = self.sessions.keys().copied().collect();
             again = who.into_iter().fold(false, |again, who| again | self.pump(who));
@@ -195,10 +195,13 @@ impl Reference {
         let large = |e: &Entry| length(&e.packet(link, self.now)) > link.max_packet;
         // Its turn comes whatever the order of what stands beside it.
         let alone = |at: usize, e: &Entry| {
-            let may_come_first = |o: &Entry| !credit(o) || e.qos > 0 && o.qos > 0 && !large(o);
-            !waiting
-                .iter()
-                .any(|(other, o)| *other != at && !e.place.precedes(o.place) && may_come_first(o))
+            let before =
+                |o: &&(usize, &Entry)| o.0 != at && o.1.qos > 0 && !e.place.precedes(o.1.place);
+            let all = waiting.iter().filter(before).count();
+            let small = waiting.iter().filter(before).filter(|(_, o)| !large(o)).count();
+            let left = link.window.saturating_sub(self.flying(who));
+            // Each of those takes a place, and stops what is behind it where there is none.
+            e.qos > 0 && small == 0 || e.qos == 0 && (small < left || small == left && all == small)
         };
         let heavy =
             |(at, e): &&(usize, &Entry)| credit(e) && large(e) && (alone(*at, e) || !e.weighed);
@@ -280,7 +283,7 @@ impl Reference {
         let used = session.queue.iter().any(|e| e.sent && e.pid == said.pid);
         let Some(entry) = session.queue.get_mut(at) else { return };
         (entry.sent, entry.flying, entry.pid) = (true, true, said.pid);
-        entry.turn = self.delivered;
+        entry.turn = (link.conn, place);
         let entry = entry.clone();
         self.note(|| format!("client {who}: said: {entry:?}"));
         self.delivered += 1;

@@ -229,8 +229,9 @@ impl Reference {
     /// there only perhaps, nobody knows who is how ready for the next.
     pub(super) fn share_all(&mut self, entries: Vec<Entry>, passed: &[usize]) {
         let beside = |pair: &[Entry]| pair[0].place.is_beside(pair[1].place);
-        let exact =
-            entries.iter().all(|entry| entry.maybe.is_none()) && !entries.windows(2).any(beside);
+        let exact = !self.at_once
+            && entries.iter().all(|entry| entry.maybe.is_none())
+            && !entries.windows(2).any(beside);
         self.moving(&entries);
         let mut place = self.begin_lane();
         let mut before: Option<Place> = None;

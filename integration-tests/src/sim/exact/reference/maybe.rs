@@ -2,7 +2,6 @@
 //! each of theirs, until all but one are out of the question.
 
 use super::{Entry, GroupName, Reference};
-use crate::sim::exact::wire::Version;
 
 /// One such message.
 #[derive(Debug, Clone)]
@@ -80,28 +79,8 @@ impl Reference {
         }
     }
 
-    /// It is in this session's queue; unless another message was taken for it that looks the same
-    /// there (one publish, two groups): then that one is wherever either may be.
+    /// It is in this session's queue. That no other copy looks like it the script sees to.
     pub(super) fn found(&mut self, who: usize, id: u32, at: &Entry) {
-        let alike = |e: &Entry| {
-            let looks = (e.qos, e.retain, &e.ids) == (at.qos, at.retain, &at.ids)
-                || self.link(who).is_some_and(|link| link.version != Version::V5);
-            !e.sent && e.maybe.is_some_and(|other| other != id) && e.message == at.message && looks
-        };
-        let other = self.sessions.get(&who).and_then(|s| s.queue.iter().find(|e| alike(e)));
-        if let Some(other) = other.and_then(|e| e.maybe) {
-            let vanishes = self.maybes.remove(&id).is_some_and(|maybe| maybe.vanishes);
-            if let Some(maybe) = self.maybes.get_mut(&other) {
-                maybe.all_ready = false;
-                maybe.vanishes |= vanishes;
-            }
-            for entry in self.sessions.values_mut().flat_map(|s| &mut s.queue) {
-                if entry.maybe == Some(id) {
-                    entry.maybe = if entry.sent { None } else { Some(other) };
-                }
-            }
-            return;
-        }
         for session in self.sessions.values_mut() {
             session.queue.retain(|e| e.maybe != Some(id) || e.flying);
             session.queue.iter_mut().filter(|e| e.maybe == Some(id)).for_each(|e| e.maybe = None);

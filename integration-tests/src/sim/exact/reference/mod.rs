@@ -174,8 +174,8 @@ pub struct Entry {
     snapshot: bool,
     /// Sent on some connection and not done.
     pub sent: bool,
-    /// It was the so manieth that was sent first.
-    turn: u64,
+    /// The connection and the place in its stream where it was sent first.
+    turn: (u32, u64),
     /// Sent on this one.
     pub flying: bool,
     /// PUBREL was sent.
@@ -251,6 +251,9 @@ pub struct Reference {
     pub delivered: u64,
     /// What the gateway said and was not looked at yet.
     pub heard: Heard,
+    /// Several things happen at one moment, in an order that is nobody's promise: nothing is looked
+    /// for before all have.
+    at_once: bool,
     ended: Vec<u32>,
     overflowed: Vec<usize>,
     /// Shared messages that were too large for somebody.
@@ -277,6 +280,7 @@ impl Reference {
             numbers: 0,
             delivered: 0,
             heard: Heard::default(),
+            at_once: false,
             ended: Vec::new(),
             overflowed: Vec::new(),
             rejected: Vec::new(),

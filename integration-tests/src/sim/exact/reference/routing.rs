@@ -79,7 +79,7 @@ impl Reference {
         let names: Vec<_> =
             self.groups.keys().filter(|(_, filter)| matches(filter, topic)).cloned().collect();
         self.pump_all();
-        let apart = !self.share_members(&names);
+        let apart = !self.at_once && !self.share_members(&names);
         for name in names {
             matched |= self.share(&message, &name, place, apart);
             if apart {

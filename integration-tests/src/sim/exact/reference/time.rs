@@ -37,12 +37,19 @@ impl Reference {
         let movable = |e: &Entry| e.group.is_some() && (e.qos < 2 || !e.sent); // MQTT-4.8.2-5
         let mut moved: Vec<Entry> = session.queue.into_iter().filter(movable).collect();
         moved.iter_mut().for_each(|entry| entry.tried.clear());
+        let will = session.will.filter(|will| will.state != WillState::Spent);
+        // Whether the will goes before what is read from the disk first is nobody's promise.
+        let beside = !moved.is_empty() && will.is_some();
+        let at_once = self.at_once;
+        self.at_once |= beside && self.settings.bound.is_none();
         self.share_all(moved, &[]);
-        if let Some(will) = session.will.filter(|will| will.state != WillState::Spent) {
+        if let Some(will) = will {
             let message = will_message(&will.spec, who, self.now);
             let place = self.begin_lane();
             self.route(message, place);
         }
+        self.at_once = at_once;
+        self.pump_all();
     }
 
     pub(super) fn publish_will(&mut self, who: usize) {
@@ -81,13 +88,9 @@ impl Reference {
         };
         let who: Vec<usize> =
             self.sessions.iter().filter(|(_, s)| due(s)).map(|(who, _)| *who).collect();
-        for who in who {
-            if self.sessions.get(&who).is_some_and(|s| s.ends <= now) {
-                self.end(who);
-            } else {
-                self.publish_will(who);
-            }
-        }
+        self.at_once = who.len() > 1 && self.settings.bound.is_none();
+        self.end_or_publish(&who);
+        self.at_once = false;
         self.conclude();
     }
 
@@ -120,21 +123,28 @@ impl Reference {
         }
         self.retained.retain(|_, message| !message.is_expired(now));
         self.forget_turns();
-        due.into_iter().for_each(|who| self.publish_will(who));
         let over = |s: &Session| {
             let will = s.will.as_ref().map(|will| will.state);
             s.ends <= now || matches!(will, Some(WillState::Due(at)) if at <= now)
         };
         let over: Vec<usize> =
             self.sessions.iter().filter(|(_, s)| over(s)).map(|(who, _)| *who).collect();
-        for who in over {
-            if self.sessions.get(&who).is_some_and(|s| s.ends <= now) {
-                self.end(who);
+        self.at_once = due.len() + over.len() > 1 && self.settings.bound.is_none();
+        due.into_iter().for_each(|who| self.publish_will(who));
+        self.end_or_publish(&over);
+        self.at_once = false;
+        self.conclude();
+    }
+
+    /// Of each of these either the session is over or its will is due.
+    fn end_or_publish(&mut self, who: &[usize]) {
+        for who in who {
+            if self.sessions.get(who).is_some_and(|s| s.ends <= self.now) {
+                self.end(*who);
             } else {
-                self.publish_will(who);
+                self.publish_will(*who);
             }
         }
-        self.conclude();
     }
 }
 
