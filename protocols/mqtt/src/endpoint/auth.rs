@@ -12,7 +12,8 @@ use bytes::Bytes;
 use motegate_message::{Reason, Turn};
 use motegate_timers::Instant;
 
-use super::connection::{Connection, Goodbye, State};
+use super::connection::{Connection, State};
+use super::goodbye::Goodbye;
 use super::reply::{self, Violation};
 use super::shared::Shared;
 use crate::endpoint::Event;

@@ -13,7 +13,8 @@ use motegate_timers::Instant;
 
 use super::acks::Owed;
 use super::auth::Exchange;
-use super::connection::{Connection, Goodbye, State};
+use super::connection::{Connection, State};
+use super::goodbye::Goodbye;
 use super::inbound;
 use super::limits::{Limit, topic_limit, user_limit};
 use super::pace::Pace;

@@ -13,7 +13,8 @@ use motegate_message::{Message, Properties as Carried, Qos, Seq, TopicName, Turn
 
 use super::acks::{NO_TICKET, Owed};
 use super::connect::capped_expiry;
-use super::connection::{Connection, Goodbye, State};
+use super::connection::{Connection, State};
+use super::goodbye::Goodbye;
 use super::limits::{Limit, topic_limit, user_limit};
 use super::reply::{self, Violation};
 use super::session::{Flow, Incoming, content_hash};

@@ -14,6 +14,7 @@ mod auth;
 mod connect;
 mod connection;
 mod contract;
+mod goodbye;
 mod half_open;
 mod inbound;
 mod limits;
