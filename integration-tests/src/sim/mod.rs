@@ -18,6 +18,7 @@ pub mod gateway;
 pub mod link;
 pub mod model;
 pub mod mqtt;
+mod mqtt_bytes;
 pub mod mqtt_wire;
 mod network;
 pub mod outage;

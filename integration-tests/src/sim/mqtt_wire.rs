@@ -1,6 +1,8 @@
 //! MQTT 3.1.1 and 5.0 packets as the scripted client needs them: a writer and a strict reader,
 //! written apart from the crate under test so that one misreading is not made twice.
 
+use super::mqtt_bytes::{Cursor, packet, text};
+
 /// A packet from the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet {
@@ -72,27 +74,6 @@ pub struct Connect<'a> {
     pub will: Option<(&'a str, &'a [u8], u8)>,
     /// Will Delay Interval in seconds; only 5.0.
     pub will_delay: u32,
-}
-
-fn text(out: &mut Vec<u8>, value: &[u8]) {
-    let len = u16::try_from(value.len()).expect("the script's strings are short");
-    out.extend_from_slice(&len.to_be_bytes());
-    out.extend_from_slice(value);
-}
-
-fn packet(first: u8, body: &[u8]) -> Vec<u8> {
-    let mut out = vec![first];
-    let mut rest = body.len();
-    loop {
-        let digit = u8::try_from(rest % 128).expect("below 128");
-        rest /= 128;
-        out.push(if rest > 0 { digit | 0x80 } else { digit });
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(body);
-    out
 }
 
 /// CONNECT.
@@ -201,66 +182,35 @@ pub fn disconnect() -> Vec<u8> {
     packet(0xe0, &[])
 }
 
-struct Cursor<'a>(&'a [u8]);
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], String> {
-        let (head, tail) = self.0.split_at_checked(len).ok_or("cut short")?;
-        self.0 = tail;
-        Ok(head)
-    }
-    fn u8(&mut self) -> Result<u8, String> {
-        Ok(self.take(1)?[0])
-    }
-    fn u16(&mut self) -> Result<u16, String> {
-        let b = self.take(2)?;
-        Ok(u16::from_be_bytes([b[0], b[1]]))
-    }
-    fn text(&mut self) -> Result<String, String> {
-        let len = usize::from(self.u16()?);
-        String::from_utf8(self.take(len)?.to_vec()).map_err(|e| e.to_string())
-    }
-    fn varint(&mut self) -> Result<usize, String> {
-        let mut value = 0;
-        for shift in [0, 7, 14, 21] {
-            let byte = self.u8()?;
-            value |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
+/// Reads a property block; gives its numbers by identifier.
+fn properties(cursor: &mut Cursor<'_>) -> Result<Vec<(u8, u32)>, String> {
+    let len = cursor.varint()?;
+    let mut block = Cursor(cursor.take(len)?);
+    let mut numbers = Vec::new();
+    while !block.0.is_empty() {
+        let id = block.u8()?;
+        match id {
+            0x01 | 0x17 | 0x19 | 0x24 | 0x25 | 0x28 | 0x29 | 0x2a => {
+                numbers.push((id, u32::from(block.u8()?)));
             }
-        }
-        Err("length of five bytes".into())
-    }
-    /// Reads a property block; gives its numbers by identifier.
-    fn properties(&mut self) -> Result<Vec<(u8, u32)>, String> {
-        let len = self.varint()?;
-        let mut block = Cursor(self.take(len)?);
-        let mut numbers = Vec::new();
-        while !block.0.is_empty() {
-            let id = block.u8()?;
-            match id {
-                0x01 | 0x17 | 0x19 | 0x24 | 0x25 | 0x28 | 0x29 | 0x2a => {
-                    numbers.push((id, u32::from(block.u8()?)));
-                }
-                0x13 | 0x21 | 0x22 | 0x23 => numbers.push((id, u32::from(block.u16()?))),
-                0x02 | 0x11 | 0x18 | 0x27 => {
-                    numbers.push((id, u32::from(block.u16()?) << 16 | u32::from(block.u16()?)));
-                }
-                0x0b => numbers.push((id, u32::try_from(block.varint()?).unwrap_or(0))),
-                0x03 | 0x08 | 0x12 | 0x15 | 0x1a | 0x1c | 0x1f => drop(block.text()?),
-                0x09 | 0x16 => {
-                    let len = usize::from(block.u16()?);
-                    block.take(len)?;
-                }
-                0x26 => {
-                    block.text()?;
-                    block.text()?;
-                }
-                other => return Err(format!("property {other:#x}")),
+            0x13 | 0x21 | 0x22 | 0x23 => numbers.push((id, u32::from(block.u16()?))),
+            0x02 | 0x11 | 0x18 | 0x27 => {
+                numbers.push((id, u32::from(block.u16()?) << 16 | u32::from(block.u16()?)));
             }
+            0x0b => numbers.push((id, u32::try_from(block.varint()?).unwrap_or(0))),
+            0x03 | 0x08 | 0x12 | 0x15 | 0x1a | 0x1c | 0x1f => drop(block.text()?),
+            0x09 | 0x16 => {
+                let len = usize::from(block.u16()?);
+                block.take(len)?;
+            }
+            0x26 => {
+                block.text()?;
+                block.text()?;
+            }
+            other => return Err(format!("property {other:#x}")),
         }
-        Ok(numbers)
     }
+    Ok(numbers)
 }
 
 fn number(props: &[(u8, u32)], id: u8) -> Option<u16> {
@@ -295,7 +245,7 @@ fn body_of(v5: bool, first: u8, body: &[u8]) -> Result<Packet, String> {
                 return Err("reserved CONNACK flags".into());
             }
             let code = c.u8()?;
-            let props = if v5 { c.properties()? } else { Vec::new() };
+            let props = if v5 { properties(&mut c)? } else { Vec::new() };
             let receive_maximum = number(&props, 0x21).unwrap_or(u16::MAX);
             Packet::ConnAck { present: flags == 1, code, receive_maximum }
         }
@@ -304,21 +254,21 @@ fn body_of(v5: bool, first: u8, body: &[u8]) -> Result<Packet, String> {
             let pid = c.u16()?;
             let code = if v5 && !c.0.is_empty() { c.u8()? } else { 0 };
             if v5 && !c.0.is_empty() {
-                c.properties()?;
+                properties(&mut c)?;
             }
             Packet::Ack(first >> 4, pid, code)
         }
         0x90 => {
             let pid = c.u16()?;
             if v5 {
-                c.properties()?;
+                properties(&mut c)?;
             }
             Packet::SubAck(pid, std::mem::take(&mut c.0).to_vec())
         }
         0xb0 => {
             let pid = c.u16()?;
             if v5 {
-                c.properties()?;
+                properties(&mut c)?;
                 if c.take(1)?[0] >= 0x80 {
                     return Err("UNSUBSCRIBE refused".into());
                 }
@@ -329,7 +279,7 @@ fn body_of(v5: bool, first: u8, body: &[u8]) -> Result<Packet, String> {
         0xe0 if v5 => {
             let code = if c.0.is_empty() { 0 } else { c.u8()? };
             if !c.0.is_empty() {
-                c.properties()?;
+                properties(&mut c)?;
             }
             Packet::Disconnect(code)
         }
@@ -349,7 +299,7 @@ fn publish_of(v5: bool, first: u8, c: &mut Cursor<'_>) -> Result<Packet, String>
     if qos > 0 && pid == 0 {
         return Err("packet identifier 0".into());
     }
-    let props = if v5 { c.properties()? } else { Vec::new() };
+    let props = if v5 { properties(c)? } else { Vec::new() };
     Ok(Packet::Publish {
         dup,
         qos,

@@ -1,8 +1,7 @@
 //! The strict reader of what the gateway may send.
 
+use super::super::mqtt_bytes::Cursor;
 use super::wire::{Carried, Packet, Publish, Version};
-
-struct Cursor<'a>(&'a [u8]);
 
 /// Properties that the check looks at.
 #[derive(Debug, Default)]
@@ -14,71 +13,30 @@ struct Properties {
     alias: Option<u16>,
 }
 
-impl<'a> Cursor<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], String> {
-        let (head, tail) = self.0.split_at_checked(len).ok_or("cut short")?;
-        self.0 = tail;
-        Ok(head)
-    }
-
-    fn u8(&mut self) -> Result<u8, String> {
-        Ok(self.take(1)?[0])
-    }
-
-    fn u16(&mut self) -> Result<u16, String> {
-        Ok(u16::from(self.u8()?) << 8 | u16::from(self.u8()?))
-    }
-
-    fn u32(&mut self) -> Result<u32, String> {
-        Ok(u32::from(self.u16()?) << 16 | u32::from(self.u16()?))
-    }
-
-    fn data(&mut self) -> Result<Vec<u8>, String> {
-        let len = usize::from(self.u16()?);
-        Ok(self.take(len)?.to_vec())
-    }
-
-    fn text(&mut self) -> Result<String, String> {
-        String::from_utf8(self.data()?).map_err(|e| e.to_string())
-    }
-
-    fn varint(&mut self) -> Result<usize, String> {
-        let mut value = 0;
-        for shift in [0, 7, 14, 21] {
-            let byte = self.u8()?;
-            value |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
+fn properties(block: &mut Cursor<'_>) -> Result<Properties, String> {
+    let len = block.varint()?;
+    let mut c = Cursor(block.take(len)?);
+    let mut p = Properties::default();
+    while !c.0.is_empty() {
+        match c.u8()? {
+            0x01 => p.carried.format = Some(c.u8()?),
+            0x02 => p.expiry = Some(c.u32()?),
+            0x03 => p.carried.content_type = Some(c.text()?),
+            0x08 => p.carried.response = Some(c.text()?),
+            0x09 => p.carried.correlation = Some(c.data()?),
+            0x0b => p.ids.push(u32::try_from(c.varint()?).unwrap_or(0)),
+            0x11 => p.session_expiry = Some(c.u32()?),
+            0x23 => p.alias = Some(c.u16()?),
+            0x26 => p.carried.user.push((c.text()?, c.text()?)),
+            0x13 | 0x21 | 0x22 => drop(c.u16()?),
+            0x27 => drop(c.u32()?),
+            0x24 | 0x25 | 0x28 | 0x29 | 0x2a => drop(c.u8()?),
+            0x12 | 0x1a | 0x1c | 0x1f => drop(c.text()?),
+            other => return Err(format!("property {other:#x}")),
         }
-        Err("a length of five bytes".into())
     }
-
-    fn properties(&mut self) -> Result<Properties, String> {
-        let len = self.varint()?;
-        let mut c = Cursor(self.take(len)?);
-        let mut p = Properties::default();
-        while !c.0.is_empty() {
-            match c.u8()? {
-                0x01 => p.carried.format = Some(c.u8()?),
-                0x02 => p.expiry = Some(c.u32()?),
-                0x03 => p.carried.content_type = Some(c.text()?),
-                0x08 => p.carried.response = Some(c.text()?),
-                0x09 => p.carried.correlation = Some(c.data()?),
-                0x0b => p.ids.push(u32::try_from(c.varint()?).unwrap_or(0)),
-                0x11 => p.session_expiry = Some(c.u32()?),
-                0x23 => p.alias = Some(c.u16()?),
-                0x26 => p.carried.user.push((c.text()?, c.text()?)),
-                0x13 | 0x21 | 0x22 => drop(c.u16()?),
-                0x27 => drop(c.u32()?),
-                0x24 | 0x25 | 0x28 | 0x29 | 0x2a => drop(c.u8()?),
-                0x12 | 0x1a | 0x1c | 0x1f => drop(c.text()?),
-                other => return Err(format!("property {other:#x}")),
-            }
-        }
-        p.ids.sort_unstable();
-        Ok(p)
-    }
+    p.ids.sort_unstable();
+    Ok(p)
 }
 
 /// Takes one packet off the front of `buffer`; `Ok(None)` when it is not whole yet.
@@ -109,14 +67,14 @@ pub fn decode(version: Version, buffer: &mut Vec<u8>) -> Result<Option<(Packet, 
 fn body_of(version: Version, first: u8, c: &mut Cursor<'_>) -> Result<Packet, String> {
     let v5 = version == Version::V5;
     let maybe_properties =
-        |c: &mut Cursor<'_>| if c.0.is_empty() { Ok(()) } else { c.properties().map(drop) };
+        |c: &mut Cursor<'_>| if c.0.is_empty() { Ok(()) } else { properties(c).map(drop) };
     Ok(match first {
         0x20 => {
             let (flags, code) = (c.u8()?, c.u8()?);
             if flags > u8::from(version != Version::V31) {
                 return Err("CONNACK flags".into());
             }
-            let expiry = if v5 { c.properties()?.session_expiry } else { None };
+            let expiry = if v5 { properties(c)?.session_expiry } else { None };
             Packet::ConnAck(flags == 1, code, expiry)
         }
         0x30..=0x3f => publish_of(v5, first, c)?,
@@ -131,7 +89,7 @@ fn body_of(version: Version, first: u8, c: &mut Cursor<'_>) -> Result<Packet, St
         0x90 | 0xb0 => {
             let pid = c.u16()?;
             if v5 {
-                c.properties()?;
+                properties(c)?;
             }
             let codes = std::mem::take(&mut c.0).to_vec();
             if first == 0x90 { Packet::SubAck(pid, codes) } else { Packet::UnsubAck(pid, codes) }
@@ -155,7 +113,7 @@ fn publish_of(v5: bool, first: u8, c: &mut Cursor<'_>) -> Result<Packet, String>
     if qos > 0 && pid == 0 {
         return Err("packet identifier 0".into());
     }
-    let p = if v5 { c.properties()? } else { Properties::default() };
+    let p = if v5 { properties(c)? } else { Properties::default() };
     let Properties { carried, expiry, ids, alias, .. } = p;
     let (retain, payload) = (first & 1 != 0, std::mem::take(&mut c.0).to_vec());
     Ok(Packet::Publish(Box::new(Publish {

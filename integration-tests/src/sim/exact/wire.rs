@@ -2,6 +2,8 @@
 //! strict reader of what the gateway may send, and the length of a PUBLISH. Written from the
 //! standards, apart from the crate under test, so that one misreading is not made twice.
 
+use super::super::mqtt_bytes::{packet, text, varint};
+
 /// Version of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
@@ -185,30 +187,6 @@ impl std::fmt::Debug for Outgoing {
             Publish { dup, qos, retain, topic, pid, payload, expiry, ids, alias: None, carried };
         shown.fmt(f)
     }
-}
-
-fn text(out: &mut Vec<u8>, value: &[u8]) {
-    let len = u16::try_from(value.len()).expect("the script's strings are short");
-    out.extend_from_slice(&len.to_be_bytes());
-    out.extend_from_slice(value);
-}
-
-fn varint(out: &mut Vec<u8>, mut value: usize) {
-    loop {
-        let digit = u8::try_from(value % 128).expect("below 128");
-        value /= 128;
-        out.push(if value > 0 { digit | 0x80 } else { digit });
-        if value == 0 {
-            return;
-        }
-    }
-}
-
-fn packet(first: u8, body: &[u8]) -> Vec<u8> {
-    let mut out = vec![first];
-    varint(&mut out, body.len());
-    out.extend_from_slice(body);
-    out
 }
 
 fn block(out: &mut Vec<u8>, properties: &[u8]) {

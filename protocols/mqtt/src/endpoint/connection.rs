@@ -3,7 +3,8 @@
 //! A connection is *fresh* until a whole CONNECT has come, *pending* until the layer above has
 //! answered it, *challenged* while the client's next word of an authentication is awaited, *gated*
 //! until the CONNACK may leave, then *open*; a *leaving* one is over but for the answers to what it
-//! asked before; *closing* ones only have bytes left to be written. Bytes that come while it is pending or gated wait, bounded.
+//! asked before; *closing* ones only have bytes left to be written. Bytes that come while it is
+//! pending or gated wait, bounded.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
