@@ -96,9 +96,9 @@ impl Listening {
     pub(crate) fn serving(&self) -> Vec<Option<Serving>> {
         let mut serving = vec![None; self.listeners.len()];
         for place in &self.places {
-            let Bind { name, transport, .. } = place.bound.clone();
+            let Bind { name, transport, .. } = &place.bound;
             if let Some(slot) = serving.get_mut(usize::from(place.id.0)) {
-                *slot = Some(Serving { name, transport });
+                *slot = Some(Serving { name: name.clone(), transport: transport.clone() });
             }
         }
         serving

@@ -208,19 +208,16 @@ impl Layered {
 
     /// Takes leave in each layer, and ends our half below.
     pub(super) async fn shutdown(&mut self) -> io::Result<()> {
-        match &mut self.upper {
-            Upper::None(pipe) => pipe.close(),
+        let pipe = match &mut self.upper {
+            Upper::None(pipe) => pipe,
             Upper::WebSocket(socket) => {
                 let _ = socket.close(None);
                 let _ = socket.flush();
-                socket.get_mut().close();
+                socket.get_mut()
             }
-        }
-        let socket = match &mut self.upper {
-            Upper::None(pipe) => pipe,
-            Upper::WebSocket(socket) => socket.get_mut(),
         };
-        match socket {
+        pipe.close();
+        match pipe {
             Pipe::Plain(socket) => socket.shutdown().await,
             Pipe::Tls(tls) => tls.sock.shutdown().await,
         }

@@ -238,7 +238,7 @@ fn send_batch<S: SockaddrLike + Copy>(
 }
 
 /// The reverse of `canonical`.
-fn mapped(addr: SocketAddr) -> SocketAddrV6 {
+pub(super) fn mapped(addr: SocketAddr) -> SocketAddrV6 {
     match addr {
         SocketAddr::V4(addr) => SocketAddrV6::new(addr.ip().to_ipv6_mapped(), addr.port(), 0, 0),
         SocketAddr::V6(addr) => addr,

@@ -7,7 +7,7 @@
 //! joined itself, on the interface where it did.
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use nix::errno::Errno;
 use nix::libc::{c_int, in_addr, in_pktinfo, in6_addr, in6_pktinfo};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, SockaddrIn6, sendmsg};
 use socket2::{InterfaceIndexOrAddress, SockRef, Socket};
+
+use super::batch::mapped;
 
 /// Between two looks at the interfaces.
 pub(crate) const RETRY: Duration = Duration::from_secs(5);
@@ -160,10 +162,10 @@ pub(super) fn announce(
             let control = [ControlMessage::Ipv4PacketInfo(&info), ttl];
             sendmsg(fd, &iov, &control, flags, Some(&SockaddrIn::from(addr)))
         }
-        (SocketAddr::V4(addr), true) => {
+        (addr @ SocketAddr::V4(_), true) => {
             let info = leaves_by(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), interface);
             let control = [ControlMessage::Ipv6PacketInfo(&info), ttl];
-            sendmsg(fd, &iov, &control, flags, Some(&SockaddrIn6::from(as_v6(addr))))
+            sendmsg(fd, &iov, &control, flags, Some(&SockaddrIn6::from(mapped(addr))))
         }
         (SocketAddr::V6(addr), true) => {
             let info = leaves_by(Ipv6Addr::UNSPECIFIED, interface);
@@ -178,8 +180,4 @@ pub(super) fn announce(
 
 const fn leaves_by(source: Ipv6Addr, interface: u32) -> in6_pktinfo {
     in6_pktinfo { ipi6_addr: in6_addr { s6_addr: source.octets() }, ipi6_ifindex: interface }
-}
-
-const fn as_v6(addr: SocketAddrV4) -> SocketAddrV6 {
-    SocketAddrV6::new(addr.ip().to_ipv6_mapped(), addr.port(), 0, 0)
 }

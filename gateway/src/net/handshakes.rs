@@ -22,17 +22,14 @@ const RESULTS: usize = 256;
 /// The helpers; started with the first handshake.
 #[derive(Debug)]
 pub(crate) struct Handshakes {
-    threads: Vec<Sender<Job>>,
-    started: bool,
+    threads: Option<Vec<Sender<Job>>>,
     /// Who has the next job.
     next: usize,
     results: mpsc::Receiver<Done>,
     /// For the helpers.
     sender: mpsc::Sender<Done>,
-    /// Taken by `poll_ready`.
-    taken: Option<Done>,
-    /// Carried out without a helper.
-    at_once: VecDeque<Done>,
+    /// Taken by `poll_ready`, or carried out without a helper.
+    taken: VecDeque<Done>,
 }
 
 /// Bytes for a session.
@@ -58,70 +55,43 @@ pub(crate) struct Done {
 impl Default for Handshakes {
     fn default() -> Self {
         let (sender, results) = mpsc::channel(RESULTS);
-        Handshakes {
-            threads: Vec::new(),
-            started: false,
-            next: 0,
-            results,
-            sender,
-            taken: None,
-            at_once: VecDeque::new(),
-        }
+        Handshakes { threads: None, next: 0, results, sender, taken: VecDeque::new() }
     }
 }
 
 impl Handshakes {
     /// Hands bytes to a helper; without one they are taken here and now.
-    pub(crate) fn submit(
-        &mut self,
-        conn: ConnectionId,
-        session: Session,
-        bytes: Vec<u8>,
-    ) -> Option<Done> {
-        if !std::mem::replace(&mut self.started, true) {
+    pub(crate) fn submit(&mut self, conn: ConnectionId, session: Session, bytes: Vec<u8>) {
+        let threads = self.threads.get_or_insert_with(|| {
             let wanted = std::thread::available_parallelism().map_or(1, usize::from);
-            let threads = (0..wanted.min(MAX_THREADS)).map_while(|_| start(self.sender.clone()));
-            self.threads = threads.collect();
-        }
+            (0..wanted.min(MAX_THREADS)).map_while(|_| start(self.sender.clone())).collect()
+        });
         let job = Job { conn, session, bytes };
         self.next = self.next.wrapping_add(1);
-        let thread = self.next.checked_rem(self.threads.len());
-        let Some(thread) = thread.and_then(|at| self.threads.get(at)) else {
-            return Some(carry_out(job));
+        let thread = self.next.checked_rem(threads.len()).and_then(|at| threads.get(at));
+        let unsent = match thread {
+            Some(thread) => thread.send(job).err().map(|unsent| unsent.0),
+            None => Some(job),
         };
-        thread.send(job).err().map(|unsent| carry_out(unsent.0))
+        self.taken.extend(unsent.map(carry_out));
     }
 
     /// Ready when one came back.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.taken.is_some() {
+        if self.has_more() {
             return Poll::Ready(());
         }
-        match self.results.poll_recv(cx) {
-            Poll::Ready(done) => {
-                self.taken = done;
-                Poll::Ready(())
-            }
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    /// One that was carried out at once comes back like the others.
-    pub(crate) fn put_back(&mut self, done: Done) {
-        self.at_once.push_back(done);
+        self.results.poll_recv(cx).map(|done| self.taken.extend(done))
     }
 
     /// Whether one is there without waiting.
     pub(crate) fn has_more(&self) -> bool {
-        self.taken.is_some() || !self.at_once.is_empty()
+        !self.taken.is_empty()
     }
 
     /// One that came back.
     pub(crate) fn pop(&mut self) -> Option<Done> {
-        self.taken
-            .take()
-            .or_else(|| self.at_once.pop_front())
-            .or_else(|| self.results.try_recv().ok())
+        self.taken.pop_front().or_else(|| self.results.try_recv().ok())
     }
 }
 

@@ -103,13 +103,8 @@ pub(crate) fn tcp(addr: SocketAddr, beside: &Lent) -> io::Result<mio::net::TcpLi
 /// Opens a listening Unix socket, non-blocking, for this user and group. A file that a gateway left
 /// behind is replaced, one where somebody answers is not.
 pub(crate) fn unix(path: &Path) -> io::Result<(mio::net::UnixListener, SocketFile)> {
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err(io::Error::other("there is a file, which is no socket"));
-        }
-        Ok(_) if is_stale(path) => std::fs::remove_file(path)?,
-        Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
-        Err(_) => {}
+    if is_left(path)? {
+        std::fs::remove_file(path)?;
     }
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
@@ -123,16 +118,22 @@ pub(crate) fn unix(path: &Path) -> io::Result<(mio::net::UnixListener, SocketFil
 
 /// Whether a Unix socket can be had there.
 pub(crate) fn try_unix(path: &Path) -> io::Result<()> {
+    let is_left = is_left(path)?;
+    match path.parent().filter(|folder| !is_left && !folder.as_os_str().is_empty()) {
+        Some(folder) => std::fs::metadata(folder).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Whether a gateway has left its socket there; whatever else there is stands in the way.
+fn is_left(path: &Path) -> io::Result<bool> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
             Err(io::Error::other("there is a file, which is no socket"))
         }
-        Ok(_) if is_stale(path) => Ok(()),
+        Ok(_) if is_stale(path) => Ok(true),
         Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
-        Err(_) => match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            Some(folder) => std::fs::metadata(folder).map(drop),
-            None => Ok(()),
-        },
+        Err(_) => Ok(false),
     }
 }
 

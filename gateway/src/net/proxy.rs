@@ -6,6 +6,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::canonical;
+
 /// Longest line of version 1, its end included.
 const MAX_V1: usize = 107;
 /// What version 2 begins with.
@@ -112,7 +114,7 @@ fn line_source(line: &str) -> Option<Source> {
     };
     let (source, _) = (ip(source)?, ip(destination)?);
     let (source_port, _) = (port(words.next()?)?, port(words.next()?)?);
-    words.next().is_none().then(|| Source::Address(canonical(source, source_port)))
+    words.next().is_none().then(|| Source::Address(canonical((source, source_port).into())))
 }
 
 /// 1 to 65535 in decimal digits, without a sign or leading zeros.
@@ -145,8 +147,8 @@ fn v2(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
             let [a, b, c, d, _, _, _, _, high, low, _, _, tlvs @ ..] = body else {
                 return Err(Malformed::Damaged);
             };
-            let ip = Ipv4Addr::new(*a, *b, *c, *d).into();
-            let address = canonical(ip, u16::from_be_bytes([*high, *low]));
+            let ip = Ipv4Addr::new(*a, *b, *c, *d);
+            let address = canonical((ip, u16::from_be_bytes([*high, *low])).into());
             (Source::Address(address), tlvs)
         }
         0x21 => {
@@ -155,7 +157,8 @@ fn v2(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
             let (Some(ip), Some([high, low])) = (ip, ports) else {
                 return Err(Malformed::Damaged);
             };
-            let address = canonical(Ipv6Addr::from(*ip).into(), u16::from_be_bytes([*high, *low]));
+            let port = u16::from_be_bytes([*high, *low]);
+            let address = canonical((Ipv6Addr::from(*ip), port).into());
             (Source::Address(address), tlvs)
         }
         // No address of a connection over the network: as if it said none (2.2 there).
@@ -212,10 +215,6 @@ fn find(mut tlvs: &[u8], kind: u8) -> Option<&[u8]> {
         }
         tlvs = rest;
     }
-}
-
-fn canonical(ip: IpAddr, port: u16) -> SocketAddr {
-    SocketAddr::new(ip.to_canonical(), port)
 }
 
 #[cfg(test)]

@@ -282,6 +282,7 @@ impl Tcp {
         }
         let draining = connection.flags.any(Flags::DRAINING);
         let layered = connection.flags.any(Flags::LAYERED);
+        let fresh = connection.flags.any(Flags::FRESH);
         // A helper has it, or it does not read what it asked for: it is listed again after that.
         if layered && !draining && !self.layers.get(&conn).is_some_and(|layer| layer.takes()) {
             return 0;
@@ -308,7 +309,9 @@ impl Tcp {
                 } else {
                     let buffer = std::mem::take(&mut self.buffer);
                     let bytes = buffer.get(..n).unwrap_or_default();
-                    self.look_at_first(conn, bytes, machine);
+                    if fresh {
+                        self.look_at_first(conn, bytes, machine);
+                    }
                     self.feed(conn, bytes, unflushed, machine);
                     self.buffer = buffer;
                 }

@@ -74,11 +74,10 @@ impl Tcp {
         while let Some(mut done) = self.handshakes.pop() {
             let max_frame = self.max_frame(done.conn, machine);
             let Some(layer) = self.layers.get_mut(&done.conn) else { continue };
-            let was_done = layer.is_secured();
             let (session, clear) = (done.session, &mut done.clear);
             let step =
                 layer.returned(session, &done.out, done.result, clear, max_frame, &mut self.mqtt);
-            self.counters.handshakes += u64::from(!was_done && layer.is_secured());
+            self.counters.handshakes += u64::from(layer.is_secured());
             self.carry_on(done.conn, step, &mut unflushed, machine);
             // What came meanwhile waits in the socket.
             self.list(done.conn);
@@ -115,11 +114,7 @@ impl Tcp {
                     self.write(conn, machine);
                 }
             }
-            Step::Handshake(session, bytes) => {
-                if let Some(done) = self.handshakes.submit(conn, session, bytes) {
-                    self.handshakes.put_back(done);
-                }
-            }
+            Step::Handshake(session, bytes) => self.handshakes.submit(conn, session, bytes),
             Step::Ended => {
                 // The answers to its last packets first: it may have said goodbye.
                 self.flush(machine);
