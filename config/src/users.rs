@@ -93,10 +93,7 @@ fn verifier(reader: &mut Reader<'_>, user: &User, at: &Place) -> Option<Verifier
 fn what_is_wrong(text: &str, error: VerifierError) -> (&'static str, &'static str) {
     const AGAIN: &str = "have `motegate passwd NAME` write the entry again, and copy all of it";
     let text = match error {
-        VerifierError::Scheme => {
-            let (kind, fix) = foreign(text);
-            return (kind, fix);
-        }
+        VerifierError::Scheme => return foreign(text),
         VerifierError::Parts => "a part of this SCRAM-SHA-256 verifier is missing",
         VerifierError::Iterations => "the iterations of this verifier are not 1 to 1000000",
         VerifierError::Salt => "the salt of this verifier is not in base64, or empty",

@@ -242,8 +242,8 @@ fn remember<K: std::hash::Hash + Eq, V: Default>(
     Some(table.entry(key).or_default())
 }
 
-/// Who holds one address of IPv6 holds 2^64 (RFC 6177).
-fn network(ip: IpAddr) -> IpAddr {
+/// What counts as one address: who holds one of IPv6 holds 2^64 (RFC 6177).
+pub(crate) fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
         ip @ IpAddr::V4(_) => ip,

@@ -455,33 +455,20 @@ impl Core {
 
     /// Counts, and tells the log unless the same was told a moment ago.
     pub(crate) fn notice(&mut self, mut notice: Notice) {
+        if let Some(reason) = notice.reason() {
+            self.stats.count(reason);
+        }
         match notice.kind {
-            NoticeKind::Connected { .. } => {}
-            NoticeKind::Disconnected(reason) => self.stats.count(reason),
-            NoticeKind::Refused(reason) | NoticeKind::Dropped(reason) => {
-                if !self.tells(reason, &mut notice) {
-                    return;
-                }
-            }
-            NoticeKind::Limited => {
+            NoticeKind::Connected { .. } | NoticeKind::Disconnected(_) => {}
+            NoticeKind::Refused(_)
+            | NoticeKind::Dropped(_)
+            | NoticeKind::Overdue
+            | NoticeKind::Limited => {
                 let Some(untold) = self.stats.tell(self.turn.now, &notice) else { return };
                 notice.untold = untold;
             }
-            NoticeKind::Overdue => {
-                if !self.tells(Reason::SleepOverdue, &mut notice) {
-                    return;
-                }
-            }
         }
         self.outputs.push_back(Output::Notice(Box::new(notice)));
-    }
-
-    /// Counts; says whether this is one for the log.
-    fn tells(&mut self, reason: Reason, notice: &mut Notice) -> bool {
-        self.stats.count(reason);
-        let untold = self.stats.tell(self.turn.now, notice);
-        notice.untold = untold.unwrap_or(0);
-        untold.is_some()
     }
 
     fn effect(&mut self, effect: Effect) {

@@ -3,11 +3,13 @@
 //! Of IPv6 the first 64 bits are an address, for a host has all the others. Bounded: when the table
 //! is full, the address with the fewest failures that is not locked out makes place.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 use motegate_timers::Instant;
+
+use crate::admission::network;
 
 /// Addresses remembered at once.
 const MAX_ADDRESSES: usize = 4_096;
@@ -95,17 +97,6 @@ impl Lockout {
         if let Some(addr) = least {
             self.by_address.remove(&addr);
         }
-    }
-}
-
-/// What counts as one address.
-fn network(addr: IpAddr) -> IpAddr {
-    match addr {
-        IpAddr::V4(_) => addr,
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => IpAddr::V4(v4),
-            None => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        },
     }
 }
 

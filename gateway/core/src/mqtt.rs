@@ -164,7 +164,7 @@ impl Core {
         client.key = Some(key.clone());
         let from = (connect.listener.0, client.peer.map(|peer| peer.ip()));
         match self.admission.judge(now, rates, from, &key) {
-            Verdict::Now => self.mqtt_connect(connect),
+            Verdict::Now => self.mqtt_login(connect),
             Verdict::Later(at) => self.admission.hold(at, connect),
             Verdict::Refused(limit) => {
                 self.ending.insert(conn, limit);
@@ -173,20 +173,13 @@ impl Core {
         }
     }
 
-    /// CONNECTs whose turn has come.
+    /// CONNECTs whose turn has come. Who has another realm by now was sent away.
     pub(crate) fn mqtt_turns(&mut self) {
         while let Some(connect) = self.admission.due(self.turn.now) {
-            self.mqtt_connect(connect);
+            if self.mqtt_client(connect.conn).is_some() {
+                self.mqtt_login(connect);
+            }
         }
-    }
-
-    fn mqtt_connect(&mut self, connect: Connect) {
-        let conn = connect.conn;
-        let listener = self.listener(connect.listener);
-        let key = SessionKey::new(&listener.realm, &connect.client_id);
-        let Some(client) = self.mqtt_client(conn) else { return };
-        client.key = Some(key);
-        self.mqtt_login(connect);
     }
 
     /// Whoever it is may come in.
@@ -247,7 +240,7 @@ impl Core {
         };
         let topic = mount_name(&self.config.mqtt, mount, message.topic.clone()).and_then(|topic| {
             // Also below a mount, where others would take it for the broker's own.
-            let denied = closed(&message.topic) || closed(&topic);
+            let denied = closed(&topic) || !mount.is_empty() && closed(&message.topic);
             if denied { Err(Reason::AclDeny) } else { Ok(topic) }
         });
         match topic {

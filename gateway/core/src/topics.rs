@@ -83,12 +83,9 @@ pub(crate) fn dead_letter(
 
 /// Topics that are the broker's own to publish (mqtt.md, choice 15).
 pub(crate) fn is_reserved(topic: &TopicName) -> bool {
-    ["$SYS", "$share", "$CONTROL"].iter().any(|root| {
-        topic
-            .as_str()
-            .strip_prefix(root)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
+    let Some(name) = topic.as_str().strip_prefix('$') else { return false };
+    let root = name.split_once('/').map_or(name, |(root, _)| root);
+    matches!(root, "SYS" | "share" | "CONTROL")
 }
 
 /// Whether an MQTT client may not publish a topic: the broker's own are closed to it, except the

@@ -126,7 +126,7 @@ impl Core {
             Limit {
                 key: "auth_timeout",
                 unit: Unit::Millis,
-                max: u64::try_from(self.config.mqtt.auth_timeout.as_millis()).unwrap_or(u64::MAX),
+                max: millis(self.config.mqtt.auth_timeout),
                 used: None,
                 acted: Some(reason(Reason::AuthTimeout)),
             },
@@ -185,7 +185,7 @@ impl Core {
 
 /// What a bound of the MQTT endpoint is set to.
 fn mqtt_bound(mqtt: &motegate_mqtt::Config, limit: Bound) -> (Unit, u64) {
-    let time = |max: Duration| (Unit::Millis, u64::try_from(max.as_millis()).unwrap_or(u64::MAX));
+    let time = |max: Duration| (Unit::Millis, millis(max));
     match limit {
         Bound::ConnectTimeout => time(mqtt.connect_timeout),
         Bound::MaxHalfOpen => (Unit::Count, mqtt.max_half_open as u64),
@@ -206,6 +206,10 @@ fn mqtt_bound(mqtt: &motegate_mqtt::Config, limit: Bound) -> (Unit, u64) {
         Bound::MaxPublishRate => (Unit::PerSecond, u64::from(mqtt.max_publish_rate)),
         Bound::MaxConnectionAge => time(mqtt.max_connection_age),
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// As it is told: rounded up, so that a low rate is not none.

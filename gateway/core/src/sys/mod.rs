@@ -2,7 +2,7 @@
 //!
 //! Retained, at QoS 2, plain decimal text, every `mqtt.sys_interval` by the wall clock and only
 //! where something changed. In no journal, and outside the bounds of what clients retain. Where
-//! the interval is zero nothing is counted up, published or woken for. The numbers of MQTT are
+//! the interval is zero nothing is published or woken for. The numbers of MQTT are
 //! MQTT's packets and bytes; MQTT-SN and CoAP have theirs below `$SYS/motegate/`.
 
 mod figures;
