@@ -14,6 +14,7 @@ use motegate_timers::{Instant, TimerQueue, earliest};
 
 use crate::journal::Journal;
 use crate::publish::{Hit, Identifiers};
+use crate::queue::Load;
 use crate::restore::Restoring;
 use crate::retained::Retained;
 use crate::session::Sessions;
@@ -41,10 +42,8 @@ pub struct Broker {
     pub(crate) journal: Journal,
     pub(crate) timers: TimerQueue<SessionId>,
     pub(crate) effects: VecDeque<Effect>,
-    /// Bytes that wait in all queues.
-    pub(crate) queued_bytes: u64,
-    /// Messages of them.
-    pub(crate) queued_messages: u64,
+    /// What waits in all queues, in memory.
+    pub(crate) queued: Load,
     /// Bytes that wait on disk only, as far as they were counted.
     pub(crate) disk_bytes: u64,
     /// Wills whose time has come.
@@ -83,8 +82,7 @@ impl Broker {
             journal: Journal::default(),
             timers: TimerQueue::new(),
             effects: VecDeque::new(),
-            queued_bytes: 0,
-            queued_messages: 0,
+            queued: Load::default(),
             disk_bytes: 0,
             due_wills: VecDeque::new(),
             overflowed: VecDeque::new(),

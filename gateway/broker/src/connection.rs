@@ -6,7 +6,7 @@ use motegate_message::{DeliveryId, Qos, Reason, SessionId, SessionKey, Turn};
 
 use crate::delivery::group_text;
 use crate::journal::FilterText;
-use crate::queue::Entry;
+use crate::queue::{Entry, Load};
 use crate::session::micros;
 use crate::shared::GroupId;
 use crate::subscriptions::Held;
@@ -187,8 +187,7 @@ impl Broker {
         for held in session.subscriptions.as_slice() {
             self.forget_subscription(slot, id, session.durable, *held);
         }
-        self.queued_bytes -= session.queue.memory();
-        self.queued_messages -= session.queue.waiting_in_memory();
+        self.queued.changed(session.queue.load(), Load::default());
         self.disk_bytes -= session.queue.on_disk();
         for entry in session.queue.iter() {
             self.hand_over_ended(turn, entry);

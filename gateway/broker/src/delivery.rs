@@ -42,10 +42,17 @@ impl Broker {
     /// Delivers a copy, or queues it, or drops it as the session's policy says.
     pub(crate) fn offer(&mut self, turn: &Turn, slot: u32, message: &Arc<Message>, out: Outgoing) {
         let Some(session) = self.sessions.at(slot) else { return };
-        let id = session.id;
         if session.takes_now(out.qos) {
             return self.deliver_at_once(turn, slot, message, out);
         }
+        self.offer_later(turn, slot, message, out);
+    }
+
+    /// It is not taken now. Apart, so that the path of nearly every message stays short.
+    #[inline(never)]
+    fn offer_later(&mut self, turn: &Turn, slot: u32, message: &Arc<Message>, out: Outgoing) {
+        let Some(session) = self.sessions.at(slot) else { return };
+        let id = session.id;
         if !out.snapshot && session.loses(out.qos) {
             return self.dropped(id, Reason::NoReceiver);
         }
@@ -65,7 +72,7 @@ impl Broker {
         });
         self.acted.max_inflight += u64::from(waits_for_acks);
         self.enqueue(turn, slot, message, out, Progress::Waiting);
-        if self.queued_bytes > self.config.max_memory_queued as u64 {
+        if self.queued.bytes > self.config.max_memory_queued as u64 {
             self.cut_longest(turn);
         }
         self.pump(turn, slot);
@@ -82,12 +89,12 @@ impl Broker {
 
     /// The path of nearly every message: nothing waits and there is credit.
     fn deliver_at_once(&mut self, turn: &Turn, slot: u32, message: &Arc<Message>, out: Outgoing) {
-        let (qos, retain, identifiers) = (out.qos, out.retain, out.identifiers.clone());
-        let share = out.group.get();
-        let delivery_id = if qos == Qos::AtMostOnce {
-            self.next_delivery(turn, slot)
+        let (qos, retain, share) = (out.qos, out.retain, out.group.get());
+        let (delivery_id, identifiers) = if qos == Qos::AtMostOnce {
+            (self.next_delivery(turn, slot), out.identifiers)
         } else {
-            self.enqueue(turn, slot, message, out, Progress::Sent)
+            let identifiers = out.identifiers.clone();
+            (self.enqueue(turn, slot, message, out, Progress::Sent), identifiers)
         };
         let Some(session) = self.sessions.at_mut(slot) else { return };
         charge(session, message);
@@ -148,20 +155,18 @@ impl Broker {
             self.disk_bytes += session.queue.on_disk() - before;
             return id;
         }
-        let (before, count) = (session.queue.memory(), session.queue.waiting_in_memory());
+        let before = session.queue.load();
         session.queue.push(entry);
-        self.queued_bytes += session.queue.memory() - before;
-        self.queued_messages += session.queue.waiting_in_memory() - count;
+        self.queued.changed(before, session.queue.load());
         id
     }
 
     /// Takes an entry out of a session's queue, its record and its bytes with it.
     pub(crate) fn remove_entry(&mut self, slot: u32, index: usize) -> Option<Entry> {
         let session = self.sessions.at_mut(slot)?;
-        let (before, count) = (session.queue.memory(), session.queue.waiting_in_memory());
+        let before = session.queue.load();
         let entry = session.queue.remove(index)?;
-        self.queued_bytes -= before - session.queue.memory();
-        self.queued_messages -= count - session.queue.waiting_in_memory();
+        self.queued.changed(before, session.queue.load());
         if session.durable {
             self.journal.entry_gone(session.id, &entry);
         }
@@ -268,12 +273,12 @@ impl Broker {
             .filter(|s| s.queue.memory() > 0)
             .map(|s| (s.queue.memory(), s.slot()))
             .collect();
-        while self.queued_bytes > target {
+        while self.queued.bytes > target {
             let Some((_, slot)) = by_size.pop() else { return };
             let next = by_size.peek().map_or(0, |(bytes, _)| *bytes);
             while let Some(session) = self.sessions.at(slot) {
                 let (id, bytes) = (session.id, session.queue.memory());
-                if bytes < next || self.queued_bytes <= target {
+                if bytes < next || self.queued.bytes <= target {
                     by_size.push((bytes, slot));
                     break;
                 }
@@ -328,10 +333,9 @@ impl Broker {
         if entry.qos == Qos::AtMostOnce {
             self.remove_entry(slot, at);
         } else {
-            let (before, count) = (session.queue.memory(), session.queue.waiting_in_memory());
+            let before = session.queue.load();
             session.queue.take_off();
-            self.queued_bytes -= before - session.queue.memory();
-            self.queued_messages -= count - session.queue.waiting_in_memory();
+            self.queued.changed(before, session.queue.load());
         }
         self.effects.push_back(Effect::Deliver {
             session: session_id,

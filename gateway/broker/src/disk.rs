@@ -86,11 +86,9 @@ impl Broker {
         };
         let id = session.id;
         let Some(session) = self.sessions.at_mut(slot) else { return false };
-        let (memory, disk) = (session.queue.memory(), session.queue.on_disk());
-        let count = session.queue.waiting_in_memory();
+        let (before, disk) = (session.queue.load(), session.queue.on_disk());
         let Some(entry) = session.queue.spill_last() else { return false };
-        self.queued_bytes -= memory - session.queue.memory();
-        self.queued_messages -= count - session.queue.waiting_in_memory();
+        self.queued.changed(before, session.queue.load());
         self.disk_bytes += session.queue.on_disk() - disk;
         if !entry.is_journaled() {
             let text = group_text(&self.groups, &self.subscriptions, entry.group);
@@ -252,11 +250,9 @@ impl Broker {
                 Some(entry) => {
                     self.journal.entry_fetched(&entry.message, record.key.content);
                     let Some(session) = self.sessions.at_mut(slot) else { return moved };
-                    let (before, count) =
-                        (session.queue.memory(), session.queue.waiting_in_memory());
+                    let before = session.queue.load();
                     session.queue.push_fetched(entry);
-                    self.queued_bytes += session.queue.memory() - before;
-                    self.queued_messages += session.queue.waiting_in_memory() - count;
+                    self.queued.changed(before, session.queue.load());
                 }
                 None => {
                     self.journal.entry_gone_by_key(record.key);

@@ -259,13 +259,11 @@ impl Broker {
     ) -> Option<(SessionId, DeliveryId)> {
         let strategy = self.config.shared_strategy;
         let wanted = Wanted { strategy, topic: message.topic.as_str(), passed };
-        let members = self.groups.get(group)?;
-        let picked = members.choose(wanted, |member| self.readiness(member, message.qos));
+        let (members, sessions) = (self.groups.get_mut(group)?, &self.sessions);
+        let picked = members.choose(wanted, |member| sessions.readiness(member, message.qos));
         let Subscriber { slot, grant } = picked?;
-        if let Some(group) = self.groups.get_mut(group) {
-            group.took(slot);
-        }
-        let session = self.sessions.at(slot)?;
+        members.took(slot);
+        let session = sessions.at(slot)?;
         let taken = (session.id, DeliveryId(session.delivery_mark()));
         let outgoing = Outgoing {
             qos: message.qos.min(grant.qos), // MQTT-4.8.2-3

@@ -157,6 +157,21 @@ impl Perhaps {
     }
 }
 
+/// What waits in memory, of one queue or of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Load {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Load {
+    /// Of all queues: one that had `before` has `now`.
+    pub(crate) fn changed(&mut self, before: Load, now: Load) {
+        self.messages = self.messages + now.messages - before.messages;
+        self.bytes = self.bytes + now.bytes - before.bytes;
+    }
+}
+
 /// The part of a queue that is on disk only.
 #[derive(Debug)]
 pub(crate) struct OnDisk {
@@ -256,9 +271,9 @@ impl Queue {
         self.waiting + self.disk.as_ref().map_or(0, |disk| disk.tally.count)
     }
 
-    /// Of these, in memory.
-    pub(crate) fn waiting_in_memory(&self) -> u64 {
-        u64::from(self.waiting)
+    /// What counts, in memory.
+    pub(crate) fn load(&self) -> Load {
+        Load { messages: u64::from(self.waiting), bytes: self.bytes }
     }
 
     /// Entries in memory that were not delivered on this connection.

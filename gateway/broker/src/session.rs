@@ -17,7 +17,7 @@ use motegate_timers::{Instant, Timer};
 
 use crate::queue::Queue;
 use crate::shared::Readiness;
-use crate::subscriptions::HeldList;
+use crate::subscriptions::{HeldList, Subscriber};
 use crate::trie::number;
 use crate::will::HeldWill;
 use crate::{Handle, QueuePolicy, Ticket};
@@ -261,6 +261,12 @@ impl Sessions {
 
     pub(crate) fn at_mut(&mut self, slot: u32) -> Option<&mut Session> {
         self.slots.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    /// How well a member of a group can take a message that was published at this QoS.
+    pub(crate) fn readiness(&self, member: &Subscriber, qos: Qos) -> Readiness {
+        let qos = qos.min(member.grant.qos);
+        self.at(member.slot).map_or(Readiness::Dropping, |session| session.readiness(qos))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Session> {

@@ -14,8 +14,8 @@ use motegate_message::{Qos, SessionId, SessionKey, TopicFilter, TopicName};
 use motegate_timers::Instant;
 
 use crate::session::Session;
-use crate::shared::{GroupId, Readiness, Wanted};
-use crate::subscriptions::{FilterId, Grant, Subscriber};
+use crate::shared::{GroupId, Wanted};
+use crate::subscriptions::{FilterId, Grant};
 use crate::trie::number;
 use crate::{Broker, Config, Handle, QueuePolicy};
 
@@ -279,7 +279,7 @@ impl Broker {
             let group = self.groups.get(id)?;
             let strategy = self.config.shared_strategy;
             let wanted = Wanted { strategy, topic: topic.as_str(), passed: &[] };
-            let next = group.choose(wanted, |member| self.readiness(member, qos));
+            let next = group.choose(wanted, |member| self.sessions.readiness(member, qos));
             Some(GroupView {
                 share: group.name.clone(),
                 filter,
@@ -288,12 +288,6 @@ impl Broker {
             })
         };
         groups.into_iter().filter_map(view).collect()
-    }
-
-    /// How well a member of a group can take a message that was published at this QoS.
-    pub(crate) fn readiness(&self, member: &Subscriber, qos: Qos) -> Readiness {
-        let qos = qos.min(member.grant.qos);
-        self.sessions.at(member.slot).map_or(Readiness::Dropping, |session| session.readiness(qos))
     }
 
     fn filters_of(&mut self, topic: &TopicName) -> Vec<FilterId> {
@@ -331,8 +325,8 @@ impl Broker {
             subscriptions: self.subscribed,
             shared_subscriptions: self.shared_subscribed,
             share_groups: self.groups.len(),
-            queued_bytes: self.queued_bytes,
-            queued_messages: self.queued_messages,
+            queued_bytes: self.queued.bytes,
+            queued_messages: self.queued.messages,
             disk_bytes: self.disk_bytes,
             retained_messages: self.retained.len(),
             retained_bytes: self.retained.bytes(),

@@ -88,7 +88,7 @@ impl TopicName {
     /// Says which rule of MQTT 5 §4.7 the text breaks.
     pub fn new(text: &str) -> Result<Self, TopicError> {
         check_text(text)?;
-        TopicName::lenient(text)
+        TopicName::of(text)
     }
 
     /// The same with control characters and non-characters: of text that was judged before, or by a
@@ -98,6 +98,11 @@ impl TopicName {
     /// As [`new`](Self::new).
     pub fn lenient(text: &str) -> Result<Self, TopicError> {
         check_form(text)?;
+        TopicName::of(text)
+    }
+
+    /// Of a text of the right form.
+    fn of(text: &str) -> Result<Self, TopicError> {
         if text.bytes().any(|b| b == b'+' || b == b'#') {
             return Err(TopicError::WildcardInName);
         }
@@ -130,7 +135,7 @@ impl TopicFilter {
     /// Says which rule of MQTT 5 §4.7 the text breaks.
     pub fn new(text: &str) -> Result<Self, TopicError> {
         check_text(text)?;
-        TopicFilter::lenient(text)
+        TopicFilter::of(text)
     }
 
     /// The same with control characters and non-characters, as [`TopicName::lenient`].
@@ -139,6 +144,11 @@ impl TopicFilter {
     /// As [`new`](Self::new).
     pub fn lenient(text: &str) -> Result<Self, TopicError> {
         check_form(text)?;
+        TopicFilter::of(text)
+    }
+
+    /// Of a text of the right form.
+    fn of(text: &str) -> Result<Self, TopicError> {
         let mut levels = text.split('/').peekable();
         while let Some(level) = levels.next() {
             if level.contains('#') && (level != "#" || levels.peek().is_some()) {

@@ -167,7 +167,7 @@ impl Connection {
             shared.counters.connects_received += 1;
             return self.on_connect(shared, turn, header, body);
         }
-        let (version, utf8) = (self.version, shared.config.utf8);
+        let (version, utf8) = (self.version, shared.config.of(self.listener).utf8);
         let handled = codec::decode_with(header.first, body, version, Sender::Client, utf8)
             .map_err(Violation::from)
             .and_then(|packet| self.on_packet(shared, turn, &packet));
