@@ -68,6 +68,7 @@ impl Bench {
                 retain_as_published: false,
                 retain_handling: RetainHandling::Always,
                 identifier: None,
+                spares_dollar: false,
             })
             .collect();
         self.broker.handle(&self.turn, Request::Subscribe { ticket: 0, session, filters });

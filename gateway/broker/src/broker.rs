@@ -36,6 +36,9 @@ pub struct Broker {
     pub(crate) subscribed: usize,
     /// Of these, shared ones.
     pub(crate) shared_subscribed: usize,
+    /// Some subscription has [`Subscribe::spares_dollar`](crate::Subscribe), or had: where none
+    /// has, no topic is looked at for it.
+    pub(crate) some_spare_dollar: bool,
     pub(crate) retained: Retained,
     /// What the gateway says of itself.
     pub(crate) own: Retained,
@@ -77,6 +80,7 @@ impl Broker {
             passed: VecDeque::new(),
             subscribed: 0,
             shared_subscribed: 0,
+            some_spare_dollar: false,
             retained: Retained::default(),
             own: Retained::default(),
             journal: Journal::default(),

@@ -99,6 +99,9 @@ pub struct Subscribe {
     pub retain_handling: RetainHandling,
     /// Subscription Identifier, 1 to 268,435,455.
     pub identifier: Option<u32>,
+    /// The client sees topics only from the filter's first wildcard on (its listener has a mount):
+    /// where they have a `$` there, a leading wildcard does not match them. [MQTT-4.7.2-1]
+    pub spares_dollar: bool,
 }
 
 /// When a subscription is answered with retained messages (MQTT 5 §3.8.3.1).

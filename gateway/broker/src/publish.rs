@@ -12,7 +12,7 @@ use motegate_message::{DeliveryId, Message, Qos, Reason, SessionId, Turn};
 use crate::delivery::Outgoing;
 use crate::retained::message_etag;
 use crate::shared::{GroupId, Wanted};
-use crate::subscriptions::{FilterId, Grant, Subscriber};
+use crate::subscriptions::{FilterId, Grant, Subscriber, shows_dollar};
 use crate::{Broker, Effect, Precondition, Ticket};
 
 /// One subscription that a message matched.
@@ -176,10 +176,16 @@ impl Broker {
         let mut hits = core::mem::take(&mut self.hits);
         hits.clear();
         let mut shared = false;
+        let dollar = self.has_dollar(message);
         for id in &matched {
             let Some(filter) = self.subscriptions.get(*id) else { continue };
             shared |= !filter.groups().is_empty();
-            hits.extend_from_slice(filter.subscribers.as_slice());
+            let subscribers = filter.subscribers.as_slice();
+            if dollar && shows_dollar(&filter.text, &message.topic) {
+                hits.extend(subscribers.iter().filter(|hit| !hit.grant.spares_dollar));
+            } else {
+                hits.extend_from_slice(subscribers);
+            }
         }
         if matched.len() > 1 {
             // Bring a session's copies together; one filter's are sorted already.
@@ -208,6 +214,20 @@ impl Broker {
         self.hits = hits;
         self.matched = matched;
         count
+    }
+
+    /// Whether the topic begins with `$` for somebody who sees it from a level below the first on.
+    fn has_dollar(&self, message: &Message) -> bool {
+        self.some_spare_dollar && message.topic.as_str().contains("/$")
+    }
+
+    /// Whether members of a group that [spare](crate::Subscribe::spares_dollar) such topics do not
+    /// get this message.
+    pub(crate) fn is_spared(&self, group: GroupId, message: &Message) -> bool {
+        self.has_dollar(message) && {
+            let filter = self.groups.get(group).and_then(|g| self.subscriptions.get(g.filter));
+            filter.is_some_and(|filter| shows_dollar(&filter.text, &message.topic))
+        }
     }
 
     /// Replaces or clears the retained message; whether there was none before.
@@ -258,7 +278,8 @@ impl Broker {
         passed: &[u32],
     ) -> Option<(SessionId, DeliveryId)> {
         let strategy = self.config.shared_strategy;
-        let wanted = Wanted { strategy, topic: message.topic.as_str(), passed };
+        let spares_dollar = self.is_spared(group, message);
+        let wanted = Wanted { strategy, topic: message.topic.as_str(), passed, spares_dollar };
         let (members, sessions) = (self.groups.get_mut(group)?, &self.sessions);
         let picked = members.choose(wanted, |member| sessions.readiness(member, message.qos));
         let Subscriber { slot, grant } = picked?;

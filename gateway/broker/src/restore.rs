@@ -262,6 +262,7 @@ fn read_grant(input: &mut Reader<'_>) -> Option<Grant> {
         qos: Qos::from_bits(flags & 3)?,
         no_local: flags & 4 != 0,
         retain_as_published: flags & 8 != 0,
+        spares_dollar: flags & 16 != 0,
         identifier: u32::try_from(input.u64()?).ok()?,
     })
 }

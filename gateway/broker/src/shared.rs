@@ -66,8 +66,17 @@ pub(crate) struct Passed {
 pub(crate) struct Wanted<'a> {
     pub(crate) strategy: SharedStrategy,
     pub(crate) topic: &'a str,
-    /// These are passed by.
+    /// These are passed by…
     pub(crate) passed: &'a [u32],
+    /// …and who [spares](crate::Subscribe::spares_dollar) topics with a `$`: this is one.
+    pub(crate) spares_dollar: bool,
+}
+
+impl Wanted<'_> {
+    fn may_take(&self, member: &Subscriber) -> bool {
+        let spared = self.spares_dollar && member.grant.spares_dollar;
+        !spared && !self.passed.contains(&member.slot)
+    }
 }
 
 /// One group.
@@ -96,7 +105,7 @@ impl Group {
         let (before, after) = members.split_at_checked(self.first(wanted))?;
         let mut best: Option<(Readiness, Subscriber)> = None;
         let in_turn = after.iter().chain(before);
-        for member in in_turn.filter(|member| !wanted.passed.contains(&member.slot)) {
+        for member in in_turn.filter(|member| wanted.may_take(member)) {
             let ready = readiness(member);
             if best.is_none_or(|(so_far, _)| ready < so_far) {
                 best = Some((ready, *member));
@@ -190,7 +199,7 @@ impl Broker {
             from = at;
             let Some(entry) = self.sessions.at(slot).and_then(|s| s.queue.get(at)) else { return };
             let group = entry.group;
-            if left.is_none() && !self.has_other_connected(group, slot) {
+            if left.is_none() && !self.has_other_connected(group, slot, &entry.message) {
                 from = at + 1;
                 continue;
             }
@@ -199,10 +208,13 @@ impl Broker {
         }
     }
 
-    fn has_other_connected(&self, group: GroupId, slot: u32) -> bool {
+    fn has_other_connected(&self, group: GroupId, slot: u32, message: &Message) -> bool {
         let members = self.groups.get(group).map_or(&[][..], |g| g.members.as_slice());
         let connected = |slot: u32| self.sessions.at(slot).is_some_and(|s| s.connected);
-        members.iter().any(|member| member.slot != slot && connected(member.slot))
+        let spared = self.is_spared(group, message);
+        let takes = |member: &&Subscriber| !(spared && member.grant.spares_dollar);
+        let mut others = members.iter().filter(takes).filter(|member| member.slot != slot);
+        others.any(|member| connected(member.slot))
     }
 
     /// Whoever held it does not any more: for another it is new, and expires as such.
@@ -274,6 +286,7 @@ mod tests {
                 qos: Qos::AtLeastOnce,
                 no_local: false,
                 retain_as_published: false,
+                spares_dollar: false,
             };
             members.set(Subscriber { slot: *slot, grant });
         }
@@ -281,7 +294,7 @@ mod tests {
     }
 
     fn next(strategy: SharedStrategy) -> Wanted<'static> {
-        Wanted { strategy, topic: "t", passed: &[] }
+        Wanted { strategy, topic: "t", passed: &[], spares_dollar: false }
     }
 
     fn pick(

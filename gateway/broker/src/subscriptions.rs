@@ -51,6 +51,15 @@ pub(crate) struct Grant {
     pub(crate) qos: Qos,
     pub(crate) no_local: bool,
     pub(crate) retain_as_published: bool,
+    /// As in [`crate::Subscribe`]; tested where a topic [shows a dollar](shows_dollar).
+    pub(crate) spares_dollar: bool,
+}
+
+/// Whether a topic that a filter matches has a `$` where the first wildcard stands: how it begins
+/// for a client below a mount whose filter begins with that wildcard.
+pub(crate) fn shows_dollar(filter: &TopicFilter, topic: &TopicName) -> bool {
+    let wildcard = filter.as_str().find(['+', '#']);
+    wildcard.and_then(|at| topic.as_str().as_bytes().get(at)) == Some(&b'$')
 }
 
 /// A session's slot and what it is granted.
@@ -257,7 +266,11 @@ impl Subscriptions {
     ) -> bool {
         scratch.clear();
         self.matching(topic, scratch);
-        scratch.iter().any(|id| self.get(*id).is_some_and(|f| f.subscribers.find(slot).is_ok()))
+        let holds = |filter: &Filter| {
+            let grant = filter.subscribers.get(slot);
+            grant.is_some_and(|g| !g.spares_dollar || !shows_dollar(&filter.text, topic))
+        };
+        scratch.iter().any(|id| self.get(*id).is_some_and(holds))
     }
 }
 
@@ -330,7 +343,13 @@ mod tests {
     use super::*;
 
     fn grant(identifier: u32) -> Grant {
-        Grant { identifier, qos: Qos::AtMostOnce, no_local: false, retain_as_published: false }
+        Grant {
+            identifier,
+            qos: Qos::AtMostOnce,
+            no_local: false,
+            retain_as_published: false,
+            spares_dollar: false,
+        }
     }
 
     #[test]

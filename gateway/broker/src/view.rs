@@ -15,7 +15,7 @@ use motegate_timers::Instant;
 
 use crate::session::Session;
 use crate::shared::{GroupId, Wanted};
-use crate::subscriptions::{FilterId, Grant};
+use crate::subscriptions::{FilterId, Grant, shows_dollar};
 use crate::trie::number;
 use crate::{Broker, Config, Handle, QueuePolicy};
 
@@ -238,21 +238,22 @@ impl Broker {
         let lists: Vec<_> = filters
             .iter()
             .filter_map(|id| self.subscriptions.get(*id))
-            .map(|filter| filter.subscribers.as_slice())
+            .map(|f| (f.subscribers.as_slice(), shows_dollar(&f.text, topic)))
             .collect();
         // Each list is sorted by slot: the lists are merged, and no more of them is looked at
         // than what is answered.
         let mut heads: BinaryHeap<Reverse<(u32, usize, usize)>> = BinaryHeap::new();
-        for (list, subscribers) in lists.iter().enumerate() {
+        for (list, (subscribers, _)) in lists.iter().enumerate() {
             let at = subscribers.partition_point(|s| s.slot < from);
             heads.extend(subscribers.get(at).map(|s| Reverse((s.slot, list, at))));
         }
         let mut found: Vec<(u32, Grant, u32)> = Vec::new();
         while let Some(Reverse((slot, list, at))) = heads.pop() {
-            let subscribers = lists[list];
+            let (subscribers, dollar) = lists[list];
             let grant = subscribers[at].grant;
             let full = found.len() == limit;
             match found.last_mut() {
+                _ if dollar && grant.spares_dollar => {}
                 Some((last, merged, count)) if *last == slot => {
                     merged.qos = merged.qos.max(grant.qos);
                     merged.no_local &= grant.no_local;
@@ -278,7 +279,8 @@ impl Broker {
         let view = |(id, filter): (GroupId, TopicFilter)| {
             let group = self.groups.get(id)?;
             let strategy = self.config.shared_strategy;
-            let wanted = Wanted { strategy, topic: topic.as_str(), passed: &[] };
+            let spares_dollar = shows_dollar(&filter, topic);
+            let wanted = Wanted { strategy, topic: topic.as_str(), passed: &[], spares_dollar };
             let next = group.choose(wanted, |member| self.sessions.readiness(member, qos));
             Some(GroupView {
                 share: group.name.clone(),

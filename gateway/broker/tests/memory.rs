@@ -62,6 +62,7 @@ fn subscribe(broker: &mut Broker, session: SessionId, filter: &str) {
         retain_as_published: false,
         retain_handling: RetainHandling::Always,
         identifier: None,
+        spares_dollar: false,
     }];
     ask(broker, Request::Subscribe { ticket: 0, session, filters });
 }

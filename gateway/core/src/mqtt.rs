@@ -15,7 +15,7 @@ use crate::access::Target;
 use crate::admission::{Rates, Verdict};
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::Pending;
-use crate::topics::{is_closed_to, mount_filter, mount_name};
+use crate::topics::{is_closed_to, mount_filter, mount_name, spares_dollar};
 use crate::{Core, Output, Protocol, content_types};
 
 /// Slots are the transport's and dense; the endpoint closes one beyond this.
@@ -284,6 +284,7 @@ impl Core {
         for (place, item) in items.into_iter().enumerate() {
             match mount_filter(&self.config.mqtt, &mount, item.filter) {
                 Ok(filter) => filters.push(Subscribe {
+                    spares_dollar: spares_dollar(&mount, &filter.filter),
                     filter,
                     qos: item.qos,
                     no_local: item.no_local,

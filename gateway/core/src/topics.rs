@@ -53,6 +53,13 @@ pub(crate) fn mount_filter(
     Ok(SubscriptionFilter { share: filter.share, filter: mounted })
 }
 
+/// Whether the client of a final filter sees topics only from its leading wildcard on: then those
+/// that have a `$` there are not matched. [MQTT-4.7.2-1] Without a mount the broker needs no word.
+pub(crate) fn spares_dollar(mount: &str, filter: &TopicFilter) -> bool {
+    let own = filter.as_str().strip_prefix(mount).filter(|_| !mount.is_empty());
+    own.is_some_and(|own| own.starts_with(['+', '#']))
+}
+
 /// Where payloads go that are not in their rule's format (`on_bad_payload: dead_letter`), each below
 /// the topic that it was meant for. A leading `$` keeps them out of `#`.
 const DEAD_LETTERS: &str = "$dead_letter/";

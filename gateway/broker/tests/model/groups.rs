@@ -134,6 +134,7 @@ impl Group {
             retain_as_published: false,
             retain_handling: RetainHandling::Always,
             identifier: None,
+            spares_dollar: false,
         }];
         self.ask(broker, Request::Subscribe { ticket: 0, session, filters });
     }

@@ -75,6 +75,7 @@ pub(crate) fn sub(filter: &str, qos: u8) -> Subscribe {
         retain_as_published: false,
         retain_handling: RetainHandling::Always,
         identifier: None,
+        spares_dollar: false,
     }
 }
 

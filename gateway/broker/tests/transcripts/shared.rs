@@ -2,11 +2,35 @@
 
 use super::bench::*;
 use motegate_broker::{Config, Effect, Open, Request, SharedStrategy, Subscribe};
-use motegate_message::Message;
+use motegate_message::{Message, Qos, TopicName};
 use std::time::Duration;
 
 fn members(b: &mut Bench, names: &[&str], qos: u8) -> Vec<Client> {
     names.iter().map(|name| b.listener(open(name), &[sub("$share/g/t", qos)])).collect()
+}
+
+/// [MQTT-4.7.2-1]: who sees topics from the wildcard on gets none that begins with `$` there, nor
+/// inherits one; who sees the whole topic does.
+#[test]
+fn members_below_a_mount_get_no_dollar() {
+    let mut b = Bench::new();
+    let below = Subscribe { spares_dollar: true, ..sub("$share/g/m/#", 1) };
+    let a = b.listener(open("a"), &[below]);
+    assert_eq!(b.publish("m/$x=1@1"), ["accepted 0"]);
+    assert_eq!(b.publish("m/x=2@1"), ["accepted 1", "a <- m/x=2@1"]);
+    let c = b.listener(Open { window: 1, ..open("c") }, &[sub("$share/g/m/#", 1)]);
+    assert_eq!(b.publish("m/$x=3@1"), ["accepted 1", "c <- m/$x=3@1"]);
+    assert_eq!(b.publish("m/$x=4@1"), ["accepted 1"], "it waits for c");
+    assert_eq!(b.close(c), none(), "and for nobody else");
+    let (_, said) = b.open(open("c"));
+    assert_eq!(said, ["opened again", "c <- m/$x=3@1 again", "c <- m/$x=4@1"]);
+    b.ack(a, 1);
+    let matched: Vec<u32> = ["m/$x", "m/x", "m"]
+        .map(|topic| b.broker.groups_of(&TopicName::new(topic).unwrap(), Qos::AtLeastOnce, 9))
+        .iter()
+        .map(|groups| u32::from(groups[0].next.is_some_and(|next| next.session == a.session)))
+        .collect();
+    assert_eq!(matched, [0, 1, 1]);
 }
 
 #[test]

@@ -240,6 +240,7 @@ impl Core {
                 retain_as_published: true,
                 retain_handling,
                 identifier: None,
+                spares_dollar: false,
             }],
         });
     }

@@ -21,17 +21,18 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use motegate_broker::{Request, RetainHandling, Subscribe, SubscriptionView};
+use motegate_broker::{Request, RetainHandling, Subscribe};
 use motegate_coap::endpoint::ObservationId;
 use motegate_mapping::Table;
-use motegate_message::{ListenerId, Reason, SessionId, SubscriptionFilter, TopicFilter};
+use motegate_message::{ListenerId, Reason, SubscriptionFilter};
 use motegate_mqtt_sn::endpoint::ClientRef;
 
-use self::plan::{ObservationPlan, SnPlan};
+use self::plan::{Moved, ObservationPlan, SnPlan};
 use crate::access::Target;
 use crate::notice::NoticeKind;
 use crate::pending::Pending;
 use crate::sn::ROOM;
+use crate::topics::spares_dollar;
 use crate::{Config, Core, Protocol};
 
 /// A configuration to change to.
@@ -186,8 +187,8 @@ impl Core {
         for conn in plan.revoked {
             self.mqtt_revoked(conn);
         }
-        for (session, moved) in plan.mounts {
-            self.move_mount(session, moved);
+        for moved in plan.mounts {
+            self.move_mount(moved);
         }
         for plan in plan.sn {
             self.sn_reload(plan);
@@ -225,10 +226,12 @@ impl Core {
     }
 
     /// The subscriptions of an MQTT session stand below another mount from now on.
-    fn move_mount(&mut self, session: SessionId, moved: Vec<(SubscriptionView, TopicFilter)>) {
+    fn move_mount(&mut self, moved: Moved) {
+        let Moved { session, mount, filters: moved } = moved;
         let (mut from, mut to) = (Vec::with_capacity(moved.len()), Vec::new());
         for (held, filter) in moved {
             to.push(Subscribe {
+                spares_dollar: spares_dollar(&mount, &filter),
                 filter: SubscriptionFilter { share: held.share.clone(), filter },
                 qos: held.qos,
                 no_local: held.no_local,

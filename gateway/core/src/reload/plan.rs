@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use motegate_broker::SubscriptionView;
 use motegate_coap::endpoint::{Code, ObservationId};
@@ -22,10 +23,18 @@ pub(super) struct Plan {
     /// MQTT clients whose password counts no more.
     pub(super) revoked: Vec<ConnectionId>,
     /// MQTT sessions of listeners that have another mount, connected or not.
-    pub(super) mounts: Vec<(SessionId, Vec<(SubscriptionView, TopicFilter)>)>,
+    pub(super) mounts: Vec<Moved>,
     pub(super) sn: Vec<SnPlan>,
     pub(super) observations: Vec<(ObservationId, ObservationPlan)>,
     pub(super) touched: Vec<Touched>,
+}
+
+/// An MQTT session's subscriptions, and the same below another mount.
+#[derive(Debug)]
+pub(super) struct Moved {
+    pub(super) session: SessionId,
+    pub(super) mount: Arc<str>,
+    pub(super) filters: Vec<(SubscriptionView, TopicFilter)>,
 }
 
 #[derive(Debug)]
@@ -245,7 +254,8 @@ impl Core {
                     })
                     .collect();
                 if !moved.is_empty() {
-                    plan.mounts.push((session.id, moved));
+                    let (session, mount) = (session.id, new.mount.clone());
+                    plan.mounts.push(Moved { session, mount, filters: moved });
                 }
             }
         }

@@ -5,6 +5,7 @@
 //! until the last of them is gone. When the rules change the words stay.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use motegate_broker::{Request, RetainHandling, Subscribe};
 use motegate_mapping::{Caller, Table};
@@ -14,13 +15,15 @@ use motegate_mqtt_sn::endpoint::{ClientRef, Filter};
 use super::sn_filter;
 use crate::Core;
 use crate::pending::Pending;
-use crate::topics::check_bounds;
+use crate::topics::{check_bounds, spares_dollar};
 
 /// Other subscriptions for a session.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Resubscription {
     from: Vec<TopicFilter>,
     to: BTreeMap<TopicFilter, Qos>,
+    /// Of its listener.
+    mount: Arc<str>,
 }
 
 impl Resubscription {
@@ -46,7 +49,9 @@ impl Core {
             Ok(mapped) => {
                 let ticket = self.pending.insert(Pending::SnSubscribe { ticket, qos });
                 let others = self.sn_others(client, session, filter, &mapped.topic);
-                let filters = vec![subscribe(mapped.topic, others.map_or(qos, |o| o.max(qos)))];
+                let mount = self.sn_mount(client);
+                let qos = others.map_or(qos, |o| o.max(qos));
+                let filters = vec![subscribe(&mount, mapped.topic, qos)];
                 self.ask(Request::Subscribe { ticket, session, filters });
             }
             Err(error) => {
@@ -79,6 +84,11 @@ impl Core {
                 self.sn.unsubscribed(&self.turn, ticket, Seq::NONE);
             }
         }
+    }
+
+    fn sn_mount(&self, client: ClientRef) -> Arc<str> {
+        let known = self.sn_clients.get(&client);
+        known.map_or_else(Arc::default, |known| self.listener(known.peer.listener).mount.clone())
     }
 
     /// The highest QoS of other words of the client that are this filter.
@@ -127,7 +137,7 @@ impl Core {
                 Some(_) => {}
             }
         }
-        Resubscription { from, to: wanted }
+        Resubscription { from, to: wanted, mount: caller.mount.into() }
     }
 
     /// Subscriptions held since the client was last here follow the rules of today.
@@ -146,7 +156,8 @@ impl Core {
         }
         let from = |filter| SubscriptionFilter { share: None, filter };
         let from = change.from.into_iter().map(from).collect();
-        let to = change.to.into_iter().map(|(filter, qos)| subscribe(filter, qos)).collect();
+        let to = change.to.into_iter();
+        let to = to.map(|(filter, qos)| subscribe(&change.mount, filter, qos)).collect();
         let ticket = self.pending.insert(Pending::Nothing);
         self.ask(Request::Resubscribe { ticket, session, from, to });
     }
@@ -155,12 +166,13 @@ impl Core {
     pub(crate) fn sn_hears_no_more(&mut self, session: SessionId) {
         let held = self.broker.subscriptions_of(session, usize::MAX);
         let from = held.into_iter().map(|held| held.filter).collect();
-        self.sn_resubscribe(session, Resubscription { from, to: BTreeMap::new() });
+        self.sn_resubscribe(session, Resubscription { from, ..Resubscription::default() });
     }
 }
 
-fn subscribe(filter: TopicFilter, qos: Qos) -> Subscribe {
+fn subscribe(mount: &str, filter: TopicFilter, qos: Qos) -> Subscribe {
     Subscribe {
+        spares_dollar: spares_dollar(mount, &filter),
         filter: SubscriptionFilter { share: None, filter },
         qos,
         no_local: false,

@@ -80,6 +80,61 @@ fn what_matches() {
     }
 }
 
+/// [MQTT-4.7.2-1] on a listener with a mount: the first level is the one that the client sees, live,
+/// retained and shared, after a restart, and where a reload changes the mount.
+#[test]
+fn dollar_below_a_mount() {
+    let mounted = |mount: &str| {
+        let mut config = crate::common::config();
+        config.listeners[0].mount = mount.into();
+        config
+    };
+    let mut w = World { gateway: crate::common::Gateway::new(mounted("m/o/")) };
+    let (dollar, plain) = (publish(0x31, "$x/y", "", "", "61"), publish(0x31, "x/y", "", "", "62"));
+    let p = w.client("p", "");
+    w.send(p, &(dollar.clone() + &plain));
+    let live = |text: &str| text.replacen("31", "30", 1);
+    for (filter, is_dollar) in [
+        ("#", false),
+        ("+/y", false),
+        ("+/#", false),
+        ("+/+", false),
+        ("$x/#", true),
+        ("$x/+", true),
+        ("$x/y", true),
+    ] {
+        let all = if is_dollar { &dollar } else { &plain };
+        let c = w.client("c", "");
+        w.subscribed(c, filter, 0);
+        w.expect(c, all);
+        w.send(p, &(dollar.clone() + &plain));
+        w.expect(c, &live(all));
+        let c = w.client("c", "");
+        w.subscribed(c, &format!("$share/g/{filter}"), 0);
+        w.send(p, &(dollar.clone() + &plain));
+        w.expect(c, &live(all));
+    }
+    for (round, mount) in ["m/o/", "", "n/", "n/"].into_iter().enumerate() {
+        let c = w.durable("d", round > 0);
+        if round == 0 {
+            w.subscribed(c, "#", 0);
+            w.expect(c, &plain);
+        }
+        let p = w.client("p", "");
+        w.send(p, &(dollar.clone() + &plain));
+        w.expect(c, &live(&plain));
+        if round < 2 {
+            let next = ["", "n/"][round];
+            let table = motegate_mapping::Table::passthrough("mqtt").into();
+            let (config, removed, moved) = (mounted(next), Vec::new(), Vec::new());
+            let reload = motegate_core::Reload { config, table, removed, moved };
+            w.gateway.input(motegate_core::Input::Reload(Box::new(reload)));
+        } else {
+            w.gateway.crash(mounted(mount));
+        }
+    }
+}
+
 /// [MQTT-3.3.2-4], [MQTT-3.3.2-15], [MQTT-3.3.2-16], [MQTT-3.3.2-17], [MQTT-3.3.2-18],
 /// [MQTT-3.3.2-20]: what says something of the message travels with it unaltered and in order, live,
 /// queued, retained and in a will.
