@@ -1,7 +1,8 @@
-"""mosquitto_pub and mosquitto_sub as a peer of the matrix: commands on standard input, events on standard output.
+"""mosquitto_pub, mosquitto_sub and mosquitto_rr as a peer of the matrix: commands on standard input, events on standard output.
 
 The language is that of src/matrix/peer.rs. What one client does there is here done by several connections: one
-mosquitto_sub a subscription (its id and its will are the client's), one mosquitto_pub a message.
+mosquitto_sub a subscription (its id and its will are the client's), one mosquitto_pub a message or many lines, one
+mosquitto_rr a request.
 """
 import itertools
 import json
@@ -137,6 +138,32 @@ class Client:
         done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode == 0:
             tell(self.name, "published", code=0)
+        else:
+            tell(self.name, "failed", text=done.stderr)
+
+    def lines(self, command):
+        words = self.words("mosquitto_pub", f"{self.connect['id']}-pub-{next(NUMBERS)}")
+        words += ["-t", command["topic"], "-q", str(command["qos"]), "-l"]
+        threading.Thread(target=self.pour, args=(words, command["lines"]), daemon=True).start()
+
+    def pour(self, words, lines):
+        done = subprocess.run(words, capture_output=True, text=True, input="".join(line + "\n" for line in lines))
+        if done.returncode != 0:
+            tell(self.name, "failed", text=done.stderr)
+            return
+        for _ in lines:
+            tell(self.name, "published", code=0)
+
+    def request(self, command):
+        words = self.words("mosquitto_rr", f"{self.connect['id']}-rr-{next(NUMBERS)}")
+        words += ["-t", command["topic"], "-e", command["answer"], "-m", command["payload"], "-q", str(command["qos"])]
+        words += ["-F", "%p"] + options("publish", command.get("properties"))
+        threading.Thread(target=self.ask, args=(words,), daemon=True).start()
+
+    def ask(self, words):
+        done = subprocess.run(words, capture_output=True, text=True)
+        if done.returncode == 0:
+            tell(self.name, "answered", payload=done.stdout.rstrip("\n"))
         else:
             tell(self.name, "failed", text=done.stderr)
 

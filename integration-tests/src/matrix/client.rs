@@ -99,6 +99,27 @@ impl Client {
         self.say("publish", command);
     }
 
+    /// Hands over many messages at once. mosquitto_pub takes them as lines, over one connection.
+    pub fn send_all(&self, topic: &str, payloads: &[String], qos: u64) {
+        if self.make == Make::Mosquitto {
+            self.say("lines", json!({"topic": topic, "lines": payloads, "qos": qos}));
+            return;
+        }
+        for payload in payloads {
+            self.send(topic, payload, qos, false, json!({}));
+        }
+    }
+
+    /// Waits until everything that the client has written is taken: an answer that it gives last
+    /// (PUBCOMP) is not lost with a connection that is broken next. Not for mosquitto_sub, which
+    /// never asks for anything again.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub fn settle(&self) -> Outcome {
+        if self.make == Make::Mosquitto { Ok(()) } else { self.unsubscribe("settled") }
+    }
+
     /// The code of the next acknowledgement.
     ///
     /// # Errors

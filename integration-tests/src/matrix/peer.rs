@@ -9,6 +9,8 @@
 //! | `subscribe` | `filter`, `qos`, `no_local`, `retain_as_published`, `retain_handling`, `properties` | `subscribed` with `codes` |
 //! | `unsubscribe` | `filter` | `unsubscribed` |
 //! | `publish` | `topic`, `payload`, `qos`, `retain`, `properties` | `published` with `code`, when it is acknowledged |
+//! | `lines` | `topic`, `lines`, `qos` | `published` with `code` for each line; mosquitto alone |
+//! | `request` | `topic`, `answer`, `payload`, `qos`, `properties` | `answered` with `payload`; mosquitto alone |
 //! | `disconnect` | `code`, `properties` | `closed` |
 //! | `kill` | | `closed`; the connection is broken without a goodbye |
 //!
@@ -35,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Whose client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Make {
-    /// `mosquitto_pub` and `mosquitto_sub`.
+    /// `mosquitto_pub`, `mosquitto_sub` and `mosquitto_rr`.
     Mosquitto,
     /// paho-mqtt 1.x.
     Paho1,
@@ -81,8 +83,6 @@ impl Make {
     /// The versions that it speaks.
     pub fn versions(self) -> &'static [Version] {
         match self {
-            // paho-mqtt 1.x speaks 5.0 too, but is deployed for what came before.
-            Make::Paho1 => &[Version::V31, Version::V311],
             Make::Rumqttc => &[Version::V311, Version::V5],
             _ => &[Version::V31, Version::V311, Version::V5],
         }
@@ -103,7 +103,7 @@ impl Make {
         let script = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name);
         match self {
             Make::Mosquitto => {
-                for name in ["mosquitto_pub", "mosquitto_sub"] {
+                for name in ["mosquitto_pub", "mosquitto_sub", "mosquitto_rr"] {
                     program(name, "mosquitto-clients");
                 }
                 python(from_venv("python3"), &script("mosquitto_peer.py"))

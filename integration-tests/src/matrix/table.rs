@@ -1,4 +1,7 @@
 //! What came out: a line a row, and each failing cell by name.
+//!
+//! A column is one cell, `ok` or `FAIL`, or a cell for each QoS, whose number stands there if it
+//! passed and `x` in its place if it did not: `012`, `0x2`.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -9,16 +12,15 @@ use super::Outcome;
 #[derive(Debug, Default)]
 pub struct Table {
     columns: Vec<&'static str>,
-    rows: Vec<(String, Vec<Cell>)>,
+    rows: Vec<(String, Vec<Vec<Cell>>)>,
     failures: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cell {
-    Passed,
-    Failed,
-    /// The peer cannot do it.
-    Absent,
+/// Whether it passed, and of which QoS it is.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    qos: Option<u64>,
+    passed: bool,
 }
 
 impl Table {
@@ -29,23 +31,58 @@ impl Table {
 
     /// Starts a row.
     pub fn row(&mut self, name: String) {
-        self.rows.push((name, vec![Cell::Absent; self.columns.len()]));
+        self.rows.push((name, vec![Vec::new(); self.columns.len()]));
     }
 
-    /// Fills a cell of the last row.
+    /// Fills a column of the last row, which is one cell.
     ///
     /// # Panics
     /// If there is no such column, or no row.
     pub fn fill(&mut self, column: &str, outcome: Outcome) {
+        self.add(column, None, outcome);
+    }
+
+    /// Adds the cell of one QoS to a column of the last row.
+    ///
+    /// # Panics
+    /// As [`fill`](Table::fill).
+    pub fn fill_qos(&mut self, column: &str, qos: u64, outcome: Outcome) {
+        self.add(column, Some(qos), outcome);
+    }
+
+    fn add(&mut self, column: &str, qos: Option<u64>, outcome: Outcome) {
         let at =
             self.columns.iter().position(|name| *name == column).expect("a column by its name");
         let (name, cells) = self.rows.last_mut().expect("a row is started first");
+        cells[at].push(Cell { qos, passed: outcome.is_ok() });
         if let Err(failure) = outcome {
-            cells[at] = Cell::Failed;
-            self.failures.push(format!("{name} / {column}: {failure}"));
-        } else {
-            cells[at] = Cell::Passed;
+            let qos = qos.map(|qos| format!(", QoS {qos}")).unwrap_or_default();
+            self.failures.push(format!("{name} / {column}{qos}: {failure}"));
         }
+    }
+
+    /// The table, and how many cells it has.
+    fn text(&self) -> (String, usize) {
+        let widest = self.rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        let mut text = format!("\n{:widest$}", "");
+        let put = |text: &mut String, words: &str| text.push_str(words);
+        for column in &self.columns {
+            put(&mut text, &format!("  {column:4}"));
+        }
+        for (name, columns) in &self.rows {
+            write!(text, "\n{name:widest$}").expect("a string takes text");
+            for (cells, column) in columns.iter().zip(&self.columns) {
+                let word = match cells.as_slice() {
+                    // The peer cannot do it.
+                    [] => "-".to_owned(),
+                    cells => cells.iter().map(|cell| cell.word()).collect(),
+                };
+                put(&mut text, &format!("  {word:width$}", width = column.len().max(4)));
+            }
+        }
+        let run = self.rows.iter().flat_map(|(_, columns)| columns).map(Vec::len).sum();
+        put(&mut text, &format!("\n{run} cells, {} failed\n", self.failures.len()));
+        (text, run)
     }
 
     /// Prints it, whether the test passes or not, and fails the test if a cell failed.
@@ -53,30 +90,22 @@ impl Table {
     /// # Panics
     /// If a cell failed, or there is none.
     pub fn finish(self) {
-        let widest = self.rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-        let mut text = format!("\n{:widest$}", "");
-        let put = |text: &mut String, words: &str| text.push_str(words);
-        for column in &self.columns {
-            put(&mut text, &format!("  {column}"));
-        }
-        for (name, cells) in &self.rows {
-            write!(text, "\n{name:widest$}").expect("a string takes text");
-            for (cell, column) in cells.iter().zip(&self.columns) {
-                let word = match cell {
-                    Cell::Passed => "ok",
-                    Cell::Failed => "FAIL",
-                    Cell::Absent => "-",
-                };
-                put(&mut text, &format!("  {word:width$}", width = column.len()));
-            }
-        }
-        let cells = self.rows.iter().flat_map(|(_, cells)| cells);
-        let run = cells.filter(|cell| **cell != Cell::Absent).count();
-        put(&mut text, &format!("\n{run} cells, {} failed\n", self.failures.len()));
+        let (text, run) = self.text();
         // Not through `print!`, which the test runner keeps for itself when all is well.
         let _ = std::io::stderr().write_all(text.as_bytes());
         assert!(run > 0, "no cell was run");
         assert!(self.failures.is_empty(), "cells failed:\n{}", self.failures.join("\n"));
+    }
+}
+
+impl Cell {
+    fn word(self) -> String {
+        match (self.qos, self.passed) {
+            (Some(qos), true) => qos.to_string(),
+            (Some(_), false) => "x".to_owned(),
+            (None, true) => "ok".to_owned(),
+            (None, false) => "FAIL".to_owned(),
+        }
     }
 }
 
@@ -100,5 +129,28 @@ mod tests {
         table.fill("a", Ok(()));
         table.fill("b", Err("broken".to_owned()));
         table.finish();
+    }
+
+    #[test]
+    #[should_panic(expected = "one / a, QoS 1: broken")]
+    fn a_failing_cell_of_a_qos_is_named() {
+        let mut table = Table::new(&["a"]);
+        table.row("one".to_owned());
+        table.fill_qos("a", 0, Ok(()));
+        table.fill_qos("a", 1, Err("broken".to_owned()));
+        table.finish();
+    }
+
+    #[test]
+    fn cells_of_each_qos_stand_together_and_all_count() {
+        let mut table = Table::new(&["a", "order", "c"]);
+        table.row("one".to_owned());
+        table.fill("a", Ok(()));
+        for qos in 0..=2 {
+            let outcome = if qos == 1 { Err("broken".to_owned()) } else { Ok(()) };
+            table.fill_qos("order", qos, outcome);
+        }
+        let wanted = "\n     a     order  c   \none  ok    0x2    -   \n4 cells, 1 failed\n";
+        assert_eq!(table.text(), (wanted.to_owned(), 4));
     }
 }

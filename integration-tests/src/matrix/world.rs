@@ -126,15 +126,22 @@ impl World {
         Client::connect(self.peer(row.make), row.make, row.version, &name, command)
     }
 
-    /// Another make that speaks `version`, over TCP; each in its turn.
+    /// Another make that speaks `version`, over whatever transport: each pair in its turn.
     pub fn partner(&self, row: Row, version: Version) -> Row {
-        let able = Make::ALL
-            .iter()
-            .filter(|make| **make != row.make && make.versions().contains(&version));
-        let able: Vec<Make> = able.copied().collect();
+        // Makes change fastest, so that those that follow each other are different ones.
+        let pairs = self.addresses.keys().flat_map(|transport| {
+            Make::ALL.iter().filter(|make| make.transports().contains(transport)).map(|make| Row {
+                make: *make,
+                version,
+                transport: *transport,
+            })
+        });
+        let able: Vec<Row> = pairs
+            .filter(|other| other.make != row.make && other.make.versions().contains(&version))
+            .collect();
         let turn = self.partners.get();
         self.partners.set(turn + 1);
-        Row::tcp(able[turn % able.len()], version)
+        able[turn % able.len()]
     }
 
     /// The process that makes this client.

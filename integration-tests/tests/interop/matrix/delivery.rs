@@ -1,75 +1,59 @@
 //! QoS, and order.
 
 use motegate_tests::matrix::client::Client;
-use motegate_tests::matrix::peer::Version;
 use motegate_tests::matrix::world::{Row, World};
 use motegate_tests::matrix::{Outcome, ensure, same};
 
-use super::VERSIONS;
+use super::{QOS, both_ways};
 
-/// Nine pairs of QoS with each version, as publisher and as subscriber: min(published, granted).
-pub(super) fn qos(world: &World, row: Row) -> Outcome {
-    for version in VERSIONS {
-        let partner = world.partner(row, version);
-        each_pair(world, row, partner).map_err(|error| format!("to {partner}: {error}"))?;
-        each_pair(world, partner, row).map_err(|error| format!("from {partner}: {error}"))?;
-    }
-    Ok(())
+/// Published at this QoS, delivered at the lower of it and each that was granted.
+pub(super) fn pairs(world: &World, row: Row, qos: u64) -> Outcome {
+    both_ways(world, row, qos, each_granted)
 }
 
-fn each_pair(world: &World, publisher: Row, subscriber: Row) -> Outcome {
+fn each_granted(world: &World, publisher: Row, subscriber: Row, qos: u64) -> Outcome {
     let (publisher, subscriber) = (world.client(publisher)?, world.client(subscriber)?);
     let root = world.fresh("qos");
-    for granted in 0..=2 {
+    for granted in QOS {
         subscriber.subscribe(&format!("{root}/{granted}/+"), granted)?;
     }
-    for published in 0..=2 {
-        for granted in 0..=2 {
-            let topic = format!("{root}/{granted}/\u{e4}");
-            // Two bytes, three bytes and four.
-            let payload = format!("\u{e9}\u{20ac}\u{1f321} {published}");
-            publisher.publish(&topic, &payload, published)?;
-            subscriber.expect(&topic, &payload, published.min(granted), false)?;
-        }
+    for granted in QOS {
+        let topic = format!("{root}/{granted}/\u{e4}");
+        // Two bytes, three bytes and four.
+        let payload = format!("\u{e9}\u{20ac}\u{1f321} {granted}");
+        publisher.publish(&topic, &payload, qos)?;
+        subscriber.expect(&topic, &payload, qos.min(granted), false)?;
     }
-    ensure(!subscriber.has_message(), || format!("{root}: a message came twice"))?;
-    publisher.disconnect()?;
-    subscriber.disconnect()
+    close(publisher, subscriber)
 }
 
-/// Many at once of all QoS, some large, arrive in their order and once.
-pub(super) fn order(world: &World, row: Row) -> Outcome {
-    // 5.0 meets 3.1.1, the others 5.0.
-    let version = if row.version == Version::V5 { Version::V311 } else { Version::V5 };
-    let partner = world.partner(row, version);
-    in_order(world, row, partner).map_err(|error| format!("to {partner}: {error}"))?;
-    in_order(world, partner, row).map_err(|error| format!("from {partner}: {error}"))
+/// Many at once, some large, arrive in their order and once.
+pub(super) fn order(world: &World, row: Row, qos: u64) -> Outcome {
+    both_ways(world, row, qos, in_order)
 }
 
-fn in_order(world: &World, publisher: Row, subscriber: Row) -> Outcome {
+fn in_order(world: &World, publisher: Row, subscriber: Row, qos: u64) -> Outcome {
     let (publisher, subscriber) = (world.client(publisher)?, world.client(subscriber)?);
     let topic = world.fresh("order");
     subscriber.subscribe(&topic, 2)?;
-    let payload = |number: usize| {
-        // Crosses reads, writes and WebSocket frames.
-        let long = if number % 10 == 9 { "x".repeat(number * 1_000) } else { String::new() };
-        format!("{number} {long}")
-    };
-    const COUNT: usize = 40;
-    for qos in 0..=2 {
-        for number in 0..COUNT {
-            publisher.send(&topic, &payload(number), qos, false, serde_json::json!({}));
-        }
-        for number in 0..COUNT {
-            let got = subscriber.message()?;
-            let wanted = payload(number);
-            same("QoS", got.qos, qos)?;
-            ensure(got.payload == wanted, || {
-                let start: String = got.payload.chars().take(20).collect();
-                format!("QoS {qos}: message {number} is {start}… of {} bytes", got.payload.len())
-            })?;
-            publisher.published()?;
-        }
+    let payloads: Vec<String> = (0..40)
+        .map(|number| {
+            // Crosses reads, writes and WebSocket frames.
+            let long = if number % 10 == 9 { "x".repeat(number * 1_000) } else { String::new() };
+            format!("{number} {long}")
+        })
+        .collect();
+    publisher.send_all(&topic, &payloads, qos);
+    for (number, wanted) in payloads.iter().enumerate() {
+        let got = subscriber.message()?;
+        same("QoS", got.qos, qos)?;
+        ensure(got.payload == *wanted, || {
+            let start: String = got.payload.chars().take(20).collect();
+            format!("message {number} is {start}\u{2026} of {} bytes", got.payload.len())
+        })?;
+    }
+    for _ in &payloads {
+        publisher.published()?;
     }
     close(publisher, subscriber)
 }

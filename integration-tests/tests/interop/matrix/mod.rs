@@ -1,11 +1,13 @@
-//! Every MQTT client that we know, over every transport, in every version: what arrives, how, and
-//! how often. One test, because all rows share the peers' processes and the table at the end.
+//! Every MQTT client that we know, over every transport, in every version, at every QoS: what
+//! arrives, how, and how often. One test, because all rows share the peers' processes and the table
+//! at the end. Whom a row meets are the other clients in their turn, over every transport, too.
 
 mod accounts;
 mod broken;
 mod delivery;
 mod five;
 mod pairs;
+mod request;
 mod retain;
 mod session;
 mod shared;
@@ -17,7 +19,7 @@ use std::net::SocketAddr;
 use motegate_tests::certificates::Certificates;
 use motegate_tests::gateway::{Gateway, binary};
 use motegate_tests::matrix::Outcome;
-use motegate_tests::matrix::peer::{Transport, Version};
+use motegate_tests::matrix::peer::{Make, Transport, Version};
 use motegate_tests::matrix::table::Table;
 use motegate_tests::matrix::world::{Row, World, tcp};
 use serde_json::json;
@@ -25,17 +27,57 @@ use serde_json::json;
 /// Versions that a row meets.
 const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];
 
+/// Each of them.
+const QOS: [u64; 3] = [0, 1, 2];
+
 type Column = (&'static str, fn(&World, Row) -> Outcome);
 
-/// What every row has to show, in both directions where there are two.
-const COLUMNS: [Column; 6] = [
-    ("qos", delivery::qos),
+/// One behaviour at one QoS.
+type Aspect = (&'static str, fn(&World, Row, u64) -> Outcome);
+
+/// What every row has to show at each QoS, in both directions where there are two.
+const ASPECTS: [Aspect; 7] = [
+    ("pairs", delivery::pairs),
     ("order", delivery::order),
     ("retain", retain::retain),
     ("will", will::will),
     ("session", session::session),
     ("shared", shared::shared),
+    ("request", request::request),
 ];
+
+/// Of 5.0 alone.
+const DELAYED: &str = "delayed will";
+
+/// Whether a client can be made to do what an aspect asks for.
+fn can(row: Row, aspect: &str) -> bool {
+    // mosquitto_rr; what the others ask is in the table of 5.0.
+    aspect != "request" || row.make == Make::Mosquitto
+}
+
+/// Whom a row meets at one QoS: a client of each version over TCP, where what a client is and
+/// speaks is looked at; over the other transports one, so that all have been there after three QoS.
+fn partners(world: &World, row: Row, qos: u64) -> Vec<Row> {
+    if row.transport == Transport::Tcp {
+        return VERSIONS.map(|version| world.partner(row, version)).to_vec();
+    }
+    let turn = row.make as u64 + row.version as u64 + row.transport as u64 + qos;
+    vec![world.partner(row, VERSIONS[(turn % 3) as usize])]
+}
+
+/// One direction and then the other, with each partner.
+fn both_ways(
+    world: &World,
+    row: Row,
+    qos: u64,
+    cell: fn(&World, Row, Row, u64) -> Outcome,
+) -> Outcome {
+    for partner in partners(world, row, qos) {
+        cell(world, row, partner, qos).map_err(|error| format!("to {partner}: {error}"))?;
+        cell(world, partner, row, qos).map_err(|error| format!("from {partner}: {error}"))?;
+    }
+    Ok(())
+}
 
 /// A gateway with TCP alone.
 fn world() -> World {
@@ -78,33 +120,26 @@ fn world_of_transports(certificates: &Certificates) -> World {
 }
 
 #[test]
-fn every_client_and_version() {
-    let world = world();
-    let mut table = Table::new(&COLUMNS.map(|(name, _)| name));
-    for row in world.rows() {
-        table.row(row.to_string());
-        for (name, cell) in COLUMNS {
-            table.fill(name, cell(&world, row));
-        }
-    }
-    drop(world);
-    table.finish();
-}
-
-/// What a transport can get wrong: where packets begin and end, and how a connection does.
-#[test]
-fn every_transport() {
+fn every_client_version_and_transport() {
     let certificates = Certificates::make();
     let world = world_of_transports(&certificates);
-    let columns: [Column; 2] = [("qos", delivery::qos), ("order", delivery::order)];
-    let mut table = Table::new(&columns.map(|(name, _)| name));
+    let names = ASPECTS.iter().map(|(name, _)| *name).chain([DELAYED]).collect::<Vec<_>>();
+    let mut table = Table::new(&names);
     for row in world.rows() {
-        if row.transport == Transport::Tcp {
-            continue;
-        }
         table.row(row.to_string());
-        for (name, cell) in columns {
-            table.fill(name, cell(&world, row));
+        // They run while everything else does.
+        let later = if row.version == Version::V5 { QOS.to_vec() } else { Vec::new() };
+        let later = later.into_iter().map(|qos| (qos, will::Delayed::start(&world, row, qos)));
+        let later: Vec<_> = later.collect();
+        for (name, cell) in ASPECTS {
+            for qos in QOS {
+                if can(row, name) {
+                    table.fill_qos(name, qos, cell(&world, row, qos));
+                }
+            }
+        }
+        for (qos, delayed) in later {
+            table.fill_qos(DELAYED, qos, delayed.and_then(will::Delayed::finish));
         }
     }
     drop(world);

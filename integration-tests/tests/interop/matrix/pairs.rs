@@ -1,7 +1,5 @@
-//! What needs its own gateway, or only one client has: mosquitto_rr, lines with a topic alias,
+//! What needs its own gateway, or only one client has: lines with a topic alias,
 //! settings that CONNACK tells, asyncio clients in number, and Wireshark's reading of it all.
-
-use std::process::Command;
 
 use motegate_tests::gateway::Gateway;
 use motegate_tests::matrix::Outcome;
@@ -13,41 +11,7 @@ use motegate_tests::tcp_capture::dissect;
 use motegate_tests::tcp_relay::TcpRelay;
 use serde_json::json;
 
-use super::{COLUMNS, VERSIONS, five, world};
-
-/// mosquitto_rr asks: with properties in 5.0, with topics agreed on before that.
-#[test]
-fn a_request_is_answered() {
-    let world = world();
-    for (make, version) in
-        [(Make::MqttJs, "mqttv5"), (Make::Rumqttc, "mqttv5"), (Make::Paho2, "mqttv311")]
-    {
-        let answers = world.client(Row::tcp(make, Version::V5)).expect("accepted");
-        let (question, answer) = (world.fresh("question"), world.fresh("answer"));
-        answers.subscribe(&question, 1).expect("subscribed");
-        let arguments = [
-            "-V", version, "-q", "1", "-t", &question, "-e", &answer, "-m", "how warm", "-F", "%p",
-        ];
-        let mut asks: Command = mosquitto("mosquitto_rr", &world.gateway, &arguments);
-        asks.args(if version == "mqttv5" {
-            &["-D", "publish", "correlation-data", "c-1"][..]
-        } else {
-            &[]
-        });
-        let asks = Process::start(asks);
-        let got = answers.expect(&question, "how warm", 1, false).expect("the question");
-        let (to, properties) = if version == "mqttv5" {
-            assert_eq!(got.properties["response_topic"], answer.as_str());
-            assert_eq!(got.properties["correlation_data"], "c-1");
-            (answer, json!({"correlation_data": "c-1"}))
-        } else {
-            (answer, json!({}))
-        };
-        answers.publish_with(&to, "21 C", 1, false, properties).expect("answered");
-        let lines = asks.succeed();
-        assert!(lines.iter().any(|line| line == "21 C"), "{lines:#?}");
-    }
-}
+use super::{ASPECTS, QOS, VERSIONS, can, five, world};
 
 /// `mosquitto_pub -l` names the topic with its first line and only the alias with the others.
 #[test]
@@ -103,8 +67,11 @@ fn mqtt_is_well_formed() {
     world.detour(Make::MqttJs, relay.address.port());
     let run = || -> Outcome {
         for version in VERSIONS {
-            for (_, cell) in COLUMNS {
-                cell(&world, Row::tcp(Make::MqttJs, version))?;
+            for (name, cell) in ASPECTS {
+                let row = Row::tcp(Make::MqttJs, version);
+                for qos in QOS.into_iter().filter(|_| can(row, name)) {
+                    cell(&world, row, qos)?;
+                }
             }
         }
         for (_, cell) in five::COLUMNS {

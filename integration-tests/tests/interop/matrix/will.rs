@@ -6,16 +6,14 @@ use motegate_tests::matrix::world::{Row, World};
 use motegate_tests::matrix::{Outcome, same};
 use serde_json::{Value, json};
 
-use super::VERSIONS;
+use super::partners;
 
-/// Watched by each version.
-pub(super) fn will(world: &World, row: Row) -> Outcome {
-    let later = if row.version == Version::V5 { Some(Delayed::start(world, row)?) } else { None };
-    for version in VERSIONS {
-        let partner = world.partner(row, version);
-        at_once(world, row, partner).map_err(|error| format!("to {partner}: {error}"))?;
+/// Watched by another.
+pub(super) fn will(world: &World, row: Row, qos: u64) -> Outcome {
+    for partner in partners(world, row, qos) {
+        at_once(world, row, partner, qos).map_err(|error| format!("to {partner}: {error}"))?;
     }
-    later.map_or(Ok(()), Delayed::finish)
+    Ok(())
 }
 
 fn with_will(world: &World, row: Row, mut command: Value, will: Value) -> Outcome<Client> {
@@ -26,47 +24,56 @@ fn with_will(world: &World, row: Row, mut command: Value, will: Value) -> Outcom
     Ok(client)
 }
 
-fn at_once(world: &World, row: Row, watcher: Row) -> Outcome {
+fn at_once(world: &World, row: Row, watcher: Row, qos: u64) -> Outcome {
     let root = world.fresh("will");
     let (gone, mark) = (format!("{root}/gone"), format!("{root}/mark"));
     let watcher = world.client(watcher)?;
     watcher.subscribe(&format!("{root}/#"), 2)?;
-    for qos in 0..=2 {
-        let will = json!({"topic": gone, "payload": "lost", "qos": qos, "retain": qos == 1});
-        let client = with_will(world, row, json!({}), will.clone())?;
-        client.disconnect()?;
-        // Interrupted, mosquitto_sub asks for its will in 5.0, with code 4.
-        if row.make == Make::Mosquitto && row.version == Version::V5 {
-            watcher.expect(&gone, "lost", qos, false)?;
-        }
-        watcher.publish(&mark, "mark", 2)?;
-        watcher.expect(&mark, "mark", 2, false)?;
-        with_will(world, row, json!({}), will)?.kill()?;
+    let will =
+        |retain: bool| json!({"topic": gone, "payload": "lost", "qos": qos, "retain": retain});
+    with_will(world, row, json!({}), will(true))?.disconnect()?;
+    // Interrupted, mosquitto_sub asks for its will in 5.0, with code 4.
+    if row.make == Make::Mosquitto && row.version == Version::V5 {
         watcher.expect(&gone, "lost", qos, false)?;
+        watcher.publish_with(&gone, "", 1, true, json!({}))?;
+        watcher.expect(&gone, "", 1, false)?;
     }
-    let late = world.client(row)?;
-    late.subscribe(&format!("{root}/#"), 1)?;
-    late.expect(&gone, "lost", 1, true)?;
-    late.publish_with(&gone, "", 1, true, json!({}))?;
-    late.disconnect()?;
+    watcher.publish(&mark, "mark", 2)?;
+    watcher.expect(&mark, "mark", 2, false)?;
+    for retain in [false, true] {
+        with_will(world, row, json!({}), will(retain))?.kill()?;
+        watcher.expect(&gone, "lost", qos, false)?;
+        let late = world.client(row)?;
+        late.subscribe(&format!("{root}/#"), 1)?;
+        if retain {
+            late.expect(&gone, "lost", qos.min(1), true)?;
+            late.publish_with(&gone, "", 1, true, json!({}))?;
+        } else {
+            watcher.publish(&mark, "mark", 2)?;
+            late.expect(&mark, "mark", 1, false)?;
+            watcher.expect(&mark, "mark", 2, false)?;
+        }
+        late.disconnect()?;
+    }
     watcher.disconnect()
 }
 
 /// A will that is due one second after the connection is lost, with properties; and one that is
 /// not, because its client is back before.
-struct Delayed {
+pub(super) struct Delayed {
+    qos: u64,
     root: String,
     watcher: Client,
     back: Option<Client>,
 }
 
 impl Delayed {
-    fn start(world: &World, row: Row) -> Outcome<Delayed> {
+    pub(super) fn start(world: &World, row: Row, qos: u64) -> Outcome<Delayed> {
         let root = world.fresh("delayed");
         let watcher = world.client(world.partner(row, Version::V5))?;
-        watcher.subscribe(&format!("{root}/#"), 1)?;
+        watcher.subscribe(&format!("{root}/#"), 2)?;
         let will = |name: &str, delay: u64| {
-            json!({"topic": format!("{root}/{name}"), "payload": name, "qos": 1, "retain": false,
+            json!({"topic": format!("{root}/{name}"), "payload": name, "qos": qos, "retain": false,
             "properties": {
                 "will_delay_interval": delay,
                 "content_type": "text/plain",
@@ -88,11 +95,11 @@ impl Delayed {
         if row.make == Make::Mosquitto {
             back.subscribe(&world.fresh("nothing"), 0)?;
         }
-        Ok(Delayed { root, watcher, back: Some(back) })
+        Ok(Delayed { qos, root, watcher, back: Some(back) })
     }
 
-    fn finish(mut self) -> Outcome {
-        let got = self.watcher.expect(&format!("{}/late", self.root), "late", 1, false)?;
+    pub(super) fn finish(mut self) -> Outcome {
+        let got = self.watcher.expect(&format!("{}/late", self.root), "late", self.qos, false)?;
         same("content type", got.properties["content_type"].as_str(), Some("text/plain"))?;
         let users = json!([["a", "1"], ["a", "2"]]);
         same("user properties", &got.properties["user_property"], &users)?;
