@@ -107,7 +107,7 @@ pub(crate) struct Limits {
     /// How long an MQTT connection may last (0xA0); 0s: for ever. The session stays.
     #[schemars(extend("default" = "0s", "range" = "0s to 36500d"))]
     pub(crate) max_connection_age: Time,
-    /// Topic names that one MQTT-SN client may register.
+    /// Topic names that one MQTT-SN client may register, and filters that it may subscribe to.
     #[schemars(extend("default" = "1000", "range" = "1 to 65534"))]
     pub(crate) max_sn_topics_per_client: Number,
     /// Observations of all CoAP clients; beyond it GET is answered without Observe.

@@ -113,6 +113,18 @@ pub enum ClientFrom {
 }
 
 impl Config {
+    /// Settings of the MQTT-SN endpoint, with the names that its journal calls listeners by.
+    pub(crate) fn sn(&self) -> motegate_mqtt_sn::endpoint::Config {
+        let name = |listener: &Listener| match listener.protocol {
+            Protocol::MqttSn => (*listener.name).into(),
+            Protocol::Mqtt | Protocol::Coap => Box::default(),
+        };
+        motegate_mqtt_sn::endpoint::Config {
+            listeners: self.listeners.iter().map(name).collect(),
+            ..self.mqtt_sn.clone()
+        }
+    }
+
     /// Settings of the MQTT endpoint for listeners that have some of their own.
     pub(crate) fn mqtt_by_listener(&self) -> Vec<Option<motegate_mqtt::Config>> {
         let own = |listener: &Listener| listener.limits.as_ref().map(|own| own.mqtt.clone());

@@ -89,7 +89,7 @@ impl Core {
         Core {
             broker: Broker::new(config.broker),
             mqtt,
-            sn: motegate_mqtt_sn::endpoint::Endpoint::new(config.mqtt_sn.clone(), seed ^ 0x5e),
+            sn: motegate_mqtt_sn::endpoint::Endpoint::new(config.sn(), seed ^ 0x5e),
             coap: motegate_coap::Endpoint::new(config.coap.clone(), seed ^ 0xc0),
             backpressure: Backpressure::new(config.max_uncommitted_bytes),
             minus_one: RateLimit::default(),

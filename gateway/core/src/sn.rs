@@ -94,9 +94,18 @@ impl Core {
     }
 
     fn sn_connect(&mut self, connect: Connect) {
-        let Connect { client, peer, client_id, clean, expiry, will, resumed: _, asleep } = connect;
+        let Connect { client, peer, client_id, clean, expiry, will, resumed, asleep } = connect;
         let listener = self.listener(peer.listener);
         let key = SessionKey::new(&listener.realm, &client_id);
+        if let Some(session) = resumed.filter(|id| self.broker.find_session(&key) != Some(*id)) {
+            // The session is over, or the listener has another realm now, where the client's name
+            // means another session.
+            self.sn.refuse(&self.turn, client, Reason::SessionExpired);
+            if self.broker.session(session).is_none() {
+                self.sn.forget(&self.turn, session);
+            }
+            return;
+        }
         if let Some(text) = self.closed_to_anonymous(peer.listener) {
             self.notice(Notice {
                 client: Some(key),

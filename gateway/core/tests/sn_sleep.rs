@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{Gateway, SN, config, peer, publish, sn, sn_connect};
 use motegate_core::Config;
 use motegate_core::settings::{Overflow, QueuePolicy};
-use motegate_message::{ConnectionId, Reason};
+use motegate_message::{ConnectionId, ListenerId, Reason};
 
 const MOTE: u16 = 2_002;
 
@@ -157,4 +157,27 @@ fn thread_4_a_sleep_may_be_longer_than_the_keep_alive() {
     let phone = gateway.mqtt("another phone", true);
     says(&mut gateway, phone, &FIVE[..1], 1);
     assert_eq!(wakes(&mut gateway), "1");
+}
+
+/// What is on disk names listeners, not their numbers: the sleeper is found when they are in
+/// another order, and its name means nobody else where its listener has gone or has another realm.
+#[test]
+fn a_sleeper_is_found_among_other_listeners_after_a_restart() {
+    let [mqtt, sn_listener, coap] = [0, 1, 2].map(|at: usize| config().listeners[at].clone());
+    let elsewhere = motegate_core::Listener { realm: "mqtt".into(), ..sn_listener.clone() };
+    let orders = [
+        (vec![coap.clone(), mqtt.clone(), sn_listener.clone()], Some(2)),
+        (vec![mqtt.clone()], None),
+        (vec![mqtt, elsewhere, coap], None),
+    ];
+    for (listeners, place) in orders {
+        let (mut gateway, phone) = asleep(policy());
+        gateway.streams.remove(&phone);
+        gateway.crash(Config { listeners, ..config() });
+        let wake = gateway.datagram(ListenerId(place.unwrap_or(1)), peer(MOTE), &sn(0x16, b"mote"));
+        match place {
+            Some(_) => assert_eq!(wake, [sn(0x17, &[])]),
+            None => assert!(wake.iter().all(|packet| packet[..] == sn(0x18, &[])), "{wake:?}"),
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 mod rig;
 
-use motegate_message::{DeliveryId, Qos, Reason};
+use motegate_message::{DeliveryId, ListenerId, Qos, Reason};
 use motegate_mqtt_sn::{Packet, QosBits, ReturnCode, TopicId, TopicRef};
 use rig::*;
 
@@ -24,7 +24,7 @@ fn an_active_client_is_served_without_a_connect() {
     rig.restart();
     rig.expect_nothing();
     let connect = rig.connects.last().unwrap();
-    assert!(connect.resumed && !connect.asleep && !connect.clean);
+    assert!(connect.resumed.is_some() && !connect.asleep && !connect.clean);
     rig.send(1, publish(QosBits::One, TopicId::Normal(1), 7, "x"));
     rig.expect(1, puback(1, 7, OK));
     assert_eq!(rig.published, [("a".into(), "x".into())]);
@@ -173,8 +173,11 @@ fn pubrec_for_a_delivery_that_has_not_come_again_is_answered() {
     rig.restart(); // and the broker is slow
     rig.send(1, Packet::PubRec { msg_id: 1 });
     rig.expect(1, Packet::PubRel { msg_id: 1 });
-    rig.sessions.get_mut(&session).unwrap().in_flight = waiting;
     rig.send(1, Packet::PubComp { msg_id: 1 });
+    rig.expect_nothing();
+    assert_eq!(rig.acked, []);
+    rig.sessions.get_mut(&session).unwrap().in_flight = waiting;
+    rig.connected(1, "m", false);
     rig.expect_nothing();
     assert_eq!(rig.acked, [DeliveryId(1)]);
     assert!(rig.session("m").in_flight.is_none());
@@ -289,4 +292,70 @@ fn message_ids_wrap_and_leave_out_the_open_handshake() {
     rig.expect(1, Packet::Register { topic_id: 1, msg_id: 2, name: "a" });
     rig.send(1, Packet::RegAck { topic_id: 1, msg_id: 2, code: OK });
     rig.expect(1, again(publish(QosBits::Two, TopicId::Normal(1), 1, "x")));
+}
+
+/// Numbers of listeners change with the configuration: the journal names them.
+#[test]
+fn a_sleeper_is_served_where_its_listener_is_now() {
+    let mut rig = durable();
+    rig.asleep(1, 600);
+    rig.config.listeners = vec!["".into(), "".into(), "field".into()];
+    rig.restart();
+    assert_eq!(rig.connects.last().unwrap().peer.listener, ListenerId(2));
+    assert_eq!(rig.endpoint.client_count(), 1);
+}
+
+#[test]
+fn a_listener_that_is_gone_takes_no_session_with_it() {
+    let mut rig = durable();
+    rig.asleep(1, 600);
+    rig.config.listeners = vec!["other".into()];
+    rig.restart();
+    assert_eq!(rig.endpoint.client_count(), 0);
+    rig.send(1, WAKE);
+    rig.expect(1, GOODBYE);
+    // Its session and ids are there for the next CONNECT, and no record of the old place is.
+    rig.connected(1, "m", false);
+    rig.restart();
+    assert_eq!(rig.endpoint.client_count(), 1);
+    rig.send(1, publish(QosBits::One, TopicId::Normal(1), 7, "x"));
+    rig.expect(1, puback(1, 7, OK));
+}
+
+/// Row 45: two sleepers whose addresses are the same by now (a NAT gave the port away).
+#[test]
+fn sleepers_of_one_address_are_both_there_after_a_restart() {
+    let mut rig = durable();
+    rig.asleep(1, 600);
+    rig.connected(1, "b", false);
+    rig.asleep(1, 600);
+    rig.restart();
+    assert_eq!(rig.endpoint.client_count(), 2);
+    rig.deliver("m", "a", Qos::AtMostOnce, "y");
+    rig.send(2, WAKE);
+    rig.expect(2, Packet::Register { topic_id: 1, msg_id: 1, name: "a" });
+    rig.send(1, Packet::PingReq { client_id: Some("b") });
+    rig.expect(1, Packet::PingResp);
+}
+
+/// §6.6: exactly once, also when PUBCOMP comes before the broker has the delivery under way again.
+#[test]
+fn a_pubcomp_after_a_restart_ends_the_delivery_that_still_waits() {
+    let mut rig = durable();
+    rig.asleep(1, 600);
+    rig.deliver("m", "a", Qos::ExactlyOnce, "once");
+    rig.send(1, WAKE);
+    let Some((_, sent)) = rig.inbox.pop_front() else { panic!("PUBLISH") };
+    let msg_id = u16::from_be_bytes([sent[5], sent[6]]);
+    rig.send(1, Packet::PubRec { msg_id });
+    rig.expect(1, Packet::PubRel { msg_id });
+    for _ in 0..2 {
+        rig.restart();
+        rig.send(1, Packet::PubComp { msg_id });
+        rig.expect_nothing();
+    }
+    rig.send(1, WAKE);
+    rig.expect(1, Packet::PingResp);
+    rig.expect_nothing();
+    assert_eq!(rig.acked.len(), 1);
 }

@@ -487,3 +487,23 @@ fn row_40_a_sleeper_that_is_late_is_told_of_once_before_it_is_lost() {
     assert_eq!(rig.dropped, [Reason::SleepOverdue; 2]);
     assert_eq!(rig.disconnected, [(Reason::SleepExpired, false)]);
 }
+
+/// §6.14: a sleeper is known by its id. Somebody else may be given its address meanwhile.
+#[test]
+fn a_sleeper_outlives_whoever_gets_its_address() {
+    let mut rig = sleeper();
+    rig.send(1, connect("other", true, 60));
+    rig.expect(1, Packet::ConnAck { code: OK });
+    assert_eq!((rig.disconnected.len(), rig.endpoint.client_count()), (0, 2));
+    rig.deliver("m", "ab", Qos::AtLeastOnce, "kept");
+    rig.expect_nothing();
+    rig.send(2, WAKE);
+    let (to, sent) = rig.inbox.pop_front().unwrap();
+    assert_eq!((to, &sent[sent.len() - 2..]), (addr(2), &b"ab"[..]), "its REGISTER");
+    // The other one is where it was, and whoever is not asleep loses its place as before.
+    rig.send(1, Packet::PingReq { client_id: None });
+    rig.expect(1, Packet::PingResp);
+    rig.send(1, connect("third", true, 60));
+    rig.expect(1, Packet::ConnAck { code: OK });
+    assert_eq!(rig.disconnected, [(Reason::ConnectionLost, false)]);
+}

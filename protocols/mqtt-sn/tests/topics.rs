@@ -186,3 +186,25 @@ fn row_36_the_copy_of_an_unsubscribe_is_not_answered_before_the_unsubscribe() {
     rig.expect(1, Packet::UnsubAck { msg_id: 2 });
     rig.expect_nothing();
 }
+
+/// §6.9: what is acknowledged is remembered; beyond that it is refused, also at the next CONNECT.
+#[test]
+fn subscriptions_beyond_the_bound_are_refused_and_the_others_stay() {
+    let mut rig = Rig::with(Config { max_topics_per_client: 3, ..Config::default() });
+    rig.connected(1, "m", false);
+    for (msg_id, name) in [(1, "a/+"), (2, "b/+"), (3, "c/+"), (2, "b/+")] {
+        rig.send(1, subscribe(QosBits::One, msg_id, name));
+        rig.expect(1, suback(QosBits::One, 0, msg_id));
+    }
+    rig.send(1, subscribe(QosBits::One, 4, "d/+"));
+    let refused = ReturnCode::Congestion;
+    rig.expect(1, Packet::SubAck { qos: QosBits::Zero, topic_id: 0, msg_id: 4, code: refused });
+    assert_eq!(
+        (rig.dropped.last(), rig.endpoint.topics_refused()),
+        (Some(&Reason::QuotaExceeded), 1)
+    );
+    rig.send(1, Packet::Unsubscribe { msg_id: 5, topic: TopicRef::Name("a/+") });
+    rig.expect(1, Packet::UnsubAck { msg_id: 5 });
+    rig.send(1, subscribe(QosBits::One, 6, "d/+"));
+    rig.expect(1, suback(QosBits::One, 0, 6));
+}

@@ -258,3 +258,27 @@ fn the_planted_fault_publishes_repeats() {
     }
     assert_eq!(texts(&rig), ["x"; 4]);
 }
+
+/// §6.6, row 47: exchanges that a device left open before it started anew block nothing; those of
+/// its connection are refused beyond eight at once.
+#[test]
+fn exchanges_of_an_earlier_connection_make_room() {
+    let mut rig = Rig::new();
+    for msg_id in 1..=20 {
+        rig.connected(1, "m", false);
+        rig.send(1, publish(QosBits::Two, AB, msg_id, "x"));
+        rig.expect(1, Packet::PubRec { msg_id });
+        rig.restart();
+    }
+    rig.connected(1, "m", false);
+    for msg_id in 21..=28 {
+        rig.send(1, publish(QosBits::Two, AB, msg_id, "x"));
+        rig.expect(1, Packet::PubRec { msg_id });
+    }
+    rig.send(1, publish(QosBits::Two, AB, 29, "x"));
+    rig.expect(1, puback(AB.raw(), 29, ReturnCode::Congestion));
+    rig.send(1, Packet::PubRel { msg_id: 28 });
+    rig.expect(1, Packet::PubComp { msg_id: 28 });
+    rig.send(1, publish(QosBits::Two, AB, 29, "x"));
+    rig.expect(1, Packet::PubRec { msg_id: 29 });
+}

@@ -176,7 +176,7 @@ impl Core {
         config.max_uncommitted_bytes = self.config.max_uncommitted_bytes;
         self.broker.reconfigure(config.broker);
         self.mqtt.reconfigure_listeners(config.mqtt.clone(), config.mqtt_by_listener());
-        self.sn.reconfigure(config.mqtt_sn.clone());
+        self.sn.reconfigure(config.sn());
         self.coap.reconfigure(config.coap.clone());
         self.config = config;
         self.table = table;

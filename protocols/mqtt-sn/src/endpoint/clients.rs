@@ -265,6 +265,11 @@ impl Clients {
         self.index_peer(slot);
     }
 
+    /// The sleeper in `slot` is found by its id alone, until it speaks from a new address.
+    pub(super) fn leave_address(&mut self, slot: Slot) {
+        self.unindex_peer(slot);
+    }
+
     fn index_peer(&mut self, slot: Slot) {
         let Clients { slots, by_peer, hasher, .. } = self;
         let hash = |slot: &Slot| {

@@ -1,10 +1,11 @@
 //! What the MQTT-SN endpoint is told at construction; the keys of `config.md`.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use motegate_message::{Group, Network};
+use motegate_message::{Group, ListenerId, Network};
 
 /// Which new source addresses may continue a known session by PINGREQ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,6 +44,9 @@ impl Forwarders {
 /// Settings of the endpoint; the defaults are those of the reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// Names of the listeners, by [`ListenerId`]; empty where it is not one of MQTT-SN. The
+    /// journal names them, because numbers change with the configuration.
+    pub listeners: Vec<Box<str>>,
     /// GwId, 1 to 255.
     pub gateway_id: u8,
     /// Between ADVERTISE messages (T_ADV).
@@ -85,9 +89,22 @@ pub struct Faults {
     pub early_pingresp: bool,
 }
 
+impl Config {
+    /// Empty for one that there is not.
+    pub(super) fn listener_name(&self, id: ListenerId) -> &str {
+        self.listeners.get(usize::from(id.0)).map_or("", |name| name)
+    }
+
+    pub(super) fn listener_id(&self, name: &str) -> Option<ListenerId> {
+        let at = self.listeners.iter().position(|known| !name.is_empty() && **known == *name)?;
+        u16::try_from(at).ok().map(ListenerId)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
+            listeners: Vec::new(),
             gateway_id: 1,
             advertise_every: Duration::from_secs(15 * 60),
             advertise_to: Vec::new(),

@@ -76,9 +76,9 @@ pub struct Connect {
     pub expiry: Duration,
     /// The will from now on; its topic is the client's.
     pub will: WillChange,
-    /// Reopened by the gateway itself after a restart: the client is told nothing, and the
-    /// session stays asleep (window and room 0) if `asleep`.
-    pub resumed: bool,
+    /// Reopened by the gateway itself after a restart, for this session and no other: the client
+    /// is told nothing, and the session stays asleep (window and room 0) if `asleep`.
+    pub resumed: Option<SessionId>,
     /// The session starts asleep.
     pub asleep: bool,
 }

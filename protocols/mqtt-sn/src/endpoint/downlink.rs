@@ -17,7 +17,7 @@ use super::clients::State;
 use super::contract::Event;
 use super::journal::{self, Key};
 use super::line::{Line, bits};
-use super::wire::{Current, Item, Sending, Stage};
+use super::wire::{Current, Handshake, Item, Sending, Stage};
 use crate::{Packet, ReturnCode, TopicId};
 
 /// Bytes that a client's endpoint side takes beyond what it has sent. UDP never blocks: this only
@@ -131,10 +131,24 @@ impl Line<'_> {
 
     /// Begins a delivery; gives back what then waits for an answer.
     fn start(&mut self, item: Item, registers: u8) -> Option<Current> {
-        if let Some(sending) = self.sending(item.delivery.id).filter(|s| s.released) {
-            // [MQTT-4.3.3-1] After PUBREC only PUBREL, on whichever connection.
-            let topic = TopicId::Normal(0);
-            return Some(self.enter(item, Stage::Release, sending.msg_id, topic, registers));
+        if let Some(sending) = self.sending(item.delivery.id) {
+            match sending.handshake {
+                Handshake::Publish => {}
+                Handshake::Release => {
+                    let topic = TopicId::Normal(0);
+                    return Some(self.enter(
+                        item,
+                        Stage::Release,
+                        sending.msg_id,
+                        topic,
+                        registers,
+                    ));
+                }
+                Handshake::Complete => {
+                    self.finish(item.delivery.id);
+                    return None;
+                }
+            }
         }
         if item.delivery.message.is_expired(self.turn.now) {
             self.give_up(&item, Reason::MessageExpired);
@@ -406,7 +420,7 @@ impl Line<'_> {
             self.send(&Packet::PubRel { msg_id });
             return;
         };
-        if sending.released {
+        if sending.handshake != Handshake::Publish {
             let waiting = self.take_current(msg_id, Stage::Release);
             match waiting {
                 Some(mut current) => {
@@ -419,7 +433,7 @@ impl Line<'_> {
             }
             return;
         }
-        self.set_sending(Some(Sending { released: true, ..sending }));
+        self.set_sending(Some(Sending { handshake: Handshake::Release, ..sending }));
         match self.take_current(msg_id, Stage::Publish) {
             Some(current) => {
                 let Current { item, topic, registers, .. } = current;
@@ -433,16 +447,23 @@ impl Line<'_> {
 
     pub(super) fn on_pubcomp(&mut self, msg_id: u16) {
         let at_qos2 = self.wire.exchange.as_ref().and_then(|exchange| exchange.sending);
-        let Some(sending) = at_qos2.filter(|s| s.msg_id == msg_id && s.released) else { return };
-        let current = self.take_current(msg_id, Stage::Release);
-        if current.is_some() || !self.has_current(sending.delivery) {
-            if let Some(out) = &mut self.wire.out {
-                // A new connection had it again, behind others.
-                out.queue.retain(|item| item.delivery.id != sending.delivery);
-            }
+        let answers = |s: &Sending| s.msg_id == msg_id && s.handshake == Handshake::Release;
+        let Some(sending) = at_qos2.filter(answers) else { return };
+        if self.take_current(msg_id, Stage::Release).is_some() || self.take_queued(sending.delivery)
+        {
             self.finish(sending.delivery);
+        } else if !self.has_current(sending.delivery) {
+            self.set_sending(Some(Sending { handshake: Handshake::Complete, ..sending }));
         }
         self.pump();
+    }
+
+    /// Takes a delivery that a new connection has again, behind others.
+    fn take_queued(&mut self, delivery: DeliveryId) -> bool {
+        let Some(out) = &mut self.wire.out else { return false };
+        let before = out.queue.len();
+        out.queue.retain(|item| item.delivery.id != delivery);
+        out.queue.len() < before
     }
 
     /// Whether this delivery is the one in flight.
@@ -482,7 +503,7 @@ impl Line<'_> {
             return sending.msg_id;
         }
         let msg_id = self.wire.take_msg_id();
-        self.set_sending(Some(Sending { delivery, msg_id, released: false }));
+        self.set_sending(Some(Sending { delivery, msg_id, handshake: Handshake::Publish }));
         msg_id
     }
 

@@ -1,29 +1,30 @@
 //! What the endpoint journals of durable sessions, and how it comes back.
 //!
-//! Records, each under its session: the connection (client id, address, keep-alive, sleep
-//! duration), topic ids, message ids received at QoS 2 and not released, the delivery at QoS 2 in
+//! Records, each under its session: the connection (client id, listener by name, address,
+//! keep-alive, sleep duration), topic ids, message ids received at QoS 2 and not released, the delivery at QoS 2 in
 //! flight, subscriptions in the client's own words. Deadlines are not kept: after a restart
 //! they start anew in full, as nobody could be heard meanwhile.
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use motegate_message::journal::{Reader, Writer, owner};
 use motegate_message::{
-    DeliveryId, ListenerId, Peer, Qos, Reason, Record, Seq, SessionId, TopicFilter, TopicName, Turn,
+    DeliveryId, Peer, Qos, Reason, Record, Seq, SessionId, TopicFilter, TopicName, Turn,
 };
 
 use super::Endpoint;
-use super::clients::Client;
+use super::clients::{Client, Slot};
 use super::contract::{Connect, Event, Filter, WillChange};
 use super::line::Line;
 use super::will::{Dialogue, DialogueStage};
-use super::wire::{Received, Sending, Wire};
+use super::wire::{Handshake, Received, Sending, Wire};
 
 /// Version of every value.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// The part of a key behind the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +134,11 @@ pub(super) fn received_value(hash: u32) -> Vec<u8> {
 pub(super) fn sending_value(sending: Sending) -> Vec<u8> {
     value(|out| {
         out.u16(sending.msg_id);
-        out.u8(u8::from(sending.released));
+        out.u8(match sending.handshake {
+            Handshake::Publish => 0,
+            Handshake::Release => 1,
+            Handshake::Complete => 2,
+        });
     })
 }
 
@@ -146,17 +151,20 @@ pub(super) fn subscribed_value(qos: Qos) -> Vec<u8> {
 pub(super) struct Saved {
     session: SessionId,
     client_id: String,
-    peer: Peer,
+    /// Numbers of listeners hold as long as the program runs: the name is what lasts.
+    listener: String,
+    addr: SocketAddr,
+    node: Option<Arc<[u8]>>,
     keep_alive: u16,
     /// Seconds, if the client sleeps.
     sleep: Option<u16>,
 }
 
 impl Saved {
-    fn encode(client: &Client) -> Vec<u8> {
+    fn encode(client: &Client, listener: &str) -> Vec<u8> {
         value(|out| {
             out.str(&client.id);
-            out.u16(client.peer.listener.0);
+            out.str(listener);
             match client.peer.addr {
                 SocketAddr::V4(addr) => {
                     out.bytes(&addr.ip().octets());
@@ -178,7 +186,7 @@ impl Saved {
 
     fn decode(session: SessionId, input: &mut Reader<'_>) -> Option<Saved> {
         let client_id = input.str()?.to_string();
-        let listener = ListenerId(input.u16()?);
+        let listener = input.str()?.to_string();
         let ip = input.bytes()?;
         let port = input.u16()?;
         let scope = u32::try_from(input.u64()?).ok()?;
@@ -195,7 +203,9 @@ impl Saved {
         Some(Saved {
             session,
             client_id,
-            peer: Peer { node, ..Peer::new(listener, addr) },
+            listener,
+            addr,
+            node,
             keep_alive: input.u16()?,
             sleep: input.option(Reader::u16)?,
         })
@@ -214,7 +224,8 @@ impl Line<'_> {
     /// The connection as it is now.
     pub(super) fn record_connection(&mut self) {
         if self.turn.durable && self.wire.durable {
-            let value = Saved::encode(self.client);
+            let listener = self.config.listener_name(self.client.peer.listener);
+            let value = Saved::encode(self.client, listener);
             self.record(Key::Connection, Some(value));
         }
     }
@@ -292,13 +303,19 @@ impl Endpoint {
             }
             Found::Received(msg_id) => {
                 let hash = u32::try_from(value.u64()?).ok()?;
-                let received = Received { msg_id, hash, after: Some(Seq::NONE) };
+                let received = Received { msg_id, hash, after: Some(Seq::NONE), earlier: true };
                 self.restored_wire(session).exchange().received.push(received);
             }
             Found::Sending(delivery) => {
-                let (msg_id, released) = (value.u16()?, value.u8()? != 0);
+                let msg_id = value.u16()?;
+                let handshake = match value.u8()? {
+                    0 => Handshake::Publish,
+                    1 => Handshake::Release,
+                    2 => Handshake::Complete,
+                    _ => return None,
+                };
                 let wire = self.restored_wire(session);
-                wire.exchange().sending = Some(Sending { delivery, msg_id, released });
+                wire.exchange().sending = Some(Sending { delivery, msg_id, handshake });
             }
             Found::Subscribed(filter) => {
                 let qos = Qos::from_bits(value.u8()?)?;
@@ -314,6 +331,11 @@ impl Endpoint {
         wire
     }
 
+    fn resumes_asleep(&self, slot: Slot) -> bool {
+        let dialogue = self.clients.get(slot).and_then(|client| client.dialogue.as_deref());
+        dialogue.is_some_and(|dialogue| dialogue.asleep)
+    }
+
     /// Opens the sessions that had a connection: they are served where they were.
     pub(super) fn resume_saved(&mut self, turn: &Turn) {
         // Message ids are not journaled. Those of the last life are not used again at once: a late
@@ -326,9 +348,21 @@ impl Endpoint {
         let mut all = core::mem::take(&mut self.saved);
         all.sort_unstable_by_key(|saved| saved.session);
         for saved in all {
-            let Saved { session, client_id, peer, keep_alive, sleep } = saved;
+            let Saved { session, client_id, listener, addr, node, keep_alive, sleep } = saved;
+            let Some(listener) = self.config.listener_id(&listener) else {
+                // It is not served any more: the session waits for its client elsewhere.
+                self.drop_connection_record(turn, session);
+                continue;
+            };
+            let peer = Peer { node, ..Peer::new(listener, addr) };
             let taken = self.clients.find_peer(peer.listener, peer.addr, peer.node.as_deref());
-            if taken.is_some() || self.clients.len() >= self.config.max_clients {
+            // Of two at one address a sleeper is the one that may be elsewhere by now.
+            let yields = taken.filter(|slot| self.resumes_asleep(*slot));
+            if let Some(other) = yields {
+                self.clients.leave_address(other);
+            }
+            let is_taken = taken.is_some() && yields.is_none() && sleep.is_none();
+            if is_taken || self.clients.len() >= self.config.max_clients {
                 self.events.push_back(Event::Dropped { peer, reason: Reason::QuotaExceeded });
                 continue;
             }
@@ -350,6 +384,9 @@ impl Endpoint {
                 sleep: sleep.unwrap_or(0),
                 ..Client::connecting(peer.clone())
             });
+            if taken.is_some() && yields.is_none() {
+                self.clients.leave_address(slot);
+            }
             self.arm_dialogue(turn, slot);
             self.events.push_back(Event::Connect(Box::new(Connect {
                 client: self.clients.ref_of(slot),
@@ -358,7 +395,7 @@ impl Endpoint {
                 clean: false,
                 expiry: self.config.session_expiry,
                 will: WillChange::Keep,
-                resumed: true,
+                resumed: Some(session),
                 asleep: sleep.is_some(),
             })));
         }
@@ -367,6 +404,8 @@ impl Endpoint {
 
 #[cfg(test)]
 mod tests {
+    use motegate_message::ListenerId;
+
     use super::*;
     use crate::endpoint::clients::State;
 
@@ -405,21 +444,22 @@ mod tests {
             (v4, None, State::Awake),
         ] {
             let node = node.map(Into::into);
-            let peer = Peer { node, ..Peer::new(ListenerId(4), addr) };
+            let peer = Peer { node: node.clone(), ..Peer::new(ListenerId(4), addr) };
             let client = Client {
                 id: "pump".into(),
                 keep_alive: 30,
                 sleep: 600,
                 state,
-                ..Client::connecting(peer.clone())
+                ..Client::connecting(peer)
             };
-            let bytes = Saved::encode(&client);
+            let bytes = Saved::encode(&client, "field");
             let session = SessionId::new(1, 1);
             let mut reader = Reader::new(&bytes);
             assert_eq!(reader.u8(), Some(FORMAT));
             let sleep = (state != State::Active).then_some(600);
-            let client_id = String::from("pump");
-            let expected = Saved { session, client_id, peer, keep_alive: 30, sleep };
+            let (client_id, listener) = (String::from("pump"), String::from("field"));
+            let expected =
+                Saved { session, client_id, listener, addr, node, keep_alive: 30, sleep };
             assert_eq!(Saved::decode(session, &mut reader), Some(expected));
         }
     }

@@ -37,7 +37,12 @@ impl Endpoint {
         if let Some(reason) = self.objection(&f) {
             return self.refuse_stateless(source, reason);
         }
-        let slot = match source.slot {
+        let mut known = source.slot;
+        if let Some(slot) = known.take_if(|slot| self.sleeps_under_another_name(*slot, &f)) {
+            // A sleeper is known by its id and not by its address, which somebody else has got.
+            self.clients.leave_address(slot);
+        }
+        let slot = match known {
             Some(slot) if self.is_repeated_connect(turn, slot, &f) => return,
             Some(slot) => slot,
             None => {
@@ -69,6 +74,11 @@ impl Endpoint {
             (false, true) => self.open(turn, slot, WillChange::Set(None)),
             (false, false) => self.open(turn, slot, WillChange::Keep),
         }
+    }
+
+    fn sleeps_under_another_name(&self, slot: Slot, f: &ConnectFields<'_>) -> bool {
+        let client = self.clients.get(slot);
+        client.is_some_and(|client| client.state == State::Asleep && *client.id != *f.client_id)
     }
 
     fn objection(&self, f: &ConnectFields<'_>) -> Option<Reason> {
@@ -147,7 +157,7 @@ impl Endpoint {
             clean,
             expiry,
             will,
-            resumed: false,
+            resumed: None,
             asleep: false,
         })));
     }

@@ -10,9 +10,6 @@ use super::wire::LastSubscribe;
 use super::{Held, Pending};
 use crate::{Packet, QosBits, ReturnCode, TopicRef, is_reserved_topic_id};
 
-/// Most subscriptions by pre-defined id or short name that are remembered for a client.
-const MAX_REMEMBERED: usize = 1024;
-
 /// Most SUBACKs of one client that may wait for a commit.
 const MAX_SUBACKS_HELD: u8 = 64;
 
@@ -65,6 +62,17 @@ impl Line<'_> {
         full
     }
 
+    /// Every subscription is remembered in the client's own words: one that is not would be taken
+    /// for one that the rules do not give any more. Those under way count.
+    fn subscriptions_full(&mut self, filter: &Filter) -> bool {
+        let words = self.wire.exchange.as_ref().map_or(&[][..], |exchange| &exchange.subscribed);
+        let full = words.len() + usize::from(self.client.subacks_held)
+            >= self.config.max_topics_per_client
+            && !words.iter().any(|(known, _)| known == filter);
+        *self.topics_refused += u64::from(full);
+        full
+    }
+
     /// A new topic id, journaled.
     pub(super) fn allocate(&mut self, name: &TopicName) -> Option<u16> {
         let Some(id) = self.wire.topics.allocate(name, self.config.max_topics_per_client) else {
@@ -111,6 +119,9 @@ impl Line<'_> {
             && self.topics_full()
         {
             return self.refuse_subscribe(msg_id, 0, Reason::QuotaExceeded);
+        }
+        if self.subscriptions_full(&filter) {
+            return self.refuse_subscribe(msg_id, echo(topic), Reason::QuotaExceeded);
         }
         if self.client.subacks_held >= MAX_SUBACKS_HELD {
             return self.refuse_subscribe(msg_id, echo(topic), Reason::Overloaded);
@@ -215,7 +226,6 @@ impl Line<'_> {
         match subscribed.iter().position(|(known, _)| known == filter) {
             Some(at) if subscribed[at].1 == qos => return,
             Some(at) => subscribed[at].1 = qos,
-            None if subscribed.len() >= MAX_REMEMBERED => return,
             None => subscribed.push((filter.clone(), qos)),
         }
         self.record(Key::Subscribed(filter), Some(journal::subscribed_value(qos)));

@@ -92,7 +92,7 @@ impl Line<'_> {
             self.refuse_publish(&publish, Reason::SnUnknownTopicId);
             return;
         };
-        if publish.qos == Qos::ExactlyOnce && self.received_len() >= MAX_RECEIVED {
+        if publish.qos == Qos::ExactlyOnce && !self.has_room_for_exchange() {
             self.refuse_publish(&publish, Reason::Overloaded);
             return;
         }
@@ -109,7 +109,8 @@ impl Line<'_> {
                 self.wire.exchange().last = Some(last);
             }
             Qos::ExactlyOnce => {
-                self.wire.exchange().received.push(Received { msg_id, hash, after: None });
+                let received = Received { msg_id, hash, after: None, earlier: false };
+                self.wire.exchange().received.push(received);
             }
         }
         self.events.push_back(Event::Publish {
@@ -137,8 +138,18 @@ impl Line<'_> {
         }
     }
 
-    fn received_len(&self) -> usize {
-        self.wire.exchange.as_ref().map_or(0, |exchange| exchange.received.len())
+    /// Whether one more QoS 2 exchange may begin. The oldest that an earlier connection left open
+    /// makes room: its client goes on with new message ids (§6.6 allows it one at a time).
+    fn has_room_for_exchange(&mut self) -> bool {
+        let Some(exchange) = &mut self.wire.exchange else { return true };
+        if exchange.received.len() < MAX_RECEIVED {
+            return true;
+        }
+        let given_up = |received: &Received| received.earlier && received.after.is_some();
+        let Some(place) = exchange.received.iter().position(given_up) else { return false };
+        let Received { msg_id, .. } = exchange.received.remove(place);
+        self.record(Key::Received(msg_id), None);
+        true
     }
 
     /// Answers a repeated PUBLISH as the first one was answered; `false` when it is new.

@@ -84,6 +84,7 @@ impl Wire {
         if let Some(exchange) = &mut self.exchange {
             // A device that starts anew may begin with the same message id.
             exchange.released = Vec::new();
+            exchange.received.iter_mut().for_each(|received| received.earlier = true);
         }
         if let Some(out) = &mut self.out {
             let current = out.current.take().map(|current| current.item);
@@ -138,6 +139,8 @@ pub(super) struct Received {
     pub(super) hash: u32,
     /// PUBREC leaves after this batch; `None` while it is being published.
     pub(super) after: Option<Seq>,
+    /// It came on an earlier connection: a device that starts anew may never release it.
+    pub(super) earlier: bool,
 }
 
 /// A PUBLISH at QoS 2 that was released by PUBREL.
@@ -164,8 +167,19 @@ pub(super) struct LastSubscribe {
 pub(super) struct Sending {
     pub(super) delivery: DeliveryId,
     pub(super) msg_id: u16,
-    /// PUBREC came: from now on PUBREL, never PUBLISH.
-    pub(super) released: bool,
+    pub(super) handshake: Handshake,
+}
+
+/// How far a delivery at QoS 2 has come, whichever connection is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handshake {
+    /// PUBLISH, until PUBREC comes.
+    Publish,
+    /// PUBREL, never PUBLISH again [MQTT-4.3.3-1].
+    Release,
+    /// PUBCOMP came before the layer above had handed the delivery to this connection: it is
+    /// acknowledged when it comes.
+    Complete,
 }
 
 /// Deliveries under way to a client, strictly in order.

@@ -121,6 +121,7 @@ impl Rig {
     }
 
     pub fn with(config: Config) -> Self {
+        let config = Config { listeners: vec!["field".into()], ..config };
         Rig {
             endpoint: Endpoint::new(config.clone(), 0),
             config,
