@@ -58,9 +58,10 @@ pub struct Broker {
     /// Sessions that ended because their time was over.
     pub(crate) expired_sessions: u64,
     pub(crate) store_failed: bool,
-    /// Sessions that have ended and whose part on disk is still to be handed over to their groups.
+    /// Sessions that have ended and whose part on disk is still to be handed over to their groups:
+    /// nameless ones that have nothing else.
     pub(crate) ended_on_disk:
-        hashbrown::HashMap<SessionId, alloc::boxed::Box<crate::queue::OnDisk>>,
+        hashbrown::HashMap<SessionId, alloc::boxed::Box<crate::session::Session>>,
     /// Reused by every publish.
     pub(crate) hits: Vec<Hit>,
     pub(crate) matched: Vec<FilterId>,

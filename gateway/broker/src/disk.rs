@@ -218,6 +218,7 @@ impl Broker {
         page: &Page,
     ) -> Vec<(Arc<Message>, GroupId)> {
         let mut moved = Vec::new();
+        let mut perhaps_sent = false;
         for record in &page.entries {
             let Some(session) = self.sessions.at_mut(slot) else { return moved };
             let id = session.id;
@@ -250,6 +251,7 @@ impl Broker {
                 Some(entry) => {
                     self.journal.entry_fetched(&entry.message, record.key.content);
                     let Some(session) = self.sessions.at_mut(slot) else { return moved };
+                    perhaps_sent |= entry.progress == Progress::Perhaps;
                     let before = session.queue.load();
                     session.queue.push_fetched(entry);
                     self.queued.changed(before, session.queue.load());
@@ -261,6 +263,11 @@ impl Broker {
             }
         }
         self.end_page(slot, asked, page);
+        if perhaps_sent && let Some(session) = self.sessions.at_mut(slot) {
+            // By name from now on: counted from the front once more, when some of them are done,
+            // it would be others that were never sent.
+            self.journal.session(turn, session);
+        }
         moved
     }
 
@@ -295,24 +302,34 @@ impl Broker {
 
     /// A session with a part of its queue on disk has ended: what was shared to it goes to other
     /// members of its groups first.
-    pub(crate) fn end_on_disk(&mut self, turn: &Turn, session: &Session, disk: Box<OnDisk>) {
+    pub(crate) fn end_on_disk(&mut self, turn: &Turn, session: &Session, disk: OnDisk) {
         let id = session.id;
         if !disk.grouped {
             self.journal.queue_gone(id);
             self.journal.session_gone(id);
             return;
         }
-        // Should the process die meanwhile, it ends once more. Its name may be another's then.
-        let mut nameless = Session::new(id, None, session.policy);
-        nameless.ends = turn.now;
-        nameless.restore_mark(session.delivery_mark());
-        self.journal.session(turn, &mut nameless);
-        self.fetch(id, disk.from, PAGE_ENTRIES);
-        self.ended_on_disk.insert(id, disk);
+        // Its name may be another's meanwhile.
+        let mut ended = Session::new(id, None, session.policy);
+        ended.ends = turn.now;
+        ended.restore_mark(session.delivery_mark());
+        self.read_ended(turn, ended, disk);
+    }
+
+    /// What is left of the queue of a session that has ended is read. Should the process die before it
+    /// has been, the session ends once more, with just that.
+    fn read_ended(&mut self, turn: &Turn, mut ended: Session, mut disk: OnDisk) {
+        disk.perhaps.read_is_gone();
+        let (id, from) = (ended.id, disk.from);
+        ended.queue.set_disk(Some(disk));
+        self.journal.session(turn, &mut ended);
+        self.ended_on_disk.insert(id, Box::new(ended));
+        self.fetch(id, from, PAGE_ENTRIES);
     }
 
     fn fetched_for_ended(&mut self, turn: &Turn, id: SessionId, page: &Page) {
-        let Some(mut disk) = self.ended_on_disk.remove(&id) else { return };
+        let Some(mut ended) = self.ended_on_disk.remove(&id) else { return };
+        let Some(mut disk) = ended.queue.take_disk() else { return };
         for record in &page.entries {
             disk.from = record.key.delivery.next();
             let saved = read_entry(&record.value);
@@ -333,8 +350,7 @@ impl Broker {
             self.journal.queue_gone(id);
             self.journal.session_gone(id);
         } else {
-            self.fetch(id, disk.from, PAGE_ENTRIES);
-            self.ended_on_disk.insert(id, disk);
+            self.read_ended(turn, *ended, disk);
         }
     }
 

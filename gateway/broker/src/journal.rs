@@ -171,7 +171,7 @@ impl Journal {
         value.option(ends, |value, at| value.u64(turn.to_wall(at).as_millis()));
         value.u64(session.delivery_mark().saturating_add(u64::from(DELIVERY_CHUNK)));
         value.u64(session.queue.last_started().map_or(0, |id| id.0));
-        let perhaps = session.queue.disk().map(|disk| disk.perhaps).unwrap_or_default();
+        let perhaps = session.queue.disk().map(|disk| disk.perhaps.left()).unwrap_or_default();
         value.u16(perhaps.last.count);
         value.u64(session.queue.head().map_or(session.delivery_mark(), |id| id.0));
         value.u16(session.journaled_window);

@@ -128,16 +128,23 @@ impl Default for Window {
 pub(crate) struct Perhaps {
     pub(crate) last: Window,
     pub(crate) earlier: Window,
+    /// So many of them were read since.
+    read: u16,
 }
 
 impl Perhaps {
+    /// As the journal has it.
+    pub(crate) fn new(last: Window, earlier: Window) -> Self {
+        Perhaps { last, earlier, read: 0 }
+    }
+
     /// The process has died again while this session was connected.
     pub(crate) fn died(self, window: u16) -> Self {
         let larger = [self.last, self.earlier].into_iter().filter(|w| w.count > window);
         let earlier =
             larger.reduce(|a, b| Window { count: a.count.max(b.count), upto: a.upto.max(b.upto) });
         let last = Window { count: window, upto: DeliveryId(u64::MAX) };
-        Perhaps { last, earlier: earlier.unwrap_or_default() }
+        Perhaps::new(last, earlier.unwrap_or_default())
     }
 
     /// The queue ends here.
@@ -148,12 +155,26 @@ impl Perhaps {
 
     /// The next delivery from the front; whether it is within one of them.
     pub(crate) fn covers(&mut self, delivery: DeliveryId) -> bool {
-        let mut covers = false;
+        let covers = |w: Window| w.count > self.read && delivery <= w.upto;
+        let within = covers(self.last) || covers(self.earlier);
+        self.read = self.read.saturating_add(1);
+        within
+    }
+
+    /// What was read of them is not in the queue any more.
+    pub(crate) fn read_is_gone(&mut self) {
         for window in [&mut self.last, &mut self.earlier] {
-            covers |= window.count > 0 && delivery <= window.upto;
-            window.count = window.count.saturating_sub(1);
+            window.count = window.count.saturating_sub(self.read);
         }
-        covers
+        self.read = 0;
+    }
+
+    /// What another crash must know: nothing once all of them were read, because then it is known
+    /// which they are. Until then as many as there were, should some of those be done meanwhile:
+    /// rather too many than one that was sent.
+    pub(crate) fn left(self) -> Self {
+        let all = self.read >= self.last.count.max(self.earlier.count);
+        if all { Perhaps::default() } else { self }
     }
 }
 
@@ -292,8 +313,8 @@ impl Queue {
     }
 
     /// It goes with the session.
-    pub(crate) fn take_disk(&mut self) -> Option<Box<OnDisk>> {
-        self.disk.take()
+    pub(crate) fn take_disk(&mut self) -> Option<OnDisk> {
+        self.disk.take().map(|disk| *disk)
     }
 
     /// Sets it, or forgets it.

@@ -6,7 +6,8 @@
 //! connection counts as closed at the restart (`protocols/mqtt.md` 2.2): its session's expiry and
 //! its will's delay start then. What was in flight for a session that was offline goes out with
 //! `again` set; for a connection that was open at the crash nothing says what was delivered, so
-//! the first `window` deliveries neither expire nor move at QoS 2 but come with `again` unset.
+//! the first `window` deliveries neither expire nor move at QoS 2 but come with `again` unset. Once
+//! they are read the journal names them, so that after another crash they are not counted once more.
 //! An endpoint that journals packet identifiers by delivery id knows better.
 
 use alloc::collections::BTreeMap;
@@ -240,7 +241,7 @@ fn read_session(turn: &Turn, id: SessionId, input: &mut Reader<'_>) -> Option<Sa
         true => Window::default(),
         false => Window { count: input.u16()?, upto: DeliveryId(input.u64()?) },
     };
-    let perhaps = Perhaps { last, earlier };
+    let perhaps = Perhaps::new(last, earlier);
     let mut session = Session::new(id, key, policy);
     session.set_expiry_micros(expiry);
     session.ends = ends.map_or(Instant::FAR_FUTURE, |ms| turn.from_wall(Wall::from_millis(ms)));

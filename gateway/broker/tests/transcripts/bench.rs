@@ -235,6 +235,13 @@ impl Bench {
         (Client { session: session.expect("opened"), handle }, said)
     }
 
+    /// Opens; the process dies before the store has answered, with what was written by then.
+    pub(crate) fn open_and_die(&mut self, open: Open, later: Duration) -> Vec<String> {
+        self.broker.handle(&self.turn, Request::Open(open));
+        self.store();
+        self.restart(later)
+    }
+
     pub(crate) fn subscribe(&mut self, client: Client, filters: &[Subscribe]) -> Vec<String> {
         let (session, filters) = (client.session, filters.to_vec());
         self.ask(Request::Subscribe { ticket: 0, session, filters })

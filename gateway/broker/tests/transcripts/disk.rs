@@ -265,3 +265,25 @@ fn qos_0_of_an_earlier_life_goes_to_no_other_member() {
     let got: Vec<&String> = said.iter().filter(|s| s.starts_with("c <-")).collect();
     assert_eq!(got, ["c <- t=1@1", "c <- t=2@1", "c <- t=4@1"]);
 }
+
+/// The process dies while the queue of a session that ended is read: what was shared to it goes to
+/// others all the same, but for QoS 2 that was sent. [MQTT-4.8.2-5]
+#[test]
+fn a_crash_while_a_session_ends_loses_nothing_that_was_shared_to_it() {
+    let mut b = small();
+    let (a, _) = b.open(Open { window: 1, ..open("a") });
+    b.subscribe(a, &[sub("$share/g/t", 2)]);
+    b.publish("t=sent@2");
+    b.close(a);
+    let all: Vec<String> = (0..100).map(|i| i.to_string()).collect();
+    all.iter().for_each(|i| drop(b.publish(&format!("t={i}@2"))));
+    b.restart(SECOND);
+    b.listener(Open { window: 1_000, ..open("c") }, &[sub("$share/g/t", 2)]);
+    let said = b.open_and_die(clean("a"), SECOND);
+    assert_eq!(said, none());
+    let (_, mut said) = b.open(Open { window: 1_000, ..open("c") });
+    said.extend(b.advance(SECOND));
+    assert_eq!(payloads(&said), all);
+    b.open(Open { clean: true, ..clean("c") });
+    assert_eq!(b.journal.len(), 1, "the marks");
+}

@@ -399,3 +399,42 @@ fn what_comes_after_a_restart_was_sent_to_nobody() {
         assert_eq!(delivered, ["a <- t=sent@2"], "after {restarts}");
     }
 }
+
+/// Found by the model check: what was perhaps sent before a crash is done, and as many again that
+/// wait are no more so after the next. [MQTT-3.3.2-5]
+#[test]
+fn after_a_second_crash_nothing_more_counts_as_perhaps_sent() {
+    let mut b = Bench::durable();
+    let (a, _) = b.open(Open { window: 2, ..open("a") });
+    b.subscribe(a, &[sub("t", 2)]);
+    ["t=1@2", "t=2@2"].into_iter().for_each(|text| drop(b.publish(text)));
+    let expires = Some(b.turn.now + SECOND * 5);
+    b.publish_message(Message { expires, ..message("t=waits@2") });
+    b.restart(SECOND);
+    let (a, said) = b.open(Open { window: 1, ..open("a") });
+    assert_eq!(said, ["opened again stored", "a <- t=1@2"]);
+    assert_eq!(b.ack(a, 1), ["a <- t=2@2"]);
+    b.restart(SECOND * 10);
+    let (_, said) = b.open(open("a"));
+    let delivered: Vec<&String> = said.iter().filter(|s| s.contains("a <-")).collect();
+    assert_eq!(delivered, ["a <- t=2@2 again"], "{said:?}");
+}
+
+/// A page of the queue is read, and with it a part of what was perhaps sent; the rest stays so.
+/// [MQTT-4.3.3-7]
+#[test]
+fn a_crash_while_the_queue_is_read_forgets_nothing_that_was_perhaps_sent() {
+    let mut b = Bench::durable();
+    let (a, _) = b.open(Open { window: 100, ..open("a") });
+    b.subscribe(a, &[sub("t", 2)]);
+    let expires = Some(b.turn.now + SECOND * 5);
+    for i in 1..=100 {
+        b.publish_message(Message { expires, ..message(&format!("t={i}@2")) });
+    }
+    b.restart(SECOND);
+    assert_eq!(b.open(Open { window: 1, ..open("a") }).1.last().unwrap(), "a <- t=1@2");
+    b.restart(SECOND * 10);
+    let (_, said) = b.open(Open { window: 100, ..open("a") });
+    let delivered = said.iter().filter(|s| s.contains("a <-"));
+    assert_eq!(delivered.count(), 100, "{said:?}");
+}
