@@ -31,7 +31,7 @@ struct Arguments {
     trace: bool,
     /// Plant a fault: no-duplicate-check, ack-before-commit, early-pingresp, ack-on-failed-sync; with
     /// `--model mqtt`: wrong-identifier, expiry-as-published, wrong-retain, dup-forgotten, wrong-qos,
-    /// property-lost.
+    /// property-lost, expired-delivered, shared-lost.
     #[arg(long)]
     fault: Option<String>,
     /// Run this seed once for each batch that it hands to the store in its course, with a crash when

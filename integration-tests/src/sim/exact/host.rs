@@ -56,7 +56,7 @@ pub struct Host {
     pub verbose: bool,
     /// What no gateway may do.
     pub failure: Option<String>,
-    /// What is said is falsified so.
+    /// What is said, or stored, is falsified so.
     pub fault: Option<Spoil>,
     spoilt: u32,
 }
@@ -196,7 +196,7 @@ impl Host {
             let packet = match packet {
                 Packet::Publish(mut p) => {
                     if let Some(fault) = self.fault {
-                        fault.spoil(&mut p, &mut self.spoilt);
+                        fault.said(&mut p, &mut self.spoilt);
                     }
                     if let Some(alias) = p.alias.take() {
                         if p.topic.is_empty() {
@@ -284,6 +284,9 @@ impl Host {
     pub fn crash(&mut self) {
         self.core = None;
         self.uncommitted.clear();
+        if self.fault.is_some_and(|fault| fault.crashed(&mut self.disk)) {
+            self.say(|| "the store forgets a shared message".into());
+        }
         self.file = self.disk.clone();
         self.lines.clear();
         self.heard = Heard::default();

@@ -110,7 +110,9 @@ impl World {
         let v5 = |conn: &u32| self.v5.get(conn).copied().unwrap_or_default();
         match &action {
             Action::Lose(conn) => self.host.lose(*conn),
-            other => {
+            done => {
+                let told = self.host.fault.and_then(|fault| fault.told(done));
+                let other = told.as_ref().unwrap_or(done);
                 let of = other.bytes(false).map(|(conn, _)| v5(&conn)).unwrap_or_default();
                 if let Some((conn, bytes)) = other.bytes(of) {
                     let cut = self.rng.index(bytes.len() * 2 + 1);

@@ -108,12 +108,10 @@ impl Reference {
     /// It is, but whether its turn has come nobody knows: something stands beside it.
     pub(super) fn perhaps_too_large(&mut self, who: usize, at: usize) {
         let Some(mut entry) = self.sessions.get(&who).map(|s| s.queue[at].clone()) else { return };
+        self.note(|| format!("client {who}: perhaps too large: {entry:?}"));
         let name = entry.group.as_ref().map(|(name, _)| name.clone()).unwrap_or_default();
-        let id = match entry.maybe {
-            Some(id) => id,
-            None => self.new_maybe(&name, false, true),
-        };
-        self.gone_perhaps(id);
+        // Out of a group it is perhaps with another member; else it is perhaps gone.
+        let id = entry.maybe.unwrap_or_else(|| self.new_maybe(&name, false, entry.group.is_none()));
         (entry.weighed, entry.maybe) = (true, Some(id));
         if let Some(session) = self.sessions.get_mut(&who) {
             session.queue[at] = entry.clone();

@@ -64,7 +64,8 @@ impl Reference {
                     self.fail(format!("a message shared to {:?} went to nobody", maybe.name));
                 }
             }
-            1 if !maybe.vanishes => {
+            // What is still on its way says where it is when it arrives.
+            1 if !maybe.vanishes && maybe.moving == 0 => {
                 let whose = self.sessions.iter_mut().find_map(|(who, session)| {
                     let entry = session.queue.iter_mut().find(|e| e.maybe == Some(id))?;
                     entry.maybe = None;
