@@ -320,3 +320,34 @@ fn a_connect_from_the_same_address_ends_the_connection_before_without_its_will()
     rig.restart();
     assert_eq!(rig.endpoint.client_count(), 0);
 }
+
+/// §6.2: who begins dialogues and never goes on keeps nobody out, with a will or without.
+#[test]
+fn the_oldest_dialogue_makes_room_for_a_younger_one() {
+    let mut rig = Rig::with(Config { max_clients: 2_000, ..Config::default() });
+    let most = u16::try_from(rig.endpoint.max_dialogues()).unwrap();
+    rig.connected(1, "active", true);
+    for port in 2..most + 2 {
+        rig.send(port, connect_will("m", true));
+    }
+    assert_eq!(rig.lose(), usize::from(most));
+    for port in [60_000, 60_001] {
+        rig.send(port, connect_will("late", true));
+        rig.expect(port, Packet::WillTopicReq);
+    }
+    assert_eq!(rig.dropped, [Reason::HalfOpen; 2]);
+    assert_eq!(
+        (rig.endpoint.connecting_count(), rig.endpoint.dialogues_given_up()),
+        (most.into(), 2)
+    );
+    rig.connected(60_002, "without", true);
+    // The first two are gone, the third goes on, and an active client was none of them.
+    let will = Some(WillTopic { qos: QosBits::Zero, retain: false, topic: "w" });
+    let will = Packet::WillTopic { will };
+    rig.send(4, will);
+    rig.expect(4, Packet::WillMsgReq);
+    rig.send(1, Packet::PingReq { client_id: None });
+    rig.expect(1, Packet::PingResp);
+    rig.send(2, will);
+    rig.expect(2, GOODBYE);
+}

@@ -123,6 +123,12 @@ impl Core {
                 None,
                 self.sn.topics_refused(),
             ),
+            count(
+                "will_dialogues",
+                self.sn.max_dialogues(),
+                Some(self.sn.connecting_count() as u64),
+                self.sn.dialogues_given_up(),
+            ),
             Limit {
                 key: "auth_timeout",
                 unit: Unit::Millis,

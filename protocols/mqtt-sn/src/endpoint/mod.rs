@@ -50,7 +50,7 @@ use self::journal::{Key, Saved};
 use self::line::Line;
 use self::session::ConnectFields;
 use self::uplink::Uplink;
-use self::will::WillHalf;
+use self::will::{Dialogues, WillHalf};
 use self::wire::{Item, Wire};
 use crate::{Encapsulation, Packet, QosBits, msg_type, peek_type};
 
@@ -113,6 +113,7 @@ pub struct Endpoint {
     gate: Gate<Held>,
     committed: Seq,
     strangers: Strangers,
+    dialogues: Dialogues,
     next_advertise: Option<Instant>,
     /// New clients had better go to another gateway.
     busy: bool,
@@ -144,6 +145,7 @@ impl Endpoint {
             gate: Gate::default(),
             committed: Seq::NONE,
             strangers: Strangers::default(),
+            dialogues: Dialogues::default(),
             next_advertise: None,
             busy: false,
             saved: Vec::new(),

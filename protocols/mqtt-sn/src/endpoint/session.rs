@@ -19,9 +19,6 @@ use super::wire::Wire;
 use super::{Endpoint, Held, TimerKind};
 use crate::{PROTOCOL_ID, Packet, ReturnCode};
 
-/// Dialogues that may be under way at least, however small `max_clients` is.
-const MIN_DIALOGUES: usize = 1024;
-
 /// The fields of a CONNECT.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ConnectFields<'a> {
@@ -46,14 +43,14 @@ impl Endpoint {
             Some(slot) if self.is_repeated_connect(turn, slot, &f) => return,
             Some(slot) => slot,
             None => {
-                let dialogues = (self.config.max_clients / 16).max(MIN_DIALOGUES);
-                if self.clients.len() >= self.config.max_clients
-                    || self.clients.connecting() >= dialogues
-                {
+                if self.clients.len() >= self.config.max_clients {
                     return self.refuse_stateless(source, Reason::QuotaExceeded);
                 }
                 let slot = self.clients.insert(Client::connecting(source.to_peer()));
                 self.arm_dialogue(turn, slot);
+                if f.will {
+                    self.begin_dialogue(turn, slot);
+                }
                 slot
             }
         };

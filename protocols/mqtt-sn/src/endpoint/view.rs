@@ -94,6 +94,12 @@ impl Endpoint {
         away.filter_map(|wire| wire.home.map(|(listener, ip)| (wire.session, listener, ip)))
     }
 
+    /// How often the oldest CONNECT dialogue was given up for a younger one.
+    #[must_use]
+    pub const fn dialogues_given_up(&self) -> u64 {
+        self.dialogues.given_up
+    }
+
     /// Clients in the CONNECT dialogue.
     #[must_use]
     pub fn connecting_count(&self) -> usize {

@@ -5,12 +5,13 @@
 //! here: it forgets a dialogue that does not go on.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 use motegate_message::{Message, Qos, Reason, Seq, SessionId, TopicName, Turn, Will};
 
-use super::clients::Slot;
-use super::contract::{Event, WillChange, WillUpdate};
+use super::clients::{Slot, State};
+use super::contract::{ClientRef, Event, WillChange, WillUpdate};
 use super::line::{Line, qos, reply_for};
 use super::{Endpoint, Pending};
 use crate::{Packet, ReturnCode, WillTopic};
@@ -39,7 +40,42 @@ pub(super) enum DialogueStage {
     Opening,
 }
 
+/// Dialogues that may wait for their clients at least, however small `max_clients` is.
+const MIN_DIALOGUES: usize = 1024;
+
+/// Dialogues of unknown clients, the oldest first; some are over.
+#[derive(Debug, Default)]
+pub(super) struct Dialogues {
+    begun: VecDeque<ClientRef>,
+    /// How many were given up for a younger one.
+    pub(super) given_up: u64,
+}
+
 impl Endpoint {
+    /// Most dialogues at once: what anybody can begin with one datagram takes a sixteenth of the
+    /// places at most.
+    #[must_use]
+    pub fn max_dialogues(&self) -> usize {
+        (self.config.max_clients / 16).max(MIN_DIALOGUES)
+    }
+
+    /// A new client is asked for its will. Beyond the bound the oldest dialogue is given up: its
+    /// client may begin again, and whoever never goes on keeps nobody out.
+    pub(super) fn begin_dialogue(&mut self, turn: &Turn, slot: Slot) {
+        while self.dialogues.begun.len() >= self.max_dialogues() {
+            let Some(oldest) = self.dialogues.begun.pop_front() else { break };
+            let Some(oldest) = self.clients.slot_of(oldest) else { continue };
+            let Some(client) = self.clients.get(oldest) else { continue };
+            if client.state == State::Connecting {
+                let (peer, reason) = (client.peer.clone(), Reason::HalfOpen);
+                self.events.push_back(Event::Dropped { peer, reason });
+                self.dialogues.given_up += 1;
+                self.remove_client(turn, oldest, reason, false);
+            }
+        }
+        self.dialogues.begun.push_back(self.clients.ref_of(slot));
+    }
+
     /// WILLTOPIC and WILLMSG; `false` when no dialogue waits for them.
     pub(super) fn on_will_topic(
         &mut self,
