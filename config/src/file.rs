@@ -251,7 +251,7 @@ pub(crate) struct MqttSn {
     /// networks (`[192.168.7.0/24]`) that of forwarders there.
     #[schemars(extend("default" = "allow"))]
     pub(crate) forwarders: Option<OneOrMany<Forwarder>>,
-    /// From which new address a known client may go on.
+    /// From which new address a sleeping client may go on.
     #[schemars(extend("default" = "same_host"))]
     pub(crate) rebind: Option<Typed<RebindWord>>,
 }

@@ -15,7 +15,8 @@ pub(crate) struct Limits {
     #[schemars(extend("default" = "100000", "range" = "1 to 10000000"))]
     pub(crate) max_connections: Number,
     /// How fast MQTT connections may come in all; as many at once. One too early waits up to a second
-    /// and is then refused (0x9F). The default leaves loopback alone. 0: no bound.
+    /// and is then refused (0x9F). As many new MQTT-SN sessions beside them, beyond which the answer is
+    /// "congestion". The default leaves loopback alone. 0: no bound.
     #[schemars(extend("default" = "1000/s"))]
     pub(crate) max_connect_rate: Option<Typed<PerTime>>,
     /// The same for one address (of IPv6: one /64 network).

@@ -14,6 +14,8 @@ use motegate_message::SessionKey;
 use motegate_mqtt::endpoint::Connect;
 use motegate_timers::Instant;
 
+use crate::{Config, Listener};
+
 /// The longest wait of a CONNECT.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Bytes of all CONNECTs that wait.
@@ -91,6 +93,19 @@ pub(crate) struct Rates {
     pub(crate) per_address: ConnectRate,
     /// Of its listener alone.
     pub(crate) own: Option<ConnectRate>,
+}
+
+impl Rates {
+    pub(crate) fn of(config: &Config, listener: &Listener) -> Rates {
+        let own = listener.limits.as_ref();
+        Rates {
+            all: config.max_connect_rate,
+            per_address: own.map_or(config.max_connect_rate_per_address, |own| {
+                own.max_connect_rate_per_address
+            }),
+            own: own.map(|own| own.max_connect_rate),
+        }
+    }
 }
 
 /// Who has come, and who waits.

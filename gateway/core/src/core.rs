@@ -61,6 +61,8 @@ pub struct Core {
     pub(crate) minus_one: RateLimit,
     pub(crate) sys: Sys,
     pub(crate) admission: Admission,
+    /// Of MQTT-SN: whoever forges datagrams keeps no MQTT client waiting.
+    pub(crate) sn_admission: Admission,
     /// Bounds that end a connection in this turn, until its end is told.
     pub(crate) ending: HashMap<ConnectionId, &'static str>,
     /// What of the broker's bounds was told.
@@ -95,6 +97,7 @@ impl Core {
             minus_one: RateLimit::default(),
             sys: Sys::new(config.sys_interval),
             admission: Admission::default(),
+            sn_admission: Admission::default(),
             ending: HashMap::new(),
             told_limits: motegate_broker::Acted::default(),
             table,

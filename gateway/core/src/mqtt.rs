@@ -151,14 +151,7 @@ impl Core {
         let conn = connect.conn;
         let listener = self.listener(connect.listener);
         let key = SessionKey::new(&listener.realm, &connect.client_id);
-        let own = listener.limits.as_ref();
-        let rates = Rates {
-            all: self.config.max_connect_rate,
-            per_address: own.map_or(self.config.max_connect_rate_per_address, |own| {
-                own.max_connect_rate_per_address
-            }),
-            own: own.map(|own| own.max_connect_rate),
-        };
+        let rates = Rates::of(&self.config, listener);
         let now = self.turn.now;
         let Some(client) = self.mqtt_client(conn) else { return };
         client.key = Some(key.clone());

@@ -19,6 +19,7 @@ use motegate_timers::Instant;
 use publish::Publish;
 
 use crate::access::Target;
+use crate::admission::{Rates, Verdict};
 use crate::mqtt::unreachable_answer;
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::Pending;
@@ -115,6 +116,17 @@ impl Core {
             self.sn.refuse(&self.turn, client, Reason::AuthMissing);
             return;
         }
+        if resumed.is_none()
+            && let Err(limit) = self.sn_admit(&key, &peer)
+        {
+            self.notice(Notice {
+                client: Some(key),
+                limit: Some(limit),
+                ..of_peer(NoticeKind::Refused(Reason::RateLimited), &peer)
+            });
+            self.sn.refuse(&self.turn, client, Reason::RateLimited);
+            return;
+        }
         self.sn_clients
             .insert(client, SnClient { session: None, key: key.clone(), peer, leaving: None });
         let will = match self.sn_will(client, will) {
@@ -138,6 +150,21 @@ impl Core {
             room: if asleep { 0 } else { ROOM },
             queue: if asleep { self.config.when_asleep } else { self.config.queue },
         }));
+    }
+
+    /// Whether a client may have its session now, or the bound that refuses it ("congestion": it
+    /// comes again). Who has one makes nothing grow and is not held up by those who do. Nobody
+    /// waits here, where CONNECT is repeated anyway.
+    fn sn_admit(&mut self, key: &SessionKey, peer: &Peer) -> Result<(), &'static str> {
+        if self.broker.find_session(key).is_some() {
+            return Ok(());
+        }
+        let rates = Rates::of(&self.config, self.listener(peer.listener));
+        let from = (peer.listener.0, Some(peer.addr.ip()));
+        match self.sn_admission.judge(self.turn.now, rates, from, key) {
+            Verdict::Now | Verdict::Later(_) => Ok(()),
+            Verdict::Refused(limit) => Err(limit),
+        }
     }
 
     fn sn_will(&self, client: ClientRef, will: SnWillChange) -> Result<WillChange, MapError> {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Gateway, MQTT, config, publish};
+use common::{Gateway, MQTT, SN, config, publish, sn_connect};
 use motegate_core::admin::{Answer, Limit, Query};
 use motegate_core::{ConnectRate, Input, ListenerLimits, NoticeKind};
 use motegate_message::{ConnectionId, Reason};
@@ -229,4 +229,30 @@ fn a_listener_has_its_own_bounds() {
         gateway.send(conn, &publish("q", b"m", 1, false, id));
     }
     assert_eq!(limit(&mut gateway, "max_queued_messages").acted, Some(2));
+}
+
+/// New MQTT-SN sessions have the same rates and a pace of their own; who has a session comes back.
+#[test]
+fn new_sessions_of_mqtt_sn_come_at_a_rate_and_known_clients_at_once() {
+    let mut config = config();
+    config.max_connect_rate = rate(10);
+    let mut gateway = Gateway::new(config);
+    let code = |gateway: &mut Gateway, n: u16, id: &str| {
+        let from = SocketAddr::from(([10, 0, 0, 1], 2_000 + n));
+        gateway.datagram(SN, from, &sn_connect(id, false, 60))[0][2]
+    };
+    let codes: Vec<u8> = (0..30).map(|n| code(&mut gateway, n, &format!("c{n}"))).collect();
+    assert_eq!(codes.iter().filter(|code| **code == 0).count(), 20, "two seconds' worth");
+    assert!(codes[20..].iter().all(|code| *code == 1), "congestion: {codes:?}");
+    assert_eq!(code(&mut gateway, 40, "c0"), 0, "from another address");
+    assert_eq!(code(&mut gateway, 41, "new"), 1);
+    let told: Vec<_> =
+        gateway.notices.iter().filter(|n| n.limit == Some("max_connect_rate")).collect();
+    assert_eq!(told[0].kind, NoticeKind::Refused(Reason::RateLimited));
+    assert_eq!(limit(&mut gateway, "max_connect_rate").acted, Some(21));
+    // Clients of MQTT do not wait for it.
+    let phone = try_connect(&mut gateway, "phone");
+    assert_eq!(connack(&mut gateway, phone), Some(0));
+    gateway.advance(Duration::from_secs(2));
+    assert_eq!(code(&mut gateway, 41, "new"), 0);
 }

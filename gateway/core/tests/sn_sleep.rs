@@ -181,3 +181,24 @@ fn a_sleeper_is_found_among_other_listeners_after_a_restart() {
         }
     }
 }
+
+/// §6.9: of two words that are one filter the one that is left has what it was granted.
+#[test]
+fn a_filter_goes_on_at_the_qos_of_the_word_that_is_left() {
+    let mut gateway = Gateway::new(config());
+    gateway.datagram(SN, peer(MOTE), &sn_connect("mote", false, 60));
+    for (flags, topic) in [(0x00, &b"ab"[..]), (0x22, b"ab")] {
+        let answer = gateway.datagram(SN, peer(MOTE), &sn(0x12, &[&[flags, 0, 1], topic].concat()));
+        assert_eq!(answer[0][1], 0x13);
+    }
+    let phone = gateway.mqtt("phone", true);
+    let qos = |gateway: &mut Gateway| {
+        gateway.send(phone, &publish("ab", b"x", 1, false, 9));
+        gateway.datagrams_to(peer(MOTE)).iter().find(|p| p[1] == 0x0c).map(|p| p[2] >> 5 & 3)
+    };
+    assert_eq!(qos(&mut gateway), Some(1));
+    gateway.datagram(SN, peer(MOTE), &sn(0x0d, &[b'a', b'b', 0, 1, 0]));
+    let answer = gateway.datagram(SN, peer(MOTE), &sn(0x14, &[&[0x02, 0, 2], &b"ab"[..]].concat()));
+    assert_eq!(answer[0][1], 0x15);
+    assert_eq!(qos(&mut gateway), Some(0));
+}

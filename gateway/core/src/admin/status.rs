@@ -146,7 +146,7 @@ impl Core {
     }
 
     fn connect_limits(&self) -> Vec<Limit> {
-        let counts = &self.admission.counts;
+        let (counts, sn) = (&self.admission.counts, &self.sn_admission.counts);
         let (all, each) = (self.config.max_connect_rate, self.config.max_connect_rate_per_address);
         vec![
             Limit {
@@ -155,12 +155,17 @@ impl Core {
                     "max_connect_rate",
                     per_second(all),
                     Some(self.admission.waiting() as u64),
-                    counts.rate,
+                    counts.rate + sn.rate,
                 )
             },
             Limit {
                 unit: Unit::PerSecond,
-                ..count("max_connect_rate_per_address", per_second(each), None, counts.per_address)
+                ..count(
+                    "max_connect_rate_per_address",
+                    per_second(each),
+                    None,
+                    counts.per_address + sn.per_address,
+                )
             },
             count("takeovers", TAKEOVERS as usize, None, counts.takeovers),
         ]

@@ -69,11 +69,13 @@ impl Core {
         filter: &Filter,
     ) {
         match self.sn_map(client, sn_filter(filter)) {
-            // Another word is the same filter: it stays.
-            Ok(mapped) if self.sn_others(client, session, filter, &mapped.topic).is_some() => {
-                self.sn.unsubscribed(&self.turn, ticket, Seq::NONE);
-            }
             Ok(mapped) => {
+                if let Some(qos) = self.sn_others(client, session, filter, &mapped.topic) {
+                    // Another word is the same filter: it stays, at what that one was granted.
+                    let after = self.sn_keep_at(client, session, mapped.topic, qos);
+                    self.sn.unsubscribed(&self.turn, ticket, after);
+                    return;
+                }
                 let ticket = self.pending.insert(Pending::SnUnsubscribe { ticket });
                 let filter = SubscriptionFilter { share: None, filter: mapped.topic };
                 self.ask(Request::Unsubscribe { ticket, session, filters: vec![filter] });
@@ -84,6 +86,21 @@ impl Core {
                 self.sn.unsubscribed(&self.turn, ticket, Seq::NONE);
             }
         }
+    }
+
+    /// A subscription goes on at this QoS, without its retained messages coming again.
+    fn sn_keep_at(
+        &mut self,
+        client: ClientRef,
+        session: SessionId,
+        filter: TopicFilter,
+        qos: Qos,
+    ) -> Seq {
+        let retain_handling = RetainHandling::Never;
+        let filter =
+            Subscribe { retain_handling, ..subscribe(&self.sn_mount(client), filter, qos) };
+        let ticket = self.pending.insert(Pending::Nothing);
+        self.ask_quietly(Request::Subscribe { ticket, session, filters: vec![filter] })
     }
 
     fn sn_mount(&self, client: ClientRef) -> Arc<str> {
