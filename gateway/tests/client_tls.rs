@@ -3,11 +3,14 @@
 
 mod common;
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use common::certs::Authority;
 use common::client::{Configured, Running, said, said_with_stdin, silent_tcp};
 use rcgen::date_time_ymd;
+use tungstenite::Message;
+use tungstenite::handshake::server::{Request, Response};
 
 /// Certificates of a test, gone with it.
 struct Certs(PathBuf);
@@ -198,4 +201,37 @@ fn another_protocol_on_the_port_is_told() {
         .bad(5, &["is WebSocket spoken on this port"]);
     let (_kept, silent) = silent_tcp();
     said(&format!("pub mqtts://{silent} {trust} -t a -m b -W 1")).bad(27, &[]);
+}
+
+/// [MQTT-6.0.0-3]: the client offers the subprotocol `mqtt`; [MQTT-6.0.0-1]: it sends binary frames,
+/// and a server that answers with text is left.
+#[test]
+fn the_subprotocol_is_offered_and_frames_are_binary() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let peer = std::thread::spawn(move || {
+        let (stream, _) = server.accept().unwrap();
+        let mut offered = Vec::new();
+        #[allow(clippy::result_large_err)] // the error type is tungstenite's
+        let upgrade = |request: &Request, mut response: Response| {
+            let headers = request.headers().get_all("Sec-WebSocket-Protocol");
+            offered.extend(headers.iter().map(|value| value.to_str().unwrap().to_owned()));
+            response.headers_mut().insert("Sec-WebSocket-Protocol", "mqtt".parse().unwrap());
+            Ok(response)
+        };
+        let mut socket = tungstenite::accept_hdr(stream, upgrade).unwrap();
+        let first = socket.read().unwrap();
+        // A CONNACK, but for its frame.
+        socket.send(Message::text("\u{20}\u{2}\0\0")).unwrap();
+        let mut published = false;
+        while let Ok(message) = socket.read() {
+            published |= message.into_data().first() == Some(&0x30);
+        }
+        (offered, first, published)
+    });
+    said(&format!("pub ws://{address}/mqtt -t a -m b")).bad(5, &["without an answer to CONNECT"]);
+    let (offered, first, published) = peer.join().unwrap();
+    assert_eq!(offered, ["mqtt"]);
+    let Message::Binary(connect) = first else { panic!("no binary frame: {first:?}") };
+    assert_eq!((connect[0], published), (0x10, false));
 }

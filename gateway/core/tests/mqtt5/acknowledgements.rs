@@ -304,3 +304,27 @@ fn acknowledgements_leave_in_order() {
     let expected = [(0x40, 1), (0x40, 2), (0x50, 3), (0x50, 4), (0x70, 4), (0x62, 9), (0x62, 8)];
     assert_eq!(order, expected);
 }
+
+/// [MQTT-4.6.0-4]: PUBRELs in the order of the PUBRECs, which is not that of the PUBLISHes, although
+/// the record of one must be stored and that of the next needs none.
+#[test]
+fn pubrels_follow_the_pubrecs() {
+    let mut w = World::new();
+    let c = w.durable("a", false);
+    w.subscribed(c, "t", 2);
+    let p = w.client("p", "");
+    for id in ["0001", "0002", "0003"] {
+        w.send(p, &publish(0x34, "t", id, "", id));
+    }
+    assert_eq!(packets(&w.take(c)).len(), 3);
+    w.send(c, "50 02 0003");
+    w.expect(c, "62 02 0003");
+    w.gateway.commit_at_once = false;
+    // New, stored already, new, unknown.
+    w.send(c, "50 02 0002 50 02 0003 50 02 0001 50 02 0009");
+    w.expect(c, "");
+    w.gateway.commit();
+    let order: Vec<(u8, u8)> =
+        packets(&w.take(c)).iter().map(|packet| (packet[0], packet[3])).collect();
+    assert_eq!(order, [(0x62, 2), (0x62, 3), (0x62, 1), (0x62, 9)]);
+}

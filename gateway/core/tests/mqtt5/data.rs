@@ -104,12 +104,21 @@ fn variable_byte_integers_are_short() {
         packet(0x40, "0001 00 80 00"),
         packet(0xe0, "00 80 00"),
         "30 ff ff ff ff 01".into(),
+        // The remaining length is one, too.
+        "30 85 00 0001 \"t\" 00 61".into(),
+        "30 85 80 00 0001 \"t\" 00 61".into(),
+        "82 87 00 0001 00 0001 \"t\" 00".into(),
+        "40 82 00 0001".into(),
+        "c0 80 00".into(),
+        "e0 80 00".into(),
     ] {
         let c = w.client("a", "");
         w.send(c, &request);
         w.goodbye(c, 0x81);
     }
     let c = w.knock(&packet(0x10, &format!("0004 \"MQTT\" 05 02 003c 80 00 {}", field("a"))));
+    w.refused(c, 0x81);
+    let c = w.knock(&format!("10 8e 00 0004 \"MQTT\" 05 02 003c 00 {}", field("a")));
     w.refused(c, 0x81);
     // Lengths and identifiers at the edges of one, two and three bytes.
     let c = w.client("a", "");

@@ -78,6 +78,29 @@ fn what_matches() {
             w.expect(c, if matches(filter, name) { &message } else { "" });
         }
     }
+    // What is retained is found by the same rules, by ordinary and not by shared subscriptions.
+    for name in names {
+        w.send(p, &publish(0x31, name, "", "", "61"));
+    }
+    for filter in filters {
+        let c = w.client("c", "");
+        w.subscribed(c, filter, 0);
+        let mut wanted: Vec<&str> =
+            names.into_iter().filter(|name| matches(filter, name)).collect();
+        wanted.sort_unstable();
+        let wanted: String = wanted.iter().map(|name| publish(0x31, name, "", "", "61")).collect();
+        w.expect(c, &wanted);
+    }
+    // A group matches by the filter behind its name.
+    for filter in filters {
+        let c = w.client("c", "");
+        w.subscribed(c, &format!("$share/g/{filter}"), 0);
+        for name in names {
+            let message = publish(0x30, name, "", "", "61");
+            w.send(p, &message);
+            w.expect(c, if matches(filter, name) { &message } else { "" });
+        }
+    }
 }
 
 /// [MQTT-4.7.2-1] on a listener with a mount: the first level is the one that the client sees, live,
@@ -276,6 +299,20 @@ fn message_expiry() {
     w.expect(late, &publish(0x30, "t", "", "02 00000000", "65"));
     w.subscribed(late, "t", 0);
     w.expect(late, "");
+    // Also where it only waits behind a SUBACK that is not stored yet.
+    let slow = w.durable("slow", false);
+    w.gateway.commit_at_once = false;
+    w.send(slow, &subscribe("0001", "", "t", "01"));
+    for (first, id, properties) in [(0x30, "", "02 00000002"), (0x30, "", "02 00000009")] {
+        w.send(p, &publish(first, "t", id, properties, "66"));
+    }
+    w.secs(3);
+    w.expect(slow, "");
+    w.gateway.commit();
+    w.expect(
+        slow,
+        &("90 04 0001 00 01".to_string() + &publish(0x30, "t", "", "02 00000006", "66")),
+    );
 }
 
 /// [MQTT-3.3.4-1]: nothing at QoS 0, PUBACK at 1, PUBREC at 2; 0x10 where nobody is subscribed.

@@ -58,10 +58,41 @@ fn requests_that_are_none() {
     }
     for (request, code) in requests {
         let c = w.enter(&connect_with_will(2, "", "a", ""), false);
-        // Behind a good filter: nothing of the packet counts.
         w.send(c, &request);
         w.goodbye(c, code);
         assert_eq!(w.wills(watcher), 1, "{request}");
+    }
+}
+
+/// [MQTT-4.13.1-1], [MQTT-4.7.1-1], [MQTT-3.8.3-5]: of a packet that is refused nothing counts,
+/// whatever good filters stand before the bad one.
+#[test]
+fn nothing_of_a_bad_packet_counts() {
+    let mut w = World::new();
+    let p = w.client("p", "");
+    let good = field("good");
+    for (bad, code) in [("a#", 0x81), ("a/+b", 0x81), ("$share/g", 0x81), ("", 0x81)] {
+        let c = w.durable("a", false);
+        w.subscribed(c, "kept", 1);
+        w.send(c, &packet(0x82, &format!("0001 00 {good} 01 {} 01", field(bad))));
+        w.goodbye(c, code);
+        let c = w.durable("a", true);
+        w.send(c, &packet(0xa2, &format!("0001 00 {} {}", field("kept"), field(bad))));
+        w.goodbye(c, code);
+        // Neither was the one filter added nor the other taken away.
+        w.send(p, &publish(0x32, "good", "0001", "", "61"));
+        w.expect(p, "40 03 0001 10");
+        w.send(p, &publish(0x32, "kept", "0001", "", "61"));
+        w.expect(p, "40 02 0001");
+        w.enter(&connect(2, "", &field("a")), false);
+    }
+    for (options, code) in [("03", 0x82), ("30", 0x82), ("40", 0x81)] {
+        let c = w.durable("a", false);
+        w.send(c, &packet(0x82, &format!("0001 00 {good} 01 {} {options}", field("t"))));
+        w.goodbye(c, code);
+        w.send(p, &publish(0x32, "good", "0001", "", "61"));
+        w.expect(p, "40 03 0001 10");
+        w.enter(&connect(2, "", &field("a")), false);
     }
 }
 

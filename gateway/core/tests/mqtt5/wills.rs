@@ -91,6 +91,40 @@ fn after_its_delay() {
     assert_eq!(w.wills(watcher), 1);
 }
 
+/// [MQTT-3.1.2-8], [MQTT-3.1.3-9], [MQTT-3.1.4-3]: a takeover closes the old connection without a
+/// goodbye of its client's: its will goes out, once and before the new CONNACK, unless it has a delay
+/// and the session goes on.
+#[test]
+fn a_takeover() {
+    let mut w = World::new();
+    let watcher = w.watcher();
+    let with = |delay: &str| connect_with_will(0, "11 00000064", "a", delay);
+    for (delay, clean, sent) in [
+        ("", 0, 1),
+        ("18 00000000", 0, 1),
+        ("18 0000000a", 0, 0),
+        ("", 2, 1),
+        ("18 0000000a", 2, 1), // with its session
+    ] {
+        let old = w.enter(&with(delay), false);
+        w.gateway.commit_at_once = false;
+        let new = w.knock(&connect(clean, "11 00000064", &field("a")));
+        w.goodbye(old, 0x8e);
+        assert_eq!(w.wills(watcher), sent, "{delay:?} {clean}");
+        w.expect(new, "");
+        w.gateway.commit();
+        w.gateway.commit_at_once = true;
+        assert_eq!(w.take(new)[..1], [0x20]);
+        w.lose(old);
+        w.secs(50);
+        assert_eq!(w.wills(watcher), 0, "{delay:?} {clean}: not again");
+        // Nor is it the new connection's.
+        w.lose(new);
+        w.secs(120);
+        assert_eq!(w.wills(watcher), 0, "{delay:?} {clean}: it has none");
+    }
+}
+
 /// DISCONNECT can end the session, and with it the delay.
 #[test]
 fn a_goodbye_that_ends_the_session() {
