@@ -307,6 +307,16 @@ pub(crate) struct Coap {
     /// Exchanges open towards one peer (NSTART).
     #[schemars(extend("default" = "1", "range" = "1 to 255"))]
     pub(crate) nstart: Number,
+    /// Largest payload of one message to a client: what is longer leaves in blocks of the largest
+    /// size within it (16, 32, 64 … 1024), and requests are asked to come in such blocks.
+    #[schemars(extend("default" = "1024", "range" = "16 to 1024"))]
+    pub(crate) block_size: Number,
+    /// Largest body of a request, in one message or in blocks; beyond it 4.13 with Size1.
+    #[schemars(extend("default" = "256KiB", "range" = "16 to 64MiB"))]
+    pub(crate) max_body: Bytes,
+    /// How long a body of which a part has come, or left, waits for the next block.
+    #[schemars(extend("default" = "30s", "range" = "1s to 1h"))]
+    pub(crate) block_timeout: Time,
     /// Every n-th notification is confirmable, and one in 24 h.
     #[schemars(extend("default" = "8", "range" = "1 to 1000000"))]
     pub(crate) notify_confirmable_every: Number,

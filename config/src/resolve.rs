@@ -286,8 +286,13 @@ fn coap(r: &mut Reader<'_>, block: Option<&Coap>, at: &Place, core: &mut Core) {
         ack_timeout => config.ack_timeout;
         max_retransmit => config.max_retransmit;
         nstart => config.nstart;
+        block_size => config.block_size;
+        max_body => config.max_body;
+        block_timeout => config.block_timeout;
         notify_confirmable_every => config.notify_confirmable_every;
     }
+    // Room for some of the largest, each of which may take twice its size while it grows.
+    config.max_block_bytes = config.max_block_bytes.max(config.max_body.saturating_mul(4));
 }
 
 /// Reads `limits`; returns the most connections.
@@ -325,6 +330,7 @@ fn limits(r: &mut Reader<'_>, block: Option<&Limits>, at: &Place, core: &mut Cor
         max_sn_topics_per_client => mqtt_sn.max_topics_per_client;
         max_observers => coap.max_observers;
         max_observers_per_peer => coap.max_observers_per_peer;
+        max_blocks_in_progress_per_peer => coap.max_blocks_in_progress_per_peer;
         max_exchanges => coap.max_exchanges;
     }
     if let Some(Rate { count, per }) =

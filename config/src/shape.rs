@@ -15,13 +15,9 @@ const LATER: &[(&str, &str)] = &[
     ("bridges", "bridges"),
     ("metrics", "metrics"),
     ("acl", "access rules"),
-    ("coap.block_size", "block-wise transfer"),
-    ("coap.max_body", "block-wise transfer"),
-    ("coap.block_timeout", "block-wise transfer"),
     ("coap.multicast_discovery", "discovery by multicast"),
     ("coap.unverified_peer", "Echo"),
     ("limits.packet_rate_per_peer", "packet rates"),
-    ("limits.max_blocks_in_progress_per_peer", "block-wise transfer"),
     ("mappings.coap.expose", "Home Assistant discovery"),
 ];
 

@@ -117,6 +117,9 @@ pub(crate) struct Limits {
     /// Observations of one CoAP client.
     #[schemars(extend("default" = "64", "range" = "0 to 1099511627776"))]
     pub(crate) max_observers_per_peer: Number,
+    /// Bodies in blocks of one CoAP client at a time; beyond it 5.03.
+    #[schemars(extend("default" = "4", "range" = "1 to 1000"))]
+    pub(crate) max_blocks_in_progress_per_peer: Number,
     /// Requests that CoAP remembers, to recognise repetitions.
     #[schemars(extend("default" = "200000", "range" = "64 to 1099511627776"))]
     pub(crate) max_exchanges: Number,

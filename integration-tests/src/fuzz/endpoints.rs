@@ -393,6 +393,9 @@ pub fn coap(rng: &mut Rng, run: u64, inputs: u64, deaf: bool) -> Result<(), Stri
         config.max_observers = 20;
         config.max_observers_per_peer = 3;
         config.max_payload = 200;
+        config.block_size = 64;
+        config.max_body = 2_000;
+        config.max_block_bytes = 4_000;
     }
     let mut endpoint = motegate_coap::Endpoint::new(config, run);
     let mut clock = Clock::new(run.is_multiple_of(3));

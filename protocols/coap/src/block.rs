@@ -24,6 +24,16 @@ impl Block {
     pub(crate) const fn from_uint(value: u32) -> Self {
         Block { number: value >> 4, more: value & 8 != 0, exponent: value & 7 }
     }
+
+    /// Bytes of each block but the last.
+    pub(crate) const fn size(self) -> usize {
+        size_of(self.exponent)
+    }
+
+    /// Where it stands in the body.
+    pub(crate) const fn start(self) -> usize {
+        self.number as usize * self.size()
+    }
 }
 
 /// The option's value, of format uint.

@@ -13,9 +13,19 @@ pub struct Config {
     pub max_retransmit: u8,
     /// NSTART.
     pub nstart: u8,
-    /// Largest body of one message, in bytes; a larger request is 4.13, a larger answer leaves in
-    /// blocks of the largest size within it (RFC 7959).
+    /// Largest payload of one request, in bytes; a larger one is 4.13 and told to come in blocks.
     pub max_payload: usize,
+    /// Largest payload of one message towards a client, in bytes: a larger body leaves in blocks of
+    /// the largest size within it, and requests are asked to come in such blocks (RFC 7959).
+    pub block_size: usize,
+    /// Largest body of a request that comes in blocks, in bytes; beyond it 4.13 with Size1.
+    pub max_body: usize,
+    /// How long a body of which a part has come, or left, waits for the next request.
+    pub block_timeout: Duration,
+    /// Bodies in parts of one peer; beyond it 5.03 with Max-Age.
+    pub max_blocks_in_progress_per_peer: usize,
+    /// Bytes of all bodies in parts; beyond it one that has waited longest gives way, or 5.03.
+    pub max_block_bytes: usize,
     /// Every n-th notification is confirmable, and one in 24 h.
     pub notify_confirmable_every: u32,
     /// Observations in all.
@@ -47,6 +57,11 @@ impl Default for Config {
             max_retransmit: 4,
             nstart: 1,
             max_payload: 1024,
+            block_size: 1024,
+            max_body: 256 * 1024,
+            block_timeout: Duration::from_secs(30),
+            max_blocks_in_progress_per_peer: 4,
+            max_block_bytes: 32 << 20,
             notify_confirmable_every: 8,
             max_observers: 100_000,
             max_observers_per_peer: 64,

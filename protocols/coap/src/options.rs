@@ -65,7 +65,7 @@ pub(crate) const fn definition(number: u16) -> Option<Definition> {
         ETAG => (1, 8, true),
         IF_NONE_MATCH => (0, 0, false),
         OBSERVE | BLOCK1 | BLOCK2 => (0, 3, false),
-        SIZE2 => (0, 4, false),
+        SIZE1 | SIZE2 => (0, 4, false),
         URI_PORT | CONTENT_FORMAT | ACCEPT => (0, 2, false),
         URI_PATH | URI_QUERY => (0, 255, true),
         PROXY_URI => (1, 1034, false),
@@ -73,6 +73,14 @@ pub(crate) const fn definition(number: u16) -> Option<Definition> {
         _ => return None,
     };
     Some(Definition { min, max, repeatable })
+}
+
+/// Whether requests that differ in this option are of two operations (RFC 9175 §1.1, §3.3): not if
+/// it is elective and outside the cache key (RFC 7252 §5.4.6), or one of the transfer itself. Observe
+/// stands in a first request only (RFC 7959 §3.4), and No-Response concerns one answer.
+pub(crate) const fn names_operation(number: u16) -> bool {
+    let no_cache_key = number & 0x1e == 0x1c && !is_critical(number);
+    !no_cache_key && !matches!(number, BLOCK1 | BLOCK2 | OBSERVE | NO_RESPONSE)
 }
 
 /// Whether a recipient that does not recognise the option must refuse the message

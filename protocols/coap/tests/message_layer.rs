@@ -477,9 +477,11 @@ fn what_is_refused_before_the_core_hears_of_it() {
         (Msg::con(GET, 2).opt(39, b"coap"), "5.05"),
         (Msg::con(9, 3).path("x"), "4.05"),
         (Msg::con(PUT, 4).path("x").body(&big), "4.13"),
-        (Msg::con(PUT, 5).path("x").opt(27, &[0x08]), "4.02"), // Block1 0/more
-        (Msg::con(PUT, 6).path("x").opt(27, &[0x10]), "4.02"), // Block1 1/last
-        (Msg::con(PUT, 7).path("x").opt(23, &[0x10]), "4.02"), // Block2 1
+        (Msg::con(PUT, 5).path("x").opt(27, &[0x08]), "4.00"), // Block1 0/more, empty
+        (Msg::con(PUT, 6).path("x").opt(27, &[0x10]), "4.08"), // Block1 1/last
+        (Msg::con(PUT, 7).path("x").opt(23, &[0x10]), "4.08"), // Block2 1
+        (Msg::con(GET, 9).path("x").opt(27, &[0x10]), "4.02"), // Block1 of a GET
+        (Msg::con(PUT, 10).path("x").opt(19, &[0x08]), "4.02"), // Q-Block1
     ];
     for (msg, code) in &cases {
         let sent = server.msg(1, msg);
@@ -489,7 +491,8 @@ fn what_is_refused_before_the_core_hears_of_it() {
     }
     server.no_request();
     let sent = server.msg(1, &Msg::non(PUT, 8).path("x").body(&big));
-    assert!(sent[0].starts_with("NON 4.13 #* 60=0400 "), "{sent:?}"); // Size1
+    // RFC 7959 §2.9.3: Block1 says in which blocks it may come, Size1 how large it may be.
+    assert!(sent[0].starts_with("NON 4.13 #* 27=06 60=040000 "), "{sent:?}");
 }
 
 #[test]

@@ -406,7 +406,7 @@ fn a_repeated_registration_is_answered_from_memory() {
 
 #[test]
 fn a_notification_that_no_blocks_can_tell_ends_the_observation() {
-    let mut server = Server::with(Config { max_payload: 16, ..Config::default() });
+    let mut server = Server::with(Config { block_size: 16, ..Config::default() });
     let observation = server.register(1, 1, b"t", "20");
     let sent = server.notify(observation, 1, &"x".repeat((16 << 20) + 1));
     let text = "the representation has more than 16777216 bytes";

@@ -112,6 +112,12 @@ impl Core {
                 counters.observers_per_peer_refused,
             ),
             count(
+                "max_blocks_in_progress_per_peer",
+                coap.max_blocks_in_progress_per_peer,
+                None,
+                counters.blocks_per_peer_refused,
+            ),
+            count(
                 "max_exchanges",
                 coap.max_exchanges,
                 Some(self.coap.deduplication_entries() as u64),

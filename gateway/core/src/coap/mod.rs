@@ -60,6 +60,9 @@ impl Core {
             return;
         }
         match self.coap_map(&request) {
+            // RFC 7959 §2.5: nothing happens before the last block; what is refused already need
+            // not be sent.
+            Ok((_, mapped)) if request.more_follows => self.coap_more(&request, &mapped),
             Ok((key, mapped)) => self.coap_act(request, key, mapped),
             Err(error) => self.coap_refuse(&request, error),
         }

@@ -1,10 +1,10 @@
-//! [`Notified`]: notifications whose rest is nowhere else to be had.
+//! [`Notified`]: representations that observers were notified of and have not whole.
 //!
 //! A notification larger than a message is its first block; the client fetches the rest with GETs
-//! (RFC 7959 §3.4). Where the topic has the value, those read it, and the ETag tells whether it is
-//! the same. A value that is not retained, and the record of one topic among several, is kept here:
-//! one an observation, until the next, for [`KEPT`], and within [`MAX_ENTRIES`] and [`MAX_BYTES`];
-//! the oldest goes first, and its client begins anew or gets 4.04.
+//! (RFC 7959 §3.4), and gets that of the very representation, found by its ETag where the client says
+//! one, even if the topic has a newer value meanwhile. One is kept an observation, until the next,
+//! for `block_timeout`, and within [`MAX_ENTRIES`] and [`MAX_BYTES`]; the oldest goes first, and its
+//! client reads the topic, begins anew, or gets 4.04.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,8 +14,6 @@ use motegate_timers::Instant;
 
 use super::value::Shown;
 
-/// How long a client may take to fetch the rest.
-const KEPT: Duration = Duration::from_secs(30);
 /// Notifications kept at a time.
 const MAX_ENTRIES: usize = 256;
 /// Bytes of them.
@@ -37,10 +35,16 @@ struct Entry {
 
 impl Notified {
     /// Keeps what an observation is told.
-    pub(super) fn keep(&mut self, now: Instant, observation: ObservationId, shown: Shown) {
+    pub(super) fn keep(
+        &mut self,
+        now: Instant,
+        kept_for: Duration,
+        observation: ObservationId,
+        shown: Shown,
+    ) {
         self.forget(observation);
         self.bytes += shown.payload.len();
-        self.entries.push_back(Entry { observation, until: now + KEPT, shown });
+        self.entries.push_back(Entry { observation, until: now + kept_for, shown });
         let over = |entry: &Entry, all: &Notified| {
             entry.until <= now || all.entries.len() > MAX_ENTRIES || all.bytes > MAX_BYTES
         };
@@ -64,14 +68,18 @@ impl Notified {
         }
     }
 
-    /// What the one observation that `is_asked_for` was told last.
+    /// What the one observation that `is_asked_for` was told last; with `etags` one of those.
     pub(super) fn find(
         &self,
         now: Instant,
+        etags: &[Vec<u8>],
         mut is_asked_for: impl FnMut(ObservationId) -> bool,
     ) -> Option<Response> {
-        let kept = self.entries.iter().rev().filter(|entry| entry.until > now);
-        let shown = &{ kept }.find(|entry| is_asked_for(entry.observation))?.shown;
+        let named = |shown: &Shown| {
+            etags.is_empty() || etags.iter().any(|etag| etag[..] == shown.etag.to_be_bytes())
+        };
+        let mut kept = self.entries.iter().rev().filter(|e| e.until > now && named(&e.shown));
+        let shown = &kept.find(|entry| is_asked_for(entry.observation))?.shown;
         Some(Response {
             payload: shown.payload.clone(),
             content_format: Some(shown.format),
@@ -85,6 +93,8 @@ impl Notified {
 mod tests {
     use super::*;
 
+    const KEPT: Duration = Duration::from_secs(30);
+
     fn shown(bytes: usize) -> Shown {
         Shown { payload: vec![0; bytes].into(), format: 0, etag: 1 }
     }
@@ -94,16 +104,19 @@ mod tests {
         let at = Instant::from_secs;
         let mut notified = Notified::default();
         for id in 0..1_000 {
-            notified.keep(at(1), ObservationId(id), shown(1));
+            notified.keep(at(1), KEPT, ObservationId(id), shown(1));
         }
         assert_eq!((notified.entries.len(), notified.bytes), (MAX_ENTRIES, MAX_ENTRIES));
-        notified.keep(at(2), ObservationId(2_000), shown(MAX_BYTES - 10));
+        notified.keep(at(2), KEPT, ObservationId(2_000), shown(MAX_BYTES - 10));
         assert_eq!((notified.entries.len(), notified.bytes), (11, MAX_BYTES));
-        notified.keep(at(2), ObservationId(2_000), shown(5));
+        notified.keep(at(2), KEPT, ObservationId(2_000), shown(5));
         assert_eq!((notified.entries.len(), notified.bytes), (11, 15), "one an observation");
-        assert!(notified.find(at(31), |id| id == ObservationId(999)).is_none(), "30 s are over");
-        assert!(notified.find(at(31), |id| id == ObservationId(2_000)).is_some());
-        notified.keep(at(40), ObservationId(3), shown(MAX_BYTES + 1));
+        assert!(
+            notified.find(at(31), &[], |id| id == ObservationId(999)).is_none(),
+            "30 s are over"
+        );
+        assert!(notified.find(at(31), &[], |id| id == ObservationId(2_000)).is_some());
+        notified.keep(at(40), KEPT, ObservationId(3), shown(MAX_BYTES + 1));
         assert_eq!((notified.entries.len(), notified.bytes), (0, 0), "no place for that one");
     }
 }

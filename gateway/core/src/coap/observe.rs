@@ -102,21 +102,21 @@ impl Core {
         }
     }
 
-    /// The rest of a notification that is nowhere else to be had; whether it was that.
+    /// The rest of a notification (RFC 7959 §3.4); whether it was that.
     fn coap_rest(&mut self, request: &CoapRequest, several: bool) -> bool {
         if !request.later_block {
             return false;
         }
         let is_asked_for = |observation| {
-            let known = self.observations.get(&observation).map(|known| &*known.asked);
+            let Some(known) = self.observations.get(&observation) else { return false };
+            let asked = &known.asked;
             self.coap.observer(observation) == Some(&request.peer)
-                && known.is_some_and(|asked| {
-                    asked.path == request.path
-                        && asked.query == request.query
-                        && asked.host == request.host
-                })
+                && known.accept == request.accept
+                && asked.path == request.path
+                && asked.query == request.query
+                && asked.host == request.host
         };
-        let response = match self.notified.find(self.turn.now, is_asked_for) {
+        let response = match self.notified.find(self.turn.now, &request.etags, is_asked_for) {
             Some(response) => response,
             None if several => Response::error(Code::NOT_FOUND, "this notification is gone"),
             None => return false,
@@ -280,9 +280,8 @@ impl Core {
             let wanted = Wanted { accept: known.accept, settled: known.format };
             match known.meaning.show(message, wanted, &name) {
                 Ok(shown) => {
-                    let elsewhere = message.retain && !known.several;
                     self.settle_format(observation, shown.format);
-                    self.keep_rest(observation, &shown, elsewhere);
+                    self.keep_rest(observation, &shown);
                     notification.payload = shown.payload;
                     notification.content_format = Some(shown.format);
                     notification.etag = Some(shown.etag);
@@ -364,11 +363,11 @@ impl Core {
         self.coap.notify(&self.turn, observation, notification);
     }
 
-    /// A notification is on its way; its rest may be `elsewhere`: in its topic.
-    fn keep_rest(&mut self, observation: ObservationId, shown: &Shown, elsewhere: bool) {
-        let large = shown.payload.len() > self.coap.notification_room(observation);
-        if large && !elsewhere {
-            self.notified.keep(self.turn.now, observation, shown.clone());
+    /// A notification is on its way; what is longer than a message is asked for again.
+    fn keep_rest(&mut self, observation: ObservationId, shown: &Shown) {
+        if shown.payload.len() > self.coap.notification_room(observation) {
+            let kept_for = self.config.coap.block_timeout;
+            self.notified.keep(self.turn.now, kept_for, observation, shown.clone());
         } else {
             self.notified.forget(observation);
         }

@@ -116,6 +116,18 @@ impl Core {
         }
     }
 
+    /// Whether the rest of a body in blocks may come.
+    pub(super) fn coap_more(&mut self, request: &CoapRequest, mapped: &CoapMatch) {
+        let topic = mapped.topic.as_name().filter(|_| mapped.records.is_none());
+        match topic.map_or(Ok(()), |topic| self.coap_may_publish(&topic)) {
+            Ok(()) => {
+                let response = Response::new(Code::CONTINUE);
+                self.coap.respond(&self.turn, request.exchange, response, Seq::NONE);
+            }
+            Err(error) => self.coap_refuse(request, error),
+        }
+    }
+
     fn coap_may_publish(&self, topic: &TopicName) -> Result<(), MapError> {
         check_bounds(&self.config.mqtt, topic.as_str())?;
         if is_reserved(topic) {

@@ -1,10 +1,10 @@
 //! Representations larger than a message (RFC 7959, Block2): which part of a body leaves.
 //!
-//! Stateless: every block is cut out of the representation that the layer above gives for that very
-//! request, at any place and of any size, and carries its ETag, by which the client knows that the
-//! parts are of one body (§2.4). A notification is a first block; the client asks for the rest
-//! without Observe (§3.4). The size is the client's wish, or the largest that fits `max_payload`.
-//! Left out: Block1, and bodies that are kept between two requests.
+//! Stateless for GET: every block is cut out of the representation that the layer above gives for
+//! that very request, at any place and of any size, and carries its ETag, by which the client knows
+//! that the parts are of one body (§2.4). A notification is a first block; the client asks for the
+//! rest without Observe (§3.4). The size is the client's wish, or the largest that fits `block_size`.
+//! What answers another method is kept (`upload`), as doing it again is no way to read it.
 
 use alloc::format;
 
@@ -72,7 +72,7 @@ impl NoPart {
 }
 
 /// The largest block of at most `max` bytes.
-fn largest(max: usize) -> u32 {
+pub(super) fn largest(max: usize) -> u32 {
     (1..=LARGEST).rev().find(|exponent| size_of(*exponent) <= max).unwrap_or(0)
 }
 
@@ -82,10 +82,10 @@ impl Body {
         let length = self.payload.len();
         judge(self.code, length, wanted, max)?;
         let told = u32::try_from(length).ok();
-        if self.code != Code::CONTENT {
+        if self.code.class() != 2 {
             return Ok(self);
         }
-        if wanted.block.is_none() && length <= max {
+        if wanted.block.is_none() && length <= max || length == 0 && self.code != Code::CONTENT {
             self.size2 = told.filter(|_| wanted.size);
             return Ok(self);
         }
@@ -106,6 +106,12 @@ impl Body {
     }
 }
 
+/// Whether a part of this body leaves, and more may be asked for.
+pub(super) fn is_cut(body: &Body, wanted: Wanted, max: usize) -> bool {
+    let asked = wanted.block.map_or(max, |block| block.size().min(max));
+    body.code.class() == 2 && body.payload.len() > asked
+}
+
 /// Bytes of a notification that leave at once; `exponent` as in [`Wanted::first`].
 pub(super) fn room(exponent: u8, max: usize) -> usize {
     let exponent = u32::from(exponent);
@@ -114,9 +120,9 @@ pub(super) fn room(exponent: u8, max: usize) -> usize {
 
 /// Whether a body of this length can be told at all, in however many parts.
 pub(super) fn judge(code: Code, length: usize, wanted: Wanted, max: usize) -> Result<(), NoPart> {
-    let most = match (code, wanted.block) {
-        (Code::CONTENT, Some(block)) => NUMBERS * size_of(block.exponent.min(largest(max))),
-        (Code::CONTENT, None) => NUMBERS * size_of(largest(max)),
+    let most = match (code.class(), wanted.block) {
+        (2, Some(block)) => NUMBERS * size_of(block.exponent.min(largest(max))),
+        (2, None) => NUMBERS * size_of(largest(max)),
         _ => max,
     };
     if length <= most { Ok(()) } else { Err(NoPart::TooLarge { most }) }

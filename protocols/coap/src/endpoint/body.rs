@@ -8,7 +8,8 @@ use core::time::Duration;
 use super::contract::{Code, Notification, Response};
 use crate::message::{Head, Kind, Token, write_head};
 use crate::options::{
-    BLOCK2, CONTENT_FORMAT, ETAG, LOCATION_PATH, MAX_AGE, OBSERVE, OptionWriter, SIZE1, SIZE2,
+    BLOCK1, BLOCK2, CONTENT_FORMAT, ETAG, LOCATION_PATH, MAX_AGE, OBSERVE, OptionWriter, SIZE1,
+    SIZE2,
 };
 
 #[derive(Debug, Clone)]
@@ -17,10 +18,12 @@ pub(super) struct Body {
     pub(super) payload: Bytes,
     content_format: Option<u16>,
     etag: Option<u64>,
-    max_age: Option<Duration>,
+    pub(super) max_age: Option<Duration>,
     location_path: Vec<String>,
     /// Which part the payload is (RFC 7959 §2.1).
     pub(super) block2: Option<u32>,
+    /// Which part of the request it answers (RFC 7959 §2.3).
+    pub(super) block1: Option<u32>,
     /// Bytes of the whole (RFC 7959 §4).
     pub(super) size2: Option<u32>,
     /// With 4.13: what would be accepted (RFC 7252 §5.9.2.9).
@@ -37,6 +40,7 @@ impl From<Response> for Body {
             max_age: response.max_age,
             location_path: response.location_path,
             block2: None,
+            block1: None,
             size2: None,
             size1: None,
         }
@@ -53,6 +57,7 @@ impl From<Notification> for Body {
             max_age: notification.max_age,
             location_path: Vec::new(),
             block2: None,
+            block1: None,
             size2: None,
             size1: None,
         }
@@ -90,6 +95,9 @@ impl Body {
         if let Some(block) = self.block2 {
             options.uint(BLOCK2, block);
         }
+        if let Some(block) = self.block1 {
+            options.uint(BLOCK1, block);
+        }
         if let Some(size) = self.size2 {
             options.uint(SIZE2, size);
         }
@@ -122,6 +130,7 @@ mod tests {
             max_age in any::<Option<u32>>(),
             location_path in proptest::collection::vec("[a-zé]{0,100}", 0..3),
             block2 in proptest::option::of(0..0x100_0000_u32),
+            block1 in proptest::option::of(0..0x100_0000_u32),
             size2 in any::<Option<u32>>(),
             size1 in any::<Option<u32>>(),
             observe in proptest::option::of(0..0x100_0000_u32),
@@ -136,6 +145,7 @@ mod tests {
                 max_age: max_age.map(|secs| Duration::from_secs(secs.into())),
                 location_path: location_path.iter().map(ToString::to_string).collect(),
                 block2,
+                block1,
                 size2,
                 size1,
             };
@@ -154,6 +164,7 @@ mod tests {
             prop_assert_eq!(uint(CONTENT_FORMAT), content_format.map(u32::from));
             prop_assert_eq!(uint(MAX_AGE), max_age);
             prop_assert_eq!(uint(BLOCK2), block2);
+            prop_assert_eq!(uint(BLOCK1), block1);
             prop_assert_eq!(uint(SIZE2), size2);
             prop_assert_eq!(uint(SIZE1), size1);
             prop_assert_eq!(uint(OBSERVE), observe);

@@ -56,7 +56,7 @@ pub struct Request {
     pub query: Vec<String>,
     /// Uri-Host.
     pub host: Option<String>,
-    /// Owns its bytes.
+    /// Owns its bytes. The whole body, in however many blocks it came (RFC 7959 §2.5).
     pub payload: Bytes,
     /// Content-Format of the payload.
     pub content_format: Option<u16>,
@@ -73,6 +73,10 @@ pub struct Request {
     /// It asks for more of a body whose beginning the client has: Block2 of a number above 0.
     /// Answer with the whole all the same: the endpoint cuts.
     pub later_block: bool,
+    /// The first block of a body that comes in several (RFC 7959 §2.5); `payload` is empty. Do
+    /// nothing yet: answer [`Code::CONTINUE`] to let the rest come, after which the request comes
+    /// again with all of it, or the error that it would get then.
+    pub more_follows: bool,
 }
 
 /// What the layer above must know.
@@ -114,6 +118,7 @@ impl Code {
     pub const VALID: Code = Code::new(2, 3);
     pub const CHANGED: Code = Code::new(2, 4);
     pub const CONTENT: Code = Code::new(2, 5);
+    pub const CONTINUE: Code = Code::new(2, 31);
     pub const BAD_REQUEST: Code = Code::new(4, 0);
     pub const UNAUTHORIZED: Code = Code::new(4, 1);
     pub const BAD_OPTION: Code = Code::new(4, 2);
@@ -121,6 +126,7 @@ impl Code {
     pub const NOT_FOUND: Code = Code::new(4, 4);
     pub const METHOD_NOT_ALLOWED: Code = Code::new(4, 5);
     pub const NOT_ACCEPTABLE: Code = Code::new(4, 6);
+    pub const REQUEST_ENTITY_INCOMPLETE: Code = Code::new(4, 8);
     pub const PRECONDITION_FAILED: Code = Code::new(4, 12);
     pub const REQUEST_ENTITY_TOO_LARGE: Code = Code::new(4, 13);
     pub const UNSUPPORTED_CONTENT_FORMAT: Code = Code::new(4, 15);
@@ -154,8 +160,9 @@ impl Code {
 pub struct Response {
     /// What became of it.
     pub code: Code,
-    /// Body, or the diagnostic text of an error. A 2.05 of a GET may have up to 16 MiB: it leaves
+    /// Body, or the diagnostic text of an error. That of a success may have up to 16 MiB: it leaves
     /// in blocks (RFC 7959 §2.4), and needs an `etag` then, so that no client joins two bodies.
+    /// What answers a GET is asked for again for each block; what answers another method is kept.
     pub payload: Bytes,
     /// Its Content-Format; `None` for diagnostic text.
     pub content_format: Option<u16>,

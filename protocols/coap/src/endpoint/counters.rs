@@ -19,6 +19,14 @@ pub struct Counters {
     pub observers_refused: u64,
     /// Observations refused: `max_observers_per_peer`.
     pub observers_per_peer_refused: u64,
+    /// Bodies in blocks refused: `max_blocks_in_progress_per_peer`.
+    pub blocks_per_peer_refused: u64,
+    /// Blocks refused for want of memory.
+    pub blocks_refused: u64,
+    /// Bodies in parts that gave way to others.
+    pub blocks_evicted: u64,
+    /// Bodies in parts whose rest did not come, or was not asked for, in time.
+    pub blocks_expired: u64,
     /// Empty confirmable messages.
     pub pings: u64,
 }

@@ -12,7 +12,7 @@ use core::time::Duration;
 use motegate_message::{Peer, Reason, Seq, Turn};
 use motegate_timers::Instant;
 
-use super::block::Wanted;
+use super::block::{self, Wanted};
 use super::body::Body;
 use super::contract::{Code, Event, ExchangeId, Method, Observe, Response};
 use super::deduplication::{NewEntry, Progress, Stored};
@@ -20,6 +20,7 @@ use super::observe::Phase;
 use super::outbound::{Separate, Waiting};
 use super::peers::EXCHANGE_LIFETIME;
 use super::request::{Parsed, Refusal, read};
+use super::upload::{Parts, Taken};
 use super::{Endpoint, send};
 use crate::message::{Kind, Message, Token, write_empty};
 use crate::slab::Key;
@@ -35,12 +36,14 @@ pub(super) struct Exchange {
     pub(super) token: Token,
     message_id: u16,
     confirmable: bool,
-    /// GET and FETCH: may be executed again.
+    /// GET: may be executed again. The body of a FETCH may have come in blocks and be gone.
     is_read: bool,
     /// Observe 0.
     pub(super) registers: bool,
     no_response: u8,
     pub(super) wanted: Wanted,
+    /// Of what comes or is answered in parts.
+    pub(super) parts: Option<Box<Parts>>,
     /// An Empty ACK has left: the response goes separately.
     acknowledged: bool,
     /// The response is known and waits for the journal.
@@ -226,7 +229,7 @@ impl Endpoint {
         let Message { head, token, packet } = message;
         let Some(packet) = packet else { return };
         let confirmable = head.kind == Kind::Confirmable;
-        let parsed = read(&peer, confirmable, head.code, packet, self.config.max_payload);
+        let parsed = read(&peer, confirmable, head.code, packet, &self.config);
         let request = parsed.as_ref().ok().map(|parsed| &parsed.request);
         let key = self.peers.find_or_insert(peer, &mut self.random);
         let observe = request.and_then(|request| request.observe);
@@ -236,10 +239,11 @@ impl Endpoint {
             token,
             message_id: head.message_id,
             confirmable,
-            is_read: matches!(method, Some(Method::Get | Method::Fetch)),
+            is_read: method == Some(Method::Get),
             registers: observe == Some(Observe::Register),
             no_response: parsed.as_ref().map_or(0, |parsed| parsed.no_response),
             wanted: parsed.as_ref().map(|parsed| parsed.wanted).unwrap_or_default(),
+            parts: parsed.as_ref().ok().and_then(Parts::of),
             acknowledged: false,
             held: false,
             observation: None,
@@ -265,7 +269,12 @@ impl Endpoint {
         }
     }
 
-    fn hand_up(&mut self, now: Instant, peer: Key, key: Key, parsed: Parsed) {
+    fn hand_up(&mut self, now: Instant, peer: Key, key: Key, mut parsed: Parsed) {
+        match self.take_part(now, peer, key, &mut parsed) {
+            Taken::HandUp => {}
+            Taken::Answered(body) => return self.answer_part(now, key, body),
+            Taken::Refused(refusal) => return self.refuse(now, key, refusal),
+        }
         self.counters.requests += 1;
         let mut request = parsed.request;
         request.exchange = ExchangeId(key.to_u64());
@@ -290,17 +299,13 @@ impl Endpoint {
         let Some(exchange) = self.exchanges.get(key) else { return };
         let (peer, confirmable) = (exchange.peer, exchange.confirmable);
         self.dropped_key(peer, refusal.reason);
-        if !confirmable && refusal.response.code == Code::BAD_OPTION {
+        if !confirmable && refusal.body.code == Code::BAD_OPTION {
             // RFC 7252 §5.4.1: a NON with an unrecognised critical option is rejected (§4.3), here
             // by silence.
             self.close_exchange(now, key);
             return;
         }
-        let mut body = Body::from(refusal.response);
-        if body.code == Code::REQUEST_ENTITY_TOO_LARGE {
-            body.size1 = u32::try_from(self.config.max_payload).ok();
-        }
-        self.answer(now, key, body, None);
+        self.answer(now, key, *refusal.body, None);
     }
 
     /// Answers `Event::Request`; success leaves after `after` is committed. Unknown and answered
@@ -328,18 +333,37 @@ impl Endpoint {
     }
 
     fn respond_now(&mut self, now: Instant, key: Key, response: Response) {
-        let Some(exchange) = self.exchanges.get(key) else { return };
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let (peer, begun, wanted) = (exchange.peer, exchange.observation, exchange.wanted);
+        let parts = exchange.parts.take();
         let begins = response.observe.map(|id| Key::from_u64(id.0));
-        let part = Body::from(response).part(wanted, self.config.max_payload);
-        let body = part.unwrap_or_else(|no_part| {
-            self.dropped_key(peer, no_part.reason());
-            no_part.body()
-        });
+        let mut body = Body::from(response);
+        if let Some(parts) = parts {
+            if block::is_cut(&body, wanted, self.config.block_size) {
+                self.keep_answer(now, peer, &parts, &body);
+            }
+            self.settle_parts(now, &parts, &mut body);
+        }
+        let body = self.cut(peer, body, wanted);
         let observation = begun
             .filter(|key| begins == Some(*key) && body.code.class() == 2)
             .filter(|key| self.observations.get(*key).is_some());
         self.answer(now, key, body, observation);
+    }
+
+    /// Answers what the layer above does not hear of.
+    fn answer_part(&mut self, now: Instant, key: Key, body: Body) {
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        let (peer, wanted) = (exchange.peer, exchange.wanted);
+        let body = self.cut(peer, body, wanted);
+        self.answer(now, key, body, None);
+    }
+
+    fn cut(&mut self, peer: Key, body: Body, wanted: Wanted) -> Body {
+        body.part(wanted, self.config.block_size).unwrap_or_else(|no_part| {
+            self.dropped_key(peer, no_part.reason());
+            no_part.body()
+        })
     }
 
     /// The response leaves now, by whichever message is right for it.
@@ -466,9 +490,12 @@ impl Endpoint {
     }
 }
 
-/// No-Response (RFC 7967 §2.1): bit 1 for 2.xx, bit 3 for 4.xx, bit 4 for 5.xx.
+/// No-Response (RFC 7967 §2.1): bit 1 for 2.xx, bit 3 for 4.xx, bit 4 for 5.xx. Without 2.31 no
+/// further block would come: it does not answer the request yet.
 fn is_unwanted(no_response: u8, code: Code) -> bool {
-    (1..=5).contains(&code.class()) && no_response & 1 << (code.class() - 1) != 0
+    (1..=5).contains(&code.class())
+        && no_response & 1 << (code.class() - 1) != 0
+        && code != Code::CONTINUE
 }
 
 #[cfg(test)]
@@ -480,6 +507,7 @@ mod tests {
         for (bits, unwanted) in [(0, [false; 3]), (2, [true, false, false]), (26, [true; 3])] {
             let codes = [Code::CHANGED, Code::NOT_FOUND, Code::SERVICE_UNAVAILABLE];
             assert_eq!(codes.map(|code| is_unwanted(bits, code)), unwanted);
+            assert!(!is_unwanted(bits, Code::CONTINUE));
         }
     }
 }

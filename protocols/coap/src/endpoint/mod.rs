@@ -3,11 +3,10 @@
 //! Guarantees: a request goes up at most once within its lifetime (a GET with a large answer
 //! excepted); every request handed up that is answered gets one response, by the right kind of
 //! message; a response does not leave before the batch it depends on is stored; every table has a
-//! bound. One datagram leaves for one that came, never larger than `max_payload` and its options,
+//! bound. One datagram leaves for one that came, never larger than `block_size` and its options,
 //! and at most `notify_confirmable_every` notifications leave without a sign of life: that is all
-//! there is against amplification until RFC 9175. A representation larger than that leaves in blocks
-//! (RFC 7959, Block2). Left out: requests in blocks (Block1), multicast, tokens past 8 bytes
-//! (RFC 8974), DTLS.
+//! there is against amplification until RFC 9175. What is larger than a message leaves and comes in
+//! blocks (RFC 7959). Left out: multicast, tokens past 8 bytes (RFC 8974), Q-Block (RFC 9177), DTLS.
 
 mod block;
 mod body;
@@ -19,6 +18,8 @@ mod observe;
 mod outbound;
 mod peers;
 mod request;
+mod transfers;
+mod upload;
 mod view;
 
 pub use contract::{
@@ -42,6 +43,7 @@ use deduplication::Deduplication;
 use exchange::Exchange;
 use observe::Observations;
 use peers::Peers;
+use transfers::Transfers;
 
 /// Time between two sweeps of the deduplication table when no requests come.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -57,6 +59,7 @@ pub struct Endpoint {
     deduplication: Deduplication,
     exchanges: Slab<Exchange>,
     observations: Observations,
+    transfers: Transfers,
     /// Confirmable requests without a response, in the order of their piggyback time-outs.
     unanswered: VecDeque<(Instant, Key)>,
     /// Exchanges whose deduplication entry had to go, and when they are given up.
@@ -87,6 +90,7 @@ impl Endpoint {
             deduplication: Deduplication::new(config.max_exchanges),
             exchanges: Slab::default(),
             observations: Observations::new(),
+            transfers: Transfers::new(),
             unanswered: VecDeque::new(),
             orphans: VecDeque::new(),
             timers: TimerQueue::new(),
@@ -171,6 +175,7 @@ impl Endpoint {
             self.sweep(now);
         }
         self.close_orphans(now);
+        self.expire_transfers(now);
         self.peers.expire(now);
     }
 
@@ -219,8 +224,9 @@ impl Endpoint {
         let unanswered = self.unanswered.front().map(|(at, _)| *at);
         let messages = earliest(unanswered, self.timers.next_deadline());
         let orphans = self.orphans.front().map(|(at, _)| *at);
+        let transfers = self.transfers.next_expiry(self.config.block_timeout);
         let tables = earliest(self.sweep_at, earliest(orphans, self.peers.next_deadline()));
-        earliest(messages, tables)
+        earliest(messages, earliest(tables, transfers))
     }
 
     /// What happened so far.
@@ -239,6 +245,12 @@ impl Endpoint {
     #[must_use]
     pub const fn observers(&self) -> usize {
         self.observations.observers()
+    }
+
+    /// Bodies of which a part has come, or left, and their bytes, of at most `max_block_bytes`.
+    #[must_use]
+    pub const fn transfers(&self) -> (usize, usize) {
+        (self.transfers.len(), self.transfers.bytes())
     }
 
     /// Peers that are remembered now.

@@ -68,9 +68,9 @@ impl Observation {
     }
 
     /// What leaves of a notification: all, or its first block (RFC 7959 §3.4).
-    pub(super) fn body(&self, notification: Notification, max_payload: usize) -> Body {
+    pub(super) fn body(&self, notification: Notification, block_size: usize) -> Body {
         let wanted = Wanted::first(self.exponent, notification.payload.len());
-        let part = Body::from(notification).part(wanted, max_payload);
+        let part = Body::from(notification).part(wanted, block_size);
         part.unwrap_or_else(NoPart::body)
     }
 
@@ -288,7 +288,7 @@ impl Endpoint {
         let Some(found) = self.observations.get_mut(key) else { return };
         let (code, length) = (notification.code, notification.payload.len());
         let (peer, wanted) = (found.peer, Wanted::first(found.exponent, length));
-        if let Err(no_part) = block::judge(code, length, wanted, self.config.max_payload) {
+        if let Err(no_part) = block::judge(code, length, wanted, self.config.block_size) {
             self.notified(key, Some(notification.delivery));
             self.finish(turn.now, key, no_part.body());
             self.observation_ended(key, no_part.reason());
@@ -313,7 +313,7 @@ impl Endpoint {
     #[must_use]
     pub fn notification_room(&self, observation: ObservationId) -> usize {
         let exponent = self.observations.by_id(observation).map_or(ANY, |found| found.exponent);
-        block::room(exponent, self.config.max_payload)
+        block::room(exponent, self.config.block_size)
     }
 
     /// Ends an observation from above with a final notification (an error code); no
@@ -333,7 +333,7 @@ impl Endpoint {
         }
         observation.since_confirmable += 1;
         let delivery = notification.delivery;
-        let body = observation.body(notification, self.config.max_payload);
+        let body = observation.body(notification, self.config.block_size);
         self.send_non(peer, Some(key), None, &body);
         self.notified(key, Some(delivery));
     }

@@ -140,7 +140,7 @@ impl Endpoint {
         let Some(notification) = observation.pending.take() else { return };
         observation.sent_confirmable(now);
         let (token, delivery) = (observation.token, notification.delivery);
-        let body = observation.body(*notification, self.config.max_payload);
+        let body = observation.body(*notification, self.config.block_size);
         let separate = Separate { token, body, observation: Some(key), is_final: false };
         self.launch(now, peer, separate, Some(delivery));
     }
@@ -286,7 +286,7 @@ impl Endpoint {
             outbound.message_id = fresh_id;
             outbound.sequence = Some(observation.next_sequence());
             replaced = outbound.delivery.replace(newest.delivery);
-            outbound.body = observation.body(*newest, self.config.max_payload);
+            outbound.body = observation.body(*newest, self.config.block_size);
         }
         let (id, token, sequence) = (outbound.message_id, outbound.token, outbound.sequence);
         let body = &outbound.body;

@@ -38,6 +38,8 @@ pub(super) struct PeerState {
     pub(super) first_observation: u32,
     /// Requests without a response.
     pub(super) exchanges: u32,
+    /// Bodies in parts.
+    pub(super) transfers: u32,
     next_message_id: u16,
     /// Whether an id was chosen since the peer was last idle.
     chose_id: bool,
@@ -51,7 +53,11 @@ pub(super) struct PeerState {
 
 impl PeerState {
     const fn is_idle(&self) -> bool {
-        self.entries == 0 && self.exchanges == 0 && self.observations == 0 && self.outbox.is_none()
+        self.entries == 0
+            && self.exchanges == 0
+            && self.transfers == 0
+            && self.observations == 0
+            && self.outbox.is_none()
     }
 
     /// The next message id towards this peer: 65,536 pass before one comes again.
@@ -110,6 +116,7 @@ impl Peers {
             observations: 0,
             first_observation: NIL,
             exchanges: 0,
+            transfers: 0,
             next_message_id: random.next_u16(),
             chose_id: false,
             lingering: false,

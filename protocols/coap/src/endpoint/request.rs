@@ -1,6 +1,7 @@
 //! From a packet to a [`Request`]: the option rules of RFC 7252 §5.4 and what this server refuses
 //! before the layer above hears of it.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,25 +10,35 @@ use bytes::Bytes;
 use coap_lite::Packet;
 use motegate_message::{Peer, Reason};
 
-use super::block::Wanted;
+use super::block::{Wanted, largest};
+use super::body::Body;
 use super::contract::{Code, ExchangeId, Method, Observe, Request, Response};
-use crate::block::{Block, LARGEST};
+use crate::Config;
+use crate::block::{Block, LARGEST, value};
 use crate::options::{
     ACCEPT, BLOCK1, BLOCK2, CONTENT_FORMAT, ETAG, IF_MATCH, IF_NONE_MATCH, NO_RESPONSE, OBSERVE,
-    PROXY_SCHEME, PROXY_URI, SIZE2, URI_HOST, URI_PATH, URI_QUERY, definition, is_critical,
-    read_uint,
+    PROXY_SCHEME, PROXY_URI, SIZE1, SIZE2, URI_HOST, URI_PATH, URI_QUERY, definition, is_critical,
+    names_operation, read_uint,
 };
 
 /// Why a request is answered with an error at once.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) reason: Reason,
-    pub(super) response: Response,
+    pub(super) body: Box<Body>,
 }
 
 impl Refusal {
-    fn new(code: Code, reason: Reason, text: impl Into<String>) -> Self {
-        Refusal { reason, response: Response::error(code, text) }
+    pub(super) fn new(code: Code, reason: Reason, text: impl Into<String>) -> Self {
+        Refusal { reason, body: Box::new(Body::from(Response::error(code, text))) }
+    }
+
+    /// RFC 7252 §5.9.2.9: with what would be accepted.
+    pub(super) fn too_large(max_body: usize) -> Self {
+        let text = format!("at most {max_body} bytes are accepted");
+        let mut refusal = Refusal::new(Code::REQUEST_ENTITY_TOO_LARGE, Reason::TooLarge, text);
+        refusal.body.size1 = u32::try_from(max_body).ok();
+        refusal
     }
 }
 
@@ -39,6 +50,13 @@ pub(super) struct Parsed {
     pub(super) no_response: u8,
     /// Block2 and Size2.
     pub(super) wanted: Wanted,
+    /// Block1.
+    pub(super) block1: Option<Block>,
+    /// Size1.
+    pub(super) size1: Option<u32>,
+    /// What a request of the same operation has in common with this one; empty for those that
+    /// neither come nor are answered in parts.
+    pub(super) operation: Vec<u8>,
 }
 
 pub(super) const fn method(code: u8) -> Option<Method> {
@@ -59,18 +77,20 @@ struct Reader {
     request: Request,
     no_response: u8,
     wanted: Wanted,
+    block1: Option<Block>,
+    size1: Option<u32>,
     /// The first thing wrong with a value; an option that is not understood goes before it.
     wrong: Option<Refusal>,
     proxy: bool,
 }
 
-/// Judges a request. `max_payload` is in bytes.
+/// Judges a request.
 pub(super) fn read(
     peer: &Peer,
     confirmable: bool,
     code: u8,
     packet: Packet,
-    max_payload: usize,
+    config: &Config,
 ) -> Result<Parsed, Refusal> {
     let known = method(code);
     let mut reader = Reader {
@@ -90,9 +110,12 @@ pub(super) fn read(
             if_none_match: false,
             observe: None,
             later_block: false,
+            more_follows: false,
         },
         no_response: 0,
         wanted: Wanted::default(),
+        block1: None,
+        size1: None,
         wrong: None,
         proxy: false,
     };
@@ -110,18 +133,57 @@ pub(super) fn read(
         let text = "unknown method: GET, POST, PUT, DELETE are understood";
         return Err(Refusal::new(Code::METHOD_NOT_ALLOWED, Reason::MethodNotAllowed, text));
     }
-    if packet.payload.len() > max_payload {
-        let text = format!("at most {max_payload} bytes of payload are accepted");
-        let code = Code::REQUEST_ENTITY_TOO_LARGE;
-        return Err(Refusal::new(code, Reason::TooLarge, text));
-    }
-    let Reader { mut request, no_response, wanted, .. } = reader;
+    judge_size(packet.payload.len(), &reader, config)?;
+    let Reader { mut request, no_response, wanted, block1, size1, .. } = reader;
+    let several = block1.is_some() || wanted.block.is_some() && request.method != Method::Get;
+    let operation = if several || request.method == Method::Fetch {
+        operation(code, &packet)
+    } else {
+        Vec::new()
+    };
     request.payload = packet.payload.into();
     request.later_block = wanted.is_later();
     if request.later_block {
         request.observe = None; // RFC 7959 §3.4: only a first block registers
     }
-    Ok(Parsed { request, no_response, wanted })
+    Ok(Parsed { request, no_response, wanted, block1, size1, operation })
+}
+
+/// One message has at most `max_payload` bytes, and a block those that it says.
+fn judge_size(length: usize, reader: &Reader, config: &Config) -> Result<(), Refusal> {
+    if let Some(block) = reader.block1 {
+        let size = block.size();
+        if block.more && length != size || length > size {
+            // RFC 7959 §2.2: every block but the last has the size that the option says.
+            let text = format!("a block of {size} bytes has {length}");
+            return Err(Refusal::new(Code::BAD_REQUEST, Reason::ProtocolError, text));
+        }
+    }
+    if length <= config.max_payload.min(config.max_body) {
+        return Ok(());
+    }
+    let mut refusal = Refusal::too_large(config.max_body);
+    if length <= config.max_body {
+        // RFC 7959 §2.5, §2.9.3: it could come in blocks, of this size.
+        let text = format!("more than {} bytes come in blocks (Block1)", config.max_payload);
+        refusal.body.payload = text.into();
+        refusal.body.block1 = Some(value(0, false, largest(config.block_size)));
+    }
+    Err(refusal)
+}
+
+/// RFC 9175 §3.3: requests belong together whose method and options are the same, save elective
+/// ones outside the cache key and those of the transfer itself. Request-Tag is among them.
+fn operation(code: u8, packet: &Packet) -> Vec<u8> {
+    let mut name = alloc::vec![code];
+    for (number, values) in packet.options().filter(|(number, _)| names_operation(**number)) {
+        for value in values {
+            name.extend_from_slice(&number.to_be_bytes());
+            name.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes());
+            name.extend_from_slice(value);
+        }
+    }
+    name
 }
 
 impl Reader {
@@ -171,6 +233,7 @@ impl Reader {
             }
             PROXY_URI | PROXY_SCHEME => self.proxy = true,
             BLOCK1 | BLOCK2 => return self.block(number, Block::from_uint(uint)),
+            SIZE1 => self.size1 = Some(uint),
             SIZE2 => self.wanted.size = true,
             NO_RESPONSE => self.no_response = value.first().copied().unwrap_or(0),
             _ => {}
@@ -178,23 +241,20 @@ impl Reader {
         Ok(())
     }
 
-    /// Block2 says which part of the answer is wanted (RFC 7959 §2.4). Of Block1 a single block is a
-    /// plain message; more are an option that is not understood (§2.9, §2.3).
+    /// Block1 says which part of the request's body this is, Block2 which part of the answer is
+    /// wanted (RFC 7959 §2.1).
     fn block(&mut self, number: u16, block: Block) -> Result<(), Refusal> {
         if block.exponent > LARGEST {
             let text = "block size exponent 7 is reserved";
             self.wrong(Code::BAD_REQUEST, Reason::ProtocolError, text);
-            return Ok(());
-        }
-        if number == BLOCK1 {
-            let parts = block.number > 0 || block.more;
-            return if parts { Err(bad_option(number)) } else { Ok(()) };
-        }
-        // What is not read has one answer: its later parts would be had by doing it again.
-        if block.number > 0 && !matches!(self.request.method, Method::Get | Method::Fetch) {
+        } else if number == BLOCK2 {
+            self.wanted.block = Some(block);
+        } else if !matches!(self.request.method, Method::Get | Method::Delete) {
+            self.block1 = Some(block);
+        } else if block.more || block.number > 0 {
+            // RFC 7252 §5.8: a body means nothing there, so parts of one are not understood.
             return Err(bad_option(number));
         }
-        self.wanted.block = Some(block);
         Ok(())
     }
 
@@ -224,8 +284,7 @@ impl Reader {
 
 fn bad_option(number: u16) -> Refusal {
     let text = match number {
-        BLOCK1 => "Block1: a body must fit one message".into(),
-        BLOCK2 => "Block2: only what GET reads comes in blocks".into(),
+        BLOCK1 => "Block1: GET and DELETE have no body".into(),
         _ if definition(number).is_some() => {
             format!("option {number} has an illegal length or comes too often")
         }
@@ -252,7 +311,8 @@ mod tests {
         writer.payload(payload);
         let packet = Packet::from_bytes(&bytes).unwrap();
         let peer = Peer::new(ListenerId(0), SocketAddr::from(([127, 0, 0, 1], 9)));
-        read(&peer, true, code, packet, 64).map_err(|refusal| refusal.response.code)
+        let config = Config { max_payload: 64, ..Config::default() };
+        read(&peer, true, code, packet, &config).map_err(|refusal| refusal.body.code)
     }
 
     fn code(options: Options<'_>) -> Option<Code> {
@@ -367,7 +427,50 @@ mod tests {
         assert_eq!((first.observe, first.later_block), (Some(Observe::Register), false));
         let second = request(b"\x12");
         assert_eq!((second.observe, second.later_block), (None, true));
-        assert_eq!(judge(3, &[(BLOCK2, b"\x12")], b"").unwrap_err(), Code::BAD_OPTION);
+    }
+
+    /// RFC 7959 §2.2, §2.3.
+    #[test]
+    fn a_block_has_the_size_that_it_says() {
+        let put = |block: &[u8], length: usize| {
+            judge(3, &[(BLOCK1, block)], &[1; 64][..length]).map(|parsed| parsed.block1).err()
+        };
+        assert_eq!((put(b"\x0a", 64), put(b"\x12", 64), put(b"\x12", 3)), (None, None, None));
+        assert_eq!(put(b"\x12", 0), None, "a body may end with a block");
+        let wrong = Some(Code::BAD_REQUEST);
+        assert_eq!((put(b"\x0a", 63), put(b"\x0a", 0)), (wrong, wrong), "not the last");
+        assert_eq!((put(b"\x01", 33), put(b"\x11", 33)), (wrong, wrong));
+    }
+
+    /// RFC 9175 §3.3, and its definition of "matchable".
+    #[test]
+    fn an_operation_is_its_method_and_options() {
+        let name = |code, options: Options<'_>| judge(code, options, b"").unwrap().operation;
+        assert_eq!(name(3, &[(URI_PATH, b"a")]), b"", "comes in one message");
+        let a = name(3, &[(URI_PATH, b"a"), (BLOCK1, b"")]);
+        let same: [Options<'_>; 4] = [
+            &[(URI_PATH, b"a"), (BLOCK1, b"\x10")],
+            &[(URI_PATH, b"a"), (BLOCK2, b"\x02"), (BLOCK1, b"")],
+            &[(URI_PATH, b"a"), (BLOCK1, b""), (SIZE1, b"\x09"), (252, b"echo")],
+            &[(URI_PATH, b"a"), (BLOCK1, b""), (NO_RESPONSE, b"\x1a")],
+        ];
+        for options in same {
+            assert_eq!(name(3, options), a, "{options:?}");
+        }
+        let others: [Options<'_>; 8] = [
+            &[(URI_PATH, b"b"), (BLOCK1, b"")],
+            &[(URI_PATH, b"a"), (URI_PATH, b""), (BLOCK1, b"")],
+            &[(URI_HOST, b"h"), (URI_PATH, b"a"), (BLOCK1, b"")],
+            &[(URI_PATH, b"a"), (URI_QUERY, b"q"), (BLOCK1, b"")],
+            &[(URI_PATH, b"a"), (CONTENT_FORMAT, b""), (BLOCK1, b"")],
+            &[(IF_NONE_MATCH, b""), (URI_PATH, b"a"), (BLOCK1, b"")],
+            &[(URI_PATH, b"a"), (BLOCK1, b""), (292, b"")],
+            &[(URI_PATH, b"a"), (BLOCK1, b""), (292, b""), (292, b"")],
+        ];
+        for options in others {
+            assert_ne!(name(3, options), a, "{options:?}");
+        }
+        assert_ne!(name(2, &[(URI_PATH, b"a"), (BLOCK1, b"")]), a, "another method");
     }
 
     #[test]
