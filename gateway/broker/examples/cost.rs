@@ -69,6 +69,7 @@ impl Bench {
                 retain_handling: RetainHandling::Always,
                 identifier: None,
                 spares_dollar: false,
+                by_rule: false,
             })
             .collect();
         self.broker.handle(&self.turn, Request::Subscribe { ticket: 0, session, filters });

@@ -102,6 +102,9 @@ pub struct Subscribe {
     /// The client sees topics only from the filter's first wildcard on (its listener has a mount):
     /// where they have a `$` there, a leading wildcard does not match them. [MQTT-4.7.2-1]
     pub spares_dollar: bool,
+    /// The rules made this filter of the client's own words; when they change it follows. Told back
+    /// with the subscription, and no more.
+    pub by_rule: bool,
 }
 
 /// When a subscription is answered with retained messages (MQTT 5 §3.8.3.1).

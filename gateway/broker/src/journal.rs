@@ -237,7 +237,7 @@ impl Journal {
         value.u8(FORMAT);
         let flags = u8::from(grant.no_local)
             | u8::from(grant.retain_as_published) << 1
-            | u8::from(grant.spares_dollar) << 2;
+            | grant.marks.bits() << 2;
         value.u8(grant.qos as u8 | flags << 2);
         value.u64(u64::from(grant.identifier));
         self.set(subscription_key(session, text), value);

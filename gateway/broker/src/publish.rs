@@ -182,7 +182,7 @@ impl Broker {
             shared |= !filter.groups().is_empty();
             let subscribers = filter.subscribers.as_slice();
             if dollar && shows_dollar(&filter.text, &message.topic) {
-                hits.extend(subscribers.iter().filter(|hit| !hit.grant.spares_dollar));
+                hits.extend(subscribers.iter().filter(|hit| !hit.grant.marks.spares_dollar()));
             } else {
                 hits.extend_from_slice(subscribers);
             }

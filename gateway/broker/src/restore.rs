@@ -25,7 +25,7 @@ use motegate_timers::Instant;
 use crate::journal::{FORMAT, kind};
 use crate::queue::{OnDisk, Perhaps, Window};
 use crate::session::Session;
-use crate::subscriptions::Grant;
+use crate::subscriptions::{Grant, Marks};
 use crate::will::{HeldWill, WillState};
 use crate::{Broker, Overflow, QueuePolicy};
 
@@ -263,7 +263,7 @@ fn read_grant(input: &mut Reader<'_>) -> Option<Grant> {
         qos: Qos::from_bits(flags & 3)?,
         no_local: flags & 4 != 0,
         retain_as_published: flags & 8 != 0,
-        spares_dollar: flags & 16 != 0,
+        marks: Marks::from_bits(flags >> 4),
         identifier: u32::try_from(input.u64()?).ok()?,
     })
 }

@@ -74,7 +74,7 @@ pub(crate) struct Wanted<'a> {
 
 impl Wanted<'_> {
     fn may_take(&self, member: &Subscriber) -> bool {
-        let spared = self.spares_dollar && member.grant.spares_dollar;
+        let spared = self.spares_dollar && member.grant.marks.spares_dollar();
         !spared && !self.passed.contains(&member.slot)
     }
 }
@@ -212,7 +212,7 @@ impl Broker {
         let members = self.groups.get(group).map_or(&[][..], |g| g.members.as_slice());
         let connected = |slot: u32| self.sessions.at(slot).is_some_and(|s| s.connected);
         let spared = self.is_spared(group, message);
-        let takes = |member: &&Subscriber| !(spared && member.grant.spares_dollar);
+        let takes = |member: &&Subscriber| !(spared && member.grant.marks.spares_dollar());
         let mut others = members.iter().filter(takes).filter(|member| member.slot != slot);
         others.any(|member| connected(member.slot))
     }
@@ -274,7 +274,7 @@ impl Broker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::subscriptions::Grant;
+    use crate::subscriptions::{Grant, Marks};
     use alloc::vec::Vec;
     use motegate_message::Qos;
 
@@ -286,7 +286,7 @@ mod tests {
                 qos: Qos::AtLeastOnce,
                 no_local: false,
                 retain_as_published: false,
-                spares_dollar: false,
+                marks: Marks::default(),
             };
             members.set(Subscriber { slot: *slot, grant });
         }

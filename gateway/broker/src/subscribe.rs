@@ -8,7 +8,7 @@ use crate::delivery::Outgoing;
 use crate::journal::FilterText;
 use crate::queue::Entry;
 use crate::shared::GroupId;
-use crate::subscriptions::{FilterId, Grant, Held, Subscriber, shows_dollar};
+use crate::subscriptions::{FilterId, Grant, Held, Marks, Subscriber, shows_dollar};
 use crate::{Broker, Effect, RetainHandling, Subscribe, SubscribeOutcome, Ticket};
 
 impl Broker {
@@ -82,7 +82,7 @@ impl Broker {
             qos: asked.qos,
             no_local: asked.no_local,
             retain_as_published: asked.retain_as_published,
-            spares_dollar: asked.spares_dollar,
+            marks: Marks::new(asked.spares_dollar, asked.by_rule),
         };
         self.link(slot, held, grant);
         if self.sessions.at(slot).is_some_and(|s| s.durable) {
@@ -94,7 +94,7 @@ impl Broker {
     /// Enters a subscription at both ends.
     pub(crate) fn link(&mut self, slot: u32, held: Held, grant: Grant) {
         let subscriber = Subscriber { slot, grant };
-        self.some_spare_dollar |= grant.spares_dollar;
+        self.some_spare_dollar |= grant.marks.spares_dollar();
         let new = if held.group == GroupId::NONE {
             self.subscriptions.get_mut(held.filter).is_some_and(|f| f.subscribers.set(subscriber))
         } else {

@@ -51,8 +51,34 @@ pub(crate) struct Grant {
     pub(crate) qos: Qos,
     pub(crate) no_local: bool,
     pub(crate) retain_as_published: bool,
-    /// As in [`crate::Subscribe`]; tested where a topic [shows a dollar](shows_dollar).
-    pub(crate) spares_dollar: bool,
+    pub(crate) marks: Marks,
+}
+
+/// What the front-end says of a subscription, as in [`crate::Subscribe`]: two flags in a byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Marks(u8);
+
+impl Marks {
+    pub(crate) fn new(spares_dollar: bool, by_rule: bool) -> Marks {
+        Marks(u8::from(spares_dollar) | u8::from(by_rule) << 1)
+    }
+
+    pub(crate) const fn from_bits(bits: u8) -> Marks {
+        Marks(bits & 3)
+    }
+
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Tested where a topic [shows a dollar](shows_dollar).
+    pub(crate) const fn spares_dollar(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    pub(crate) const fn by_rule(self) -> bool {
+        self.0 & 2 != 0
+    }
 }
 
 /// Whether a topic that a filter matches has a `$` where the first wildcard stands: how it begins
@@ -268,7 +294,7 @@ impl Subscriptions {
         self.matching(topic, scratch);
         let holds = |filter: &Filter| {
             let grant = filter.subscribers.get(slot);
-            grant.is_some_and(|g| !g.spares_dollar || !shows_dollar(&filter.text, topic))
+            grant.is_some_and(|g| !g.marks.spares_dollar() || !shows_dollar(&filter.text, topic))
         };
         scratch.iter().any(|id| self.get(*id).is_some_and(holds))
     }
@@ -348,7 +374,7 @@ mod tests {
             qos: Qos::AtMostOnce,
             no_local: false,
             retain_as_published: false,
-            spares_dollar: false,
+            marks: Marks::default(),
         }
     }
 

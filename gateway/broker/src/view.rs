@@ -61,6 +61,8 @@ pub struct SubscriptionView {
     pub retain_as_published: bool,
     /// Subscription Identifier.
     pub identifier: Option<u32>,
+    /// As in [`Subscribe`](crate::Subscribe).
+    pub by_rule: bool,
 }
 
 /// What would become of a message for one session, were it published now.
@@ -220,6 +222,7 @@ impl Broker {
                 no_local: grant.no_local,
                 retain_as_published: grant.retain_as_published,
                 identifier: (grant.identifier != 0).then_some(grant.identifier),
+                by_rule: grant.marks.by_rule(),
             })
         };
         held.filter_map(one).collect()
@@ -253,7 +256,7 @@ impl Broker {
             let grant = subscribers[at].grant;
             let full = found.len() == limit;
             match found.last_mut() {
-                _ if dollar && grant.spares_dollar => {}
+                _ if dollar && grant.marks.spares_dollar() => {}
                 Some((last, merged, count)) if *last == slot => {
                     merged.qos = merged.qos.max(grant.qos);
                     merged.no_local &= grant.no_local;

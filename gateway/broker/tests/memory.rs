@@ -63,6 +63,7 @@ fn subscribe(broker: &mut Broker, session: SessionId, filter: &str) {
         retain_handling: RetainHandling::Always,
         identifier: None,
         spares_dollar: false,
+        by_rule: false,
     }];
     ask(broker, Request::Subscribe { ticket: 0, session, filters });
 }

@@ -278,6 +278,7 @@ impl Core {
             match mount_filter(&self.config.mqtt, &mount, item.filter) {
                 Ok(filter) => filters.push(Subscribe {
                     spares_dollar: spares_dollar(&mount, &filter.filter),
+                    by_rule: false,
                     filter,
                     qos: item.qos,
                     no_local: item.no_local,

@@ -202,3 +202,28 @@ fn a_filter_goes_on_at_the_qos_of_the_word_that_is_left() {
     assert_eq!(answer[0][1], 0x15);
     assert_eq!(qos(&mut gateway), Some(0));
 }
+
+/// mapping.md §2.13: a client that roams within a realm keeps what it subscribed to over MQTT, at
+/// its CONNECT, at a restart and when the rules change.
+#[test]
+fn subscriptions_made_over_mqtt_are_left_alone() {
+    let mut config = config();
+    config.listeners[1].realm = "mqtt".into();
+    let mut gateway = Gateway::new(config.clone());
+    let pump = gateway.mqtt("mote", false);
+    gateway.send(pump, &[0x82, 8, 0, 1, 0, 3, b'a', b'/', b'1', 1]);
+    gateway.send(pump, &[0xe0, 0]);
+    for _ in 0..2 {
+        gateway.datagram(SN, peer(MOTE), &sn_connect("mote", false, 60));
+        gateway.datagram(SN, peer(MOTE), &sn(0x12, &[&[0x20, 0, 1], &b"sn"[..]].concat()));
+        let phone = gateway.mqtt("phone", true);
+        gateway.send(phone, &publish("a/1", b"x", 0, false, 9));
+        let register = sn(0x0a, &[&[0, 2, 0, 1], &b"a/1"[..]].concat());
+        let sent = gateway.datagrams_to(peer(MOTE));
+        assert!(
+            sent.iter().any(|packet| packet[1] == 0x0a && packet[6..] == register[6..]),
+            "{sent:?}"
+        );
+        gateway.crash(config.clone());
+    }
+}

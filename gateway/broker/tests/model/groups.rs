@@ -135,6 +135,7 @@ impl Group {
             retain_handling: RetainHandling::Always,
             identifier: None,
             spares_dollar: false,
+            by_rule: false,
         }];
         self.ask(broker, Request::Subscribe { ticket: 0, session, filters });
     }

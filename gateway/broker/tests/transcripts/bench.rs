@@ -76,6 +76,7 @@ pub(crate) fn sub(filter: &str, qos: u8) -> Subscribe {
         retain_handling: RetainHandling::Always,
         identifier: None,
         spares_dollar: false,
+        by_rule: false,
     }
 }
 

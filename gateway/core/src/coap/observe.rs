@@ -241,6 +241,7 @@ impl Core {
                 retain_handling,
                 identifier: None,
                 spares_dollar: false,
+                by_rule: false,
             }],
         });
     }

@@ -232,6 +232,7 @@ impl Core {
         for (held, filter) in moved {
             to.push(Subscribe {
                 spares_dollar: spares_dollar(&mount, &filter),
+                by_rule: held.by_rule,
                 filter: SubscriptionFilter { share: held.share.clone(), filter },
                 qos: held.qos,
                 no_local: held.no_local,

@@ -147,6 +147,10 @@ impl Core {
         let mut from = Vec::new();
         for held in self.broker.subscriptions_of(session, usize::MAX) {
             match wanted.get(&held.filter) {
+                // The client made it over MQTT (two listeners may share a realm): it stays.
+                _ if !held.by_rule => {
+                    wanted.remove(&held.filter);
+                }
                 None => from.push(held.filter),
                 Some(qos) if *qos == held.qos && !again.contains(&held.filter) => {
                     wanted.remove(&held.filter);
@@ -182,7 +186,7 @@ impl Core {
     /// No subscription from now on; what waits goes on waiting.
     pub(crate) fn sn_hears_no_more(&mut self, session: SessionId) {
         let held = self.broker.subscriptions_of(session, usize::MAX);
-        let from = held.into_iter().map(|held| held.filter).collect();
+        let from = held.into_iter().filter(|held| held.by_rule).map(|held| held.filter).collect();
         self.sn_resubscribe(session, Resubscription { from, ..Resubscription::default() });
     }
 }
@@ -190,6 +194,7 @@ impl Core {
 fn subscribe(mount: &str, filter: TopicFilter, qos: Qos) -> Subscribe {
     Subscribe {
         spares_dollar: spares_dollar(mount, &filter),
+        by_rule: true,
         filter: SubscriptionFilter { share: None, filter },
         qos,
         no_local: false,
