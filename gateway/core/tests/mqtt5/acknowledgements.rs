@@ -140,9 +140,9 @@ fn what_is_open_comes_again() {
     w.alive(c);
     let rest = [
         publish(0x3a, "t", "0001", "", "0001"),
-        "62 02 0002".into(),
         publish(0x3c, "t", "0003", "", "0003"),
         publish(0x3a, "t", "0004", "", "0004"),
+        "62 02 0002".into(), // begun last
     ]
     .concat();
     for crash in [false, true] {
@@ -327,4 +327,104 @@ fn pubrels_follow_the_pubrecs() {
     let order: Vec<(u8, u8)> =
         packets(&w.take(c)).iter().map(|packet| (packet[0], packet[3])).collect();
     assert_eq!(order, [(0x62, 2), (0x62, 3), (0x62, 1), (0x62, 9)]);
+}
+
+/// First byte and packet id of each packet.
+fn order(bytes: &[u8]) -> Vec<(u8, u8)> {
+    let id = |packet: &Vec<u8>| if packet[0] & 0xf0 == 0x30 { packet[6] } else { packet[3] };
+    packets(bytes).iter().map(|packet| (packet[0], id(packet))).collect()
+}
+
+/// A session that has been sent 1 to 7 and was lost, or whose gateway died: 4, 2 are released, in
+/// this order, then 7 came, then 1 was released. 8 waits.
+fn interrupted(dies: bool) -> World {
+    let mut w = World::new();
+    let c = w.durable("s", false);
+    w.subscribed(c, "t", 2);
+    let p = w.client("p", "");
+    for id in ["0001", "0002", "0003", "0004", "0005", "0006"] {
+        w.send(p, &publish(0x34, "t", id, "", "61"));
+    }
+    w.send(c, "50 02 0004 50 02 0002");
+    w.send(p, &publish(0x32, "t", "0007", "", "61"));
+    w.send(c, "50 02 0001");
+    let sent = [1, 2, 3, 4, 5, 6].map(|id| (0x34, id));
+    let then = [(0x62, 4), (0x62, 2), (0x32, 7), (0x62, 1)];
+    assert_eq!(order(&w.take(c)), [&sent[..], &then].concat());
+    if dies {
+        w.gateway.crash(crate::common::config());
+    } else {
+        w.lose(c);
+    }
+    let p = w.client("p", "");
+    w.send(p, &publish(0x32, "t", "0008", "", "61"));
+    w
+}
+
+/// [MQTT-4.4.0-1], [MQTT-4.6.0-1], [MQTT-4.6.0-4]: what is not acknowledged goes again in the order in
+/// which it was begun, PUBRELs where their PUBRECs came, also after `kill -9`; new ones behind.
+#[test]
+fn everything_goes_again_in_the_order_begun() {
+    for dies in [false, true] {
+        let mut w = interrupted(dies);
+        let c = w.durable("s", true);
+        let again = [(0x3c, 3), (0x3c, 5), (0x3c, 6), (0x62, 4), (0x62, 2), (0x3a, 7), (0x62, 1)];
+        let new = [(0x32, 8)];
+        assert_eq!(order(&w.take(c)), [&again[..], &new].concat(), "dies {dies}");
+        // Another PUBREC comes behind all of them, and nothing is forgotten over a second loss.
+        w.send(c, "50 02 0005 70 02 0004");
+        w.expect(c, "62 02 0005");
+        w.lose(c);
+        let c = w.durable("s", true);
+        let again = [(0x3c, 3), (0x3c, 6), (0x62, 2), (0x3a, 7), (0x62, 1), (0x3a, 8), (0x62, 5)];
+        assert_eq!(order(&w.take(c)), again, "dies {dies}");
+        w.send(c, "50 02 0003 50 02 0006 40 02 0007 40 02 0008");
+        w.expect(c, "62 02 0003 62 02 0006");
+        w.send(c, "70 02 0001 70 02 0002 70 02 0003 70 02 0005 70 02 0006");
+        w.expect(c, "");
+        w.lose(c);
+        let c = w.durable("s", true);
+        w.expect(c, "");
+    }
+}
+
+/// [MQTT-4.4.0-1], [MQTT-4.6.0-4], [MQTT-4.9.0-3]: where the new Receive Maximum has no place for all,
+/// PUBRELs wait for none that waits for a place, and no PUBLISH is one too many: what is released
+/// takes a place until it is over.
+#[test]
+fn pubrels_wait_for_no_place() {
+    type Step<'a> = (&'a str, &'a [(u8, u8)]);
+    let pubrels = [(0x62, 4), (0x62, 2), (0x62, 1)];
+    let one: &[Step<'_>] = &[
+        ("70 02 0001", &[]),
+        ("70 02 0002", &[(0x3c, 3)]),
+        ("70 02 0004 50 02 0003 70 02 0003", &[(0x62, 3), (0x3c, 5)]),
+        ("50 02 0005", &[(0x62, 5)]),
+        ("70 02 0005", &[(0x3c, 6)]),
+        ("50 02 0006 70 02 0006", &[(0x62, 6), (0x3a, 7)]),
+        ("40 02 0007", &[(0x32, 8)]),
+    ];
+    let two: &[Step<'_>] = &[
+        ("70 02 0001", &[(0x3c, 3)]),
+        ("50 02 0003 70 02 0003", &[(0x62, 3)]),
+        ("70 02 0004", &[(0x3c, 5)]),
+        ("70 02 0002", &[(0x3c, 6)]),
+        ("50 02 0005 70 02 0005", &[(0x62, 5), (0x3a, 7)]),
+        ("50 02 0006", &[(0x62, 6)]),
+        ("70 02 0006", &[(0x32, 8)]),
+    ];
+    for (dies, max, steps) in [(false, 1, one), (false, 2, two), (true, 1, one), (true, 2, two)] {
+        let mut w = interrupted(dies);
+        let properties = format!("11 00000e10 21 {max:04x}");
+        let c = w.enter(&connect(0, &properties, &field("s")), true);
+        assert_eq!(order(&w.take(c)), pubrels, "dies {dies}");
+        for (said, answer) in steps {
+            w.send(c, said);
+            let mut got = order(&w.take(c));
+            if let Some(new) = got.iter_mut().find(|(first, _)| *first == 0x32) {
+                new.1 = 8; // any id that is free
+            }
+            assert_eq!(got, *answer, "dies {dies}, maximum {max}: {said}");
+        }
+    }
 }

@@ -65,7 +65,7 @@ fn the_quota_starts_anew() {
     w.take(c);
     w.lose(c);
     let c = w.enter(&connect(0, "11 00000e10 21 0002", &field("a")), true);
-    w.expect(c, &("62 02 0001".to_string() + &publish(0x3a, "t", "0002", "", "0002")));
+    w.expect(c, &(publish(0x3a, "t", "0002", "", "0002") + "62 02 0001"));
     w.send(c, "40 02 0002");
     w.expect(c, &publish(0x3a, "t", "0003", "", "0003"));
     w.send(c, "70 02 0001");

@@ -320,7 +320,7 @@ impl Script {
         if rng.chance(self.lazy[who]) {
             return None;
         }
-        let flying: Vec<_> = session.queue.iter().filter(|e| e.flying).collect();
+        let flying: Vec<_> = session.queue.iter().filter(|e| e.is_open()).collect();
         if flying.is_empty() {
             let kind = *rng.pick(&[PUBACK, PUBREC, PUBCOMP]);
             return rng.chance(20).then_some(Action::Acknowledge(conn, kind, 60_000, 0));
@@ -342,7 +342,7 @@ impl Script {
     #[must_use]
     pub fn finish(session: &Session) -> Option<Action> {
         let conn = session.link.as_ref()?.conn;
-        let entry = session.queue.iter().find(|e| e.flying)?;
+        let entry = session.queue.iter().find(|e| e.is_open())?;
         let kind = match (entry.qos, entry.released) {
             (1, _) => PUBACK,
             (_, false) => PUBREC,

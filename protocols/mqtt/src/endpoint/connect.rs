@@ -395,7 +395,9 @@ impl Connection {
         }
         if let Some(mut wire) = self.wire.take() {
             wire.attach(&mut self.journal(shared, turn));
+            wire.begin_again(self.window);
             self.wire = Some(wire);
+            self.release_again();
         }
     }
 

@@ -436,7 +436,7 @@ impl Connection {
                     wire.release(ack.id, &mut journal);
                 }
                 let after = wire.last_record;
-                self.acks.owe(after, Owed::PubRel(ack.id, ReasonCode::Success));
+                self.owe_release(ack.id, after);
             }
             None if failed => {}
             None => {
@@ -463,10 +463,9 @@ impl Connection {
 
     /// A delivery of ours is over on the wire.
     fn finish(&mut self, shared: &mut Shared, turn: &Turn, id: NonZeroU16) {
-        let mut journal = self.journal(shared, turn);
-        let Some(wire) = self.wire.as_mut() else { return };
-        let delivery = wire.outgoing(id).map(|out| out.delivery);
-        wire.finish(id, &mut journal);
+        let wire = self.wire.as_mut();
+        let delivery = wire.and_then(|wire| wire.outgoing(id)).map(|out| out.delivery);
+        self.finish_wire(shared, turn, id);
         if let (Some(session), Some(delivery)) = (self.session, delivery) {
             shared.events.push_back(Event::Acked { session, delivery });
         }

@@ -22,6 +22,7 @@ mod outbound;
 mod outbox;
 mod pace;
 mod reply;
+mod resume;
 mod session;
 mod shared;
 mod subscribe;

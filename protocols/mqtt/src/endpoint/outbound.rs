@@ -26,32 +26,53 @@ use crate::reason::ReasonCode;
 
 /// One delivery on its way, its packet id given.
 #[derive(Debug)]
-pub(super) struct Parcel {
-    delivery: Delivery,
-    /// Replaces the message's topic.
-    topic: Option<String>,
-    stage: Stage,
-}
-
-/// How the delivery goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// QoS 0.
-    Plain,
-    /// PUBLISH under this id; the flag says that it was sent before. [MQTT-3.3.1-1]
-    Publish(NonZeroU16, bool),
+pub(super) enum Parcel {
+    Publish {
+        delivery: Delivery,
+        /// Replaces the message's topic.
+        topic: Option<String>,
+        stage: Stage,
+    },
     /// PUBREL: the message is the client's already.
     Release(NonZeroU16),
 }
 
+/// How the delivery goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// QoS 0.
+    Plain,
+    /// PUBLISH under this id; the flag says that it was sent before. [MQTT-3.3.1-1]
+    Publish(NonZeroU16, bool),
+}
+
 /// Deliveries that wait, in order.
 #[derive(Debug, Default)]
-pub(super) struct Parcels(VecDeque<(Seq, Parcel)>);
+pub(super) struct Parcels {
+    waiting: VecDeque<(Seq, Parcel)>,
+    releases: usize,
+}
 
 impl Parcels {
     /// The batch that the first waits for.
     pub(super) fn waits_for(&self) -> Option<Seq> {
-        self.0.front().map(|(after, _)| *after)
+        self.waiting.front().map(|(after, _)| *after)
+    }
+
+    pub(super) fn push(&mut self, after: Seq, parcel: Parcel) {
+        self.releases += usize::from(matches!(parcel, Parcel::Release(_)));
+        self.waiting.push_back((after, parcel));
+    }
+
+    /// Whether a PUBREL waits among them.
+    pub(super) fn has_releases(&self) -> bool {
+        self.releases > 0
+    }
+
+    fn pop(&mut self) -> Option<Parcel> {
+        let (_, parcel) = self.waiting.pop_front()?;
+        self.releases -= usize::from(matches!(parcel, Parcel::Release(_)));
+        Some(parcel)
     }
 }
 
@@ -79,17 +100,17 @@ impl Connection {
         self.room = self.room.saturating_sub(size);
         // Also one that the broker does not call a repetition: after a crash it cannot know.
         let known = self.wire.as_ref().and_then(|wire| wire.by_delivery(delivery.id));
-        let mut after = Seq::NONE;
+        let (id, mut after) = (delivery.id, Seq::NONE);
         let stage = match known {
             _ if delivery.qos == Qos::AtMostOnce => Stage::Plain,
+            Some(out) if out.flow == Flow::Released => return, // its PUBREL needs no word
             Some(out) => {
+                self.go_on(id, false);
                 after = self.wire.as_ref().map_or(Seq::NONE, |wire| wire.last_record);
-                match out.flow {
-                    Flow::Released => Stage::Release(out.id),
-                    Flow::AtLeastOnce | Flow::ExactlyOnce => Stage::Publish(out.id, out.sent),
-                }
+                Stage::Publish(out.id, out.sent)
             }
             None => {
+                self.go_on(id, false);
                 let Some(id) = self.begin(shared, turn, &delivery, topic.as_deref()) else {
                     return;
                 };
@@ -100,12 +121,13 @@ impl Connection {
                 Stage::Publish(id, false)
             }
         };
-        let parcel = Parcel { delivery, topic, stage };
         if self.parcels.is_none() && after <= shared.committed && self.may_deliver() {
-            self.send_parcel(shared, turn, &parcel);
+            self.send_publish(shared, turn, &delivery, topic.as_deref(), stage);
         } else {
-            self.parcels.get_or_insert_default().0.push_back((after, parcel));
+            let parcel = Parcel::Publish { delivery, topic, stage };
+            self.parcels.get_or_insert_default().push(after, parcel);
         }
+        self.go_on(id, true);
     }
 
     fn may_deliver(&self) -> bool {
@@ -159,37 +181,45 @@ impl Connection {
             if parcels.waits_for().is_some_and(|after| after > shared.committed) {
                 return;
             }
-            let Some((_, parcel)) = parcels.0.pop_front() else {
+            let Some(parcel) = parcels.pop() else {
                 self.parcels = None;
                 return;
             };
-            let stale = parcel.stage == Stage::Plain
-                && parcel.delivery.message.expires.is_some_and(|at| at < turn.now);
-            if stale {
-                shared.counters.expired_dropped += 1; // [MQTT-3.3.2-5]
-            } else {
-                self.send_parcel(shared, turn, &parcel);
+            match parcel {
+                Parcel::Release(id) => {
+                    self.send_owed(shared, Owed::PubRel(id, ReasonCode::Success));
+                }
+                Parcel::Publish { delivery, stage: Stage::Plain, .. }
+                    if delivery.message.expires.is_some_and(|at| at < turn.now) =>
+                {
+                    shared.counters.expired_dropped += 1; // [MQTT-3.3.2-5]
+                }
+                Parcel::Publish { delivery, topic, stage } => {
+                    self.send_publish(shared, turn, &delivery, topic.as_deref(), stage);
+                }
             }
         }
     }
 
-    fn send_parcel(&mut self, shared: &mut Shared, turn: &Turn, parcel: &Parcel) {
-        let Parcel { delivery, topic, stage } = parcel;
-        if let Stage::Release(id) = *stage {
-            return self.send_owed(shared, Owed::PubRel(id, ReasonCode::Success));
-        }
-        let (len, choice) = self.measure(shared, turn, delivery, topic.as_deref(), *stage);
+    fn send_publish(
+        &mut self,
+        shared: &mut Shared,
+        turn: &Turn,
+        delivery: &Delivery,
+        topic: Option<&str>,
+        stage: Stage,
+    ) {
+        let (len, choice) = self.measure(shared, turn, delivery, topic, stage);
         if len > self.max_packet as usize {
-            if let Stage::Publish(id, _) = *stage {
-                let mut journal = self.journal(shared, turn);
-                self.wire_mut().finish(id, &mut journal);
+            if let Stage::Publish(id, _) = stage {
+                self.finish_wire(shared, turn, id);
             }
             return self.too_large(shared, delivery, matches!(stage, Stage::Publish(_, true)));
         }
-        let name = topic.as_deref().unwrap_or(delivery.message.topic.as_str());
-        let (id, dup) = match *stage {
+        let name = topic.unwrap_or(delivery.message.topic.as_str());
+        let (id, dup) = match stage {
             Stage::Publish(id, sent) => (Some(id), sent),
-            Stage::Plain | Stage::Release(_) => (None, false),
+            Stage::Plain => (None, false),
         };
         let publish = Publish {
             dup,

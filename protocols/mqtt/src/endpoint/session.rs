@@ -2,7 +2,7 @@
 //! (MQTT 5 §4.3). It is keyed by the session and outlives the connection until the broker says
 //! that the session is over. The messages themselves are the broker's.
 //!
-//! Durable sessions journal it: `m` session `o` id → our packet id, its state and delivery;
+//! Durable sessions journal it: `m` session `o` id → our packet id, its state, delivery and place;
 //! `m` session `i` id → a received QoS 2 packet id.
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -11,6 +11,8 @@ use core::num::NonZeroU16;
 
 use motegate_message::journal::{Reader, Writer, owner};
 use motegate_message::{DeliveryId, Record, Seq, SessionId};
+
+use super::resume::Resume;
 
 /// Where a delivery of ours stands (MQTT 5 §4.3.2, §4.3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +30,14 @@ pub(super) enum Flow {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outgoing {
     pub(super) delivery: DeliveryId,
+    /// Its place among all: where it was begun, once released where that was.
+    pub(super) order: u64,
     pub(super) id: NonZeroU16,
     pub(super) flow: Flow,
     /// Whether the PUBLISH has been in an outbox: then it is a repeat. [MQTT-3.3.1-1]
     pub(super) sent: bool,
+    /// Of an earlier connection: it has to go again on this one, and what was begun behind it waits.
+    pub(super) due: bool,
     recorded: bool,
 }
 
@@ -64,8 +70,11 @@ pub(super) struct Journal<'a> {
 /// Packet ids and states of one session.
 #[derive(Debug, Default)]
 pub(super) struct Wire {
-    /// In the order first sent.
-    out: VecDeque<Outgoing>,
+    /// In the order begun; those of earlier connections in their [order](Outgoing::order).
+    pub(super) out: VecDeque<Outgoing>,
+    /// The last place given.
+    order: u64,
+    pub(super) resume: Resume,
     /// Ordered, so that a batch's records come in the same order in every run.
     held: BTreeMap<u16, Incoming>,
     /// The last id given, 0 before the first, and how many behind it are known to be free.
@@ -116,7 +125,16 @@ impl Wire {
         journal: &mut Journal<'_>,
     ) -> Option<NonZeroU16> {
         let id = self.free_id()?;
-        let mut entry = Outgoing { delivery, id, flow, sent: false, recorded: false };
+        self.order += 1;
+        let mut entry = Outgoing {
+            delivery,
+            order: self.order,
+            id,
+            flow,
+            sent: false,
+            due: false,
+            recorded: false,
+        };
         self.note(record_outgoing(&mut entry, journal));
         self.newest = self.newest.max(Some(delivery));
         self.out.push_back(entry);
@@ -150,22 +168,28 @@ impl Wire {
         self.last_id = if taken == 0 { self.last_id } else { advance(self.last_id, taken) };
     }
 
-    /// Moves a delivery on to [`Flow::Released`].
+    /// Moves a delivery on to [`Flow::Released`]: its place is behind all others.
     pub(super) fn release(&mut self, id: NonZeroU16, journal: &mut Journal<'_>) {
-        if let Some(entry) = self.out.iter_mut().find(|out| out.id == id) {
-            entry.flow = Flow::Released;
-            let seq = record_outgoing(entry, journal);
-            self.note(seq);
+        let Some(index) = self.out.iter().position(|out| out.id == id) else { return };
+        let Some(entry) = self.out.get_mut(index) else { return };
+        let waits = self.resume.release(entry);
+        self.order += 1;
+        (entry.flow, entry.order) = (Flow::Released, self.order);
+        let seq = record_outgoing(entry, journal);
+        if waits && let Some(entry) = self.out.remove(index) {
+            self.out.push_back(entry);
         }
+        self.note(seq);
     }
 
     /// A delivery is over: its id is free again.
     pub(super) fn finish(&mut self, id: NonZeroU16, journal: &mut Journal<'_>) {
         let Some(index) = self.out.iter().position(|out| out.id == id) else { return };
-        if let Some(entry) = self.out.remove(index)
-            && entry.recorded
-        {
-            journal.delete(outgoing_key(journal.session, entry.id.get()));
+        if let Some(entry) = self.out.remove(index) {
+            self.resume.leave(&entry);
+            if entry.recorded {
+                journal.delete(outgoing_key(journal.session, entry.id.get()));
+            }
         }
         if self.out.is_empty() && self.out.capacity() > 8 {
             self.out = VecDeque::new();
@@ -253,8 +277,10 @@ impl Wire {
     /// Puts a record of an earlier life back.
     pub(super) fn restore(&mut self, record: Restored) {
         match record {
-            Restored::Outgoing { id, flow, delivery } => {
-                let entry = Outgoing { delivery, id, flow, sent: true, recorded: true };
+            Restored::Outgoing { id, flow, delivery, order } => {
+                let entry =
+                    Outgoing { delivery, order, id, flow, sent: true, due: false, recorded: true };
+                self.order = self.order.max(order);
                 self.newest = self.newest.max(Some(delivery));
                 self.out.push_back(entry);
             }
@@ -291,9 +317,10 @@ fn record_outgoing(entry: &mut Outgoing, journal: &mut Journal<'_>) -> Option<Se
     }
     entry.recorded = true;
     let mut value = Writer::default();
-    value.u8(FORMAT);
+    value.u8(ORDERED);
     value.u8(entry.flow as u8);
     value.u64(entry.delivery.0);
+    value.u64(entry.order);
     journal.set(outgoing_key(journal.session, entry.id.get()), value.into_vec())
 }
 
@@ -310,6 +337,8 @@ fn record_incoming(id: u16, incoming: &mut Incoming, journal: &mut Journal<'_>) 
 }
 
 const FORMAT: u8 = 1;
+/// Of a record that has its place; one without is where its delivery is.
+const ORDERED: u8 = 2;
 
 fn key(session: SessionId, kind: u8, id: u16) -> Vec<u8> {
     let mut key = Writer::key(owner::MQTT);
@@ -330,7 +359,7 @@ fn incoming_key(session: SessionId, id: u16) -> Vec<u8> {
 /// What one record says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Restored {
-    Outgoing { id: NonZeroU16, flow: Flow, delivery: DeliveryId },
+    Outgoing { id: NonZeroU16, flow: Flow, delivery: DeliveryId, order: u64 },
     Incoming { id: u16, hash: u32 },
 }
 
@@ -344,7 +373,8 @@ pub(super) fn read_record(key: &[u8], value: &[u8]) -> Option<(SessionId, Restor
     let kind = key.u8()?;
     let id = NonZeroU16::new(key.u16()?)?;
     let mut value = Reader::new(value);
-    if value.u8()? != FORMAT {
+    let format = value.u8()?;
+    if format != FORMAT && (format, kind) != (ORDERED, b'o') {
         return None;
     }
     let restored = match kind {
@@ -355,7 +385,9 @@ pub(super) fn read_record(key: &[u8], value: &[u8]) -> Option<(SessionId, Restor
                 3 => Flow::Released,
                 _ => return None,
             };
-            Restored::Outgoing { id, flow, delivery: DeliveryId(value.u64()?) }
+            let delivery = DeliveryId(value.u64()?);
+            let order = if format == ORDERED { value.u64()? } else { 0 };
+            Restored::Outgoing { id, flow, delivery, order }
         }
         b'i' => Restored::Incoming { id: id.get(), hash: u32::try_from(value.u64()?).ok()? },
         _ => return None,

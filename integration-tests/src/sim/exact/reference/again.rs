@@ -5,14 +5,32 @@ use super::{Entry, Link, Message, Reference, Subscription};
 use crate::sim::exact::wire::{Publish, length};
 
 impl Reference {
-    /// What was sent on an earlier connection goes again, in order, before all else
-    /// (MQTT-4.4.0-1); `None` when there is nothing of that kind.
-    pub(super) fn resume(&mut self, who: usize, link: &Link, last: &mut u64) -> Option<Step> {
-        let queue = self.sessions.get(&who)?.queue.iter().enumerate();
-        let (at, _) = queue.filter(|(_, e)| e.sent && !e.flying).min_by_key(|(_, e)| e.turn)?;
-        if self.flying(who) >= link.window {
-            return Some(Step::Done);
+    /// What was sent on an earlier connection goes again, PUBLISHes in their order and PUBRELs in
+    /// theirs (MQTT-4.6.0-1, MQTT-4.6.0-4), before all else (MQTT-4.4.0-1); `None` when there is
+    /// nothing of that kind. The window has its places in the order of the PUBLISHes; PUBRELs wait
+    /// for none. Where the PUBRELs lie among the PUBLISHes is for tests that see when a PUBREC came.
+    pub(super) fn resume(&mut self, who: usize, link: &Link, last: &mut [u64; 2]) -> Option<Step> {
+        let places = link.window.saturating_sub(self.flying(who));
+        let session = self.sessions.get_mut(&who)?;
+        let again = |e: &Entry| e.sent && !e.flying;
+        let mut all: Vec<usize> =
+            (0..session.queue.len()).filter(|at| again(&session.queue[*at])).collect();
+        if all.is_empty() {
+            return None;
         }
+        all.sort_unstable_by_key(|at| session.queue[*at].turn);
+        let goes = |(nth, at): (usize, &usize)| {
+            let e = &session.queue[*at];
+            if e.released { !e.released_here } else { nth < places }
+        };
+        let going = all.iter().enumerate().filter(|(nth, at)| goes((*nth, *at))).map(|(_, at)| *at);
+        let begun = |e: &Entry| (e.released, if e.released { e.released_at } else { e.turn });
+        let Some(at) = going.min_by_key(|at| begun(&session.queue[*at])) else {
+            // Nothing goes; released ones take the places that are left.
+            let taken = all.iter().take(places);
+            taken.for_each(|at| session.queue[*at].flying = true);
+            return Some(if places == 0 { Step::Done } else { Step::Again });
+        };
         let entry = self.sessions.get(&who)?.queue.get(at)?.clone();
         let expected = entry.packet(link, self.now);
         let place = if entry.released {
@@ -31,10 +49,13 @@ impl Reference {
                 place
             })
         };
+        let last = &mut last[usize::from(entry.released)];
         match place.filter(|place| place > last) {
             Some(at) => {
                 *last = at;
-                self.in_order(link.conn, at, entry.place);
+                if !entry.released {
+                    self.in_order(link.conn, at, entry.place);
+                }
             }
             None => self.fail(format!(
                 "client {who}, connection {}: what was sent before did not come again in its \
@@ -42,7 +63,12 @@ impl Reference {
                 link.conn, entry.released
             )),
         }
-        self.sessions.get_mut(&who)?.queue.get_mut(at)?.flying = true;
+        let sent = self.sessions.get_mut(&who)?.queue.get_mut(at)?;
+        if sent.released {
+            sent.released_here = true;
+        } else {
+            sent.flying = true;
+        }
         Some(Step::Again)
     }
 
@@ -56,7 +82,7 @@ impl Reference {
         let queue = &self.sessions.get(&who)?.queue;
         let entry = queue.get(at)?;
         queue.iter().position(|e| {
-            let same = e.sent && !e.flying && e.message == entry.message;
+            let same = e.sent && !e.flying && !e.released && e.message == entry.message;
             same && Publish { pid: entry.pid, ..e.packet(link, self.now) } == *said
         })
     }

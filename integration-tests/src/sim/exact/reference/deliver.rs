@@ -26,6 +26,8 @@ impl Entry {
             snapshot: false,
             sent: false,
             turn: (0, 0),
+            released_at: (0, 0),
+            released_here: false,
             flying: false,
             released: false,
             pid: 0,
@@ -153,7 +155,7 @@ impl Reference {
     /// Whether anything changed.
     fn pump(&mut self, who: usize) -> bool {
         let mut changed = false;
-        let mut last = 0;
+        let mut last = [0; 2];
         while self.failure.is_none() {
             self.purge(who);
             let Some(link) = self.link(who).cloned() else { break };

@@ -176,10 +176,14 @@ pub struct Entry {
     pub sent: bool,
     /// The connection and the place in its stream where it was sent first.
     turn: (u32, u64),
-    /// Sent on this one.
+    /// The same of its PUBREL.
+    released_at: (u32, u64),
+    /// It takes a place in the window of this one.
     pub flying: bool,
     /// PUBREL was sent.
     pub released: bool,
+    /// On this connection.
+    released_here: bool,
     /// Once sent.
     pub pid: u16,
     /// It is here only perhaps.
@@ -192,6 +196,18 @@ pub struct Entry {
     tried: Vec<usize>,
     /// It is too large for this connection, and may have been tried already.
     weighed: bool,
+}
+
+impl Entry {
+    /// The connection is over.
+    fn lands(&mut self) {
+        (self.flying, self.weighed, self.released_here) = (false, false, false);
+    }
+
+    /// The client may acknowledge it on this connection.
+    pub fn is_open(&self) -> bool {
+        self.flying || self.released_here
+    }
 }
 
 impl std::fmt::Debug for Entry {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Link, NEVER, Reference, Session, Will, WillState};
+use super::{Entry, Link, NEVER, Reference, Session, Will, WillState};
 use crate::sim::exact::wire::{Connect, PUBACK, PUBCOMP, PUBREC, Packet, Version};
 
 impl Reference {
@@ -61,7 +61,7 @@ impl Reference {
     fn take_over(&mut self, who: usize, clean: bool) -> bool {
         let Some(session) = self.sessions.get_mut(&who) else { return false };
         let old = session.link.take();
-        session.queue.iter_mut().for_each(|entry| (entry.flying, entry.weighed) = (false, false));
+        session.queue.iter_mut().for_each(Entry::lands);
         let over = clean || session.expiry == 0 || session.ends <= self.now;
         if let Some(link) = old {
             if link.version == Version::V5 {
@@ -114,7 +114,8 @@ impl Reference {
         self.begin_event();
         let Some(who) = self.whose(conn) else { return };
         let Some(session) = self.sessions.get_mut(&who) else { return };
-        let at = session.queue.iter().position(|e| e.flying && e.pid == pid);
+        let here = |e: &Entry| e.is_open() && e.pid == pid;
+        let at = session.queue.iter().position(here);
         let v5 = session.link.as_ref().is_some_and(|link| link.version == Version::V5);
         let Some(at) = at else {
             if kind == PUBREC {
@@ -125,8 +126,12 @@ impl Reference {
         };
         match kind {
             PUBREC if code < 0x80 => {
-                session.queue[at].released = true;
-                self.expect_release(conn, pid, 0);
+                let was = std::mem::replace(&mut session.queue[at].released, true);
+                let place = self.expect_release(conn, pid, 0);
+                if let Some(session) = self.sessions.get_mut(&who).filter(|_| !was) {
+                    session.queue[at].released_at = (conn, place);
+                    session.queue[at].released_here = true;
+                }
             }
             PUBACK | PUBREC | PUBCOMP => drop(session.queue.remove(at)),
             _ => {}
@@ -134,11 +139,14 @@ impl Reference {
         self.conclude();
     }
 
-    fn expect_release(&mut self, conn: u32, pid: u16, code: u8) {
+    /// Where it is in the stream.
+    fn expect_release(&mut self, conn: u32, pid: u16, code: u8) -> u64 {
         match self.heard.of(conn).releases.pop_front() {
-            Some((_, p, c)) if (p, c) == (pid, code) => {}
+            Some((place, p, c)) if (p, c) == (pid, code) => place,
             other => {
-                self.fail(format!("connection {conn}: {other:?} instead of PUBREL {pid} {code:#x}"))
+                let text = format!("{other:?} instead of PUBREL {pid} {code:#x}");
+                self.fail(format!("connection {conn}: {text}"));
+                0
             }
         }
     }

@@ -10,7 +10,7 @@ impl Reference {
         let now = self.now;
         let Some(session) = self.sessions.get_mut(&who) else { return };
         session.link = None;
-        session.queue.iter_mut().for_each(|entry| (entry.flying, entry.weighed) = (false, false));
+        session.queue.iter_mut().for_each(Entry::lands);
         if let Some(will) = session.will.as_mut().filter(|_| drop_will) {
             will.state = WillState::Spent;
         }
@@ -112,10 +112,7 @@ impl Reference {
         }
         let mut due = Vec::new();
         for (who, session) in &mut self.sessions {
-            session
-                .queue
-                .iter_mut()
-                .for_each(|entry| (entry.flying, entry.weighed) = (false, false));
+            session.queue.iter_mut().for_each(Entry::lands);
             if session.link.take().is_some() {
                 session.ends = after(now, session.expiry);
                 due.extend(release_will(session, now).then_some(*who));
