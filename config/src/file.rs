@@ -232,7 +232,7 @@ pub(crate) struct Mqtt {
 pub(crate) struct MqttSn {
     /// The gateway tells devices that it is there (ADVERTISE).
     pub(crate) advertise: Option<Advertise>,
-    /// Multicast groups that are joined, so that devices find the gateway (SEARCHGW): each
+    /// Multicast groups that are joined, so that devices find the gateway (SEARCHGW; broadcast is heard anyway): each
     /// `ADDRESS%INTERFACE`, heard at the port of every MQTT-SN listener on all addresses.
     #[schemars(extend("default" = []))]
     pub(crate) discovery_groups: Option<Vec<Typed<Group>>>,

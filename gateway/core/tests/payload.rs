@@ -3,13 +3,15 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{
     COAP, Gateway, Options, SN, config, option, options, peer, publish, request, sn, sn_connect,
 };
 use motegate_core::NoticeKind;
 use motegate_mapping::{
     Action, CoapMethod, CoapRule, Codec, CodecForm, Defaults, FrameField, OnBadPayload,
-    PayloadRule, Rules, Scope, SnRules, Table, TopicId,
+    PayloadRule, QosMinusOne, Rate, Rules, Scope, SnRules, Table, TopicId,
 };
 use motegate_message::Reason;
 
@@ -294,4 +296,35 @@ fn a_codec_of_a_topic_id_works_in_both_directions() {
     gateway.received(mqtt);
     gateway.send(mqtt, &publish("dev/env", b"", 0, true, 0));
     assert_eq!(gateway.datagrams_to(peer(9)), [sn(0x0c, &[0x01, 0, 10, 0, 0])]);
+}
+
+/// mapping.md §2.12: what is not listed uses up nothing of the rate, and is told as what it is.
+#[test]
+fn qos_minus_one_that_is_not_listed_takes_nobodys_turn() {
+    let minus_one = SnRules {
+        short: vec![("tt".into(), "t".into())],
+        qos_minus_one: Some(QosMinusOne {
+            ids: vec![],
+            short: vec![*b"tt"],
+            client: "anybody".into(),
+            rate: Some(Rate { count: 1, per: Duration::from_secs(1) }),
+        }),
+        ..SnRules::default()
+    };
+    let rules = Rules { sn: minus_one, ..Rules::default() };
+    let mut gateway = Gateway::with_table(config(), Table::new(rules).expect("good rules"));
+    let mut say = |topic: &[u8; 2]| {
+        gateway.notices.clear();
+        gateway.datagram(
+            SN,
+            peer(3_000),
+            &sn(0x0c, &[&[0x62], &topic[..], &[0, 0, b'x']].concat()),
+        );
+        gateway.notices.iter().map(|notice| notice.kind).collect::<Vec<_>>()
+    };
+    for _ in 0..5 {
+        assert!(!say(b"no").contains(&NoticeKind::Dropped(Reason::RateLimited)));
+    }
+    assert_eq!(say(b"tt"), []);
+    assert_eq!(say(b"tt"), [NoticeKind::Dropped(Reason::RateLimited)]);
 }

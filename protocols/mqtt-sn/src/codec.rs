@@ -38,6 +38,37 @@ fn frame(datagram: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
     Ok((*kind, body))
 }
 
+/// The answer to a request whose framing is sound and whose contents cannot be taken (a text that is
+/// no UTF-8, the reserved topic id type): rejected as not supported, where silence would be repeated
+/// for ever. `None` where nothing is asked, or not even the message id is there.
+#[cfg(feature = "endpoint")]
+pub(crate) fn refusal(datagram: &[u8]) -> Option<Packet<'static>> {
+    let (kind, body) = frame(datagram).ok()?;
+    let code = ReturnCode::NotSupported;
+    Some(match (kind, body) {
+        (msg_type::CONNECT, [_, _, _, _, _, ..]) => Packet::ConnAck { code },
+        (msg_type::REGISTER, [_, _, high, low, ..]) => {
+            Packet::RegAck { topic_id: 0, msg_id: u16::from_be_bytes([*high, *low]), code }
+        }
+        (msg_type::SUBSCRIBE, [_, high, low, _, ..]) => {
+            let msg_id = u16::from_be_bytes([*high, *low]);
+            Packet::SubAck { qos: QosBits::Zero, topic_id: 0, msg_id, code }
+        }
+        // §6.9: UNSUBACK has no code; what cannot be subscribed is not subscribed.
+        (msg_type::UNSUBSCRIBE, [_, high, low, _, ..]) => {
+            Packet::UnsubAck { msg_id: u16::from_be_bytes([*high, *low]) }
+        }
+        (msg_type::PUBLISH, [flags, a, b, c, d, ..])
+            if QosBits::from_flags(*flags) != QosBits::MinusOne =>
+        {
+            let topic_id = u16::from_be_bytes([*a, *b]);
+            Packet::PubAck { topic_id, msg_id: u16::from_be_bytes([*c, *d]), code }
+        }
+        (msg_type::WILLTOPICUPD, [_, _, ..]) => Packet::WillTopicResp { code },
+        _ => return None,
+    })
+}
+
 /// What is left of a body.
 struct Body<'a> {
     kind: u8,

@@ -50,7 +50,10 @@ fn row_3_each_flag_has_its_bit() {
     for kind in [0x0c, 0x12, 0x14] {
         rig.send_bytes(1, &[8, kind, 0x03, 0, 1, 0, 0, b'x']);
     }
-    rig.expect_nothing();
+    let code = ReturnCode::NotSupported;
+    rig.expect(1, puback(1, 0, code));
+    rig.expect(1, Packet::SubAck { qos: QosBits::Zero, topic_id: 0, msg_id: 1, code });
+    rig.expect(1, Packet::UnsubAck { msg_id: 1 });
     assert_eq!(rig.dropped, [Reason::Malformed; 3]);
 }
 
@@ -260,4 +263,41 @@ fn row_4_row_13_a_quiet_packet_for_each_return_code_of_a_connack() {
     rig.expect_bytes(2, &[3, 0x05, 1]);
     rig.send(2, connect("", true, 60));
     rig.expect_bytes(2, &[3, 0x05, 3]);
+}
+
+/// Rows 6, 36, 47: what is well framed and cannot be taken is refused and not passed over.
+#[test]
+fn what_is_asked_in_no_utf_8_is_refused() {
+    let mut rig = Rig::new();
+    rig.send_bytes(1, &[8, 0x04, 0x04, 1, 0, 60, 0xff, 0xfe]);
+    rig.expect(1, Packet::ConnAck { code: ReturnCode::NotSupported });
+    let requests: [(&[u8], Packet<'_>); 7] = {
+        let code = ReturnCode::NotSupported;
+        let suback = Packet::SubAck { qos: QosBits::Zero, topic_id: 0, msg_id: 9, code };
+        [
+            (&[7, 0x0A, 0, 0, 0, 9, 0xff], Packet::RegAck { topic_id: 0, msg_id: 9, code }),
+            (&[6, 0x12, 0x20, 0, 9, 0xff], suback),
+            (&[7, 0x12, 0x23, 0, 9, b'a', b'b'], suback),
+            (&[6, 0x14, 0x00, 0, 9, 0xff], Packet::UnsubAck { msg_id: 9 }),
+            (&[7, 0x14, 0x03, 0, 9, b'a', b'b'], Packet::UnsubAck { msg_id: 9 }),
+            (&[8, 0x0C, 0x23, 0, 5, 0, 9, b'x'], Packet::PubAck { topic_id: 5, msg_id: 9, code }),
+            (&[4, 0x1A, 0x00, 0xff], Packet::WillTopicResp { code }),
+        ]
+    };
+    for (request, _) in requests {
+        rig.send_bytes(1, request);
+        rig.expect_nothing(); // not a client
+    }
+    rig.connected(1, "m", true);
+    for (request, answer) in requests {
+        rig.send_bytes(1, request);
+        rig.expect(1, answer);
+    }
+    // QoS -1 is never answered, and what is not even framed is nobody's question.
+    for silent in
+        [&[8, 0x0C, 0x63, 0, 5, 0, 9, b'x'][..], &[9, 0x0A, 0, 0, 0, 9, 0xff], &[4, 0x12, 0, 0]]
+    {
+        rig.send_bytes(1, silent);
+        rig.expect_nothing();
+    }
 }

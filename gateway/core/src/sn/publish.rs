@@ -34,11 +34,6 @@ impl Core {
             self.sn.published(&self.turn, ticket, Err(Reason::Overloaded));
             return;
         }
-        if publish.qos.is_none() && !self.minus_one_admits(&peer) {
-            self.notice(of_peer(NoticeKind::Dropped(Reason::RateLimited), &peer));
-            self.sn.published(&self.turn, ticket, Err(Reason::RateLimited));
-            return;
-        }
         let mapped = match (client, publish.qos) {
             (Some(client), Some(_)) => {
                 self.sn_map(client, sn_topic(&publish.topic)).and_then(|m| {
@@ -58,6 +53,12 @@ impl Core {
                 return;
             }
         };
+        // What is not listed uses up nothing.
+        if publish.qos.is_none() && !self.minus_one_admits(&peer) {
+            self.notice(of_peer(NoticeKind::Dropped(Reason::RateLimited), &peer));
+            self.sn.published(&self.turn, ticket, Err(Reason::RateLimited));
+            return;
+        }
         let message = match self.sn_message(topic, publisher, &publish, &mapped) {
             Ok(message) => message,
             Err(error) => {

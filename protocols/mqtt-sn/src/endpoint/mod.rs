@@ -52,7 +52,7 @@ use self::session::ConnectFields;
 use self::uplink::Uplink;
 use self::will::{Dialogues, WillHalf};
 use self::wire::{Item, Wire};
-use crate::{Encapsulation, Packet, QosBits, msg_type, peek_type};
+use crate::{Encapsulation, Packet, QosBits, codec, msg_type, peek_type};
 
 /// A client's deadline; a stale reference finds nobody.
 type TimerKey = (ClientRef, TimerKind);
@@ -199,7 +199,22 @@ impl Endpoint {
         }
         match Packet::decode(datagram) {
             Ok(packet) => self.on_packet(turn, source, packet),
-            Err(_) => self.drop_from(source, Reason::Malformed),
+            Err(_) => self.on_undecodable(source, datagram),
+        }
+    }
+
+    /// What cannot be read is dropped; a client, or who wants to be one, is told when it asked.
+    fn on_undecodable(&mut self, source: Source<'_>, datagram: &[u8]) {
+        self.drop_from(source, Reason::Malformed);
+        if source.group.is_some() {
+            return;
+        }
+        let is_client = source.slot.is_some_and(|slot| self.is_connected(slot));
+        match codec::refusal(datagram) {
+            Some(packet) if is_client || matches!(packet, Packet::ConnAck { .. }) => {
+                forwarder::send_to(&mut self.out, source.route, source.node, 0, &packet);
+            }
+            _ => {}
         }
     }
 
