@@ -140,6 +140,30 @@ const MQTT_3_1: [Section; 16] = [
     ("4.3", 1, 1),
 ];
 
+/// What MQTT 5.0 demands without a number: ours, by its sections.
+const MQTT_5_0_UNNUMBERED: [Section; 20] = [
+    ("2.2.2", 1, 3),
+    ("3.1.2", 1, 9),
+    ("3.1.3", 1, 3),
+    ("3.1.4", 1, 2),
+    ("3.2.2", 1, 4),
+    ("3.3.1", 1, 2),
+    ("3.3.2", 1, 7),
+    ("3.4.2", 1, 2),
+    ("3.8.2", 1, 2),
+    ("3.8.3", 1, 4),
+    ("3.10.4", 1, 1),
+    ("3.14.2", 1, 3),
+    ("3.15.2", 1, 1),
+    ("4.1.0", 1, 1),
+    ("4.3.3", 1, 1),
+    ("4.7.2", 1, 1),
+    ("4.7.3", 1, 1),
+    ("4.8.2", 1, 4),
+    ("4.12.1", 1, 1),
+    ("4.13.1", 1, 1),
+];
+
 /// MQTT-SN 1.2 numbers no statements: ours, in `mqtt-sn.txt`.
 const MQTT_SN: [Section; 3] = [("2", 1, 48), ("7", 1, 15), ("9", 1, 13)];
 
@@ -302,6 +326,11 @@ fn mqtt_3_1_1() {
 #[test]
 fn mqtt_5_0() {
     holds("mqtt-5.0.txt", "MQTT", &MQTT_5_0);
+}
+
+#[test]
+fn mqtt_5_0_unnumbered() {
+    holds("mqtt-5.0-unnumbered.txt", "MQTT5", &MQTT_5_0_UNNUMBERED);
 }
 
 #[test]
