@@ -192,6 +192,28 @@ fn the_same_filter_again() {
     w.expect(c, &publish(0x30, "t", "", "", "61"));
 }
 
+/// [MQTT-3.8.4-3], [MQTT-4.1.0-1]: what was replaced, and what was taken away, is so after a restart,
+/// with all options.
+#[test]
+fn a_restart_knows_the_latest_subscription() {
+    let mut w = World::new();
+    let c = w.durable("a", false);
+    w.send(c, &subscribe("0001", "0b 07", "t", "00"));
+    w.send(c, &subscribe("0002", "0b 09", "t", "0e"));
+    w.send(c, &subscribe("0003", "0b 08", "gone", "02"));
+    w.send(c, &unsubscribe("0004", "gone"));
+    w.expect(c, "90 04 0001 00 00 90 04 0002 00 02 90 04 0003 00 02 b0 04 0004 00 00");
+    w.gateway.crash(crate::common::config());
+    let c = w.durable("a", true);
+    let p = w.client("p", "");
+    w.send(p, &publish(0x31, "gone", "", "", "61"));
+    w.send(p, &publish(0x35, "t", "0001", "", "61"));
+    // QoS 2, retain as published, identifier 9, and No Local.
+    w.expect(c, &publish(0x35, "t", "0001", "0b 09", "61"));
+    w.send(c, &publish(0x30, "t", "", "", "61"));
+    w.alive(c);
+}
+
 /// [MQTT-3.10.4-1], [MQTT-3.10.4-2], [MQTT-3.10.4-4], [MQTT-3.10.4-5], [MQTT-3.10.4-6],
 /// [MQTT-3.11.3-1], [MQTT-3.11.3-2]: filters are compared character by character; one UNSUBACK has
 /// a code for each, in order, 0x11 where there was none.

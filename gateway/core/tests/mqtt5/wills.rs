@@ -173,3 +173,45 @@ fn a_restart_is_a_close() {
     w.secs(2);
     w.expect(late, &publish(0x32, "will/a", "0001", "", "\"gone\""));
 }
+
+/// [MQTT-3.1.2-7], [MQTT-3.1.2-8]: what is kept over a restart is the will of the latest CONNECT, or
+/// that there is none, and the time at which a delayed one is due: it does not begin anew.
+#[test]
+fn a_restart_changes_no_will() {
+    let mut w = World::new();
+    let will = |text: &str, delay: &str| {
+        let will = format!("{} {} {}", props(delay), field("will/a"), field(text));
+        connect(0x0c, "11 00000064", &format!("{} {will}", field("a")))
+    };
+    let late = w.durable("late", false);
+    w.subscribed(late, "will/#", 1);
+    let c = w.enter(&will("old", ""), false);
+    w.send(c, "e000");
+    w.enter(&will("new", "18 0000000a"), true);
+    w.gateway.crash(crate::common::config());
+    let late = w.durable("late", true);
+    w.secs(9);
+    w.expect(late, "");
+    w.gateway.crash(crate::common::config());
+    let late = w.durable("late", true);
+    w.expect(late, "");
+    w.secs(2);
+    w.expect(late, &publish(0x32, "will/a", "0001", "", "\"new\""));
+    w.send(late, "40 02 0001");
+    // Sent once, also if it is another life that sends it.
+    w.gateway.crash(crate::common::config());
+    let late = w.durable("late", true);
+    w.secs(60);
+    w.expect(late, "");
+    // A connection without one takes the old one away.
+    w.enter(&will("old", ""), true);
+    w.enter(&connect(0, "11 00000064", &field("a")), true);
+    w.expect(late, &publish(0x32, "will/a", "0001", "", "\"old\""));
+    w.send(late, "40 02 0001");
+    w.gateway.crash(crate::common::config());
+    let late = w.durable("late", true);
+    for _ in 0..2 {
+        w.secs(80);
+        w.alive(late);
+    }
+}
