@@ -79,6 +79,45 @@ fn a_will_belongs_to_one_connection() {
     }
 }
 
+/// [MQTT-3.1.2-10], [MQTT-3.1.2-12], [MQTT-3.1.4-2]: the same where the session goes on: a connection
+/// has the will of its own CONNECT or none, and a takeover sends that of the old one.
+#[test]
+fn a_session_that_goes_on_has_the_will_of_its_latest_connect() {
+    let gateway = Gateway::dev();
+    let mut live = watcher(&gateway, "live");
+    let gone = |text: &[u8]| publish(Version::V311, 0, 0, "will", text);
+    for version in OLD {
+        let durable = |text: &str| {
+            let fields = [string(format!("kept {version:?}")), string("will"), string(text)];
+            packet(0x10, &[head(version, 0x04, 60), fields.concat()].concat())
+        };
+        let without = connect(version, &format!("kept {version:?}"), false, 60);
+        let open = |bytes: &[u8]| {
+            let mut wire = Wire::open(gateway.mqtt);
+            wire.send(bytes);
+            assert_eq!(wire.connack(version).1, 0, "{}", wire.story());
+            wire
+        };
+        let mut old = open(&durable("first"));
+        let mut new = open(&durable("second"));
+        live.expect(&gone(b"first"));
+        old.refused(version, 0x8E);
+        live.alive();
+        new.send(&[0xE0, 0]);
+        new.closed();
+        let mut bare = open(&without);
+        bare.send_regardless(&[0x30, 0]);
+        bare.refused(version, MALFORMED);
+        live.alive();
+        let mut last = open(&durable("third"));
+        last.send_regardless(&[0x30, 0]);
+        last.refused(version, MALFORMED);
+        live.expect(&gone(b"third"));
+        open(&without);
+        live.alive();
+    }
+}
+
 /// [MQTT-3.1.2-24]: as if the network had failed.
 #[test]
 fn a_client_that_falls_silent_leaves_its_will() {

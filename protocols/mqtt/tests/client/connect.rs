@@ -278,6 +278,10 @@ fn goodbyes() {
     let mut peer = Peer::connected(v311(), 0, "");
     peer.client.disconnect(peer.now, &goodbye);
     peer.expect("e0 00");
+    // MQTT 5 §3.14.2.2.2: no expiry where CONNECT had none.
+    let mut peer = Peer::connected(v5(), 0, "");
+    peer.client.disconnect(peer.now, &goodbye);
+    peer.expect("e0 01 04");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use motegate_message::Qos;
-use motegate_mqtt::client::{ClientConfig, ClientError, Event, Transmit, Violation};
+use motegate_mqtt::client::{ClientConfig, ClientError, Event, Reconnect, Transmit, Violation};
 use motegate_mqtt::{Property, ReasonCode};
 
 use crate::common::{hex, packet};
@@ -87,6 +87,33 @@ fn topic_aliases_both_ways() {
     peer.receive("30 08 0001 \"i\" 03 23 0003 \"x\"");
     peer.expect("e0 01 94");
     peer.expect_end(&ClientError::Violation(Violation::TopicAlias));
+}
+
+/// [MQTT-3.3.2-7]: neither side's aliases outlive their connection, whatever becomes of the session.
+#[test]
+fn topic_aliases_end_with_the_connection() {
+    for present in [0, 1] {
+        let config = ClientConfig {
+            max_topic_aliases: 1,
+            topic_alias_maximum: 2,
+            reconnect: Some(Reconnect::default()),
+            session_expiry_secs: 60,
+            ..v5()
+        };
+        let mut peer = Peer::connected(config, 0, "22 0005");
+        peer.publish("a", Qos::AtMostOnce, 0);
+        peer.expect("30 08 0001 \"a\" 03 23 0001 \"x\"");
+        peer.receive("30 09 0002 \"in\" 03 23 0002 \"x\"");
+        peer.lose();
+        peer.events.clear();
+        peer.accept(present, "22 0005");
+        peer.publish("a", Qos::AtMostOnce, 0);
+        peer.expect("30 08 0001 \"a\" 03 23 0001 \"x\"");
+        peer.events.clear();
+        peer.receive("30 07 0000 03 23 0002 \"y\"");
+        peer.expect("e0 01 94");
+        peer.expect_end(&ClientError::Violation(Violation::TopicAlias));
+    }
 }
 
 #[test]
