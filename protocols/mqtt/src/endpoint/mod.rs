@@ -20,6 +20,7 @@ mod inbound;
 mod limits;
 mod outbound;
 mod outbox;
+mod outgoing;
 mod pace;
 mod reply;
 mod resume;

@@ -5,6 +5,7 @@
 //! Durable sessions journal it: `m` session `o` id → our packet id, its state, delivery and place;
 //! `m` session `i` id → a received QoS 2 packet id.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::num::NonZeroU16;
@@ -12,34 +13,9 @@ use core::num::NonZeroU16;
 use motegate_message::journal::{Reader, Writer, owner};
 use motegate_message::{DeliveryId, Record, Seq, SessionId};
 
+use super::outgoing::OutgoingTable;
+pub(super) use super::outgoing::{Flow, Outgoing};
 use super::resume::Resume;
-
-/// Where a delivery of ours stands (MQTT 5 §4.3.2, §4.3.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Flow {
-    /// QoS 1: the PUBLISH is not acknowledged.
-    AtLeastOnce = 1,
-    /// QoS 2: no PUBREC yet.
-    ExactlyOnce = 2,
-    /// QoS 2: PUBREC was seen, the message is the client's; no PUBCOMP yet.
-    Released = 3,
-}
-
-/// One of our deliveries.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Outgoing {
-    pub(super) delivery: DeliveryId,
-    /// Its place among all: where it was begun, once released where that was.
-    pub(super) order: u64,
-    pub(super) id: NonZeroU16,
-    pub(super) flow: Flow,
-    /// Whether the PUBLISH has been in an outbox: then it is a repeat. [MQTT-3.3.1-1]
-    pub(super) sent: bool,
-    /// Of an earlier connection: it has to go again on this one, and what was begun behind it waits.
-    pub(super) due: bool,
-    recorded: bool,
-}
 
 /// A QoS 2 packet id that the client has not released.
 #[derive(Debug, Clone, Copy)]
@@ -70,32 +46,17 @@ pub(super) struct Journal<'a> {
 /// Packet ids and states of one session.
 #[derive(Debug, Default)]
 pub(super) struct Wire {
-    /// In the order begun; those of earlier connections in their [order](Outgoing::order).
-    pub(super) out: VecDeque<Outgoing>,
+    pub(super) out: OutgoingTable,
     /// The last place given.
     order: u64,
-    pub(super) resume: Resume,
+    /// While something of an earlier connection has to go again.
+    pub(super) resume: Option<Box<Resume>>,
     /// Ordered, so that a batch's records come in the same order in every run.
     held: BTreeMap<u16, Incoming>,
-    /// The last id given, 0 before the first, and how many behind it are known to be free.
-    last_id: u16,
-    free_run: u16,
     /// The highest delivery begun; they grow, so that only one up to it can be known.
     newest: Option<DeliveryId>,
     /// The youngest batch with records of ours.
     pub(super) last_record: Seq,
-}
-
-/// Ids go round in 1…65,535.
-const IDS: u32 = 65_535;
-
-fn advance(id: u16, by: u32) -> u16 {
-    let next = (u32::from(id) + by + IDS - 1) % IDS + 1;
-    u16::try_from(next).unwrap_or(1)
-}
-
-fn distance(from: u16, to: u16) -> u32 {
-    (u32::from(to) + IDS - u32::from(from) - 1) % IDS + 1
 }
 
 impl Wire {
@@ -105,7 +66,7 @@ impl Wire {
 
     /// The delivery under an id of ours.
     pub(super) fn outgoing(&mut self, id: NonZeroU16) -> Option<&mut Outgoing> {
-        self.out.iter_mut().find(|out| out.id == id)
+        self.out.get_mut(id)
     }
 
     /// The state of a delivery that was begun before.
@@ -113,7 +74,10 @@ impl Wire {
         if self.newest < Some(delivery) {
             return None;
         }
-        self.out.iter().find(|out| out.delivery == delivery).copied()
+        match self.resume.as_ref().and_then(|resume| resume.find(delivery)) {
+            Some(id) => self.out.get(id).filter(|out| out.delivery == delivery).copied(),
+            None => self.out.iter().find(|out| out.delivery == delivery).copied(),
+        }
     }
 
     /// Begins a delivery under the next free id; `None` when all 65,535 are taken.
@@ -124,7 +88,7 @@ impl Wire {
         flow: Flow,
         journal: &mut Journal<'_>,
     ) -> Option<NonZeroU16> {
-        let id = self.free_id()?;
+        let id = self.out.free_id()?;
         self.order += 1;
         let mut entry = Outgoing {
             delivery,
@@ -137,62 +101,30 @@ impl Wire {
         };
         self.note(record_outgoing(&mut entry, journal));
         self.newest = self.newest.max(Some(delivery));
-        self.out.push_back(entry);
+        self.out.insert(entry);
         Some(id)
-    }
-
-    fn free_id(&mut self) -> Option<NonZeroU16> {
-        if self.free_run == 0 {
-            self.find_free_run();
-        }
-        self.free_run = self.free_run.checked_sub(1)?;
-        self.last_id = advance(self.last_id, 1);
-        NonZeroU16::new(self.last_id)
-    }
-
-    /// Looks for the next free ids behind the last one given: how many in a row.
-    fn find_free_run(&mut self) {
-        let mut ahead: Vec<u32> =
-            self.out.iter().map(|out| distance(self.last_id, out.id.get())).collect();
-        ahead.sort_unstable();
-        let mut taken = 0;
-        let mut end = IDS + 1;
-        for at in ahead {
-            if at != taken + 1 {
-                end = at;
-                break;
-            }
-            taken = at;
-        }
-        self.free_run = u16::try_from(end - taken - 1).unwrap_or(0);
-        self.last_id = if taken == 0 { self.last_id } else { advance(self.last_id, taken) };
     }
 
     /// Moves a delivery on to [`Flow::Released`]: its place is behind all others.
     pub(super) fn release(&mut self, id: NonZeroU16, journal: &mut Journal<'_>) {
-        let Some(index) = self.out.iter().position(|out| out.id == id) else { return };
-        let Some(entry) = self.out.get_mut(index) else { return };
-        let waits = self.resume.release(entry);
+        let Some(entry) = self.out.get_mut(id) else { return };
         self.order += 1;
         (entry.flow, entry.order) = (Flow::Released, self.order);
-        let seq = record_outgoing(entry, journal);
-        if waits && let Some(entry) = self.out.remove(index) {
-            self.out.push_back(entry);
+        if let Some(resume) = &mut self.resume {
+            resume.release(entry);
         }
+        let seq = record_outgoing(entry, journal);
         self.note(seq);
     }
 
     /// A delivery is over: its id is free again.
     pub(super) fn finish(&mut self, id: NonZeroU16, journal: &mut Journal<'_>) {
-        let Some(index) = self.out.iter().position(|out| out.id == id) else { return };
-        if let Some(entry) = self.out.remove(index) {
-            self.resume.leave(&entry);
-            if entry.recorded {
-                journal.delete(outgoing_key(journal.session, entry.id.get()));
-            }
+        let Some(entry) = self.out.remove(id) else { return };
+        if let Some(resume) = &mut self.resume {
+            resume.leave(&entry);
         }
-        if self.out.is_empty() && self.out.capacity() > 8 {
-            self.out = VecDeque::new();
+        if entry.recorded {
+            journal.delete(outgoing_key(journal.session, entry.id.get()));
         }
     }
 
@@ -241,6 +173,7 @@ impl Wire {
     /// The connection is over. What was handed to the broker counts as taken: its answer finds
     /// nobody any more.
     pub(super) fn detach(&mut self, journal: &mut Journal<'_>) {
+        self.resume = None;
         let mut noted = None;
         for (id, incoming) in &mut self.held {
             incoming.counted = false;
@@ -255,7 +188,8 @@ impl Wire {
     /// A new connection: a session that has become durable journals what it holds.
     pub(super) fn attach(&mut self, journal: &mut Journal<'_>) {
         let mut noted = None;
-        for entry in self.out.iter_mut().filter(|entry| !entry.recorded) {
+        for id in self.out.ids(|entry| !entry.recorded) {
+            let Some(entry) = self.out.get_mut(id) else { continue };
             noted = noted.max(record_outgoing(entry, journal));
         }
         for (id, incoming) in self.held.iter_mut().filter(|(_, incoming)| !incoming.recorded) {
@@ -266,8 +200,8 @@ impl Wire {
 
     /// The session is over: every record of it is deleted.
     pub(super) fn forget(&self, journal: &mut Journal<'_>) {
-        for entry in self.out.iter().filter(|entry| entry.recorded) {
-            journal.delete(outgoing_key(journal.session, entry.id.get()));
+        for id in self.out.ids(|entry| entry.recorded) {
+            journal.delete(outgoing_key(journal.session, id.get()));
         }
         for (id, _) in self.held.iter().filter(|(_, incoming)| incoming.recorded) {
             journal.delete(incoming_key(journal.session, *id));
@@ -282,7 +216,7 @@ impl Wire {
                     Outgoing { delivery, order, id, flow, sent: true, due: false, recorded: true };
                 self.order = self.order.max(order);
                 self.newest = self.newest.max(Some(delivery));
-                self.out.push_back(entry);
+                self.out.insert(entry);
             }
             Restored::Incoming { id, hash } => {
                 let incoming = Incoming { hash, taken: true, counted: false, recorded: true };
