@@ -67,6 +67,8 @@ pub struct Broker {
     pub(crate) matched: Vec<FilterId>,
     /// Records of an earlier life, until `restored`.
     pub(crate) restoring: Option<alloc::boxed::Box<Restoring>>,
+    /// Restored sessions whose connection may be opened again; until then their wills wait.
+    pub(crate) resuming: alloc::vec::Vec<SessionId>,
 }
 
 impl Broker {
@@ -99,6 +101,7 @@ impl Broker {
             hits: Vec::new(),
             matched: Vec::new(),
             restoring: None,
+            resuming: alloc::vec::Vec::new(),
         }
     }
 

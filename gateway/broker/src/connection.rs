@@ -98,7 +98,8 @@ impl Broker {
         let published = self.config.takeover_will == TakeoverWill::Published;
         let publishes = session.will.as_ref().is_some_and(|held| match held.state {
             // Delay 0 is published in every version; a delay is not over yet (MQTT-3.1.3-9).
-            WillState::Armed => held.will.delay.is_zero() && published,
+            // Of a connection that a restart closed, and that is resumed, nothing was missed.
+            WillState::Armed => was_connected && held.will.delay.is_zero() && published,
             WillState::Due(at) => at <= turn.now,
             WillState::Spent => false,
         });

@@ -4,7 +4,7 @@
 //!
 //! Sessions keep their [`SessionId`]s, deliveries their [`DeliveryId`]s and their order. An open
 //! connection counts as closed at the restart (`protocols/mqtt.md` 2.2): its session's expiry and
-//! its will's delay start then. What was in flight for a session that was offline goes out with
+//! its will's delay start then, unless a protocol opens it again ([`Broker::will_resume`]). What was in flight for a session that was offline goes out with
 //! `again` set; for a connection that was open at the crash nothing says what was delivered, so
 //! the first `window` deliveries neither expire nor move at QoS 2 but come with `again` unset. Once
 //! they are read the journal names them, so that after another crash they are not counted once more.
@@ -185,12 +185,34 @@ impl Broker {
         }
     }
 
+    /// Before `restored`: a protocol means to open the connections of these sessions again, as if
+    /// they had never closed. Their wills stay armed until [`resumed`](Self::resumed).
+    pub fn will_resume(&mut self, sessions: impl IntoIterator<Item = SessionId>) {
+        self.resuming.extend(sessions);
+        self.resuming.sort_unstable();
+    }
+
+    /// All that could be opened again is open: whoever is not has lost its connection, and its
+    /// will is decided like any other.
+    pub fn resumed(&mut self, turn: &Turn) {
+        self.journal.begin(turn);
+        for id in core::mem::take(&mut self.resuming) {
+            let Some(session) = self.sessions.get(id).filter(|s| !s.connected) else { continue };
+            let slot = session.slot();
+            self.release_will(turn, slot);
+            self.arm(slot);
+        }
+        self.settle(turn);
+    }
+
     /// Wills and expiries of connections that were open start now.
     fn close_restored(&mut self, turn: &Turn, open: &[u32]) {
         for slot in open {
             let Some(session) = self.sessions.at_mut(*slot) else { continue };
             session.ends = session.end_after(turn.now);
-            self.release_will(turn, *slot);
+            if self.resuming.binary_search(&session.id).is_err() {
+                self.release_will(turn, *slot);
+            }
             if let Some(session) = self.sessions.at_mut(*slot)
                 && turn.durable
             {

@@ -123,11 +123,16 @@ impl Broker {
     }
 
     /// The gateway stops: wills without delay of open connections are published; delayed ones
-    /// keep their deadline in the journal.
-    pub fn shutdown(&mut self, turn: &Turn) {
+    /// keep their deadline in the journal. Connections that `goes_on` names are opened again after
+    /// a restart as if they had never closed: their wills stay armed.
+    pub fn shutdown(&mut self, turn: &Turn, goes_on: impl Fn(SessionId) -> bool) {
         self.journal.begin(turn);
-        let open: Vec<u32> =
-            self.sessions.iter().filter(|s| s.connected).map(Session::slot).collect();
+        let open: Vec<u32> = self
+            .sessions
+            .iter()
+            .filter(|s| s.connected && !goes_on(s.id))
+            .map(Session::slot)
+            .collect();
         for slot in open {
             let Some(session) = self.sessions.at(slot) else { continue };
             let Some(held) = session.will.as_ref() else { continue };

@@ -139,8 +139,11 @@ impl Core {
             };
             damaged += usize::from(!understood);
         });
+        self.broker.will_resume(self.sn.resumable());
         self.broker.restored(&self.turn, saved);
         self.sn.restored(&self.turn);
+        self.pump();
+        self.broker.resumed(&self.turn);
         self.pump();
         self.close_batch();
         damaged
@@ -336,9 +339,10 @@ impl Core {
     }
 
     /// Wills without delay go out first, so that whoever is still connected gets them; then every
-    /// client is told.
+    /// client is told. A sleeper that is served after the restart loses nothing, so not its will.
     fn shutdown(&mut self) {
-        self.broker.shutdown(&self.turn);
+        let Core { broker, sn, turn, .. } = self;
+        broker.shutdown(turn, |session| sn.goes_on(turn, session));
         self.pump();
         self.shutdown_mqtt();
         self.shutdown_sn();

@@ -380,8 +380,10 @@ impl Core {
         let mut clients: Vec<(ClientRef, SnClient)> = self.sn_clients.drain().collect();
         clients.sort_unstable_by_key(|(client, _)| *client); // the same in every run
         for (client, known) in clients {
+            let session = known.session.filter(|session| !self.sn.goes_on(&self.turn, *session));
             self.sn.close(&self.turn, client, Reason::Shutdown);
-            if let Some(session) = known.session {
+            // To the broker one that goes on is connected still, as after a crash.
+            if let Some(session) = session {
                 let handle = Target::Sn(client).to_handle();
                 self.ask(Request::Close { session, handle, drop_will: false, expiry: None });
             }

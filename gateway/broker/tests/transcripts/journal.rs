@@ -205,7 +205,7 @@ fn shutdown_keeps_the_deadline_of_a_delayed_will() {
     b.listener(Open { expiry: NEVER, ..open("sub") }, &[sub("w", 1)]);
     let will = WillChange::Set(Some(will("w=x@1", SECOND * 20)));
     b.open(Open { will, ..open("a") });
-    b.broker.shutdown(&b.turn);
+    b.broker.shutdown(&b.turn, |_| false);
     b.ask(publish("v=store what was written"));
     b.restart(SECOND * 15);
     b.open(open("sub"));

@@ -155,9 +155,9 @@ fn shutdown_publishes_what_has_no_delay() {
     b.open(with_will("a", Duration::ZERO, HOUR));
     b.open(with_will("b", SECOND, HOUR));
     b.open(with_will("c", SECOND, Duration::ZERO));
-    b.broker.shutdown(&b.turn);
+    b.broker.shutdown(&b.turn, |_| false);
     assert_eq!(b.effects().len(), 2);
-    b.broker.shutdown(&b.turn);
+    b.broker.shutdown(&b.turn, |_| false);
     assert_eq!(b.effects().len(), 0);
 }
 

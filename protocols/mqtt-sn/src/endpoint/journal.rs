@@ -17,7 +17,7 @@ use motegate_message::{
 };
 
 use super::Endpoint;
-use super::clients::{Client, Slot};
+use super::clients::{Client, Slot, State};
 use super::contract::{Connect, Event, Filter, WillChange};
 use super::line::Line;
 use super::will::{Dialogue, DialogueStage};
@@ -263,6 +263,20 @@ impl Line<'_> {
 }
 
 impl Endpoint {
+    /// Sessions that [`restored`](Self::restored) means to open again, after the last `restore`.
+    pub fn resumable(&self) -> impl Iterator<Item = SessionId> {
+        self.saved.iter().map(|saved| saved.session)
+    }
+
+    /// Whether the session's client is served after a stop as if nothing had happened: a sleeper
+    /// without CleanSession, which is not told of the stop either (MQTT-SN 1.2 §6.14).
+    #[must_use]
+    pub fn goes_on(&self, turn: &Turn, session: SessionId) -> bool {
+        let wire = self.wires.get(&session).filter(|wire| wire.durable && turn.durable);
+        let client = wire.and_then(|wire| self.clients.get(wire.slot?));
+        client.is_some_and(|client| client.state == State::Asleep)
+    }
+
     /// Forgets the wire state of a session, in the journal too.
     pub(super) fn drop_wire(&mut self, turn: &Turn, session: SessionId) {
         let Some(wire) = self.wires.remove(&session) else { return };
@@ -407,7 +421,6 @@ mod tests {
     use motegate_message::ListenerId;
 
     use super::*;
-    use crate::endpoint::clients::State;
 
     #[test]
     fn keys_round_trip_and_damage_is_seen() {
