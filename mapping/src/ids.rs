@@ -33,6 +33,7 @@ pub(crate) struct IdTable {
     /// The lengths that those texts have, each once.
     prefix_lengths: Vec<usize>,
     clients: HashMap<Box<str>, ScopeTable>,
+    converts: bool,
 }
 
 #[derive(Debug)]
@@ -78,6 +79,7 @@ impl IdTable {
         for (scope, ids) in &rules.topic_ids {
             let place = place.at(scope.key());
             let checked = ScopeTable::new(ids, &given, &place, errors);
+            table.converts |= checked.entries.iter().any(|e| e.formatted.conversion.is_some());
             match scope {
                 Scope::All => table.all = checked,
                 Scope::Client(name) => {
@@ -186,6 +188,11 @@ impl IdTable {
             }
         }
         None
+    }
+
+    /// Whether some id converts payloads.
+    pub(crate) fn converts(&self) -> bool {
+        self.converts
     }
 
     /// Every id that means something to the client, once, in order.

@@ -207,6 +207,10 @@ impl SnTable {
         self.minus_one.as_ref().map(|(rules, _)| rules)
     }
 
+    pub(crate) fn converts(&self) -> bool {
+        self.ids.converts()
+    }
+
     pub(crate) fn names(&self, caller: &Caller<'_>, topic: &TopicName) -> Option<SnNames> {
         let found = self.ids.id(caller, topic.as_str());
         let (predefined, formatted) = match found {

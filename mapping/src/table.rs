@@ -285,6 +285,13 @@ impl Table {
         self.sn.shorts()
     }
 
+    /// Whether some topic id converts payloads: what a client is sent may then be shorter than the
+    /// message.
+    #[must_use]
+    pub fn sn_converts(&self) -> bool {
+        self.sn.converts()
+    }
+
     /// The names of a final topic towards a client; `None` when it lies outside the mount (and no
     /// `absolute` id means it).
     #[must_use]

@@ -55,6 +55,7 @@ impl Bench {
                 max_bytes: 1_000_000,
                 overflow: Overflow::DropOldest,
                 queue_qos0: false,
+                max_payload: u16::MAX,
             },
         };
         self.broker.handle(&self.turn, Request::Open(open));

@@ -48,6 +48,9 @@ pub struct QueuePolicy {
     /// Whether QoS 0 is queued too while the session has no connection or sleeps (window and
     /// room 0). A connection that is merely out of room always queues QoS 0 within the bounds.
     pub queue_qos0: bool,
+    /// Longest payload that waits, in bytes: what is longer reaches the receiver in no way and
+    /// would only push out what does ([`Reason::TooLarge`]). `u16::MAX` is no bound.
+    pub max_payload: u16,
 }
 
 /// What to do with the will a session already holds when it is opened again.

@@ -56,6 +56,11 @@ impl Broker {
         if !out.snapshot && session.loses(out.qos) {
             return self.dropped(id, Reason::NoReceiver);
         }
+        // A member of a group that cannot take it says so itself, and another one gets it.
+        let too_long = message.payload.len() > usize::from(session.policy.max_payload);
+        if too_long && session.policy.max_payload < u16::MAX && out.group == GroupId::NONE {
+            return self.dropped(id, Reason::TooLarge);
+        }
         // Also an interval of 0: for those who can take it at once only (mqtt.md 2.14).
         if message.is_expired(turn.now) {
             return self.dropped(id, Reason::MessageExpired);

@@ -184,7 +184,11 @@ impl Journal {
             Overflow::Disconnect => 2,
             Overflow::LatestPerTopic => 3,
         });
-        value.u8(u8::from(policy.queue_qos0));
+        let bounded = policy.max_payload < u16::MAX;
+        value.u8(u8::from(policy.queue_qos0) | u8::from(bounded) << 1);
+        if bounded {
+            value.u16(policy.max_payload);
+        }
         // Only where it says something.
         if perhaps.last.count.max(perhaps.earlier.count) > 0 {
             value.u64(perhaps.last.upto.0);

@@ -245,18 +245,19 @@ fn read_session(turn: &Turn, id: SessionId, input: &mut Reader<'_>) -> Option<Sa
     let last_count = input.u16()?;
     let head = input.u64()?;
     let window = input.u16()?;
-    let policy = QueuePolicy {
-        max_messages: u32::try_from(input.u64()?).ok()?,
-        max_bytes: u32::try_from(input.u64()?).ok()?,
-        overflow: match input.u8()? {
-            0 => Overflow::DropOldest,
-            1 => Overflow::DropNewest,
-            2 => Overflow::Disconnect,
-            3 => Overflow::LatestPerTopic,
-            _ => return None,
-        },
-        queue_qos0: input.u8()? != 0,
+    let max_messages = u32::try_from(input.u64()?).ok()?;
+    let max_bytes = u32::try_from(input.u64()?).ok()?;
+    let overflow = match input.u8()? {
+        0 => Overflow::DropOldest,
+        1 => Overflow::DropNewest,
+        2 => Overflow::Disconnect,
+        3 => Overflow::LatestPerTopic,
+        _ => return None,
     };
+    let flags = input.u8()?;
+    let queue_qos0 = flags & 1 != 0;
+    let max_payload = if flags & 2 != 0 { input.u16()? } else { u16::MAX };
+    let policy = QueuePolicy { max_messages, max_bytes, overflow, queue_qos0, max_payload };
     let upto = if input.is_empty() { u64::MAX } else { input.u64()? };
     let last = Window { count: last_count, upto: DeliveryId(upto) };
     let earlier = match input.is_empty() {

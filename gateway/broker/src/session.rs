@@ -368,6 +368,7 @@ mod tests {
             max_bytes: 1,
             overflow: Overflow::DropOldest,
             queue_qos0: false,
+            max_payload: u16::MAX,
         }
     }
 

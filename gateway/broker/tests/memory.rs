@@ -49,6 +49,7 @@ fn open(broker: &mut Broker, key: Option<SessionKey>, window: u16) -> SessionId 
             max_bytes: 1_000_000_000,
             overflow: Overflow::DropNewest,
             queue_qos0: false,
+            max_payload: u16::MAX,
         },
     };
     ask(broker, Request::Open(open)).unwrap()

@@ -26,6 +26,10 @@ const MAX_REMEMBERED: usize = 65_536;
 /// that reconnect at once get there, one that comes back does not.
 pub(crate) const TAKEOVERS: u32 = 100;
 
+/// Told once a fight.
+pub(crate) const FOUGHT_OVER: &str =
+    "clients take this client id from each other: give each its own";
+
 /// So many connections in so much time; that many may come at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectRate {
@@ -214,6 +218,15 @@ impl Admission {
         }
         fight.pace.take(now, FIGHT);
         !fight.pace.wait(now, FIGHT).is_zero() && !std::mem::replace(&mut fight.told, true)
+    }
+
+    /// Whether a client id was taken over too often for one more now. For a protocol where nobody
+    /// waits.
+    pub(crate) fn is_fought_over(&mut self, now: Instant, key: &SessionKey) -> bool {
+        let fight = self.fights.get(key);
+        let is = fight.is_some_and(|fight| !fight.pace.wait(now, FIGHT).is_zero());
+        self.counts.takeovers += u64::from(is);
+        is
     }
 
     /// Keeps a CONNECT until its turn.

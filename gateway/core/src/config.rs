@@ -139,6 +139,7 @@ impl Default for Config {
             max_bytes: 8 * 1024 * 1024,
             overflow: motegate_broker::Overflow::DropOldest,
             queue_qos0: false,
+            max_payload: u16::MAX,
         };
         Config {
             gateway_name: "motegate".into(),

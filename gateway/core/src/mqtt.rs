@@ -384,9 +384,9 @@ impl Core {
             && let Some(key) = &client.key
             && self.admission.taken_over(self.turn.now, key)
         {
-            let text = "clients take this client id from each other: give each its own";
             let notice = client.notice(NoticeKind::Limited);
-            self.notice(Notice { limit: Some("takeovers"), text: Some(text.into()), ..notice });
+            let text = Some(crate::admission::FOUGHT_OVER.into());
+            self.notice(Notice { limit: Some("takeovers"), text, ..notice });
         }
         self.mqtt_notice(client.as_ref(), NoticeKind::Disconnected(reason), None);
         self.mqtt.close(&self.turn, conn, reason);

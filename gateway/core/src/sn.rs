@@ -6,7 +6,7 @@ mod subscriptions;
 pub(crate) use self::subscriptions::Resubscription;
 
 use bytes::Bytes;
-use motegate_broker::{Effect, Open, Request, SubscribeOutcome, WillChange};
+use motegate_broker::{Effect, Open, QueuePolicy, Request, SubscribeOutcome, WillChange};
 use motegate_mapping::{Caller, MapError, OnBadPayload, SnMatch, SnTopic};
 use motegate_message::{
     Delivery, ListenerId, Message, Peer, Reason, SessionId, SessionKey, TopicName, Will,
@@ -19,7 +19,7 @@ use motegate_timers::Instant;
 use publish::Publish;
 
 use crate::access::Target;
-use crate::admission::{Rates, Verdict};
+use crate::admission::{FOUGHT_OVER, Rates, Verdict};
 use crate::mqtt::unreachable_answer;
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::Pending;
@@ -48,7 +48,7 @@ impl Core {
             }
             Event::Acked { session, delivery } => self.ask(Request::Ack { session, delivery }),
             Event::Credit { session, window, room, asleep } => {
-                let queue = if asleep { self.config.when_asleep } else { self.config.queue };
+                let queue = self.sn_queue(asleep);
                 self.ask(Request::Bound { session, queue });
                 self.ask(Request::Credit { session, window, room });
             }
@@ -148,16 +148,26 @@ impl Core {
             will,
             window: u16::from(!asleep),
             room: if asleep { 0 } else { ROOM },
-            queue: if asleep { self.config.when_asleep } else { self.config.queue },
+            queue: self.sn_queue(asleep),
         }));
     }
 
+    /// The bounds of a client's queue. What is longer than any datagram never reaches it (MQTT-SN
+    /// 1.2 §6.10) and takes no place. That is sure before its topic is looked at as long as no
+    /// topic id converts payloads; where one does, the length counts when it is sent.
+    fn sn_queue(&self, asleep: bool) -> QueuePolicy {
+        let queue = if asleep { self.config.when_asleep } else { self.config.queue };
+        let fits = u16::try_from(self.config.mqtt_sn.max_payload()).unwrap_or(u16::MAX);
+        QueuePolicy { max_payload: if self.table.sn_converts() { u16::MAX } else { fits }, ..queue }
+    }
+
     /// Whether a client may have its session now, or the bound that refuses it ("congestion": it
-    /// comes again). Who has one makes nothing grow and is not held up by those who do. Nobody
-    /// waits here, where CONNECT is repeated anyway.
+    /// comes again). Who has one makes nothing grow and is not held up by those who do, but for two
+    /// that take it from each other. Nobody waits here, where CONNECT is repeated anyway.
     fn sn_admit(&mut self, key: &SessionKey, peer: &Peer) -> Result<(), &'static str> {
         if self.broker.find_session(key).is_some() {
-            return Ok(());
+            let is_fought_over = self.sn_admission.is_fought_over(self.turn.now, key);
+            return if is_fought_over { Err("takeovers") } else { Ok(()) };
         }
         let rates = Rates::of(&self.config, self.listener(peer.listener));
         let from = (peer.listener.0, Some(peer.addr.ip()));
@@ -371,6 +381,13 @@ impl Core {
 
     pub(crate) fn sn_closed(&mut self, client: ClientRef, reason: Reason) {
         if let Some(known) = self.sn_clients.remove(&client) {
+            if reason == Reason::TakenOver
+                && self.sn_admission.taken_over(self.turn.now, &known.key)
+            {
+                let notice = known.notice(NoticeKind::Limited);
+                let text = Some(FOUGHT_OVER.into());
+                self.notice(Notice { limit: Some("takeovers"), text, ..notice });
+            }
             self.notice(known.notice(NoticeKind::Disconnected(reason)));
         }
         self.sn.close(&self.turn, client, reason);

@@ -257,3 +257,27 @@ fn new_sessions_of_mqtt_sn_come_at_a_rate_and_known_clients_at_once() {
     gateway.advance(Duration::from_secs(2));
     assert_eq!(code(&mut gateway, 41, "new"), 0);
 }
+
+/// mqtt.md 2.1 (h), of MQTT-SN: two addresses that take one id from each other are answered
+/// "congestion"; a client that wakes or repeats CONNECT from where it was is no fight.
+#[test]
+fn a_fight_over_an_id_of_mqtt_sn_is_slowed_down_and_told_once() {
+    let mut gateway = Gateway::new(config());
+    let code = |gateway: &mut Gateway, port: u16, id: &str| {
+        let from = SocketAddr::from(([10, 0, 0, 1], port));
+        gateway.datagram(SN, from, &sn_connect(id, false, 60))[0][2]
+    };
+    let codes: Vec<u8> = (0..150).map(|n| code(&mut gateway, 2_000 + n % 2, "same")).collect();
+    let refused = codes.iter().filter(|code| **code == 1).count();
+    // Every second one is of the client that has the session and only repeats itself.
+    assert_eq!(refused, 25);
+    assert_eq!(code(&mut gateway, 3_000, "other"), 0);
+    let told = gateway.notices.iter().filter(|n| n.kind == NoticeKind::Limited).count();
+    assert_eq!(told, 1);
+    assert!(limit(&mut gateway, "takeovers").acted >= Some(25));
+    // Some go on.
+    gateway.advance(Duration::from_secs(2));
+    assert!([2_000, 2_001].map(|port| code(&mut gateway, port, "same")).contains(&0));
+    // Alone it comes as often as it likes.
+    assert!((0..300).all(|_| code(&mut gateway, 3_000, "other") == 0));
+}

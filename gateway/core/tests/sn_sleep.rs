@@ -33,7 +33,10 @@ fn policy() -> QueuePolicy {
 fn fetched(gateway: &mut Gateway, first: Vec<Vec<u8>>) -> (String, bool) {
     let mut seen = String::new();
     let mut answers = std::collections::VecDeque::from(first);
-    while let Some(packet) = answers.pop_front() {
+    while let Some(mut packet) = answers.pop_front() {
+        if packet[0] == 1 {
+            packet.drain(..2); // the long form of the length
+        }
         let more = match packet[1] {
             0x17 => {
                 assert!(answers.is_empty(), "PINGRESP is the last");
@@ -226,4 +229,45 @@ fn subscriptions_made_over_mqtt_are_left_alone() {
         );
         gateway.crash(config.clone());
     }
+}
+
+/// §6.10, row 27: too long for the network is dropped, and first of all it takes nobody's place.
+#[test]
+fn row_27_what_fits_no_datagram_pushes_out_nothing_and_gets_no_topic_id() {
+    for offline in [false, true] {
+        let (mut gateway, phone) = asleep(policy());
+        says(&mut gateway, phone, &FIVE[..3], 1);
+        if offline {
+            gateway.datagram(SN, peer(MOTE), &sn(0x18, &[]));
+        }
+        let long = "z".repeat(1_392);
+        let before = gateway.core.stats().dropped(Reason::TooLarge);
+        for topic in ["a/1", "b/1", "a/9", "c"] {
+            gateway.send(phone, &long_publish(topic, &long, 1));
+        }
+        assert_eq!(gateway.core.stats().dropped(Reason::TooLarge) - before, 4, "offline {offline}");
+        if offline {
+            let first = gateway.datagram(SN, peer(MOTE), &sn_connect("mote", false, 60));
+            assert_eq!(fetched(&mut gateway, first).0, "123");
+        } else {
+            assert_eq!(wakes(&mut gateway), "123");
+        }
+    }
+    let (mut gateway, phone) = asleep(policy());
+    gateway.send(phone, &long_publish("c", &"z".repeat(1_391), 0));
+    assert_eq!(wakes(&mut gateway).len(), 1_391, "the longest there is");
+    // Awake and active it is dropped on its way, without a REGISTER.
+    gateway.datagram(SN, peer(MOTE), &sn_connect("mote", false, 60));
+    gateway.datagrams.clear();
+    gateway.send(phone, &long_publish("a/new", &"z".repeat(1_392), 0));
+    assert_eq!(gateway.datagrams_to(peer(MOTE)), Vec::<Vec<u8>>::new());
+}
+
+/// PUBLISH of MQTT with a length of two bytes.
+fn long_publish(topic: &str, payload: &str, qos: u8) -> Vec<u8> {
+    let id: &[u8] = if qos > 0 { &[0, 9] } else { &[] };
+    let len = 2 + topic.len() + id.len() + payload.len();
+    let byte = |n: usize| u8::try_from(n).expect("short");
+    let head = [0x30 | qos << 1, byte(len % 128) | 0x80, byte(len / 128), 0, byte(topic.len())];
+    [&head[..], topic.as_bytes(), id, payload.as_bytes()].concat()
 }

@@ -84,6 +84,8 @@ reasons! {
     SnQosMinusOneOff = "sn_qos_minus_one_off",
     /// MQTT-SN: the topic name does not fit a datagram.
     SnTopicTooLong = "sn_topic_too_long",
+    /// MQTT-SN: more than its address may be sent before the client has answered something.
+    SnAddressUnproven = "sn_address_unproven",
     /// A queue is full and its policy dropped a message.
     QueueFull = "queue_full",
     /// The queue of a sleeping client is full.

@@ -359,3 +359,37 @@ fn a_pubcomp_after_a_restart_ends_the_delivery_that_still_waits() {
     rig.expect_nothing();
     assert_eq!(rig.acked.len(), 1);
 }
+
+/// Answers wait for the store, but not without end: beyond a bound the client is left to repeat.
+#[test]
+fn answers_that_wait_for_the_store_are_bounded_and_counted() {
+    let mut rig = durable();
+    rig.auto_commit = false;
+    rig.send(1, publish(QosBits::Two, AB, 9, "x"));
+    for n in 0..70_000_u32 {
+        rig.send(1, Packet::PubRel { msg_id: u16::try_from(n % 60_000).unwrap() + 1_000 });
+    }
+    rig.expect_nothing();
+    let over = rig.dropped.iter().filter(|reason| **reason == Reason::Overloaded).count();
+    assert_eq!(over, 70_000 - 63, "64 wait, the PUBREC among them");
+    rig.commit();
+    assert_eq!(rig.lose(), 64);
+    // Whoever repeats is answered.
+    rig.send(1, Packet::PubRel { msg_id: 9 });
+    rig.commit();
+    rig.expect(1, Packet::PubComp { msg_id: 9 });
+    rig.expect_nothing();
+}
+
+/// Its session is gone meanwhile, and its name may be another's.
+#[test]
+fn row_45_a_restored_client_whose_session_is_new_is_told_to_connect() {
+    let mut rig = durable();
+    rig.asleep(1, 600);
+    rig.sessions.clear();
+    rig.restart();
+    assert_eq!(rig.disconnected, [(Reason::SessionExpired, true)]);
+    assert_eq!(rig.stored_len(), 0, "nothing is left of it");
+    rig.send(1, Packet::PingReq { client_id: Some("m") });
+    rig.expect(1, GOODBYE);
+}

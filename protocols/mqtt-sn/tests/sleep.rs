@@ -157,21 +157,38 @@ fn row_43_a_repeated_pingreq_duplicates_nothing() {
     assert_eq!(drains, 2);
 }
 
+/// §6.14: a sleeper is supervised by its sleep duration, and one that is awake no longer sleeps.
 #[test]
-fn an_awake_client_that_vanishes_is_lost_after_the_retries_and_loses_nothing() {
-    let mut rig = sleeper();
-    rig.deliver("m", "a", Qos::AtLeastOnce, "x");
-    rig.send(1, WAKE);
-    rig.expect(1, on_a(QosBits::One, 1, "x"));
-    for _ in 0..4 {
+fn an_awake_client_that_answers_nothing_is_asleep_again_until_its_duration_is_over() {
+    for comes_back in [true, false] {
+        let mut rig = sleeper();
+        rig.deliver("m", "a", Qos::AtLeastOnce, "x");
+        rig.send(1, WAKE);
+        rig.expect(1, on_a(QosBits::One, 1, "x"));
+        for _ in 0..4 {
+            rig.advance(10);
+            rig.expect(1, again(on_a(QosBits::One, 1, "x")));
+        }
         rig.advance(10);
-        rig.expect(1, again(on_a(QosBits::One, 1, "x")));
+        assert_eq!(rig.disconnected, []);
+        rig.deliver("m", "a", Qos::AtLeastOnce, "y");
+        rig.advance(59); // 109 s since its PINGREQ
+        rig.expect_nothing();
+        assert_eq!(rig.disconnected, []);
+        assert_eq!(rig.log.iter().filter(|event| event.starts_with("Overdue")).count(), 1);
+        if comes_back {
+            rig.send(1, WAKE);
+            rig.expect(1, again(on_a(QosBits::One, 1, "x")));
+            rig.send(1, puback(1, 1, OK));
+            rig.expect(1, on_a(QosBits::One, 2, "y"));
+            rig.send(1, puback(1, 2, OK));
+            rig.expect(1, Packet::PingResp);
+            rig.expect_nothing();
+        } else {
+            rig.advance(2);
+            assert_eq!(rig.disconnected, [(Reason::SleepExpired, false)]);
+        }
     }
-    rig.advance(10);
-    assert_eq!(rig.disconnected, [(Reason::RetryExhausted, false)]);
-    rig.connected_then(1, "m", Packet::Register { topic_id: 1, msg_id: 2, name: "a" });
-    rig.send(1, Packet::RegAck { topic_id: 1, msg_id: 2, code: OK });
-    rig.expect(1, again(on_a(QosBits::One, 3, "x")));
 }
 
 #[test]

@@ -123,6 +123,7 @@ impl Group {
                 max_bytes: 1_000_000,
                 overflow: Overflow::DropOldest,
                 queue_qos0: false,
+                max_payload: u16::MAX,
             },
         };
         let session = self.ask(broker, Request::Open(open)).unwrap();

@@ -83,6 +83,7 @@ impl Pair {
             max_bytes: 10_000,
             overflow: Overflow::DropOldest,
             queue_qos0: false,
+            max_payload: u16::MAX,
         }
     }
 

@@ -81,6 +81,7 @@ fn opening(run: &mut Run, client: usize, clean: bool, lasting: bool, window: u16
             max_bytes: 1_000_000,
             overflow: Overflow::DropOldest,
             queue_qos0: false,
+            max_payload: u16::MAX,
         },
     }
 }

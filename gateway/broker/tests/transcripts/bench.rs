@@ -30,6 +30,7 @@ pub(crate) fn policy() -> QueuePolicy {
         max_bytes: 100_000,
         overflow: Overflow::DropOldest,
         queue_qos0: false,
+        max_payload: u16::MAX,
     }
 }
 

@@ -173,7 +173,7 @@ impl Core {
                     counts.per_address + sn.per_address,
                 )
             },
-            count("takeovers", TAKEOVERS as usize, None, counts.takeovers),
+            count("takeovers", TAKEOVERS as usize, None, counts.takeovers + sn.takeovers),
         ]
     }
 

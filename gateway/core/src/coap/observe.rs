@@ -26,6 +26,7 @@ pub(crate) const OBSERVER_QUEUE: QueuePolicy = QueuePolicy {
     max_bytes: u32::MAX,
     overflow: Overflow::LatestPerTopic,
     queue_qos0: true,
+    max_payload: u16::MAX,
 };
 
 /// Of several topics so many notifications wait; beyond that the latest of each topic.

@@ -14,6 +14,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use motegate_message::{ListenerId, Peer, SessionId};
 use motegate_timers::Timer;
 
+use super::budget::Budget;
 use super::contract::ClientRef;
 use super::will::Dialogue;
 
@@ -38,6 +39,8 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) peer: Peer,
+    /// What may be sent there.
+    pub(super) budget: Budget,
     /// Empty until the dialogue is over.
     pub(super) id: Box<str>,
     pub(super) session: Option<SessionId>,
@@ -81,6 +84,7 @@ impl Client {
     pub(super) fn connecting(peer: Peer) -> Self {
         Client {
             peer,
+            budget: Budget::PROVEN,
             id: Box::default(),
             session: None,
             alive: Timer::default(),
@@ -102,6 +106,11 @@ impl Client {
             subacks_held: 0,
             pending: 0,
         }
+    }
+
+    /// Bytes of the wrapper that what is sent to it is put in (MQTT-SN 1.2 §5.5).
+    pub(super) fn overhead(&self) -> usize {
+        self.peer.node.as_ref().map_or(0, |node| 3 + node.len())
     }
 
     /// Whether it is supervised by its sleep duration.

@@ -7,6 +7,9 @@ use core::time::Duration;
 
 use motegate_message::{Group, ListenerId, Network};
 
+/// Bytes of a PUBLISH before its payload (MQTT-SN 1.2 §5.4.12), with the long form of the length.
+pub(super) const PUBLISH_HEAD: usize = 9;
+
 /// Which new source addresses may continue a known session by PINGREQ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rebind {
@@ -90,6 +93,12 @@ pub struct Faults {
 }
 
 impl Config {
+    /// Bytes of the longest payload that a client without a forwarder can be sent.
+    #[must_use]
+    pub const fn max_payload(&self) -> usize {
+        self.max_datagram.saturating_sub(PUBLISH_HEAD)
+    }
+
     /// Empty for one that there is not.
     pub(super) fn listener_name(&self, id: ListenerId) -> &str {
         self.listeners.get(usize::from(id.0)).map_or("", |name| name)

@@ -13,7 +13,9 @@ use alloc::boxed::Box;
 use motegate_message::{DeliveryId, Qos, Reason, Seq};
 
 use super::Held;
+use super::budget::{Budget, RESERVE};
 use super::clients::State;
+use super::config::PUBLISH_HEAD;
 use super::contract::Event;
 use super::journal::{self, Key};
 use super::line::{Line, bits};
@@ -168,21 +170,65 @@ impl Line<'_> {
                 self.give_up(&item, Reason::SnRegisterRefused);
                 None
             }
-            Naming::Register(id) => {
-                let msg_id = self.wire.take_msg_id();
-                let topic = TopicId::Normal(id);
-                Some(self.enter(item, Stage::Register, msg_id, topic, registers + 1))
-            }
+            Naming::Register(id) => self.register(item, id, registers),
             Naming::Id(topic) => self.publish(item, topic, registers),
         }
     }
 
+    /// Bytes of a PUBLISH of this item, wrapper included.
+    fn publish_len(&self, item: &Item, topic: TopicId) -> usize {
+        payload(item, topic).len() + PUBLISH_HEAD + self.client.overhead()
+    }
+
+    /// Bytes of a REGISTER of this item's name, wrapper included.
+    fn register_len(&self, item: &Item) -> usize {
+        item.names.name.as_str().len() + 8 + self.client.overhead()
+    }
+
+    fn register(&mut self, item: Item, id: u16, registers: u8) -> Option<Current> {
+        let reaches = self.client.budget.affords(self.register_len(&item));
+        if !reaches && item.delivery.qos == Qos::AtMostOnce {
+            self.give_up(&item, Reason::SnAddressUnproven);
+            return None;
+        }
+        let msg_id = self.wire.take_msg_id();
+        Some(self.enter(item, Stage::Register, msg_id, TopicId::Normal(id), registers + 1))
+    }
+
+    /// The client is to show that it hears before it is sent as much: its REGACK does. What has no
+    /// id to register waits until the client has sent more, or is dropped at QoS 0.
+    fn challenge(&mut self, item: Item, topic: TopicId, registers: u8) -> Option<Current> {
+        let known = self.wire.topics.id(&item.names.name);
+        let id = match known {
+            Some(id) if self.wire.topics.is_refused(id) => None,
+            None if self.register_len(&item) > self.config.max_datagram => None,
+            known => known.or_else(|| self.allocate(&item.names.name)),
+        };
+        match id.filter(|_| registers < MAX_REGISTERS) {
+            Some(id) => self.register(item, id, registers),
+            None if item.delivery.qos == Qos::AtMostOnce => {
+                self.give_up(&item, Reason::SnAddressUnproven);
+                None
+            }
+            None => {
+                let msg_id = match item.delivery.qos {
+                    Qos::ExactlyOnce => self.begin_sending(item.delivery.id),
+                    _ => self.wire.take_msg_id(),
+                };
+                Some(self.enter(item, Stage::Publish, msg_id, topic, registers))
+            }
+        }
+    }
+
     fn publish(&mut self, item: Item, topic: TopicId, registers: u8) -> Option<Current> {
+        let length = self.publish_len(&item, topic);
         // MQTT-SN 1.2 §6.10: what is too long for the network is dropped towards the client.
-        let overhead = self.client.peer.node.as_ref().map_or(0, |node| 3 + node.len());
-        if payload(&item, topic).len() + 9 + overhead > self.config.max_datagram {
+        if length > self.config.max_datagram {
             self.give_up(&item, Reason::TooLarge);
             return None;
+        }
+        if !self.client.budget.affords(length + RESERVE) {
+            return self.challenge(item, topic, registers);
         }
         let msg_id = match item.delivery.qos {
             Qos::AtMostOnce => {
@@ -220,9 +266,12 @@ impl Line<'_> {
                 return Naming::Id(TopicId::Normal(id));
             }
         }
-        let overhead = self.client.peer.node.as_ref().map_or(0, |node| 3 + node.len());
-        if names.name.as_str().len() + 8 + overhead > self.config.max_datagram {
+        if self.register_len(item) > self.config.max_datagram {
             return Naming::Refused(Reason::SnTopicTooLong); // §6.10
+        }
+        if self.publish_len(item, TopicId::Normal(0)) > self.config.max_datagram {
+            // No id is given out for what cannot follow.
+            return Naming::Refused(Reason::TooLarge);
         }
         match known.or_else(|| self.allocate(&names.name)) {
             Some(id) => Naming::Register(id),
@@ -255,6 +304,14 @@ impl Line<'_> {
     }
 
     fn transmit(&mut self, current: &mut Current) {
+        let length = match current.stage {
+            Stage::Register => self.register_len(&current.item),
+            Stage::Publish => self.publish_len(&current.item, current.topic),
+            Stage::Release => 0,
+        };
+        if !self.client.budget.affords(length) {
+            return self.arm_retry(); // it may have sent more by then
+        }
         let again = core::mem::replace(&mut current.sent, true);
         let msg_id = current.msg_id;
         match current.stage {
@@ -316,18 +373,52 @@ impl Line<'_> {
         }
         let mut lost = false;
         self.with_current(|line, current| {
-            if !current.sent {
-                return;
+            if current.after > line.committed {
+                return; // its first copy waits for the store
             }
             match current.retries.checked_sub(1) {
                 Some(left) => {
                     current.retries = left;
                     line.transmit(current);
                 }
+                // It was never sent because the client has not proved its address: that is the
+                // gateway's doubt and no silence of the client's.
+                None if !current.sent && line.client.state == State::Active => {
+                    line.transmit(current);
+                }
                 None => lost = true,
             }
         });
-        !lost
+        if lost && self.client.state == State::Awake {
+            self.sleeps_unheard();
+            return true;
+        }
+        !lost || self.passes_over()
+    }
+
+    /// A message at QoS 0 whose client subscribed by a pre-defined id or a short name, and does not
+    /// answer the REGISTER that was to prove its address: perhaps it knows no REGISTER. It goes on
+    /// with as much as it sends allows.
+    fn passes_over(&mut self) -> bool {
+        let Some(out) = &mut self.wire.out else { return false };
+        let unproven = !self.client.budget.is_proven();
+        let exchange = &self.wire.exchange;
+        let typed = |names: &super::contract::Names| {
+            let ids = [names.predefined.map(TopicId::Predefined), names.short.map(TopicId::Short)];
+            let by = |id| exchange.as_ref().is_some_and(|exchange| exchange.is_subscribed_by(id));
+            ids.into_iter().flatten().any(by)
+        };
+        let Some(current) = out.current.take_if(|current| {
+            unproven
+                && current.stage == Stage::Register
+                && current.item.delivery.qos == Qos::AtMostOnce
+                && typed(&current.item.names)
+        }) else {
+            return false;
+        };
+        self.give_up(&current.item, Reason::SnAddressUnproven);
+        self.pump();
+        true
     }
 
     fn with_current(&mut self, f: impl FnOnce(&mut Self, &mut Current)) {
@@ -345,6 +436,11 @@ impl Line<'_> {
         let out = self.wire.out.as_mut()?;
         let current = out.current.take_if(|c| c.msg_id == msg_id && c.stage == stage && c.sent)?;
         self.client.retry.clear();
+        // Only who reads what is sent there knows the id; at QoS 2 it may be of an earlier
+        // connection from elsewhere.
+        if current.item.delivery.qos == Qos::AtLeastOnce || stage == Stage::Register {
+            self.client.budget = Budget::PROVEN;
+        }
         Some(current)
     }
 

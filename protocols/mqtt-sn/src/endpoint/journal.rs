@@ -390,7 +390,9 @@ impl Endpoint {
                 resumed: Some(session),
                 asleep: sleep.is_some(),
             };
+            let budget = self.budget_of(turn, &peer);
             let slot = self.clients.insert(Client {
+                budget,
                 id: client_id.as_str().into(),
                 dialogue: Some(Box::new(dialogue)),
                 clean: false,

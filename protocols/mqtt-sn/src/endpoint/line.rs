@@ -19,6 +19,10 @@ use crate::{Packet, ReturnCode};
 /// Most questions of one client that the layer above may owe an answer to.
 const MAX_PENDING: u8 = 16;
 
+/// Most answers to one client that wait for the store, SUBACKs apart. Beyond that nothing is
+/// answered, and the client repeats what it asked.
+const MAX_HELD: u16 = 64;
+
 pub(super) struct Line<'a> {
     pub(super) turn: &'a Turn,
     pub(super) config: &'a Config,
@@ -39,6 +43,7 @@ pub(super) struct Line<'a> {
 impl Line<'_> {
     /// Sends at once.
     pub(super) fn send(&mut self, packet: &Packet<'_>) {
+        self.client.spend(packet);
         forwarder::send(self.out, &self.client.peer, 0, packet);
     }
 
@@ -52,6 +57,8 @@ impl Line<'_> {
     pub(super) fn follow(&mut self, after: Seq, packet: Packet<'static>) {
         if self.may_answer(after) {
             self.send(&packet);
+        } else if self.client.held >= MAX_HELD {
+            self.dropped(Reason::Overloaded);
         } else {
             self.hold(after, Held::Packet(self.at, packet));
         }

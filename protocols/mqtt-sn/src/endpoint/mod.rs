@@ -6,8 +6,9 @@
 //!
 //! `session` has the connections, `will` the CONNECT dialogue, `subscribe` REGISTER and
 //! SUBSCRIBE, `uplink` and `downlink` the messages, `topics` the ids, `discovery` what unknown
-//! peers get, `forwarder` the encapsulation, `journal` what survives a restart.
+//! peers get, `budget` how much an unproven address gets, `forwarder` the encapsulation, `journal` what survives a restart.
 
+mod budget;
 mod clients;
 mod config;
 mod contract;
@@ -43,6 +44,7 @@ use motegate_message::{
 };
 use motegate_timers::{Instant, TimerQueue, earliest};
 
+use self::budget::Floors;
 use self::clients::{Clients, Slot};
 use self::discovery::Strangers;
 use self::forwarder::Source;
@@ -113,6 +115,7 @@ pub struct Endpoint {
     gate: Gate<Held>,
     committed: Seq,
     strangers: Strangers,
+    floors: Floors,
     dialogues: Dialogues,
     next_advertise: Option<Instant>,
     /// New clients had better go to another gateway.
@@ -145,6 +148,7 @@ impl Endpoint {
             gate: Gate::default(),
             committed: Seq::NONE,
             strangers: Strangers::default(),
+            floors: Floors::default(),
             dialogues: Dialogues::default(),
             next_advertise: None,
             busy: false,
@@ -196,6 +200,7 @@ impl Endpoint {
         if let Some(client) = to_itself.and_then(|slot| self.clients.get_mut(slot)) {
             // What it hears comes from the address that it spoke to last.
             client.peer.local = peer.local;
+            client.budget.earn(bytes.len());
         }
         match Packet::decode(datagram) {
             Ok(packet) => self.on_packet(turn, source, packet),
@@ -494,7 +499,8 @@ impl Endpoint {
     }
 
     fn send_to(&mut self, slot: Slot, packet: &Packet<'_>) {
-        if let Some(client) = self.clients.get(slot) {
+        if let Some(client) = self.clients.get_mut(slot) {
+            client.spend(packet);
             forwarder::send(&mut self.out, &client.peer, 0, packet);
         }
     }

@@ -46,7 +46,9 @@ impl Endpoint {
                 if self.clients.len() >= self.config.max_clients {
                     return self.refuse_stateless(source, Reason::QuotaExceeded);
                 }
-                let slot = self.clients.insert(Client::connecting(source.to_peer()));
+                let peer = source.to_peer();
+                let budget = self.budget_of(turn, &peer);
+                let slot = self.clients.insert(Client { budget, ..Client::connecting(peer) });
                 self.arm_dialogue(turn, slot);
                 if f.will {
                     self.begin_dialogue(turn, slot);
@@ -226,10 +228,21 @@ impl Endpoint {
         client.with_will = dialogue.with_will;
         client.session = Some(session);
         let clean = client.clean;
-        if let Some(old) = resumed.filter(|old| *old != session) {
+        if let Some(old) = resumed.filter(|old| *old != session || !accept.present) {
+            // What it had is gone: it is told so when it speaks, and subscribes anew.
             self.drop_wire(turn, old);
+            let client = self.clients.remove(slot).map(|_| at);
+            self.events.extend(client.map(|client| Event::Disconnected {
+                client,
+                session,
+                reason: Reason::SessionExpired,
+                drop_will: true,
+                expiry: Some(Duration::ZERO),
+            }));
+            return;
         }
         let begins = self.take_wire(turn, slot, session, accept.present, clean);
+        self.renumber(turn, slot);
         self.clients.index_id(slot);
         if resumed.is_some() {
             self.clients.set_state(slot, if asleep { State::Asleep } else { State::Active });
@@ -364,6 +377,13 @@ impl Endpoint {
         let peer = source.to_peer();
         if !self.may_rebind(slot, &peer) {
             return None;
+        }
+        if self.clients.get(slot).is_none_or(|client| client.peer.addr.ip() != peer.addr.ip()) {
+            let budget = self.budget_of(turn, &peer);
+            if let Some(client) = self.clients.get_mut(slot) {
+                client.budget = budget;
+            }
+            self.renumber(turn, slot);
         }
         self.clients.rebind(slot, peer);
         self.with_line(turn, slot, |line| line.record_connection());
@@ -527,6 +547,27 @@ impl Line<'_> {
             }
         }
         self.pump();
+    }
+
+    /// An awake client answers nothing any more: it has gone back to sleep before its buffer was
+    /// out. It is supervised by its sleep duration all the same, counted from when it was heard
+    /// last (§6.14), and what is unanswered is the first thing at its next awakening.
+    pub(super) fn sleeps_unheard(&mut self) {
+        let heard = self.client.alive.deadline().map(|lost_at| {
+            lost_at - Duration::from_millis(patience(self.config, self.client.sleep))
+        });
+        self.client.state = State::Asleep;
+        self.client.drained = false;
+        self.client.drain_again = false;
+        self.client.credited = false;
+        self.client.spent = 0;
+        self.client.retry.clear();
+        if let Some(heard) = heard {
+            let overdue = overdue_after(self.config, self.client.sleep);
+            let deadline = heard + Duration::from_millis(overdue);
+            self.timers.set(&mut self.client.alive, (self.at, TimerKind::Alive), deadline);
+        }
+        self.credit();
     }
 
     /// Everything is out and acknowledged: PINGRESP is the last (§6.14), the sleep starts anew.
