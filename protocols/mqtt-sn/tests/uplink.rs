@@ -161,9 +161,11 @@ fn row_30_row_47_refusals_are_codes_and_a_repeat_is_a_new_attempt() {
     }
     // "deny" was refused at REGISTER, so "busy" is 1.
     rig.lose();
-    for _ in 0..2 {
-        rig.send(1, publish(QosBits::Two, TopicId::Normal(1), 5, "x"));
-        rig.expect(1, puback(1, 5, ReturnCode::Congestion));
+    for qos in [QosBits::One, QosBits::Two] {
+        for _ in 0..2 {
+            rig.send(1, publish(qos, TopicId::Normal(1), 5, "x"));
+            rig.expect(1, puback(1, 5, ReturnCode::Congestion));
+        }
     }
     rig.expect_nothing();
 }
