@@ -173,6 +173,40 @@ fn frames_that_close() {
     assert_eq!(gateway.status()["connections"]["failed"]["ws_frame"], 4);
 }
 
+/// RFC 6455 §5.5.1: what answers the packets in front of a Close, or of a frame that is none of ours,
+/// in the same segment goes before our own Close, and behind that nothing does.
+#[test]
+fn answers_go_before_the_close() {
+    let gateway = gateway("ws-last", "");
+    let binary = |payload: &[u8]| {
+        let len = 0x80 | u8::try_from(payload.len()).unwrap();
+        [&[0x82, len, 0, 0, 0, 0][..], payload].concat()
+    };
+    let publish = b"\x32\x08\x00\x03a/b\x00\x07x";
+    let puback = &b"\x40\x02\x00\x07"[..];
+    for (last, code) in [
+        (&b"\x88\x82\x00\x00\x00\x00\x03\xe8"[..], 1000u16),
+        (b"\x81\x82\x00\x00\x00\x00hi", 1003),
+        (b"\xc2\x80\x00\x00\x00\x00", 1002),
+    ] {
+        for (mut socket, sent, answers) in [
+            (connected(&gateway, "last"), [&binary(publish), last].concat(), puback),
+            (
+                upgraded(dial(&gateway), "ws://localhost/mqtt", "mqtt").unwrap().0,
+                [&binary(&connect_packet("first"))[..], last].concat(),
+                CONNACK,
+            ),
+        ] {
+            socket.get_mut().write_all(&sent).unwrap();
+            let mut all = Vec::new();
+            socket.get_mut().read_to_end(&mut all).unwrap();
+            let close = [&[0x88, 2][..], &code.to_be_bytes()].concat();
+            let answers = [&[0x82, u8::try_from(answers.len()).unwrap()][..], answers].concat();
+            assert_eq!(all, [answers, close].concat(), "{code}");
+        }
+    }
+}
+
 /// A close frame is answered, and is a lost connection: the will is due.
 #[test]
 fn a_close_frame_is_a_lost_connection() {

@@ -62,6 +62,9 @@ pub(crate) struct Layer {
     begun: bool,
     /// WebSocket's farewell was said, or has no place.
     farewell: bool,
+    /// What it will say: the other end's word, or what was wrong. Behind it nothing is said, so that
+    /// what answers the frames before goes first (RFC 6455 §5.5.1).
+    last_word: Option<Option<CloseCode>>,
     /// The core was told of it.
     pub(crate) known: bool,
 }
@@ -106,6 +109,7 @@ impl Layer {
             deadline,
             begun: false,
             farewell: false,
+            last_word: None,
             known: false,
         };
         if layer.transport.proxy.is_none() {
@@ -281,29 +285,26 @@ impl Layer {
 
     fn frames(&mut self, bytes: &mut [u8], max_frame: u64, mqtt: &mut Vec<u8>) -> Step {
         let mut answers = Vec::new();
-        let mut closed = false;
+        let mut closed = None;
         let result = self.decoder.decode(bytes, max_frame, mqtt, |event| match event {
             // Of several in a row the last may be enough (§5.5.3): it is so where they are many.
             Event::Ping(payload) if answers.len() < MAX_UNSENT => {
                 frames::pong(&payload, &mut answers);
             }
             Event::Ping(_) => {}
-            Event::Close(code) => {
-                frames::close(code, &mut answers);
-                closed = true;
-            }
+            Event::Close(code) => closed = Some(code),
         });
         if !answers.is_empty() {
             self.send(&answers);
         }
         match result {
-            Ok(()) if closed => {
-                self.farewell = true;
+            Ok(()) if closed.is_some() => {
+                self.last_word = closed;
                 Step::Ended
             }
             Ok(()) => Step::More,
             Err(fault) => {
-                self.say_close(fault.code());
+                self.last_word = Some(Some(fault.code()));
                 self.over(Cause::WsFrame, fault.to_string())
             }
         }
@@ -352,10 +353,10 @@ impl Layer {
         }
     }
 
-    fn say_close(&mut self, code: CloseCode) {
+    fn say_close(&mut self, code: Option<CloseCode>) {
         if self.transport.websocket.is_some() && !std::mem::replace(&mut self.farewell, true) {
             let mut frame = Vec::new();
-            frames::close(Some(code), &mut frame);
+            frames::close(code, &mut frame);
             self.send(&frame);
         }
     }
@@ -386,8 +387,9 @@ impl Layer {
 
     /// Says goodbye in the words of WebSocket and TLS, once. Whether there is something to send.
     pub(crate) fn farewell(&mut self) -> bool {
-        if self.stage == Stage::Open {
-            self.say_close(CloseCode::Normal);
+        let normal = (self.stage == Stage::Open).then_some(Some(CloseCode::Normal));
+        if let Some(code) = self.last_word.take().or(normal) {
+            self.say_close(code);
         }
         self.stage = Stage::Over;
         if let Some(mut tls) = self.tls.take() {

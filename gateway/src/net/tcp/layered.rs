@@ -121,6 +121,8 @@ impl Tcp {
                 self.lose(conn, machine);
             }
             Step::Over(cause, detail) => {
+                // The answers to what came before it, too.
+                self.flush(machine);
                 self.refuse(conn, cause, &detail, machine);
                 self.lose(conn, machine);
             }

@@ -111,7 +111,7 @@ fn accept(request: &httparse::Request<'_, '_>, settings: &WebSocket) -> Result<S
         return Err(Refusal::Method);
     }
     let target = request.path.unwrap_or_default();
-    if target.split('?').next() != Some(settings.path.as_str()) {
+    if path(target) != settings.path {
         return Err(Refusal::Path);
     }
     let named = |name, token: &str| tokens(request, name).any(|t| t.eq_ignore_ascii_case(token));
@@ -143,6 +143,19 @@ fn accept(request: &httparse::Request<'_, '_>, settings: &WebSocket) -> Result<S
          Sec-WebSocket-Accept: {}\r\nSec-WebSocket-Protocol: {protocol}\r\n\r\n",
         derive_accept_key(key.as_bytes())
     ))
+}
+
+/// The path of a target: `/path?query`, or `http://host/path?query`, which a proxy may make of it and
+/// a server must accept (RFC 9112 §3.2.2).
+fn path(target: &str) -> &str {
+    let whole = target.split('?').next().unwrap_or_default();
+    let absolute = whole.split_once("://").filter(|(scheme, _)| {
+        ["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+    });
+    match absolute {
+        None => whole,
+        Some((_, rest)) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
+    }
 }
 
 /// The values of a field, in order.
@@ -284,6 +297,22 @@ mod tests {
         let other = WebSocket { path: "/other".into(), ..settings() };
         response(&REQUEST.replace("/mqtt", "/other"), &other);
         assert_eq!(status(REQUEST, &other), (404, Refusal::Path));
+    }
+
+    /// RFC 9112 §3.2.2: the absolute form, which names the host, too.
+    #[test]
+    fn a_target_may_be_absolute() {
+        for target in
+            ["http://x/mqtt", "HTTPS://gateway.example:8443/mqtt", "ws://[::1]:8083/mqtt?token=a/b"]
+        {
+            response(&REQUEST.replace("/mqtt", target), &settings());
+        }
+        for target in ["http://x/", "http://x", "ftp://x/mqtt", "http://x/mqtt/", "x://y/mqtt"] {
+            let refused = status(&REQUEST.replace("/mqtt", target), &settings());
+            assert_eq!(refused, (404, Refusal::Path), "{target}");
+        }
+        let root = WebSocket { path: "/".into(), ..settings() };
+        response(&REQUEST.replace("/mqtt", "http://gateway.example?x"), &root);
     }
 
     #[test]
