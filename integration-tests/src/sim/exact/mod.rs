@@ -95,6 +95,7 @@ fn settings(rng: &mut Rng, kind: &Kind) -> Settings {
             Strategy::HashTopic,
         ]),
         durable: kind.crashes || !kind.bounded && rng.chance(300),
+        spills: kind.spills,
     }
 }
 

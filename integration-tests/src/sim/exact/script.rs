@@ -291,6 +291,8 @@ impl Script {
             );
         }
         let qos = u8::try_from(rng.below(3)).unwrap_or(0);
+        // Whether one can be taken at once depends on whether what is too large has been found so.
+        let at_least = u32::from(self.kind.sizes && !self.kind.one_by_one);
         let retain = rng.chance(250) && (v5 || !self.kind.limits);
         let number = self.message();
         let carried = if v5 && rng.chance(300) { carried(rng, number) } else { Carried::default() };
@@ -303,7 +305,8 @@ impl Script {
                 topic: (*rng.pick(&TOPICS)).into(),
                 pid: if qos > 0 { self.pid() } else { 0 },
                 payload: if retain && rng.chance(150) { Vec::new() } else { payload(number) },
-                expiry: (v5 && rng.chance(300)).then(|| *rng.pick(&[0, 1, 2, 5, 30])),
+                expiry: (v5 && rng.chance(300))
+                    .then(|| *rng.pick(&[0, 1, 2, 5, 30]).max(&at_least)),
                 carried,
             },
         )

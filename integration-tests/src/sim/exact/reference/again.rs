@@ -118,13 +118,24 @@ impl Reference {
     /// what is being done is done.
     pub(super) fn too_large(&mut self, who: usize, at: usize) {
         let Some(session) = self.sessions.get_mut(&who) else { return };
-        let mut entry = session.queue.remove(at);
+        let entry = session.queue.remove(at);
         self.note(|| format!("client {who}: too large: {entry:?}"));
         if entry.group.is_none() || entry.sent && entry.qos == 2 {
             if let Some(id) = entry.maybe {
                 self.gone_perhaps(id);
             }
             return;
+        }
+        self.reject(who, entry);
+    }
+
+    /// It goes to another member, once what is being done is done.
+    pub(super) fn reject(&mut self, who: usize, mut entry: Entry) {
+        // Whoever else has it now, perhaps this one could not take it before.
+        let others = self.sessions.iter_mut().filter(|(other, _)| **other != who);
+        let same = |e: &&mut Entry| e.maybe.is_some() && e.maybe == entry.maybe;
+        for other in others.flat_map(|(_, session)| &mut session.queue).filter(same) {
+            other.suspects.push(who);
         }
         entry.tried.push(who);
         self.moving(std::slice::from_ref(&entry));
@@ -143,9 +154,7 @@ impl Reference {
             session.queue[at] = entry.clone();
         }
         if entry.group.is_some() {
-            entry.tried.push(who);
-            self.moving(std::slice::from_ref(&entry));
-            self.rejected.push(entry);
+            self.reject(who, entry);
         }
     }
 

@@ -35,8 +35,24 @@ impl Entry {
             fresh: true,
             behind: (0, 0),
             tried: Vec::new(),
+            suspects: Vec::new(),
             weighed: false,
         }
+    }
+
+    /// The same for another session, to which nothing was said of it.
+    pub(super) fn moved(&self) -> Self {
+        Entry {
+            tried: self.tried.clone(),
+            suspects: self.suspects.clone(),
+            ..Entry::new(self.place, self.message.clone())
+        }
+    }
+
+    /// Nobody remembers any more who could not take it.
+    pub(super) fn forget_tries(&mut self) {
+        self.tried.clear();
+        self.suspects.clear();
     }
 
     /// As it must look on the wire.
@@ -315,6 +331,9 @@ impl Reference {
         let Some(session) = self.sessions.get_mut(&who) else { return };
         let entry = session.queue.remove(at);
         self.note(|| format!("client {who}: not here: {entry:?}"));
+        if entry.weighed && entry.group.is_some() {
+            return self.reject(who, entry); // its turn may have come just now
+        }
         if let Some(id) = entry.maybe {
             self.one_less(id);
         }

@@ -3,6 +3,10 @@
 use super::{Entry, Place, Reference, Subscription, matches};
 use crate::sim::exact::wire::{Item, Packet, Version};
 
+/// So many of a queue are in memory at least while its session is connected. What is on disk only
+/// may be delivered although its filter was left (MQTT 5 §3.10.4).
+const IN_MEMORY: usize = 32;
+
 impl Reference {
     /// SUBSCRIBE.
     pub fn subscribe(&mut self, conn: u32, pid: u16, items: &[Item], id: Option<u32>) {
@@ -127,12 +131,23 @@ impl Reference {
             gone.iter().copied().filter(ordinary).map(|s| s.filter.clone()).collect();
         let kept: Vec<String> =
             session.subscriptions.iter().filter(ordinary).map(|s| s.filter.clone()).collect();
-        self.drop_waiting(who, |entry| {
+        let gone = |entry: &Entry| {
             let topic = &entry.message.topic;
             entry.group.is_none()
                 && left.iter().any(|filter| matches(filter, topic))
                 && !kept.iter().any(|filter| matches(filter, topic))
-        });
+        };
+        let far = if self.settings.spills { IN_MEMORY } else { usize::MAX };
+        let waiting = session.queue.iter().filter(|entry| !entry.flying).skip(far);
+        let far: Vec<Place> =
+            waiting.filter(|entry| !entry.sent && gone(entry)).map(|entry| entry.place).collect();
+        for place in &far {
+            let maybe = Some(self.new_maybe(&Default::default(), false, true));
+            let queue = self.sessions.get_mut(&who).map(|session| &mut session.queue);
+            let entry = queue.into_iter().flatten().find(|entry| entry.place == *place);
+            entry.into_iter().for_each(|entry| entry.maybe = maybe);
+        }
+        self.drop_waiting(who, |entry| gone(entry) && entry.maybe.is_none());
     }
 }
 

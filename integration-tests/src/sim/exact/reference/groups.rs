@@ -164,27 +164,27 @@ impl Reference {
         if let [(only, _)] = &*found {
             self.took(name, *only, &message.topic, all_ready);
         }
-        self.enter(message, (name.clone(), instance), &found, maybe, (place, &[]));
+        let group = Some((name.clone(), instance));
+        self.enter(Entry { group, maybe, ..Entry::new(place, message.clone()) }, &found);
         true
     }
 
-    fn enter(
-        &mut self,
-        message: &Rc<Message>,
-        group: (GroupName, u32),
-        found: &[(usize, Subscription)],
-        maybe: Option<u32>,
-        (place, tried): (Place, &[usize]),
-    ) {
+    /// A message of a group enters the queues of those that may have it.
+    fn enter(&mut self, mut common: Entry, found: &[(usize, Subscription)]) {
+        let message = common.message.clone();
+        let too_large = |(who, s): &(usize, Subscription)| {
+            self.link(*who).is_some_and(|link| !self.is_small_enough(&message, s, link))
+        };
+        // Given to one that cannot take it, it comes to the next behind what is given meanwhile.
+        if found.len() > 1 && found.iter().any(too_large) {
+            common.place = self.begin_lane();
+        }
         for (who, subscription) in found {
             let entry = Entry {
                 qos: message.qos.min(subscription.qos),
                 retain: message.retain && subscription.as_published,
                 ids: subscription.id.into_iter().collect(),
-                group: Some(group.clone()),
-                maybe,
-                tried: tried.to_vec(),
-                ..Entry::new(place, message.clone())
+                ..common.clone()
             };
             self.offer(*who, entry);
         }
@@ -202,21 +202,23 @@ impl Reference {
         let expired = entry.message.is_expired(self.now);
         let found = match self.groups.contains_key(&name) && !expired {
             true if exact => self.candidates(&entry.message, &name, passed).0,
-            true => self.in_any_order(&entry.message, &name, passed),
+            true => self.but_suspects(&entry, &name, passed),
             false => Vec::new(),
         };
         // A group of that name came again: whether it is the same one is nobody's promise.
         let another = self.instance(&name) != instance;
+        let suspect = |(who, _): &(usize, _)| entry.suspects.contains(who);
+        let unsure = another || found.iter().all(suspect); // then perhaps nobody is left
         let mut maybe = entry.maybe;
         match maybe {
-            Some(id) if found.is_empty() || another => self.gone_perhaps(id),
-            None if found.len() > 1 || another && !found.is_empty() => {
-                maybe = Some(self.new_maybe(&name, false, another));
+            Some(id) if found.is_empty() || unsure => self.gone_perhaps(id),
+            None if found.len() > 1 || unsure && !found.is_empty() => {
+                maybe = Some(self.new_maybe(&name, false, unsure));
             }
             _ => {}
         }
-        let instance = self.instance(&name);
-        self.enter(&entry.message, (name, instance), &found, maybe, (place, &entry.tried));
+        let group = Some((name.clone(), self.instance(&name)));
+        self.enter(Entry { group, place, maybe, ..entry.moved() }, &found);
         if let Some(id) = maybe {
             self.one_less(id);
         }
@@ -225,12 +227,29 @@ impl Reference {
         }
     }
 
+    /// Who may get it, whether those count as tried that may have been or not.
+    fn but_suspects(
+        &self,
+        entry: &Entry,
+        name: &GroupName,
+        passed: &[usize],
+    ) -> Vec<(usize, Subscription)> {
+        let mut found = self.in_any_order(&entry.message, name, passed);
+        let tried: Vec<usize> = passed.iter().chain(&entry.suspects).copied().collect();
+        for other in self.in_any_order(&entry.message, name, &tried) {
+            if !found.iter().any(|(who, _)| *who == other.0) {
+                found.push(other);
+            }
+        }
+        found
+    }
+
     /// These were taken out of a queue and go to other members, in their order. Where one of them was
     /// there only perhaps, nobody knows who is how ready for the next.
     pub(super) fn share_all(&mut self, entries: Vec<Entry>, passed: &[usize]) {
         let beside = |pair: &[Entry]| pair[0].place.is_beside(pair[1].place);
         let exact = !self.at_once
-            && entries.iter().all(|entry| entry.maybe.is_none())
+            && entries.iter().all(|entry| entry.maybe.is_none() && entry.suspects.is_empty())
             && !entries.windows(2).any(beside);
         self.moving(&entries);
         let mut place = self.begin_lane();

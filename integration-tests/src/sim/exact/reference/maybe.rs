@@ -97,7 +97,7 @@ impl Reference {
         let queue = std::mem::take(&mut session.queue);
         let (mut taken, kept): (Vec<Entry>, _) = queue.into_iter().partition(of);
         session.queue = kept;
-        taken.iter_mut().for_each(|entry| entry.tried.clear());
+        taken.iter_mut().for_each(Entry::forget_tries);
         if !taken.is_empty() {
             self.note(|| format!("client {who}: taken out: {taken:?}"));
         }

@@ -79,6 +79,8 @@ pub struct Settings {
     pub strategy: Strategy,
     /// The state outlives the process.
     pub durable: bool,
+    /// Most of a long queue is on disk only.
+    pub spills: bool,
 }
 
 /// A published message.
@@ -194,6 +196,8 @@ pub struct Entry {
     behind: (u32, u64),
     /// Members for which it was too large.
     tried: Vec<usize>,
+    /// Members for which it perhaps was: it may have been theirs first.
+    suspects: Vec<usize>,
     /// It is too large for this connection, and may have been tried already.
     weighed: bool,
 }

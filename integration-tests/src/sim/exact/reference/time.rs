@@ -36,7 +36,7 @@ impl Reference {
         }
         let movable = |e: &Entry| e.group.is_some() && (e.qos < 2 || !e.sent); // MQTT-4.8.2-5
         let mut moved: Vec<Entry> = session.queue.into_iter().filter(movable).collect();
-        moved.iter_mut().for_each(|entry| entry.tried.clear());
+        moved.iter_mut().for_each(Entry::forget_tries);
         let will = session.will.filter(|will| will.state != WillState::Spent);
         // Whether the will goes before what is read from the disk first is nobody's promise.
         let beside = !moved.is_empty() && will.is_some();
@@ -112,7 +112,10 @@ impl Reference {
         }
         let mut due = Vec::new();
         for (who, session) in &mut self.sessions {
-            session.queue.iter_mut().for_each(Entry::lands);
+            for entry in &mut session.queue {
+                entry.lands();
+                entry.forget_tries();
+            }
             if session.link.take().is_some() {
                 session.ends = after(now, session.expiry);
                 due.extend(release_will(session, now).then_some(*who));
