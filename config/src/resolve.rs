@@ -318,6 +318,7 @@ fn limits(r: &mut Reader<'_>, block: Option<&Limits>, at: &Place, core: &mut Cor
         write_stall_timeout => mqtt.write_stall_timeout;
         max_sessions => broker.max_sessions, mqtt_sn.max_clients;
         max_subscriptions_per_session => broker.max_subscriptions_per_session;
+        max_subscription_bytes_per_session => broker.max_subscription_bytes_per_session;
         max_subscriptions => broker.max_subscriptions;
         max_share_groups => broker.max_share_groups;
         max_memory_queued => broker.max_memory_queued;

@@ -65,6 +65,9 @@ pub(crate) struct Limits {
     /// Subscriptions of one session.
     #[schemars(extend("default" = "10000", "range" = "1 to 1099511627776"))]
     pub(crate) max_subscriptions_per_session: Number,
+    /// Bytes of the filters of one session's subscriptions, share names and mount included.
+    #[schemars(extend("default" = "1MiB", "range" = "1KiB to 1024GiB"))]
+    pub(crate) max_subscription_bytes_per_session: Bytes,
     /// Subscriptions of all sessions.
     #[schemars(extend("default" = "10000000", "range" = "1 to 1099511627776"))]
     pub(crate) max_subscriptions: Number,
@@ -74,7 +77,8 @@ pub(crate) struct Limits {
     /// Messages that wait for one session.
     #[schemars(extend("default" = "1000", "range" = "1 to 100000000"))]
     pub(crate) max_queued_messages: Number,
-    /// Bytes that wait for one session.
+    /// Bytes that wait for one session, and as many that are sent and not acknowledged: beyond those
+    /// what comes waits.
     #[schemars(extend("default" = "8MiB", "range" = "1KiB to 4294967295"))]
     pub(crate) max_queued_bytes: Bytes,
     /// What a full queue does.
@@ -101,8 +105,8 @@ pub(crate) struct Limits {
     /// A connection whose peer reads nothing for so long is closed.
     #[schemars(extend("default" = "30s", "range" = "100ms to 1d"))]
     pub(crate) write_stall_timeout: Time,
-    /// Publishes of one MQTT connection a second; beyond it the client is not read for a while, and is
-    /// sent away (0x96) after a minute of that. 0: no bound.
+    /// Publishes of one MQTT connection a second; what comes faster is not looked at before its time,
+    /// nor acknowledged, and who still sends faster after a minute is sent away (0x96). 0: no bound.
     #[schemars(extend("default" = "0"))]
     pub(crate) max_publish_rate: Option<Typed<PerSecond>>,
     /// How long an MQTT connection may last (0xA0); 0s: for ever. The session stays.
@@ -168,7 +172,7 @@ pub(crate) struct ListenerLimits {
     /// Messages that wait for one session.
     #[schemars(extend("otherwise" = "`limits`", "range" = "1 to 100000000"))]
     pub(crate) max_queued_messages: Number,
-    /// Bytes that wait for one session.
+    /// Bytes that wait for one session, and as many that are sent and not acknowledged.
     #[schemars(extend("otherwise" = "`limits`", "range" = "1KiB to 4294967295"))]
     pub(crate) max_queued_bytes: Bytes,
     /// What a full queue does.

@@ -31,6 +31,8 @@ pub struct Config {
     pub max_sessions: usize,
     /// Most subscriptions of one session.
     pub max_subscriptions_per_session: usize,
+    /// Most bytes of the filters that one session is subscribed to, and of their share names.
+    pub max_subscription_bytes_per_session: usize,
     /// Most subscriptions in all.
     pub max_subscriptions: usize,
     /// Most groups of shared subscriptions.
@@ -61,6 +63,7 @@ impl Default for Config {
         Config {
             max_sessions: 1_000_000,
             max_subscriptions_per_session: 10_000,
+            max_subscription_bytes_per_session: 1024 * 1024,
             max_subscriptions: 10_000_000,
             max_share_groups: 100_000,
             max_memory_queued: 256 * 1024 * 1024,

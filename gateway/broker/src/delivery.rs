@@ -72,9 +72,8 @@ impl Broker {
         } else if !self.make_room(turn, slot, message, out.qos) {
             return self.pump(turn, slot); // a drain may be over by what was dropped
         }
-        let waits_for_acks = self.sessions.at(slot).is_some_and(|s| {
-            s.connected && s.window > 0 && s.queue.flying() >= usize::from(s.window)
-        });
+        let waits_for_acks =
+            self.sessions.at(slot).is_some_and(|s| s.connected && s.window > 0 && !s.has_place());
         self.acted.max_inflight += u64::from(waits_for_acks);
         self.enqueue(turn, slot, message, out, Progress::Waiting);
         if self.queued.bytes > self.config.max_memory_queued as u64 {

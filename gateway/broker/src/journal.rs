@@ -58,6 +58,14 @@ pub(crate) struct FilterText<'a> {
     pub(crate) filter: &'a str,
 }
 
+impl FilterText<'_> {
+    /// Bytes of both.
+    pub(crate) fn len(&self) -> u32 {
+        let len = self.filter.len() + self.share.map_or(0, str::len);
+        u32::try_from(len).unwrap_or(u32::MAX)
+    }
+}
+
 /// Records to write, and what is known of those written.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {

@@ -67,6 +67,10 @@ impl Entry {
     }
 }
 
+fn size(entry: &Entry) -> u32 {
+    u32::try_from(entry.message.size()).unwrap_or(u32::MAX)
+}
+
 /// Messages and bytes that count against the bounds, and retained messages, which do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Tally {
@@ -240,6 +244,8 @@ pub(crate) struct Queue {
     next_expiry: Instant,
     /// Leading entries delivered on the present connection.
     flying: u32,
+    /// Bytes of them.
+    flying_bytes: u32,
     /// Leading entries ever delivered; at least `flying`.
     started: u32,
     /// Entries that count.
@@ -256,6 +262,7 @@ impl Default for Queue {
             bytes: 0,
             next_expiry: Instant::FAR_FUTURE,
             flying: 0,
+            flying_bytes: 0,
             started: 0,
             waiting: 0,
             waiting_qos0: 0,
@@ -368,6 +375,11 @@ impl Queue {
         self.flying as usize
     }
 
+    /// Bytes of them.
+    pub(crate) fn flying_bytes(&self) -> u32 {
+        self.flying_bytes
+    }
+
     /// Deliveries of this and earlier connections that are not acknowledged.
     pub(crate) fn started(&self) -> usize {
         self.started as usize
@@ -389,6 +401,7 @@ impl Queue {
         match entry.progress {
             Progress::Sent => {
                 self.flying += 1;
+                self.flying_bytes = self.flying_bytes.saturating_add(size(&entry));
                 self.started += 1;
             }
             Progress::Perhaps => self.started += 1,
@@ -407,9 +420,12 @@ impl Queue {
 
     /// Appends an entry that was on disk; what was started on an earlier connection is not flying.
     pub(crate) fn push_fetched(&mut self, entry: Entry) {
-        let sent = entry.progress == Progress::Sent;
+        let (sent, size) = (entry.progress == Progress::Sent, size(&entry));
         self.push(entry);
-        self.flying -= u32::from(sent);
+        if sent {
+            self.flying -= 1;
+            self.flying_bytes = self.flying_bytes.saturating_sub(size);
+        }
     }
 
     fn uncount(&mut self, index: usize) {
@@ -423,7 +439,10 @@ impl Queue {
     pub(crate) fn remove(&mut self, index: usize) -> Option<Entry> {
         self.uncount(index);
         let entry = self.entries.remove(index)?;
-        self.flying -= u32::from(index < self.flying());
+        if index < self.flying() {
+            self.flying -= 1;
+            self.flying_bytes = self.flying_bytes.saturating_sub(size(&entry));
+        }
         self.started -= u32::from(index < self.started());
         self.give_back();
         Some(entry)
@@ -445,13 +464,14 @@ impl Queue {
         if let Some(entry) = self.entries.get_mut(index) {
             entry.progress = Progress::Sent;
             self.flying += 1;
+            self.flying_bytes = self.flying_bytes.saturating_add(size(entry));
             self.started = self.started.max(self.flying);
         }
     }
 
     /// The connection is over: what was flying must go again on the next.
     pub(crate) fn land(&mut self) {
-        self.flying = 0;
+        (self.flying, self.flying_bytes) = (0, 0);
     }
 
     /// Where the started delivery of this id is.

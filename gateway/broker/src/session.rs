@@ -138,11 +138,19 @@ impl Session {
 
     /// Whether window and room allow one more delivery of this QoS.
     pub(crate) fn has_credit(&self, qos: Qos) -> bool {
-        self.room > 0 && (qos == Qos::AtMostOnce || self.queue.flying() < usize::from(self.window))
+        self.room > 0 && (qos == Qos::AtMostOnce || self.has_place())
+    }
+
+    /// Whether one more delivery may be in flight: by the window, and by the bytes of those that are,
+    /// of which there may be as many as may wait. One may exceed them.
+    pub(crate) fn has_place(&self) -> bool {
+        let (flying, max_bytes) = (self.queue.flying(), self.policy.max_bytes);
+        flying < usize::from(self.window) && (flying == 0 || self.queue.flying_bytes() < max_bytes)
     }
 
     pub(crate) fn readiness(&self, qos: Qos) -> Readiness {
-        if self.takes_now(qos) {
+        // A client that acknowledges nothing is not the readiest for QoS 0 either (mqtt.md 2.7).
+        if self.has_place() && self.takes_now(qos) {
             Readiness::Ready
         } else if self.loses(qos) {
             Readiness::Dropping

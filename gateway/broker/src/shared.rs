@@ -42,7 +42,7 @@ impl GroupId {
 /// How well a member can take a message; the lowest is best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Readiness {
-    /// It has credit, and nothing waits for it.
+    /// It has credit, also for what must be acknowledged, and nothing waits for it.
     Ready,
     /// It queues it.
     Connected,

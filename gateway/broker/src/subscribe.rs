@@ -66,6 +66,12 @@ impl Broker {
                 self.acted.max_subscriptions_per_session += 1;
                 return Err(Reason::QuotaExceeded);
             }
+            let bytes =
+                session.subscriptions.bytes() as usize + text_of(&asked.filter).len() as usize;
+            if bytes > self.config.max_subscription_bytes_per_session {
+                self.acted.max_subscription_bytes_per_session += 1;
+                return Err(Reason::QuotaExceeded);
+            }
             if self.subscribed >= self.config.max_subscriptions {
                 self.acted.max_subscriptions += 1;
                 return Err(Reason::QuotaExceeded);
@@ -103,8 +109,9 @@ impl Broker {
         if new {
             self.subscribed += 1;
             self.shared_subscribed += usize::from(held.group != GroupId::NONE);
+            let bytes = self.subscription_text(held).map_or(0, |text| text.len());
             if let Some(session) = self.sessions.at_mut(slot) {
-                session.subscriptions.insert(held);
+                session.subscriptions.insert(held, bytes);
             }
         }
     }
@@ -242,9 +249,10 @@ impl Broker {
         wanted: &SubscriptionFilter,
     ) -> Option<Held> {
         let held = self.find_held(wanted)?;
+        let bytes = text_of(wanted).len();
         let session = self.sessions.at_mut(slot)?;
         let durable = session.durable;
-        if !session.subscriptions.remove(held) {
+        if !session.subscriptions.remove(held, bytes) {
             return None;
         }
         self.forget_subscription(slot, id, durable, held);

@@ -308,21 +308,21 @@ pub(crate) struct Held {
     pub(crate) group: GroupId,
 }
 
-/// A session's subscriptions, sorted. One needs no allocation.
+/// A session's subscriptions, sorted, and the bytes of their filters. One needs no allocation.
 #[derive(Debug, Default)]
 pub(crate) enum HeldList {
     #[default]
     None,
-    One(Held),
-    Many(Vec<Held>),
+    One(Held, u32),
+    Many(Box<(Vec<Held>, u32)>),
 }
 
 impl HeldList {
     pub(crate) fn as_slice(&self) -> &[Held] {
         match self {
             HeldList::None => &[],
-            HeldList::One(one) => core::slice::from_ref(one),
-            HeldList::Many(many) => many,
+            HeldList::One(one, _) => core::slice::from_ref(one),
+            HeldList::Many(many) => &many.0,
         }
     }
 
@@ -330,31 +330,49 @@ impl HeldList {
         self.as_slice().len()
     }
 
+    /// Bytes of the filters, and of their share names.
+    pub(crate) fn bytes(&self) -> u32 {
+        match self {
+            HeldList::None => 0,
+            HeldList::One(_, bytes) => *bytes,
+            HeldList::Many(many) => many.1,
+        }
+    }
+
     pub(crate) fn contains(&self, held: Held) -> bool {
         self.as_slice().binary_search(&held).is_ok()
     }
 
-    pub(crate) fn insert(&mut self, held: Held) {
+    /// Adds one that is not there, whose filter has so many bytes.
+    pub(crate) fn insert(&mut self, held: Held, bytes: u32) {
         let Err(at) = self.as_slice().binary_search(&held) else { return };
+        let bytes = self.bytes().saturating_add(bytes);
         match self {
-            HeldList::None => *self = HeldList::One(held),
-            HeldList::One(old) => {
+            HeldList::None => *self = HeldList::One(held, bytes),
+            HeldList::One(old, _) => {
                 let mut many = alloc::vec![*old];
                 many.insert(at, held);
-                *self = HeldList::Many(many);
+                *self = HeldList::Many(Box::new((many, bytes)));
             }
-            HeldList::Many(many) => many.insert(at, held),
+            HeldList::Many(many) => {
+                many.0.insert(at, held);
+                many.1 = bytes;
+            }
         }
     }
 
-    pub(crate) fn remove(&mut self, held: Held) -> bool {
+    /// Takes one out, whose filter has so many bytes; whether it was there.
+    pub(crate) fn remove(&mut self, held: Held, bytes: u32) -> bool {
         let Ok(at) = self.as_slice().binary_search(&held) else { return false };
+        let bytes = self.bytes().saturating_sub(bytes);
         match self {
             HeldList::Many(many) => {
-                many.remove(at);
-                match **many {
-                    [last] => *self = HeldList::One(last),
-                    _ if many.len() < many.capacity() / 4 => many.shrink_to(many.len() * 2),
+                let (list, total) = &mut **many;
+                list.remove(at);
+                *total = bytes;
+                match **list {
+                    [last] => *self = HeldList::One(last, bytes),
+                    _ if list.len() < list.capacity() / 4 => list.shrink_to(list.len() * 2),
                     _ => {}
                 }
             }
@@ -396,7 +414,7 @@ mod tests {
     fn a_filter_costs_what_the_figures_say() {
         assert_eq!(size_of::<Subscriber>(), 12);
         assert_eq!(size_of::<Option<Filter>>(), 48);
-        assert_eq!(size_of::<HeldList>(), 24);
+        assert_eq!(size_of::<HeldList>(), 16);
     }
 
     #[test]

@@ -139,6 +139,8 @@ pub struct Acted {
     /// A subscription was refused.
     pub max_subscriptions_per_session: u64,
     /// A subscription was refused.
+    pub max_subscription_bytes_per_session: u64,
+    /// A subscription was refused.
     pub max_subscriptions: u64,
     /// A shared subscription was refused.
     pub max_share_groups: u64,
@@ -161,10 +163,11 @@ pub struct Acted {
 impl Acted {
     /// Each with the key of its limit.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 10] {
+    pub const fn rows(&self) -> [(&'static str, u64); 11] {
         [
             ("max_sessions", self.max_sessions),
             ("max_subscriptions_per_session", self.max_subscriptions_per_session),
+            ("max_subscription_bytes_per_session", self.max_subscription_bytes_per_session),
             ("max_subscriptions", self.max_subscriptions),
             ("max_share_groups", self.max_share_groups),
             ("max_queued_messages", self.max_queued_messages),

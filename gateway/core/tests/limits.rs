@@ -178,6 +178,7 @@ fn every_bound_of_the_configuration_has_a_row() {
         "max_sessions",
         "max_session_expiry",
         "max_subscriptions_per_session",
+        "max_subscription_bytes_per_session",
         "max_subscriptions",
         "max_share_groups",
         "receive_maximum",

@@ -68,6 +68,32 @@ fn disconnect_ends_the_connection_once_and_its_will_is_due() {
     assert_eq!(b.open(open("a")).1, ["opened again", "a <- t=1@1"]);
 }
 
+/// As many bytes may be in flight as may wait: a client that reads and acknowledges nothing pins no
+/// more. One message may exceed them, and none that was sent is dropped.
+#[test]
+fn bytes_in_flight_are_bounded() {
+    let mut b = Bench::new();
+    let queue = QueuePolicy { max_bytes: 10, ..bounded(Overflow::DropOldest, 100) };
+    let a = b.listener(Open { queue, ..open("a") }, &[sub("t", 1)]);
+    assert_eq!(b.publish("t=12345@1"), ["accepted 1", "a <- t=12345@1"]);
+    assert_eq!(b.publish("t=23456@1"), ["accepted 1", "a <- t=23456@1"], "six are less than ten");
+    assert_eq!(b.publish("t=34567@1"), ["accepted 1"], "twelve are in flight");
+    assert_eq!(b.publish("t=q0@0"), ["accepted 1"], "nothing overtakes");
+    let dropped = ["accepted 1", "dropped queue_full"];
+    assert_eq!(b.publish("t=456789@1"), [&dropped[..], &["dropped queue_full"]].concat());
+    assert_eq!(b.ack(a, 1), ["a <- t=456789@1"], "by the rule of a full queue");
+    assert_eq!(b.broker.acted().max_inflight, 3);
+    // What is larger than the bound is delivered alone.
+    assert_eq!(b.ack(a, 2), none());
+    assert_eq!(b.ack(a, 5), none());
+    assert_eq!(b.publish("t=12345678901234@1"), ["accepted 1", "a <- t=12345678901234@1"]);
+    assert_eq!(b.publish("t=1@1"), ["accepted 1"]);
+    b.close(a);
+    let (_, said) = b.open(Open { queue, ..open("a") });
+    assert_eq!(said, ["opened again", "a <- t=12345678901234@1 again"]);
+    assert_eq!(b.ack(a, 6), ["a <- t=1@1"]);
+}
+
 #[test]
 fn bytes_bound_as_well_as_messages() {
     let mut b = Bench::new();

@@ -210,10 +210,10 @@ fn one_member_keeps_getting_what_is_shared_or_each_topic_has_its_own() {
 #[test]
 fn a_member_is_as_ready_as_its_own_qos_makes_it() {
     let mut b = Bench::new();
-    let (a, _) = b.open(Open { window: 0, ..open("a") });
+    let (a, _) = b.open(Open { window: 1, ..open("a") });
     b.subscribe(a, &[sub("$share/g/t", 0)]);
     b.listener(open("b"), &[sub("$share/g/t", 1)]);
-    // No window is needed at QoS 0.
+    // QoS 0 takes no place in the window.
     assert_eq!(b.publish("t=1@1"), ["accepted 1", "a <- t=1@0"]);
     assert_eq!(b.publish("t=2@1"), ["accepted 1", "b <- t=2@1"]);
     assert_eq!(b.publish("t=3@1"), ["accepted 1", "a <- t=3@0"]);
@@ -301,4 +301,26 @@ fn what_was_on_disk_moves_when_it_is_read() {
         moved.iter().filter(|said| said.starts_with('a')).collect::<Vec<_>>(),
         ["a <- u=6@1"]
     );
+}
+
+/// mqtt.md 2.7: never to a member whose credit is 0 while another has some, QoS 0 neither; where
+/// nobody has any, to anyone who takes it.
+#[test]
+fn qos_0_goes_to_who_has_credit() {
+    let mut b = Bench::new();
+    let a = b.listener(Open { window: 1, ..open("a") }, &[sub("$share/g/t", 1)]);
+    assert_eq!(b.publish("t=1@1"), ["accepted 1", "a <- t=1@1"]);
+    assert_eq!(b.publish("t=alone@0"), ["accepted 1", "a <- t=alone@0"]);
+    let c = b.listener(Open { window: 1, ..open("c") }, &[sub("$share/g/t", 1)]);
+    for n in 2..6 {
+        assert_eq!(b.publish(&format!("t={n}@0")), ["accepted 1".into(), format!("c <- t={n}@0")]);
+    }
+    assert_eq!(b.publish("t=6@1"), ["accepted 1", "c <- t=6@1"]);
+    let who = |said: &[String]| said[1].chars().next();
+    let got = [b.publish("t=7@0"), b.publish("t=8@0")].map(|said| who(&said));
+    assert_eq!(got, [Some('a'), Some('c')], "in turn");
+    b.ack(a, 1);
+    assert_eq!(b.publish("t=9@0"), ["accepted 1", "a <- t=9@0"]);
+    assert_eq!(b.publish("t=0@0"), ["accepted 1", "a <- t=0@0"]);
+    b.ack(c, 5);
 }

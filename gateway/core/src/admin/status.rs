@@ -42,6 +42,12 @@ impl Core {
                 None,
                 acted.max_subscriptions_per_session,
             ),
+            bytes(
+                "max_subscription_bytes_per_session",
+                max.max_subscription_bytes_per_session,
+                None,
+                acted.max_subscription_bytes_per_session,
+            ),
             count(
                 "max_subscriptions",
                 max.max_subscriptions,

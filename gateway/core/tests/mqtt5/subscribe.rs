@@ -119,6 +119,47 @@ fn one_suback_with_all_codes() {
     w.expect(c, "");
 }
 
+/// `max_subscription_bytes_per_session`: filters and share names, the mount included, counted as they
+/// come and go, over a restart too. 0x97; 3.x 0x80. [MQTT-3.8.4-1]
+#[test]
+fn bytes_of_filters_are_bounded() {
+    let config = || {
+        let mut config = crate::common::config();
+        config.listeners[0].mount = "m/".into();
+        config.broker.max_subscription_bytes_per_session = 20;
+        config
+    };
+    let mut w = World { gateway: crate::common::Gateway::new(config()) };
+    let enter = connect(0, "11 00000e10 17 00", &field("a"));
+    let c = w.enter(&enter, false);
+    let long = "x".repeat(19);
+    w.send(c, &subscribe("0001", "", &long, "00"));
+    w.expect(c, "90 04 0001 00 97");
+    w.subscribed(c, "12345678", 0); // ten bytes with the mount
+    w.subscribed(c, "12345678", 1); // the same
+    w.subscribed(c, "$share/abc/12345", 0); // ten more
+    w.send(c, &subscribe("0001", "", "1", "00"));
+    w.expect(c, "90 04 0001 00 97");
+    w.gateway.crash(config());
+    let c = w.enter(&enter, true);
+    w.send(c, &(unsubscribe("0002", "none") + &subscribe("0001", "", "1", "00")));
+    w.expect(c, "b0 04 0002 00 11 90 04 0001 00 97");
+    w.send(c, &unsubscribe("0002", "$share/abc/12345"));
+    w.expect(c, "b0 04 0002 00 00");
+    w.subscribed(c, "abcdefgh", 0);
+    let old = w.gateway.mqtt("old", true);
+    w.gateway.send(old, &hex(&packet(0x82, &format!("0001 {} 00", field(&long)))));
+    w.expect(old, "90 03 0001 80");
+    let query = motegate_core::admin::Query::Status;
+    w.gateway.input(motegate_core::Input::Admin { ticket: 1, query });
+    let Some(motegate_core::admin::Answer::Status(status)) = w.gateway.answers.pop() else {
+        panic!("no status")
+    };
+    let row = status.limits.iter().find(|l| l.key == "max_subscription_bytes_per_session");
+    let row = row.expect("a row");
+    assert_eq!((row.max, row.acted), (20, Some(2)), "since the restart");
+}
+
 /// [MQTT-3.8.4-8]: delivered at the lower of what was published and what was granted.
 #[test]
 fn the_lower_qos() {

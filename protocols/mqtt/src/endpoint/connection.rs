@@ -169,9 +169,40 @@ impl Connection {
     /// Bytes came.
     pub(super) fn handle_bytes(&mut self, shared: &mut Shared, turn: &Turn, chunk: &[u8]) {
         match self.state {
-            State::Fresh | State::Open | State::Challenged => self.process(shared, turn, chunk),
+            State::Open if self.is_held() => self.hold_back(chunk),
+            State::Open => {
+                self.process(shared, turn, chunk);
+                let fast = self.pace().is_some_and(|pace| pace.is_too_fast(turn.now));
+                if fast && self.state == State::Open {
+                    self.fail_in_turn(shared, turn, Violation::PublishRate);
+                }
+            }
+            State::Fresh | State::Challenged => self.process(shared, turn, chunk),
             State::Pending | State::Gated => self.keep_early(shared, turn, chunk),
             State::Leaving | State::Closing => {} // after the goodbye nothing is read
+        }
+    }
+
+    /// The client is ahead of its rate: what it sends is not looked at.
+    pub(super) fn is_held(&self) -> bool {
+        self.pace().is_some_and(|pace| pace.is_held() || pace.waits)
+    }
+
+    /// Keeps it until its time.
+    pub(super) fn hold_back(&mut self, bytes: &[u8]) {
+        self.partial.extend_from_slice(bytes);
+        if let Some(pace) = self.pace_mut() {
+            pace.waits = true;
+        }
+    }
+
+    /// Looks at it when that has come.
+    fn catch_up(&mut self, shared: &mut Shared, turn: &Turn) {
+        let Some(pace) = self.pace_mut() else { return };
+        pace.refresh(turn.now);
+        if !pace.is_held() && core::mem::take(&mut pace.waits) && self.state == State::Open {
+            let bytes = core::mem::take(&mut self.partial);
+            self.process(shared, turn, &bytes);
         }
     }
 
@@ -195,6 +226,14 @@ impl Connection {
             // The answer must still find it, and what came behind the CONNECT is still handled.
             State::Pending if !self.is_authenticating() => return,
             State::Gated => self.process_early(shared, turn),
+            // What it said before it left counts, whatever its pace.
+            State::Open if self.is_held() => {
+                let bytes = core::mem::take(&mut self.partial);
+                if let Some(aliases) = &mut self.aliases {
+                    aliases.pace = None;
+                }
+                self.process(shared, turn, &bytes);
+            }
             _ => {}
         }
         self.end(shared, turn, reason, Some(Goodbye::default()));
@@ -258,10 +297,7 @@ impl Connection {
     /// What bounds it in time is over.
     fn pace_violation(&self, turn: &Turn) -> Option<Violation> {
         let pace = self.pace().filter(|_| self.state == State::Open)?;
-        if pace.is_too_old(turn.now) {
-            return Some(Violation::ConnectionAge);
-        }
-        pace.is_too_fast(turn.now).then_some(Violation::PublishRate)
+        pace.is_too_old(turn.now).then_some(Violation::ConnectionAge)
     }
 
     fn pace(&self) -> Option<&Pace> {
@@ -295,6 +331,7 @@ impl Connection {
     /// After every call: what may leave leaves, and deadline, reading and commits are
     /// registered. Once a call, not once a packet.
     pub(super) fn settle(&mut self, shared: &mut Shared, turn: &Turn) {
+        self.catch_up(shared, turn);
         while self.state != State::Closing {
             let gated = self.state == State::Gated;
             self.flush_acks(shared);
@@ -312,9 +349,6 @@ impl Connection {
         }
         if self.state != State::Closing {
             self.grant_room(shared);
-            if let Some(pace) = self.pace_mut() {
-                pace.refresh(turn.now);
-            }
             self.judge_reads(shared);
             self.await_commit(shared);
         }
@@ -346,7 +380,7 @@ impl Connection {
         let limit = usize::from(shared.config.of(self.listener).receive_maximum).max(16);
         let outbox = shared.config.of(self.listener).max_outbox_bytes as usize;
         let waits = matches!(self.state, State::Pending | State::Gated);
-        let held = self.pace().is_some_and(Pace::is_held);
+        let held = self.is_held();
         let full = self.outbox.len() > outbox + RESERVED;
         if full && !self.pause {
             shared.hit(self.id, Limit::MaxOutboxBytes, false);

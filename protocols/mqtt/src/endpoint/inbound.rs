@@ -73,6 +73,7 @@ impl Connection {
         }
         while !input.is_empty() {
             match self.state {
+                State::Open if self.is_held() => return self.hold_back(input),
                 State::Fresh | State::Open | State::Challenged => {}
                 // Behind a CONNECT that is not answered yet.
                 State::Pending | State::Gated => return self.keep_early(shared, turn, input),

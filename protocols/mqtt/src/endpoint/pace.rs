@@ -5,12 +5,16 @@ use core::time::Duration;
 
 use motegate_timers::{Instant, earliest};
 
-/// A client that was held back for so long without a pause is sent away.
+/// A client that has sent faster for so long without a pause is sent away.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How far ahead of its rate a client may be before it is held back.
 const AHEAD: Duration = Duration::from_secs(1);
+/// How far when it goes on: not for each publish anew.
+const GOES_ON: Duration = Duration::from_millis(900);
 
-/// Of one connection.
+/// Of one connection. Whoever is ahead of its rate is held back: what came is not looked at, and
+/// nothing more is read, until its time. How fast a client is shows only where new bytes come: what
+/// we have kept ourselves is no fault of its.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// When it must end.
@@ -19,8 +23,11 @@ pub(super) struct Pace {
     interval: Duration,
     /// When all publishes so far would have come at the highest rate.
     due: Instant,
-    /// Since when it is held back.
-    held: Option<Instant>,
+    /// Since when it has been ahead of its rate without a pause.
+    fast: Option<Instant>,
+    held: bool,
+    /// Bytes wait that came before it was held back.
+    pub(super) waits: bool,
 }
 
 impl Pace {
@@ -32,38 +39,46 @@ impl Pace {
             ends,
             interval,
             due: now,
-            held: None,
+            fast: None,
+            held: false,
+            waits: false,
         })
     }
 
-    /// A publish came; whether the client is held back from here on.
+    /// A publish came; whether the client is held back from here on, for the first time since it
+    /// last paused.
     pub(super) fn publish(&mut self, now: Instant) -> bool {
         if self.interval.is_zero() {
             return false;
         }
-        self.due = self.due.max(now) + self.interval;
-        let begins = self.held.is_none() && self.due.saturating_since(now) > AHEAD;
-        if begins {
-            self.held = Some(now);
+        if self.due <= now {
+            (self.due, self.fast) = (now, None);
         }
-        begins
+        self.due += self.interval;
+        if self.held || self.due.saturating_since(now) <= AHEAD {
+            return false;
+        }
+        self.held = true;
+        let first = self.fast.is_none();
+        self.fast = self.fast.or(Some(now));
+        first
     }
 
     /// Lets a client go on that has waited long enough.
     pub(super) fn refresh(&mut self, now: Instant) {
-        if self.due.saturating_since(now) <= AHEAD {
-            self.held = None;
+        if self.due.saturating_since(now) <= GOES_ON {
+            self.held = false;
         }
     }
 
-    /// Whether it is not read now.
+    /// Whether it is not heard now.
     pub(super) const fn is_held(&self) -> bool {
-        self.held.is_some()
+        self.held
     }
 
-    /// Whether it was held back for too long.
+    /// Whether it has been too fast for too long, where what has just come holds it back again.
     pub(super) fn is_too_fast(&self, now: Instant) -> bool {
-        self.held.is_some_and(|since| since + PATIENCE <= now)
+        self.held && self.fast.is_some_and(|since| since + PATIENCE <= now)
     }
 
     /// Whether it has lasted long enough.
@@ -73,10 +88,8 @@ impl Pace {
 
     /// When something of it is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let held = self.held.map(|since| {
-            let goes_on = Instant::ZERO + self.due.saturating_since(Instant::ZERO + AHEAD);
-            goes_on.min(since + PATIENCE)
-        });
+        let goes_on = || Instant::ZERO + self.due.saturating_since(Instant::ZERO + GOES_ON);
+        let held = self.held.then(goes_on);
         earliest(self.ends, held)
     }
 }
@@ -84,6 +97,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     fn at(ms: u64) -> Instant {
         Instant::ZERO + Duration::from_millis(ms)
@@ -95,22 +109,28 @@ mod tests {
         assert!((0..10).all(|_| !pace.publish(at(0))));
         assert!(pace.publish(at(0)), "the eleventh");
         assert!(!pace.publish(at(0)), "told once");
-        assert_eq!(pace.deadline(), Some(at(200)));
-        pace.refresh(at(199));
+        assert_eq!(pace.deadline(), Some(at(300)));
+        pace.refresh(at(299));
         assert!(pace.is_held());
-        pace.refresh(at(200));
+        pace.refresh(at(300));
         assert!(!pace.is_held());
         assert_eq!(pace.deadline(), None);
     }
 
     #[test]
     fn who_never_slows_down_is_too_fast() {
-        let mut pace = Pace::new(at(0), 1, Duration::ZERO).unwrap();
-        (0..200).for_each(|_| {
-            pace.publish(at(0));
-        });
-        assert_eq!(pace.deadline(), Some(at(60_000)));
-        assert!(!pace.is_too_fast(at(59_999)) && pace.is_too_fast(at(60_000)));
+        let mut pace = Pace::new(at(0), 10, Duration::ZERO).unwrap();
+        let second = |pace: &mut Pace, s: u64| {
+            pace.refresh(at(s * 1000));
+            (0..12).for_each(|_| {
+                pace.publish(at(s * 1000));
+            });
+            pace.is_too_fast(at(s * 1000))
+        };
+        let fast: Vec<u64> = (0..100).filter(|s| second(&mut pace, *s)).collect();
+        assert_eq!(fast, (60..100).collect::<Vec<_>>());
+        // One that pauses for as long as it was ahead begins anew.
+        assert!((200..260).all(|s| !second(&mut pace, s)) && second(&mut pace, 260));
     }
 
     #[test]

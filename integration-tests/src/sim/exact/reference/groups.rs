@@ -74,7 +74,7 @@ impl Reference {
         };
         let flying = session.queue.iter().filter(|e| e.flying).count();
         let waits = |e: &&Entry| !e.flying && (e.sent || e.maybe.is_none());
-        if session.queue.iter().any(|e| waits(&e)) || qos > 0 && flying >= link.window {
+        if session.queue.iter().any(|e| waits(&e)) || flying >= link.window {
             Class::Connected
         } else if session.queue.iter().any(|e| !e.flying) {
             Class::Perhaps
