@@ -1,14 +1,16 @@
 //! [`Ledger`]: what was acknowledged, what has arrived, and what may not happen.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// One direction of one device at one QoS: numbers 0, 1, 2… in the order of publishing.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     /// Numbers given out.
     pub(super) begun: u32,
-    /// Acknowledged ones, in order.
-    acknowledged: Vec<u32>,
+    /// How many were acknowledged.
+    acknowledged: u64,
+    /// Those of them that have not arrived.
+    owed: BTreeSet<u32>,
     arrived: HashSet<u32>,
     /// The highest that has arrived.
     last: Option<u32>,
@@ -22,7 +24,10 @@ impl Lane {
     }
 
     pub(super) fn acknowledge(&mut self, number: u32) {
-        self.acknowledged.push(number);
+        self.acknowledged += 1;
+        if !self.arrived.contains(&number) {
+            self.owed.insert(number);
+        }
     }
 
     /// A message arrives; `once` for QoS 2. `excused` is one that may come twice: its handshake was
@@ -42,6 +47,7 @@ impl Lane {
                 false => Ok(()),
             };
         }
+        self.owed.remove(&number);
         if self.last.is_some_and(|last| last > number) {
             return Err(format!("{number} comes for the first time after {:?}", self.last));
         }
@@ -56,11 +62,11 @@ impl Lane {
 
     /// Acknowledged, and not arrived.
     pub(super) fn owed(&self) -> impl Iterator<Item = u32> {
-        self.acknowledged.iter().copied().filter(|number| !self.arrived.contains(number))
+        self.owed.iter().copied()
     }
 
     pub(super) fn count(&self) -> u64 {
-        self.acknowledged.len() as u64
+        self.acknowledged
     }
 }
 

@@ -75,7 +75,12 @@ impl<const N: usize, const WILL: usize> Client<N, WILL> {
                 .then_some(ClientEvent::Message { topic, retain, data }),
             Packet::PubRel { msg_id } => {
                 if self.received == msg_id {
-                    (self.received, self.released) = (0, msg_id);
+                    self.received = 0;
+                    if msg_id.wrapping_sub(self.released[0]) >= LATE {
+                        // The gateway counts on from elsewhere: it was started anew.
+                        self.released[1] = self.released[0];
+                    }
+                    self.released[0] = msg_id;
                     self.released_until = now + self.config.retry_timeout;
                 }
                 self.reply(Reply::PubComp(msg_id));
@@ -166,9 +171,11 @@ impl<const N: usize, const WILL: usize> Client<N, WILL> {
         }
     }
 
-    /// Gateways count message ids up: one shortly below the last that was released is an old one.
+    /// Gateways count message ids up: one shortly below the last that was released is an old one,
+    /// and so is one below where a gateway stopped that was started anew.
     fn is_late(&self, now: Instant, msg_id: u16) -> bool {
-        now < self.released_until && self.released.wrapping_sub(msg_id) < LATE
+        let is_old = |released: &u16| released.wrapping_sub(msg_id) < LATE;
+        now < self.released_until && self.released.iter().any(is_old)
     }
 
     fn on_will_request(&mut self, now: Instant, message: bool) {

@@ -159,8 +159,9 @@ pub struct Client<const N: usize, const WILL: usize = 64> {
     next_msg_id: u16,
     /// A PUBLISH at QoS 2 that waits for PUBREL; 0x0000 for none.
     received: u16,
-    /// The last one that was released: a late copy of it, or of one a little before, is no message.
-    released: u16,
+    /// The last one that was released, and the last of an earlier count: a late copy of one of them,
+    /// or of one a little before, is no message.
+    released: [u16; 2],
     /// Until when a copy can be under way.
     released_until: Instant,
 }
@@ -187,7 +188,7 @@ impl<const N: usize, const WILL: usize> Client<N, WILL> {
             state: ClientState::Disconnected,
             next_msg_id: 1,
             received: 0,
-            released: 0,
+            released: [0; 2],
             released_until: Instant::ZERO,
         })
     }
