@@ -9,9 +9,9 @@
 //! the gateway registers. QoS 2 is exactly once in both directions within one connection.
 //!
 //! # Memory
-//! On a 32-bit device a client of 64-byte packets without a will takes 272 bytes, and the four
-//! topics of a [`Topics<4>`](Topics) 40 more: **312 bytes**; with room for a will of 32 + 32 bytes,
-//! 376. `N` counts twice: once for the outstanding request, once for a PUBLISH without an answer;
+//! On a 32-bit device a client of 64-byte packets without a will takes 280 bytes, and the four
+//! topics of a [`Topics<4>`](Topics) 40 more: **320 bytes**; with room for a will of 32 + 32 bytes,
+//! 384. `N` counts twice: once for the outstanding request, once for a PUBLISH without an answer;
 //! each call takes about as much again of the stack. `examples/sensor` and a test hold this.
 //!
 //! # Driving it
