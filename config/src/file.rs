@@ -21,8 +21,9 @@ use crate::tests::TestBlock;
 use crate::transport::ProxyWord;
 use crate::users::User;
 use crate::value::{
-    ClientFromWord, DenyWord, Durability, Factor, KeepWord, LogFormat, LogLevel, MqttVersion,
-    OneOrMany, OverflowWord, RebindWord, SharedWord, Size, TakeoverWord, Typed, Utf8Word,
+    ClientFromWord, DenyWord, Durability, EchoWord, Factor, KeepWord, LogFormat, LogLevel,
+    MqttVersion, OneOrMany, OverflowWord, RebindWord, SharedWord, Size, TakeoverWord, Typed,
+    Utf8Word,
 };
 
 mod language;
@@ -317,9 +318,27 @@ pub(crate) struct Coap {
     /// How long a body of which a part has come, or left, waits for the next block.
     #[schemars(extend("default" = "30s", "range" = "1s to 1h"))]
     pub(crate) block_timeout: Time,
-    /// Every n-th notification is confirmable, and one in 24 h.
+    /// Every n-th notification is confirmable, the first after an hour of silence, and one in 24 h.
     #[schemars(extend("default" = "8", "range" = "1 to 1000000"))]
     pub(crate) notify_confirmable_every: Number,
+    /// What leaves for a client that may not be where its datagrams say.
+    pub(crate) unverified_peer: Option<UnverifiedPeer>,
+}
+
+/// Clients whose address is in doubt (RFC 9175): somebody else may ask in their name.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct UnverifiedPeer {
+    /// Bytes that leave for one that came, headers counted with both.
+    #[schemars(extend("default" = "3", "range" = "1 to 1000"))]
+    pub(crate) amplification: Number,
+    /// Whose address is in doubt until an Echo option, or an acknowledgement, comes back from it.
+    /// `auto`: all but loopback, link-local and private addresses; a large value comes in small blocks
+    /// until then, so that clients without Echo can read all there is, and who observes is asked for
+    /// an Echo (4.01). `always`: everybody's, and a large value is answered 4.01, too; for a gateway
+    /// behind something that puts its own address in the place of its clients'. `off`: nobody's.
+    #[schemars(extend("default" = "auto"))]
+    pub(crate) echo: Option<Typed<EchoWord>>,
 }
 
 /// The log.

@@ -14,8 +14,8 @@ use crate::file::{Coap, File, Gateway, Limits, Mqtt, MqttSn};
 use crate::reader::Reader;
 use crate::tests::Places;
 use crate::value::{
-    DenyWord, Durability, KeepWord, LogFormat, LogLevel, MqttVersion, OverflowWord, PerSecond,
-    PerTime, RebindWord, SharedWord, TakeoverWord, Utf8Word,
+    DenyWord, Durability, EchoWord, KeepWord, LogFormat, LogLevel, MqttVersion, OverflowWord,
+    PerSecond, PerTime, RebindWord, SharedWord, TakeoverWord, Utf8Word,
 };
 use crate::{Bind, Log, Resolved, discovery, listeners, rules, users};
 
@@ -274,6 +274,7 @@ pub(crate) fn overflow(word: OverflowWord) -> Overflow {
 
 fn coap(r: &mut Reader<'_>, block: Option<&Coap>, at: &Place, core: &mut Core) {
     let Some(block) = block else { return };
+    use motegate_core::settings::EchoWhen;
     let config = &mut core.coap;
     // RFC 7252 §4.8.1: ACK_RANDOM_FACTOR is not below 1; its range says so.
     if let Some(factor) = r.get(block.ack_random_factor.as_ref(), at, "ack_random_factor") {
@@ -293,6 +294,15 @@ fn coap(r: &mut Reader<'_>, block: Option<&Coap>, at: &Place, core: &mut Core) {
     }
     // Room for some of the largest, each of which may take twice its size while it grows.
     config.max_block_bytes = config.max_block_bytes.max(config.max_body.saturating_mul(4));
+    let (at, Some(block)) = (&at.at("unverified_peer"), &block.unverified_peer) else { return };
+    take! { r, block, at: amplification => config.unverified.amplification; }
+    if let Some(word) = r.get(block.echo.as_ref(), at, "echo") {
+        config.unverified.echo = match word {
+            EchoWord::Auto => EchoWhen::Auto,
+            EchoWord::Always => EchoWhen::Always,
+            EchoWord::Off => EchoWhen::Off,
+        };
+    }
 }
 
 /// Reads `limits`; returns the most connections.
@@ -341,6 +351,11 @@ fn limits(r: &mut Reader<'_>, block: Option<&Limits>, at: &Place, core: &mut Cor
     }
     if let Some(PerSecond(rate)) = r.get(block.max_publish_rate.as_ref(), at, "max_publish_rate") {
         mqtt.max_publish_rate = rate;
+    }
+    if let Some(PerSecond(rate)) =
+        r.get(block.packet_rate_per_peer.as_ref(), at, "packet_rate_per_peer")
+    {
+        coap.max_request_rate = rate;
     }
     for (rate, key, target) in [
         (&block.max_connect_rate, "max_connect_rate", &mut core.max_connect_rate),

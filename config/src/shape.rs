@@ -15,9 +15,7 @@ const LATER: &[(&str, &str)] = &[
     ("bridges", "bridges"),
     ("metrics", "metrics"),
     ("acl", "access rules"),
-    ("coap.multicast_discovery", "discovery by multicast"),
-    ("coap.unverified_peer", "Echo"),
-    ("limits.packet_rate_per_peer", "packet rates"),
+    ("coap.multicast_discovery", "multicast groups"),
     ("mappings.coap.expose", "Home Assistant discovery"),
 ];
 

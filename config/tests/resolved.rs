@@ -84,6 +84,8 @@ fn every_kind_of_key_arrives() {
     assert_eq!((coap.ack_timeout, coap.ack_random_factor_permille), (secs(3), 1500));
     assert_eq!((coap.max_observers, coap.max_exchanges), (500, 5000));
     assert_eq!((coap.block_size, coap.max_body), (512, 65_536));
+    assert_eq!((coap.unverified.amplification, coap.max_request_rate), (5, 20));
+    assert_eq!(coap.unverified.echo, motegate_core::settings::EchoWhen::Always);
     assert_eq!((coap.block_timeout, coap.max_blocks_in_progress_per_peer), (secs(20), 2));
     assert_eq!((core.queue.max_messages, core.queue.max_bytes), (100, 256 * 1024));
     assert_eq!(core.broker.max_retained_bytes, 8 << 20);

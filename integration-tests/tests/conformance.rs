@@ -1,4 +1,4 @@
-//! The conformance lists, held by a test: every normative statement of MQTT has one row in
+//! The conformance lists, held by a test: every normative statement of MQTT, MQTT-SN and CoAP has one row in
 //! `conformance/`, and a row names tests that exist and run.
 //!
 //! A row is `ID | status | the statement in our words`. A status is `tested: PATH::FUNCTION, …` (the
@@ -166,6 +166,20 @@ const MQTT_5_0_UNNUMBERED: [Section; 20] = [
 
 /// MQTT-SN 1.2 numbers no statements: ours, in `mqtt-sn.txt`.
 const MQTT_SN: [Section; 3] = [("2", 1, 48), ("7", 1, 15), ("9", 1, 13)];
+
+/// The RFCs of CoAP number no statements: ours, in `coap.txt`, by checklist, RFC and plugtest.
+const COAP: [Section; 10] = [
+    ("row", 1, 36),
+    ("7252", 1, 55),
+    ("7641", 1, 23),
+    ("7959", 1, 24),
+    ("7967", 1, 4),
+    ("9175", 1, 13),
+    ("8516", 1, 1),
+    ("9290", 1, 2),
+    ("8132", 1, 2),
+    ("td", 1, 31),
+];
 
 #[derive(Debug, PartialEq)]
 enum Status<'a> {
@@ -336,6 +350,11 @@ fn mqtt_5_0_unnumbered() {
 #[test]
 fn mqtt_sn() {
     holds("mqtt-sn.txt", "SN", &MQTT_SN);
+}
+
+#[test]
+fn coap() {
+    holds("coap.txt", "COAP", &COAP);
 }
 
 #[test]

@@ -121,6 +121,10 @@ pub(crate) struct Limits {
     /// Observations of one CoAP client.
     #[schemars(extend("default" = "64", "range" = "0 to 1099511627776"))]
     pub(crate) max_observers_per_peer: Number,
+    /// Requests of one CoAP client a second; 0: any number. Beyond it 4.29 with Max-Age. MQTT-SN has
+    /// no such bound yet.
+    #[schemars(extend("default" = "0"))]
+    pub(crate) packet_rate_per_peer: Option<Typed<PerSecond>>,
     /// Bodies in blocks of one CoAP client at a time; beyond it 5.03.
     #[schemars(extend("default" = "4", "range" = "1 to 1000"))]
     pub(crate) max_blocks_in_progress_per_peer: Number,

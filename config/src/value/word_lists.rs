@@ -78,6 +78,11 @@ words! {
 }
 
 words! {
+    /// When a CoAP client proves its address.
+    pub(crate) EchoWord, "auto, always or off" { Auto = "auto", Always = "always", Off = "off", }
+}
+
+words! {
     /// Address changes of a known MQTT-SN client.
     pub(crate) RebindWord, "same_host, any or never" { SameHost = "same_host", Any = "any", Never = "never", }
 }

@@ -43,7 +43,7 @@ pub mod settings {
     pub use motegate_broker::{
         Config as Broker, Overflow, QueuePolicy, SharedStrategy, TakeoverWill,
     };
-    pub use motegate_coap::Config as Coap;
+    pub use motegate_coap::{Config as Coap, EchoWhen};
     pub use motegate_mqtt::Config as Mqtt;
     pub use motegate_mqtt::codec::Utf8;
     pub use motegate_mqtt_sn::endpoint::{Config as MqttSn, Forwarders, Rebind};

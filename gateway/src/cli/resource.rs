@@ -296,7 +296,7 @@ fn of_blocks(error: Error) -> Error {
     match error {
         Error::Refused { text, .. } => {
             let hint = "it was sent in blocks, as it is large: a Motegate takes bodies of at most \
-                        1,024 bytes, in one message";
+                        `coap.max_body` bytes";
             Error::Refused { text, hint: hint.into() }
         }
         other => other,

@@ -230,6 +230,11 @@ pub fn coap(rng: &mut Rng) -> Vec<u8> {
     if rng.chance(100) {
         options.push((17, vec![rng.byte(); rng.index(3)]));
     }
+    if rng.chance(200) {
+        // Blocks of 16 bytes, in order now and then.
+        let number = if rng.chance(500) { 27 } else { 23 };
+        options.push((number, vec![rng.byte() & 0x38]));
+    }
     if rng.chance(60) {
         let number = 18 + u16::try_from(rng.below(3000)).unwrap_or(0);
         options.push((number, some_payload(rng).into_iter().take(20).collect()));
@@ -246,7 +251,11 @@ pub fn coap(rng: &mut Rng) -> Vec<u8> {
     if code == 0 && rng.chance(900) {
         return coap::Message { kind, mid, ..coap::Message::default() }.encode();
     }
-    let payload = if rng.chance(600) { some_payload(rng) } else { Vec::new() };
+    let payload = match options.iter().any(|(number, _)| *number == 27) {
+        true => vec![rng.byte(); 16],
+        false if rng.chance(600) => some_payload(rng),
+        false => Vec::new(),
+    };
     coap::Message { kind, code, mid, token, options, payload }.encode()
 }
 

@@ -396,6 +396,10 @@ pub fn coap(rng: &mut Rng, run: u64, inputs: u64, deaf: bool) -> Result<(), Stri
         config.block_size = 64;
         config.max_body = 2_000;
         config.max_block_bytes = 4_000;
+        config.max_request_rate = 50;
+    }
+    if run.is_multiple_of(4) {
+        config.unverified.echo = motegate_coap::EchoWhen::Always;
     }
     let mut endpoint = motegate_coap::Endpoint::new(config, run);
     let mut clock = Clock::new(run.is_multiple_of(3));
@@ -479,7 +483,8 @@ fn answer_coap(
         let request = waiting.swap_remove(rng.index(waiting.len()));
         let after = if rng.chance(500) { Seq::NONE } else { turn.seq };
         let code = *rng.pick(&[Code::CONTENT, Code::CHANGED, Code::NOT_FOUND, Code::BAD_OPTION]);
-        let mut response = Response::new(code);
+        let goes_on = request.more_follows && rng.chance(800);
+        let mut response = Response::new(if goes_on { Code::CONTINUE } else { code });
         response.payload = Bytes::from(vec![b'r'; rng.index(100)]);
         if request.observe == Some(Observe::Register) {
             response.observe = endpoint.observe(turn, request.exchange);

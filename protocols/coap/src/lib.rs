@@ -20,8 +20,8 @@ pub mod options;
 mod random;
 mod slab;
 
-pub use config::Config;
 #[cfg(feature = "planted-faults")]
 pub use config::Faults;
+pub use config::{Config, EchoWhen, Unverified};
 pub use endpoint::Endpoint;
 pub use message::{Kind, Token};

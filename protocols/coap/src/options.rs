@@ -42,6 +42,8 @@ pub const PROXY_URI: u16 = 35;
 pub const PROXY_SCHEME: u16 = 39;
 /// Size1 (RFC 7252 §5.10.9).
 pub const SIZE1: u16 = 60;
+/// Echo (RFC 9175 §2).
+pub const ECHO: u16 = 252;
 /// Request-Tag (RFC 9175 §3).
 pub const REQUEST_TAG: u16 = 292;
 /// No-Response (RFC 7967 §2).
@@ -56,7 +58,7 @@ pub(crate) struct Definition {
 }
 
 /// The rules of an option that this server recognises in a request; `None` for the others.
-/// Elective options that make no difference here (Hop-Limit, Echo, Request-Tag …) need no
+/// Elective options that make no difference here (Hop-Limit, Request-Tag …) need no
 /// rule: they are ignored either way.
 pub(crate) const fn definition(number: u16) -> Option<Definition> {
     let (min, max, repeatable) = match number {
@@ -69,6 +71,7 @@ pub(crate) const fn definition(number: u16) -> Option<Definition> {
         URI_PORT | CONTENT_FORMAT | ACCEPT => (0, 2, false),
         URI_PATH | URI_QUERY => (0, 255, true),
         PROXY_URI => (1, 1034, false),
+        ECHO => (1, 40, false),
         NO_RESPONSE => (0, 1, false),
         _ => return None,
     };

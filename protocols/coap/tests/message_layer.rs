@@ -471,7 +471,7 @@ fn an_unknown_critical_option_is_refused_for_con_and_silent_for_non() {
 #[test]
 fn what_is_refused_before_the_core_hears_of_it() {
     let mut server = Server::new();
-    let big = vec![b'x'; 1_025];
+    let big = vec![b'x'; 1_153];
     let cases = [
         (Msg::con(GET, 1).opt(11, b"\xff\xfe"), "4.00"),
         (Msg::con(GET, 2).opt(39, b"coap"), "5.05"),

@@ -247,8 +247,19 @@ fn some_notifications_are_confirmable_whatever_is_asked() {
     }
     assert_eq!(kinds, ["NON", "NON", "CON", "NON", "NON", "CON", "NON"]);
     assert_eq!(server.notified(), (0..7).collect::<Vec<_>>());
-    server.advance(HOUR * 24);
-    assert!(server.notify(observation, 8, "x")[0].starts_with("CON"));
+    // RFC 7641 §4.5: one in 24 hours, however many are allowed to be NON.
+    let config = Config { notify_confirmable_every: 1_000, ..Config::default() };
+    let mut server = Server::with(config);
+    let observation = server.register(1, 1, b"t", "20");
+    for half_hour in 1..100 {
+        server.advance(HOUR / 2);
+        let confirmable = server.notify(observation, half_hour, "x")[0].starts_with("CON");
+        assert_eq!(confirmable, half_hour % 48 == 0, "{half_hour}");
+        if confirmable {
+            let id = server.last_id();
+            server.msg(1, &Msg::ack(id));
+        }
+    }
 }
 
 /// Anti-amplification: a client that never shows a sign of life gets `every - 1` notifications and

@@ -30,15 +30,25 @@ enum Step {
 }
 
 fn message() -> impl Strategy<Value = Vec<u8>> {
-    (0_u16..6, 0_u8..3, any::<bool>(), prop_oneof![Just(None), Just(Some(0)), Just(Some(1))])
-        .prop_map(|(id, token, confirmable, observe): (u16, u8, bool, Option<u8>)| {
+    let block = prop_oneof![2 => Just(None), 1 => (0_u8..4, any::<bool>()).prop_map(Some)];
+    (0_u16..6, 0_u8..3, any::<bool>(), prop_oneof![Just(None), Just(Some(0)), Just(Some(1))], block)
+        .prop_map(|(id, token, confirmable, observe, block)| {
+            let (observe, block): (Option<u8>, Option<(u8, bool)>) = (observe, block);
             let code = if observe.is_some() { GET } else { PUT };
             let mut msg = if confirmable { Msg::con(code, id) } else { Msg::non(code, id) };
             msg = msg.token(&[token]);
             if let Some(value) = observe {
                 msg = msg.opt(6, &[value]);
             }
-            msg.path("mqtt/t").bytes()
+            msg = msg.path("mqtt/t");
+            match (observe, block) {
+                (None, Some((number, more))) => {
+                    let option = number << 4 | u8::from(more) << 3;
+                    msg.opt(27, &[option]).body(&[token; 16]).bytes()
+                }
+                (Some(_), Some((number, _))) => msg.opt(23, &[number << 4]).bytes(),
+                _ => msg.bytes(),
+            }
         })
 }
 
@@ -179,6 +189,8 @@ proptest! {
             max_exchanges: 24,
             max_observers: 3,
             max_observers_per_peer: 2,
+            max_body: 48,
+            max_block_bytes: 1_000,
             ..Config::default()
         };
         let mut turn = Turn::new(Instant::from_secs(1), Wall::from_millis(1));
@@ -194,10 +206,12 @@ proptest! {
             fuzzed.apply(step, 3);
             prop_assert!(fuzzed.endpoint.observations() <= 3);
             prop_assert!(fuzzed.endpoint.deduplication_entries() <= 24);
+            prop_assert!(fuzzed.endpoint.transfers().1 <= 1_000);
         }
         // Whatever came, when everybody is silent for long nothing is left to do.
         fuzzed.pass(Duration::from_secs(2_000));
         prop_assert_eq!(fuzzed.endpoint.deduplication_entries(), 0);
+        prop_assert_eq!(fuzzed.endpoint.transfers(), (0, 0));
         let observed = fuzzed.endpoint.observations();
         prop_assert!(fuzzed.endpoint.peers() <= observed, "an idle observer is all that stays");
         prop_assert_eq!(fuzzed.endpoint.poll_timeout(), None);

@@ -118,6 +118,12 @@ impl Core {
                 counters.observers_per_peer_refused,
             ),
             count(
+                "packet_rate_per_peer",
+                coap.max_request_rate as usize,
+                None,
+                counters.rate_limited,
+            ),
+            count(
                 "max_blocks_in_progress_per_peer",
                 coap.max_blocks_in_progress_per_peer,
                 None,

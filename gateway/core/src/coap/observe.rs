@@ -138,7 +138,8 @@ impl Core {
             cancels: mapped.action == Action::Subscribe
                 && request.observe == Some(Observe::Deregister),
             accept: request.accept,
-            etags: request.etags,
+            // Who asks for a later block has not got it: 2.03 would tell nothing.
+            etags: if request.later_block { Vec::new() } else { request.etags },
             precondition: precondition(&request.if_match, request.if_none_match, &formats),
             meaning: Meaning::of(mapped),
         };

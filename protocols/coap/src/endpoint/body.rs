@@ -6,17 +6,18 @@ use bytes::Bytes;
 use core::time::Duration;
 
 use super::contract::{Code, Notification, Response};
+use super::reachability;
 use crate::message::{Head, Kind, Token, write_head};
 use crate::options::{
-    BLOCK1, BLOCK2, CONTENT_FORMAT, ETAG, LOCATION_PATH, MAX_AGE, OBSERVE, OptionWriter, SIZE1,
-    SIZE2,
+    BLOCK1, BLOCK2, CONTENT_FORMAT, ECHO, ETAG, LOCATION_PATH, MAX_AGE, OBSERVE, OptionWriter,
+    SIZE1, SIZE2,
 };
 
 #[derive(Debug, Clone)]
 pub(super) struct Body {
     pub(super) code: Code,
     pub(super) payload: Bytes,
-    content_format: Option<u16>,
+    pub(super) content_format: Option<u16>,
     etag: Option<u64>,
     pub(super) max_age: Option<Duration>,
     location_path: Vec<String>,
@@ -28,6 +29,8 @@ pub(super) struct Body {
     pub(super) size2: Option<u32>,
     /// With 4.13: what would be accepted (RFC 7252 §5.9.2.9).
     pub(super) size1: Option<u32>,
+    /// For the client to send back (RFC 9175 §2.3).
+    pub(super) echo: Option<[u8; reachability::ECHO]>,
 }
 
 impl From<Response> for Body {
@@ -43,6 +46,7 @@ impl From<Response> for Body {
             block1: None,
             size2: None,
             size1: None,
+            echo: None,
         }
     }
 }
@@ -60,11 +64,28 @@ impl From<Notification> for Body {
             block1: None,
             size2: None,
             size1: None,
+            echo: None,
         }
     }
 }
 
 impl Body {
+    /// Bytes of the message besides the payload, at most: with Block2, Size2, Observe and the marker,
+    /// whether they are there or not.
+    pub(super) fn overhead(&self, token: &Token) -> usize {
+        let location: usize = self.location_path.iter().map(|segment| segment.len() + 2).sum();
+        let several = 5 + 6 + 4 + 1;
+        4 + token.as_slice().len()
+            + several
+            + location
+            + if self.etag.is_some() { 9 } else { 0 }
+            + if self.content_format.is_some() { 3 } else { 0 }
+            + if self.max_age.is_some() { 5 } else { 0 }
+            + if self.block1.is_some() { 5 } else { 0 }
+            + if self.size1.is_some() { 6 } else { 0 }
+            + if self.echo.is_some() { 2 + reachability::ECHO } else { 0 }
+    }
+
     /// Appends the whole message; `observe` is the sequence number of a notification.
     pub(super) fn encode(
         &self,
@@ -104,6 +125,9 @@ impl Body {
         if let Some(size) = self.size1 {
             options.uint(SIZE1, size);
         }
+        if let Some(echo) = &self.echo {
+            options.bytes(ECHO, echo);
+        }
         options.payload(&self.payload);
     }
 }
@@ -133,6 +157,7 @@ mod tests {
             block1 in proptest::option::of(0..0x100_0000_u32),
             size2 in any::<Option<u32>>(),
             size1 in any::<Option<u32>>(),
+            echo in any::<Option<[u8; reachability::ECHO]>>(),
             observe in proptest::option::of(0..0x100_0000_u32),
             message_id in any::<u16>(),
             token in proptest::collection::vec(any::<u8>(), 0..9),
@@ -148,10 +173,12 @@ mod tests {
                 block1,
                 size2,
                 size1,
+                echo,
             };
             let token = Token::new(&token).unwrap();
             let mut out = Vec::new();
             body.encode(&mut out, Kind::Confirmable, message_id, &token, observe);
+            prop_assert!(out.len() <= body.overhead(&token) + payload.len(), "{}", out.len());
             let message = decode(&out).unwrap();
             prop_assert_eq!(message.head.message_id, message_id);
             prop_assert_eq!(message.head.code, code.0);
@@ -168,6 +195,7 @@ mod tests {
             prop_assert_eq!(uint(SIZE2), size2);
             prop_assert_eq!(uint(SIZE1), size1);
             prop_assert_eq!(uint(OBSERVE), observe);
+            prop_assert_eq!(values(&packet, ECHO).pop(), echo.map(|echo| echo.to_vec()));
             prop_assert_eq!(
                 values(&packet, ETAG).pop(),
                 etag.map(|etag| etag.to_be_bytes().to_vec())

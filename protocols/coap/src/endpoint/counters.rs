@@ -27,6 +27,14 @@ pub struct Counters {
     pub blocks_evicted: u64,
     /// Bodies in parts whose rest did not come, or was not asked for, in time.
     pub blocks_expired: u64,
+    /// Requests answered 4.01 with an Echo option.
+    pub echo_challenges: u64,
+    /// Answers made smaller because the peer's address was in doubt.
+    pub answers_limited: u64,
+    /// Echo options that came back right.
+    pub echoes: u64,
+    /// Requests refused: `max_request_rate`.
+    pub rate_limited: u64,
     /// Empty confirmable messages.
     pub pings: u64,
 }

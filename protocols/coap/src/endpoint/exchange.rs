@@ -7,8 +7,8 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use core::time::Duration;
 
+use bytes::Bytes;
 use motegate_message::{Peer, Reason, Seq, Turn};
 use motegate_timers::Instant;
 
@@ -19,37 +19,53 @@ use super::deduplication::{NewEntry, Progress, Stored};
 use super::observe::Phase;
 use super::outbound::{Separate, Waiting};
 use super::peers::EXCHANGE_LIFETIME;
-use super::request::{Parsed, Refusal, read};
+use super::reachability::secs;
+use super::request::{Manner, Parsed, Refusal, read};
 use super::upload::{Parts, Taken};
 use super::{Endpoint, send};
+use crate::EchoWhen;
+use crate::block::{Block, size_of};
 use crate::message::{Kind, Message, Token, write_empty};
 use crate::slab::Key;
 
 /// A GET answer up to this size is kept; a larger one is made again.
 const MAX_STORED_READ: usize = 128;
-/// When to try again after a table was full (RFC 7252 §5.9.3.4: Max-Age of 5.03).
-const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) peer: Key,
     pub(super) token: Token,
     message_id: u16,
-    confirmable: bool,
+    pub(super) confirmable: bool,
     /// GET: may be executed again. The body of a FETCH may have come in blocks and be gone.
     is_read: bool,
     /// Observe 0.
     pub(super) registers: bool,
-    no_response: u8,
+    manner: Manner,
+    /// Bytes that the answer may have: the peer's address is in doubt.
+    pub(super) room: Option<usize>,
     pub(super) wanted: Wanted,
     /// Of what comes or is answered in parts.
     pub(super) parts: Option<Box<Parts>>,
     /// An Empty ACK has left: the response goes separately.
-    acknowledged: bool,
+    pub(super) acknowledged: bool,
     /// The response is known and waits for the journal.
     pub(super) held: bool,
     pub(super) observation: Option<Key>,
     entry: Option<Key>,
+}
+
+impl Exchange {
+    /// As this client wants to read it, and no longer than it may be.
+    fn present(&self, body: Body) -> Body {
+        let mut body = if self.manner.problem { body.into_problem() } else { body };
+        let length = body.overhead(&self.token) + body.payload.len();
+        if body.code.class() > 3 && self.room.is_some_and(|room| length > room) {
+            body.payload = Bytes::new();
+            body.content_format = None;
+        }
+        body
+    }
 }
 
 impl Endpoint {
@@ -68,7 +84,7 @@ impl Endpoint {
         if let Some(entry) = entry {
             let same = self.deduplication.get(entry).is_some_and(|e| e.hash == hash);
             if same && !self.executes_repeats() {
-                return self.handle_repeat(now, peer, message, entry);
+                return self.handle_repeat(now, peer, message, raw, entry);
             }
             if !same {
                 self.counters.reused_message_ids += 1;
@@ -80,10 +96,16 @@ impl Endpoint {
         } else if let Some(key) = known {
             self.forget_expired_twin(now, key, message_id);
         }
+        if let Some(state) = known.and_then(|key| self.peers.get_mut(key))
+            && self.config.max_request_rate > 0
+            && state.is_too_fast(secs(now), self.config.max_request_rate)
+        {
+            return self.refuse_rate(peer, &message);
+        }
         if !self.make_room(now) {
             return self.refuse_overload(peer, &message);
         }
-        self.execute(now, peer, message, hash, None);
+        self.execute(now, peer, message, (hash, raw.len()), None);
     }
 
     /// An entry whose time is over but that has not been swept yet must not stay beside a new one.
@@ -104,7 +126,14 @@ impl Endpoint {
         false
     }
 
-    fn handle_repeat(&mut self, now: Instant, peer: Peer, message: Message, entry: Key) {
+    fn handle_repeat(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        message: Message,
+        raw: &[u8],
+        entry: Key,
+    ) {
         self.counters.repeats += 1;
         let confirmable = message.head.kind == Kind::Confirmable;
         let message_id = message.head.message_id;
@@ -117,7 +146,10 @@ impl Endpoint {
                     let bytes = stored.as_slice();
                     send(&mut self.out, &peer, |out| out.extend_from_slice(bytes));
                 }
-                Progress::Repeatable => return self.execute(now, peer, message, hash, Some(entry)),
+                Progress::Repeatable => {
+                    let datagram = (hash, raw.len());
+                    return self.execute(now, peer, message, datagram, Some(entry));
+                }
                 Progress::Pending(exchange) => {
                     if let Some(exchange) = self.exchanges.get_mut(*exchange) {
                         exchange.acknowledged = true;
@@ -201,37 +233,25 @@ impl Endpoint {
         self.peers.release(exchange.peer.slot, now);
     }
 
-    /// No place for a request: said without remembering anything.
-    fn refuse_overload(&mut self, peer: Peer, message: &Message) {
-        let mut response = Response::error(Code::SERVICE_UNAVAILABLE, "too many requests at once");
-        response.max_age = Some(RETRY_AFTER);
-        let body = Body::from(response);
-        let (kind, message_id) = match message.head.kind {
-            Kind::Confirmable => (Kind::Acknowledgement, message.head.message_id),
-            _ => (Kind::NonConfirmable, self.random.next_u16()),
-        };
-        send(&mut self.out, &peer, |out| {
-            body.encode(out, kind, message_id, &message.token, None);
-        });
-        self.dropped(peer, Reason::Overloaded);
-    }
-
     /// Gives a request a place and hands it up, or answers it at once with an error. `again` is
-    /// the entry of a request that is executed once more.
+    /// the entry of a request that is executed once more; of the datagram hash and length are told.
     fn execute(
         &mut self,
         now: Instant,
         peer: Peer,
         message: Message,
-        hash: u64,
+        (hash, length): (u64, usize),
         again: Option<Key>,
     ) {
         let Message { head, token, packet } = message;
         let Some(packet) = packet else { return };
+        let manner = Manner::of(&packet);
         let confirmable = head.kind == Kind::Confirmable;
         let parsed = read(&peer, confirmable, head.code, packet, &self.config);
         let request = parsed.as_ref().ok().map(|parsed| &parsed.request);
         let key = self.peers.find_or_insert(peer, &mut self.random);
+        let echo = parsed.as_ref().ok().and_then(|parsed| parsed.echo);
+        let room = self.room(now, key, echo, length);
         let observe = request.and_then(|request| request.observe);
         let method = request.map(|request| request.method);
         let exchange = self.exchanges.insert(Exchange {
@@ -241,7 +261,8 @@ impl Endpoint {
             confirmable,
             is_read: method == Some(Method::Get),
             registers: observe == Some(Observe::Register),
-            no_response: parsed.as_ref().map_or(0, |parsed| parsed.no_response),
+            manner,
+            room,
             wanted: parsed.as_ref().map(|parsed| parsed.wanted).unwrap_or_default(),
             parts: parsed.as_ref().ok().and_then(Parts::of),
             acknowledged: false,
@@ -270,6 +291,11 @@ impl Endpoint {
     }
 
     fn hand_up(&mut self, now: Instant, peer: Key, key: Key, mut parsed: Parsed) {
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        if exchange.registers && exchange.room.is_some() {
+            // RFC 7641 §7, RFC 9175 §2.4: notifications are no answers; who asked for them is known.
+            return self.challenge(now, key);
+        }
         match self.take_part(now, peer, key, &mut parsed) {
             Taken::HandUp => {}
             Taken::Answered(body) => return self.answer_part(now, key, body),
@@ -338,13 +364,14 @@ impl Endpoint {
         let parts = exchange.parts.take();
         let begins = response.observe.map(|id| Key::from_u64(id.0));
         let mut body = Body::from(response);
+        let max = self.payload_room(key, &body);
         if let Some(parts) = parts {
-            if block::is_cut(&body, wanted, self.config.block_size) {
+            if block::is_cut(&body, wanted, max) {
                 self.keep_answer(now, peer, &parts, &body);
             }
             self.settle_parts(now, &parts, &mut body);
         }
-        let body = self.cut(peer, body, wanted);
+        let Some(body) = self.cut(now, key, body) else { return };
         let observation = begun
             .filter(|key| begins == Some(*key) && body.code.class() == 2)
             .filter(|key| self.observations.get(*key).is_some());
@@ -353,23 +380,38 @@ impl Endpoint {
 
     /// Answers what the layer above does not hear of.
     fn answer_part(&mut self, now: Instant, key: Key, body: Body) {
-        let Some(exchange) = self.exchanges.get(key) else { return };
-        let (peer, wanted) = (exchange.peer, exchange.wanted);
-        let body = self.cut(peer, body, wanted);
-        self.answer(now, key, body, None);
+        if let Some(body) = self.cut(now, key, body) {
+            self.answer(now, key, body, None);
+        }
     }
 
-    fn cut(&mut self, peer: Key, body: Body, wanted: Wanted) -> Body {
-        body.part(wanted, self.config.block_size).unwrap_or_else(|no_part| {
+    /// The part of a body that leaves; `None` if it was answered otherwise.
+    fn cut(&mut self, now: Instant, key: Key, mut body: Body) -> Option<Body> {
+        let exchange = self.exchanges.get(key)?;
+        let (peer, wanted, is_read) = (exchange.peer, exchange.wanted, exchange.is_read);
+        let mut max = self.config.block_size;
+        let asked = body.payload.len().min(max).min(wanted.block.map_or(max, Block::size));
+        if body.code.class() == 2 && asked > self.payload_room(key, &body) {
+            self.counters.answers_limited += 1;
+            body.echo = self.echo_for(now, peer);
+            max = self.payload_room(key, &body);
+            let strict = self.config.unverified.echo == EchoWhen::Always;
+            if is_read && (strict || max < size_of(0)) {
+                self.challenge(now, key);
+                return None;
+            }
+        }
+        Some(body.part(wanted, max).unwrap_or_else(|no_part| {
             self.dropped_key(peer, no_part.reason());
             no_part.body()
-        })
+        }))
     }
 
     /// The response leaves now, by whichever message is right for it.
-    fn answer(&mut self, now: Instant, key: Key, body: Body, observation: Option<Key>) {
+    pub(super) fn answer(&mut self, now: Instant, key: Key, body: Body, observation: Option<Key>) {
         let Some(exchange) = self.exchanges.remove(key) else { return };
         self.no_longer_unanswered(key);
+        let body = exchange.present(body);
         let peer = exchange.peer;
         if let Some(state) = self.peers.get_mut(peer) {
             state.exchanges -= 1;
@@ -377,7 +419,7 @@ impl Endpoint {
         if exchange.registers && observation.is_none() {
             self.drop_registration(now, &exchange);
         }
-        let unwanted = observation.is_none() && is_unwanted(exchange.no_response, body.code);
+        let unwanted = observation.is_none() && is_unwanted(exchange.manner.no_response, body.code);
         let progress = if !exchange.confirmable {
             if !unwanted {
                 self.send_non(peer, observation, Some(exchange.token), &body);
@@ -492,7 +534,7 @@ impl Endpoint {
 
 /// No-Response (RFC 7967 §2.1): bit 1 for 2.xx, bit 3 for 4.xx, bit 4 for 5.xx. Without 2.31 no
 /// further block would come: it does not answer the request yet.
-fn is_unwanted(no_response: u8, code: Code) -> bool {
+pub(super) fn is_unwanted(no_response: u8, code: Code) -> bool {
     (1..=5).contains(&code.class())
         && no_response & 1 << (code.class() - 1) != 0
         && code != Code::CONTINUE

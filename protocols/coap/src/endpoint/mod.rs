@@ -3,10 +3,10 @@
 //! Guarantees: a request goes up at most once within its lifetime (a GET with a large answer
 //! excepted); every request handed up that is answered gets one response, by the right kind of
 //! message; a response does not leave before the batch it depends on is stored; every table has a
-//! bound. One datagram leaves for one that came, never larger than `block_size` and its options,
-//! and at most `notify_confirmable_every` notifications leave without a sign of life: that is all
-//! there is against amplification until RFC 9175. What is larger than a message leaves and comes in
-//! blocks (RFC 7959). Left out: multicast, tokens past 8 bytes (RFC 8974), Q-Block (RFC 9177), DTLS.
+//! bound. One datagram leaves for one that came, never larger than `block_size` and its options, and
+//! not much larger than what came while the peer's address is in doubt (RFC 9175); at most
+//! `notify_confirmable_every` notifications leave without a sign of life, and none beside a message
+//! that has to be repeated. What is larger than a message leaves and comes in blocks (RFC 7959). Left out: multicast, tokens past 8 bytes (RFC 8974), Q-Block (RFC 9177), DTLS.
 
 mod block;
 mod body;
@@ -17,8 +17,11 @@ mod exchange;
 mod observe;
 mod outbound;
 mod peers;
+mod problem;
+mod reachability;
 mod request;
 mod transfers;
+mod unseen;
 mod upload;
 mod view;
 
@@ -43,6 +46,7 @@ use deduplication::Deduplication;
 use exchange::Exchange;
 use observe::Observations;
 use peers::Peers;
+use reachability::Echo;
 use transfers::Transfers;
 
 /// Time between two sweeps of the deduplication table when no requests come.
@@ -55,6 +59,7 @@ const SWEEP_MAX: usize = 4_096;
 pub struct Endpoint {
     config: Config,
     random: Random,
+    echo: Echo,
     peers: Peers,
     deduplication: Deduplication,
     exchanges: Slab<Exchange>,
@@ -81,11 +86,14 @@ fn send(out: &mut DatagramQueue, peer: &Peer, encode: impl FnOnce(&mut Vec<u8>))
 }
 
 impl Endpoint {
-    /// An endpoint that knows nobody. `seed` feeds message ids and back-off.
+    /// An endpoint that knows nobody. `seed` feeds message ids, back-off and the key of Echo
+    /// options; whoever knows it can prove any address.
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
+        let (echo, public_seed) = Echo::from_seed(seed);
         Endpoint {
-            random: Random::new(seed),
+            random: Random::new(public_seed),
+            echo,
             peers: Peers::new(config.max_exchanges),
             deduplication: Deduplication::new(config.max_exchanges),
             exchanges: Slab::default(),

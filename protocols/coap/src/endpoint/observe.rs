@@ -2,8 +2,9 @@
 //!
 //! An observation keeps at most one notification waiting, the newest: the protocol promises
 //! eventual consistency, not a history (§1.3). Notifications are confirmable when the caller says
-//! so, every n-th time, and at least every 24 hours (§4.5). While a confirmable one is outstanding
-//! nothing else is sent for the observation. It ends by GET, by RST to any recent notification, by
+//! so, every n-th time, after a silence, and at least every 24 hours (§4.5). While a confirmable one
+//! is outstanding nothing else is sent for the observation, and once it had to be repeated nothing
+//! else for any of the peer (RFC 7252 §4.7: probing one that does not answer). It ends by GET, by RST to any recent notification, by
 //! a time-out, by a new registration with its token, or by a notification that is an error.
 
 use alloc::boxed::Box;
@@ -19,12 +20,16 @@ use super::body::Body;
 use super::contract::{Code, Event, ExchangeId, Notification, ObservationId, Response};
 use super::outbound::{Separate, Waiting};
 use super::peers::Peers;
+use super::reachability::secs;
 use super::{Endpoint, send};
 use crate::message::{Kind, Token};
 use crate::slab::{Key, NIL, Slab};
 
 /// RFC 7641 §4.5: a confirmable notification at least this often.
 const CONFIRMABLE_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// The first notification after so long a silence is confirmable: who has gone is noticed, and a
+/// value that lasts is not lost.
+const SILENCE: Duration = Duration::from_secs(60 * 60);
 /// Observe is a number of 24 bits (RFC 7641 §2).
 const SEQUENCE_MASK: u32 = 0x00ff_ffff;
 /// How many of its last message ids an observation remembers.
@@ -57,7 +62,9 @@ pub(super) struct Observation {
     recent: [u16; RECENT],
     sequence: u32,
     since_confirmable: u32,
-    last_confirmable: Instant,
+    /// Seconds of the last confirmable notification, and of the last of all.
+    last_confirmable: u32,
+    last_sent: u32,
     /// The newest value, while it cannot leave.
     pub(super) pending: Option<Box<Notification>>,
 }
@@ -79,9 +86,9 @@ impl Observation {
         self.sequence
     }
 
-    pub(super) const fn sent_confirmable(&mut self, now: Instant) {
+    pub(super) fn sent_confirmable(&mut self, now: Instant) {
         self.since_confirmable = 0;
-        self.last_confirmable = now;
+        (self.last_confirmable, self.last_sent) = (secs(now), secs(now));
     }
 
     /// Remembers a message id, so that a RST to it finds the observation.
@@ -98,8 +105,10 @@ impl Observation {
     }
 
     fn must_confirm(&self, every: u32, now: Instant) -> bool {
+        let since = |then| Duration::from_secs(u64::from(secs(now).saturating_sub(then)));
         self.since_confirmable.saturating_add(1) >= every.max(1)
-            || now >= self.last_confirmable + CONFIRMABLE_INTERVAL
+            || since(self.last_confirmable) >= CONFIRMABLE_INTERVAL
+            || since(self.last_sent) >= SILENCE
     }
 }
 
@@ -272,7 +281,8 @@ impl Endpoint {
             recent: [0; RECENT],
             sequence,
             since_confirmable: 0,
-            last_confirmable: turn.now,
+            last_confirmable: secs(turn.now),
+            last_sent: secs(turn.now),
             pending: None,
         };
         let key = self.observations.insert(&mut self.peers, new);
@@ -325,13 +335,16 @@ impl Endpoint {
     /// Sends, or puts in the queue of the peer, what may leave now.
     fn dispatch(&mut self, now: Instant, peer: Key, key: Key, notification: Notification) {
         let every = self.config.notify_confirmable_every;
+        let unheard = self.peers.get(peer).and_then(|state| state.outbox.as_ref());
+        let unheard = unheard.is_some_and(|outbox| outbox.is_unheard());
         let Some(observation) = self.observations.get_mut(key) else { return };
-        if notification.confirmable || observation.must_confirm(every, now) {
+        if notification.confirmable || unheard || observation.must_confirm(every, now) {
             observation.phase = Phase::Busy;
             observation.pending = Some(Box::new(notification));
             return self.enqueue(now, peer, Waiting::Notification(key));
         }
         observation.since_confirmable += 1;
+        observation.last_sent = secs(now);
         let delivery = notification.delivery;
         let body = observation.body(notification, self.config.block_size);
         self.send_non(peer, Some(key), None, &body);

@@ -71,7 +71,16 @@ struct Outbound {
     sequence: Option<u32>,
     observation: Option<Key>,
     is_final: bool,
+    /// Sent more than once.
+    repeated: bool,
     delivery: Option<DeliveryId>,
+}
+
+impl Outbox {
+    /// The peer owes an acknowledgement for longer than it should take.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.outstanding.iter().any(|outbound| outbound.repeated)
+    }
 }
 
 impl Endpoint {
@@ -178,6 +187,7 @@ impl Endpoint {
             sequence,
             observation,
             is_final,
+            repeated: false,
             delivery,
         });
     }
@@ -203,6 +213,7 @@ impl Endpoint {
     /// An ACK came; `false` when it acknowledges nothing.
     pub(super) fn acknowledged(&mut self, now: Instant, peer: Key, message_id: u16) -> bool {
         let Some(outbound) = self.take_outstanding(peer, message_id) else { return false };
+        self.is_there(now, peer);
         if let Some(key) = outbound.observation {
             self.notified(key, outbound.delivery);
             if let Some(observation) = self.observations.get_mut(key) {
@@ -246,6 +257,7 @@ impl Endpoint {
             let again = outbound.backoff.retry();
             if again {
                 outbound.deadline = now + outbound.backoff.timeout();
+                outbound.repeated = true;
                 due.push(outbound.message_id);
             } else {
                 lost.push(outbound.observation);

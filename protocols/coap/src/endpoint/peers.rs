@@ -39,7 +39,12 @@ pub(super) struct PeerState {
     /// Requests without a response.
     pub(super) exchanges: u32,
     /// Bodies in parts.
-    pub(super) transfers: u32,
+    pub(super) transfers: u16,
+    /// Requests in the second that `rate_secs` names.
+    rate_count: u16,
+    rate_secs: u32,
+    /// Until when its address counts as proved, in seconds.
+    pub(super) verified_until: u32,
     next_message_id: u16,
     /// Whether an id was chosen since the peer was last idle.
     chose_id: bool,
@@ -58,6 +63,15 @@ impl PeerState {
             && self.transfers == 0
             && self.observations == 0
             && self.outbox.is_none()
+    }
+
+    /// Counts a request; whether it is one more than `max` in this second.
+    pub(super) const fn is_too_fast(&mut self, secs: u32, max: u32) -> bool {
+        if self.rate_secs != secs {
+            (self.rate_secs, self.rate_count) = (secs, 0);
+        }
+        self.rate_count = self.rate_count.saturating_add(1);
+        self.rate_count as u32 > max
     }
 
     /// The next message id towards this peer: 65,536 pass before one comes again.
@@ -117,6 +131,9 @@ impl Peers {
             first_observation: NIL,
             exchanges: 0,
             transfers: 0,
+            rate_count: 0,
+            rate_secs: 0,
+            verified_until: 0,
             next_message_id: random.next_u16(),
             chose_id: false,
             lingering: false,

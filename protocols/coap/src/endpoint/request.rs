@@ -13,12 +13,13 @@ use motegate_message::{Peer, Reason};
 use super::block::{Wanted, largest};
 use super::body::Body;
 use super::contract::{Code, ExchangeId, Method, Observe, Request, Response};
+use super::{problem, reachability};
 use crate::Config;
 use crate::block::{Block, LARGEST, value};
 use crate::options::{
-    ACCEPT, BLOCK1, BLOCK2, CONTENT_FORMAT, ETAG, IF_MATCH, IF_NONE_MATCH, NO_RESPONSE, OBSERVE,
-    PROXY_SCHEME, PROXY_URI, SIZE1, SIZE2, URI_HOST, URI_PATH, URI_QUERY, definition, is_critical,
-    names_operation, read_uint,
+    ACCEPT, BLOCK1, BLOCK2, CONTENT_FORMAT, ECHO, ETAG, IF_MATCH, IF_NONE_MATCH, NO_RESPONSE,
+    OBSERVE, PROXY_SCHEME, PROXY_URI, SIZE1, SIZE2, URI_HOST, URI_PATH, URI_QUERY, definition,
+    is_critical, names_operation, read_uint,
 };
 
 /// Why a request is answered with an error at once.
@@ -46,17 +47,39 @@ impl Refusal {
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) request: Request,
-    /// No-Response bits (RFC 7967 §2.1).
-    pub(super) no_response: u8,
     /// Block2 and Size2.
     pub(super) wanted: Wanted,
     /// Block1.
     pub(super) block1: Option<Block>,
     /// Size1.
     pub(super) size1: Option<u32>,
+    /// Echo, if it has the length of ours.
+    pub(super) echo: Option<[u8; reachability::ECHO]>,
     /// What a request of the same operation has in common with this one; empty for those that
     /// neither come nor are answered in parts.
     pub(super) operation: Vec<u8>,
+}
+
+/// What a request says of its answer, read before it is judged: an error is an answer, too.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Manner {
+    /// No-Response bits (RFC 7967 §2.1).
+    pub(super) no_response: u8,
+    /// Errors as problem details (RFC 9290).
+    pub(super) problem: bool,
+}
+
+impl Manner {
+    pub(super) fn of(packet: &Packet) -> Self {
+        let first = |number: u16| packet.get_first_option(number.into());
+        let no_response = match first(NO_RESPONSE).map(Vec::as_slice) {
+            Some([bits]) => *bits,
+            _ => 0,
+        };
+        let problem = u32::from(problem::CONTENT_FORMAT);
+        let accept = first(ACCEPT).and_then(|value| read_uint(value));
+        Manner { no_response, problem: accept == Some(problem) }
+    }
 }
 
 pub(super) const fn method(code: u8) -> Option<Method> {
@@ -75,10 +98,10 @@ pub(super) const fn method(code: u8) -> Option<Method> {
 /// Collects options in ascending order.
 struct Reader {
     request: Request,
-    no_response: u8,
     wanted: Wanted,
     block1: Option<Block>,
     size1: Option<u32>,
+    echo: Option<[u8; reachability::ECHO]>,
     /// The first thing wrong with a value; an option that is not understood goes before it.
     wrong: Option<Refusal>,
     proxy: bool,
@@ -112,10 +135,10 @@ pub(super) fn read(
             later_block: false,
             more_follows: false,
         },
-        no_response: 0,
         wanted: Wanted::default(),
         block1: None,
         size1: None,
+        echo: None,
         wrong: None,
         proxy: false,
     };
@@ -134,7 +157,7 @@ pub(super) fn read(
         return Err(Refusal::new(Code::METHOD_NOT_ALLOWED, Reason::MethodNotAllowed, text));
     }
     judge_size(packet.payload.len(), &reader, config)?;
-    let Reader { mut request, no_response, wanted, block1, size1, .. } = reader;
+    let Reader { mut request, wanted, block1, size1, echo, .. } = reader;
     let several = block1.is_some() || wanted.block.is_some() && request.method != Method::Get;
     let operation = if several || request.method == Method::Fetch {
         operation(code, &packet)
@@ -146,7 +169,7 @@ pub(super) fn read(
     if request.later_block {
         request.observe = None; // RFC 7959 §3.4: only a first block registers
     }
-    Ok(Parsed { request, no_response, wanted, block1, size1, operation })
+    Ok(Parsed { request, wanted, block1, size1, echo, operation })
 }
 
 /// One message has at most `max_payload` bytes, and a block those that it says.
@@ -235,7 +258,7 @@ impl Reader {
             BLOCK1 | BLOCK2 => return self.block(number, Block::from_uint(uint)),
             SIZE1 => self.size1 = Some(uint),
             SIZE2 => self.wanted.size = true,
-            NO_RESPONSE => self.no_response = value.first().copied().unwrap_or(0),
+            ECHO => self.echo = value.try_into().ok(),
             _ => {}
         }
         Ok(())
@@ -404,7 +427,6 @@ mod tests {
         assert_eq!((request.content_format, request.accept), (Some(50), Some(0)));
         assert_eq!(request.if_match, [[1]]);
         assert_eq!(&request.payload[..], b"hello");
-        assert_eq!(parsed.no_response, 0x1a);
     }
 
     #[test]

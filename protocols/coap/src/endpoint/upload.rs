@@ -105,7 +105,7 @@ impl Endpoint {
         if told.max(parsed.request.payload.len() + 1) > max {
             return Taken::Refused(Refusal::too_large(max));
         }
-        let own = self.peers.get(peer).map_or(0, |state| state.transfers as usize);
+        let own = self.peers.get(peer).map_or(0, |state| usize::from(state.transfers));
         if own >= self.config.max_blocks_in_progress_per_peer {
             self.counters.blocks_per_peer_refused += 1;
             return Taken::Refused(self.no_room(Reason::QuotaExceeded));
@@ -192,7 +192,7 @@ impl Endpoint {
     /// Keeps an answer of which more than one block leaves, unless a GET can read it again; without
     /// room for it only its first block leaves.
     pub(super) fn keep_answer(&mut self, now: Instant, peer: Key, parts: &Parts, body: &Body) {
-        let own = self.peers.get(peer).map_or(0, |state| state.transfers as usize);
+        let own = self.peers.get(peer).map_or(0, |state| usize::from(state.transfers));
         let cost = Transfers::cost(&parts.operation, body.payload.len());
         if own < self.config.max_blocks_in_progress_per_peer && self.make_block_room(now, cost) {
             let state = State::Answer(Box::new(body.clone()));

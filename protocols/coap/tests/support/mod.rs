@@ -119,6 +119,8 @@ pub struct Server {
     pub endpoint: Endpoint,
     pub now: Instant,
     pub durable: bool,
+    /// Where requests come from.
+    pub ip: [u8; 4],
     /// Datagrams of the last exchange of calls.
     pub sent: Vec<(SocketAddr, Vec<u8>)>,
     pub dropped: Vec<Reason>,
@@ -135,6 +137,7 @@ impl Server {
             endpoint: Endpoint::new(config, 42),
             now: Instant::from_secs(1_000),
             durable: false,
+            ip: [10, 0, 0, 1],
             sent: Vec::new(),
             dropped: Vec::new(),
             events: Vec::new(),
@@ -162,7 +165,8 @@ impl Server {
     /// Hands a datagram in and returns what left.
     pub fn recv(&mut self, port: u16, bytes: &[u8]) -> Vec<String> {
         let turn = self.turn();
-        self.endpoint.handle_datagram(&turn, peer(port), bytes);
+        let from = Peer::new(ListenerId(0), SocketAddr::from((self.ip, port)));
+        self.endpoint.handle_datagram(&turn, from, bytes);
         self.drain();
         self.shown()
     }
