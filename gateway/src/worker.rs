@@ -103,6 +103,7 @@ impl Worker {
     ) -> io::Result<Self> {
         let mut udp = Udp::new(sockets.udp)?;
         udp.set_groups(&sockets.groups, machine.now());
+        udp.set_locals(&machine.core.locals());
         Ok(Worker {
             machine,
             udp,

@@ -184,3 +184,23 @@ fn the_command_line_is_wrong() {
         assert!(said.err.contains(word), "{line}: {}", said.err);
     }
 }
+
+/// Taken over, or after a restart of the gateway: what came is told, and not that nothing came.
+#[test]
+fn who_is_sent_away_instead_of_answered_is_told_so() {
+    for (command, what) in [("sub -t x/#", "SUBSCRIBE x/#"), ("pub -t x -m y -q 1", "REGISTER x")] {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let at = socket.local_addr().expect("an address");
+        let gateway = std::thread::spawn(move || {
+            for answer in [&b"\x03\x05\x00"[..], b"\x02\x18"] {
+                let (_, from) = socket.recv_from(&mut [0; 100]).expect("a request");
+                socket.send_to(answer, from).expect("an answer");
+            }
+            socket
+        });
+        let (name, rest) = command.split_once(' ').expect("a command");
+        let told = said(&format!("{name} {} {rest}", url(at)));
+        told.bad(5, &[&format!("the gateway has answered {what} with DISCONNECT"), "try:"]);
+        gateway.join().expect("two requests");
+    }
+}

@@ -219,6 +219,20 @@ impl Core {
         self.mqtt.oldest_half_open()
     }
 
+    /// A number that the shell has given to an address of this machine, which one listener was
+    /// spoken to at: before the first datagram that bears it.
+    pub fn learn_local(&mut self, listener: ListenerId, local: LocalId, ip: std::net::IpAddr) {
+        if self.config.listeners.get(usize::from(listener.0)).is_some() {
+            self.sn.learn_local(listener, local, ip);
+        }
+    }
+
+    /// The numbers that hold after `restore`, for each listener from 1 up.
+    #[must_use]
+    pub fn locals(&self) -> Vec<(ListenerId, LocalId, std::net::IpAddr)> {
+        self.sn.locals()
+    }
+
     /// When `Input::Timeout` is wanted.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {

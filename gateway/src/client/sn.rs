@@ -34,7 +34,10 @@ enum Step {
     Done(Done),
     /// Perhaps about an earlier request: a PUBLISH at QoS 0 (MQTT-SN 1.2 §6.6).
     Refused(Done, ReturnCode),
+    /// N_RETRY repeats were in vain.
     Lost,
+    /// DISCONNECT from the gateway, which nobody has asked for.
+    SentAway,
 }
 
 /// One client towards one gateway.
@@ -158,7 +161,7 @@ impl SnClient {
             if let Some(message) = self.inbox.pop_front() {
                 return Ok(message);
             }
-            if let Step::Lost = self.step().await? {
+            if let Step::Lost | Step::SentAway = self.step().await? {
                 return Err(gone());
             }
         }
@@ -171,7 +174,7 @@ impl SnClient {
             tokio::select! {
                 done = &mut pause => return Ok(done),
                 step = self.step() => match step? {
-                    Step::Lost => return Err(gone()),
+                    Step::Lost | Step::SentAway => return Err(gone()),
                     Step::Refused(request, code) => return Err(refused(&request, "", code)),
                     Step::Nothing | Step::Done(_) => {}
                 },
@@ -195,8 +198,10 @@ impl SnClient {
     ) -> Result<Done, Error> {
         while self.machine.is_busy() {
             // A PINGREQ of the machine's own.
-            if let Step::Lost = self.step().await? {
-                return Err(self.silent(what));
+            match self.step().await? {
+                Step::Lost => return Err(self.silent(what)),
+                Step::SentAway => return Err(sent_away(what)),
+                Step::Nothing | Step::Done(_) | Step::Refused(..) => {}
             }
         }
         self.ask(what, start)?;
@@ -205,6 +210,7 @@ impl SnClient {
                 Step::Done(done) => return Ok(done),
                 Step::Refused(request, code) => return Err(refused(&request, what, code)),
                 Step::Lost => return Err(self.silent(what)),
+                Step::SentAway => return Err(sent_away(what)),
                 Step::Nothing => {}
             }
         }
@@ -236,7 +242,7 @@ impl SnClient {
             None | Some(ClientEvent::GatewayFound { .. }) => Step::Nothing,
             Some(ClientEvent::Done(done)) => Step::Done(done),
             Some(ClientEvent::Refused { request, code }) => Step::Refused(request, code),
-            Some(ClientEvent::Lost) => Step::Lost,
+            Some(ClientEvent::Lost) => Step::SentAway,
             Some(ClientEvent::Registered { topic_id, name }) => {
                 self.names.insert(topic_id, name.to_owned());
                 Step::Nothing
@@ -281,6 +287,13 @@ fn gone() -> Error {
     Error::Ended {
         text: "the gateway is gone, or has forgotten us".to_owned(),
         hint: "is it still up? did another client use our id (-i)?",
+    }
+}
+
+fn sent_away(what: &str) -> Error {
+    Error::Ended {
+        text: format!("the gateway has answered {what} with DISCONNECT: it knows us no more"),
+        hint: "was it restarted? did another client use our id (-i)?",
     }
 }
 

@@ -87,6 +87,16 @@ impl Udp {
         Ok(Udp { sockets, batch: Batch::new(), sender: Sender::new(), tend_at: None })
     }
 
+    /// The numbers of this machine's addresses that restored clients have, before any datagram.
+    pub(crate) fn set_locals(&mut self, restored: &[(ListenerId, LocalId, IpAddr)]) {
+        for (listener, local, ip) in restored {
+            for socket in self.sockets.iter_mut().filter(|socket| socket.listener == *listener) {
+                let given = socket.locals.id(Some(*ip));
+                debug_assert!(given == *local || given == LocalId::ANY, "from 1 up, in order");
+            }
+        }
+    }
+
     /// The groups that listeners hear from now on, instead of those before.
     pub(crate) fn set_groups(&mut self, wanted: &[(ListenerId, Group)], now: Instant) {
         for (listener, group) in wanted {
@@ -194,7 +204,11 @@ impl Udp {
             let listener = socket.listener;
             for Received { peer, arrival, bytes } in self.batch.iter() {
                 let Some((ip, interface)) = arrival.group else {
+                    let known = socket.locals.0.len();
                     let local = socket.locals.id(arrival.local);
+                    if let Some(ip) = arrival.local.filter(|_| socket.locals.0.len() > known) {
+                        machine.core.learn_local(listener, local, ip);
+                    }
                     machine.feed(Input::Datagram { listener, local, peer, bytes });
                     continue;
                 };

@@ -3,7 +3,9 @@
 
 mod rig;
 
-use motegate_message::{DeliveryId, ListenerId, Qos, Reason};
+use std::net::IpAddr;
+
+use motegate_message::{DeliveryId, ListenerId, LocalId, Peer, Qos, Reason};
 use motegate_mqtt_sn::{Packet, QosBits, ReturnCode, TopicId, TopicRef};
 use rig::*;
 
@@ -392,4 +394,36 @@ fn row_45_a_restored_client_whose_session_is_new_is_told_to_connect() {
     assert_eq!(rig.stored_len(), 0, "nothing is left of it");
     rig.send(1, Packet::PingReq { client_id: Some("m") });
     rig.expect(1, GOODBYE);
+}
+
+/// A client hears no answer from another address than the one that it spoke to.
+#[test]
+fn row_45_after_a_restart_a_client_is_written_to_from_where_it_spoke_to() {
+    let mut rig = durable();
+    let second = IpAddr::from([10, 0, 0, 2]);
+    let (field, second_id) = (ListenerId(0), LocalId(3));
+    rig.endpoint.learn_local(field, LocalId(1), IpAddr::from([10, 0, 0, 1]));
+    rig.endpoint.learn_local(field, second_id, second);
+    let turn = rig.turn();
+    let peer = Peer { local: second_id, ..rig.peer(1) };
+    rig.endpoint.handle_datagram(&turn, peer, &encode(&Packet::PingReq { client_id: None }));
+    rig.settle();
+    rig.lose();
+    rig.restart();
+    // The shell gives out numbers anew, from what was restored.
+    assert_eq!(rig.endpoint.locals(), [(field, LocalId(1), second)]);
+    rig.auto_commit = false; // what was sent is looked at here
+    rig.deliver("m", "a", Qos::AtLeastOnce, "x");
+    let from = rig.connects.last().unwrap().peer.local;
+    assert_eq!(from, LocalId(1));
+    // One that has spoken to no known address is as before.
+    rig.restart();
+    let peer = Peer { local: LocalId::ANY, ..rig.peer(1) };
+    let turn = rig.turn();
+    rig.endpoint.handle_datagram(&turn, peer, &encode(&Packet::PingReq { client_id: None }));
+    rig.settle();
+    rig.commit();
+    rig.restart();
+    assert_eq!(rig.endpoint.locals(), []);
+    assert_eq!(rig.connects.last().unwrap().peer.local, LocalId::ANY);
 }

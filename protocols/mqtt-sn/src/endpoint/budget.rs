@@ -18,13 +18,17 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use hashbrown::DefaultHashBuilder;
-use motegate_message::{Peer, Turn};
+use motegate_message::{Peer, Qos, Reason, Turn};
 use motegate_timers::Instant;
 
 use super::Endpoint;
 use super::clients::{Client, Slot};
 use super::config::Forwarders;
-use crate::Packet;
+use super::contract::Names;
+use super::downlink::MAX_REGISTERS;
+use super::line::Line;
+use super::wire::{Current, Item, Stage};
+use crate::{Packet, TopicId};
 
 /// Octets that an unproven client is sent in any case, so that ordinary ones notice nothing.
 const FLOOR: u16 = 1500;
@@ -125,6 +129,63 @@ impl Endpoint {
             let id = mix(salt ^ line.wire.session.get()) % u64::from(u16::MAX) + 1;
             line.wire.next_msg_id = u16::try_from(id).unwrap_or(1);
         }
+    }
+}
+
+impl Line<'_> {
+    /// The client is to show that it hears before it is sent as much: its REGACK does. What has no
+    /// id to register waits until the client has sent more, or is dropped at QoS 0.
+    pub(super) fn challenge(
+        &mut self,
+        item: Item,
+        topic: TopicId,
+        registers: u8,
+    ) -> Option<Current> {
+        let known = self.wire.topics.id(&item.names.name);
+        let id = match known {
+            Some(id) if self.wire.topics.is_refused(id) => None,
+            None if self.register_len(&item) > self.config.max_datagram => None,
+            known => known.or_else(|| self.allocate(&item.names.name)),
+        };
+        match id.filter(|_| registers < MAX_REGISTERS) {
+            Some(id) => self.register(item, id, registers),
+            None if item.delivery.qos == Qos::AtMostOnce => {
+                self.give_up(&item, Reason::SnAddressUnproven);
+                None
+            }
+            None => {
+                let msg_id = match item.delivery.qos {
+                    Qos::ExactlyOnce => self.begin_sending(item.delivery.id),
+                    _ => self.wire.take_msg_id(),
+                };
+                Some(self.enter(item, Stage::Publish, msg_id, topic, registers))
+            }
+        }
+    }
+
+    /// A message at QoS 0 whose client subscribed by a pre-defined id or a short name, and does not
+    /// answer the REGISTER that was to prove its address: perhaps it knows no REGISTER. It goes on
+    /// with as much as it sends allows.
+    pub(super) fn passes_over(&mut self) -> bool {
+        let Some(out) = &mut self.wire.out else { return false };
+        let unproven = !self.client.budget.is_proven();
+        let exchange = &self.wire.exchange;
+        let typed = |names: &Names| {
+            let ids = [names.predefined.map(TopicId::Predefined), names.short.map(TopicId::Short)];
+            let by = |id| exchange.as_ref().is_some_and(|exchange| exchange.is_subscribed_by(id));
+            ids.into_iter().flatten().any(by)
+        };
+        let Some(current) = out.current.take_if(|current| {
+            unproven
+                && current.stage == Stage::Register
+                && current.item.delivery.qos == Qos::AtMostOnce
+                && typed(&current.item.names)
+        }) else {
+            return false;
+        };
+        self.give_up(&current.item, Reason::SnAddressUnproven);
+        self.pump();
+        true
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) const ROOM: u32 = 64 * 1024;
 const MAX_QUEUED: usize = 1024;
 
 /// REGISTERs for one delivery before the client's answers are taken for a refusal.
-const MAX_REGISTERS: u8 = 2;
+pub(super) const MAX_REGISTERS: u8 = 2;
 
 /// How a delivery's topic is to be named.
 enum Naming {
@@ -181,11 +181,11 @@ impl Line<'_> {
     }
 
     /// Bytes of a REGISTER of this item's name, wrapper included.
-    fn register_len(&self, item: &Item) -> usize {
+    pub(super) fn register_len(&self, item: &Item) -> usize {
         item.names.name.as_str().len() + 8 + self.client.overhead()
     }
 
-    fn register(&mut self, item: Item, id: u16, registers: u8) -> Option<Current> {
+    pub(super) fn register(&mut self, item: Item, id: u16, registers: u8) -> Option<Current> {
         let reaches = self.client.budget.affords(self.register_len(&item));
         if !reaches && item.delivery.qos == Qos::AtMostOnce {
             self.give_up(&item, Reason::SnAddressUnproven);
@@ -193,31 +193,6 @@ impl Line<'_> {
         }
         let msg_id = self.wire.take_msg_id();
         Some(self.enter(item, Stage::Register, msg_id, TopicId::Normal(id), registers + 1))
-    }
-
-    /// The client is to show that it hears before it is sent as much: its REGACK does. What has no
-    /// id to register waits until the client has sent more, or is dropped at QoS 0.
-    fn challenge(&mut self, item: Item, topic: TopicId, registers: u8) -> Option<Current> {
-        let known = self.wire.topics.id(&item.names.name);
-        let id = match known {
-            Some(id) if self.wire.topics.is_refused(id) => None,
-            None if self.register_len(&item) > self.config.max_datagram => None,
-            known => known.or_else(|| self.allocate(&item.names.name)),
-        };
-        match id.filter(|_| registers < MAX_REGISTERS) {
-            Some(id) => self.register(item, id, registers),
-            None if item.delivery.qos == Qos::AtMostOnce => {
-                self.give_up(&item, Reason::SnAddressUnproven);
-                None
-            }
-            None => {
-                let msg_id = match item.delivery.qos {
-                    Qos::ExactlyOnce => self.begin_sending(item.delivery.id),
-                    _ => self.wire.take_msg_id(),
-                };
-                Some(self.enter(item, Stage::Publish, msg_id, topic, registers))
-            }
-        }
     }
 
     fn publish(&mut self, item: Item, topic: TopicId, registers: u8) -> Option<Current> {
@@ -280,7 +255,7 @@ impl Line<'_> {
     }
 
     /// One packet waits for its answer from now on; it leaves when what it tells is stored.
-    fn enter(
+    pub(super) fn enter(
         &mut self,
         item: Item,
         stage: Stage,
@@ -394,31 +369,6 @@ impl Line<'_> {
             return true;
         }
         !lost || self.passes_over()
-    }
-
-    /// A message at QoS 0 whose client subscribed by a pre-defined id or a short name, and does not
-    /// answer the REGISTER that was to prove its address: perhaps it knows no REGISTER. It goes on
-    /// with as much as it sends allows.
-    fn passes_over(&mut self) -> bool {
-        let Some(out) = &mut self.wire.out else { return false };
-        let unproven = !self.client.budget.is_proven();
-        let exchange = &self.wire.exchange;
-        let typed = |names: &super::contract::Names| {
-            let ids = [names.predefined.map(TopicId::Predefined), names.short.map(TopicId::Short)];
-            let by = |id| exchange.as_ref().is_some_and(|exchange| exchange.is_subscribed_by(id));
-            ids.into_iter().flatten().any(by)
-        };
-        let Some(current) = out.current.take_if(|current| {
-            unproven
-                && current.stage == Stage::Register
-                && current.item.delivery.qos == Qos::AtMostOnce
-                && typed(&current.item.names)
-        }) else {
-            return false;
-        };
-        self.give_up(&current.item, Reason::SnAddressUnproven);
-        self.pump();
-        true
     }
 
     fn with_current(&mut self, f: impl FnOnce(&mut Self, &mut Current)) {
@@ -577,7 +527,7 @@ impl Line<'_> {
     }
 
     /// The delivery will not happen.
-    fn give_up(&mut self, item: &Item, reason: Reason) {
+    pub(super) fn give_up(&mut self, item: &Item, reason: Reason) {
         self.done_with(item);
         self.dropped(reason);
     }
@@ -594,7 +544,7 @@ impl Line<'_> {
     }
 
     /// The message id of a QoS 2 delivery: the one it had on an earlier connection, or a new one.
-    fn begin_sending(&mut self, delivery: DeliveryId) -> u16 {
+    pub(super) fn begin_sending(&mut self, delivery: DeliveryId) -> u16 {
         if let Some(sending) = self.sending(delivery) {
             return sending.msg_id;
         }

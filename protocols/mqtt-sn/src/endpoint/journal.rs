@@ -1,7 +1,7 @@
 //! What the endpoint journals of durable sessions, and how it comes back.
 //!
-//! Records, each under its session: the connection (client id, listener by name, address,
-//! keep-alive, sleep duration), topic ids, message ids received at QoS 2 and not released, the delivery at QoS 2 in
+//! Records, each under its session: the connection (client id, listener by name, address, that of
+//! this machine, keep-alive, sleep duration), topic ids, message ids received at QoS 2 and not released, the delivery at QoS 2 in
 //! flight, subscriptions in the client's own words. Deadlines are not kept: after a restart
 //! they start anew in full, as nobody could be heard meanwhile.
 
@@ -155,13 +155,15 @@ pub(super) struct Saved {
     listener: String,
     addr: SocketAddr,
     node: Option<Arc<[u8]>>,
+    /// The address of this machine that it spoke to, where the shell has told.
+    local: Option<IpAddr>,
     keep_alive: u16,
     /// Seconds, if the client sleeps.
     sleep: Option<u16>,
 }
 
 impl Saved {
-    fn encode(client: &Client, listener: &str) -> Vec<u8> {
+    fn encode(client: &Client, listener: &str, local: Option<IpAddr>) -> Vec<u8> {
         value(|out| {
             out.str(&client.id);
             out.str(listener);
@@ -181,6 +183,11 @@ impl Saved {
             out.option(client.peer.node.as_deref(), |out, node| out.bytes(node));
             out.u16(client.keep_alive);
             out.option(client.sleeps().then_some(client.sleep), |out, secs| out.u16(secs));
+            match local {
+                Some(IpAddr::V4(ip)) => out.bytes(&ip.octets()),
+                Some(IpAddr::V6(ip)) => out.bytes(&ip.octets()),
+                None => {}
+            }
         })
     }
 
@@ -190,25 +197,24 @@ impl Saved {
         let ip = input.bytes()?;
         let port = input.u16()?;
         let scope = u32::try_from(input.u64()?).ok()?;
-        let ip = match (<[u8; 4]>::try_from(ip), <[u8; 16]>::try_from(ip)) {
-            (Ok(v4), _) => IpAddr::V4(Ipv4Addr::from(v4)),
-            (_, Ok(v6)) => IpAddr::V6(Ipv6Addr::from(v6)),
-            _ => return None,
-        };
+        let ip = read_ip(ip)?;
         let addr = match ip {
             IpAddr::V4(_) => SocketAddr::new(ip, port),
             IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope).into(),
         };
         let node = input.option(Reader::bytes)?.map(Into::into);
-        Some(Saved {
-            session,
-            client_id,
-            listener,
-            addr,
-            node,
-            keep_alive: input.u16()?,
-            sleep: input.option(Reader::u16)?,
-        })
+        let keep_alive = input.u16()?;
+        let sleep = input.option(Reader::u16)?;
+        let local = if input.is_empty() { None } else { Some(read_ip(input.bytes()?)?) };
+        Some(Saved { session, client_id, listener, addr, node, local, keep_alive, sleep })
+    }
+}
+
+fn read_ip(bytes: &[u8]) -> Option<IpAddr> {
+    match (<[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes)) {
+        (Ok(v4), _) => Some(IpAddr::V4(Ipv4Addr::from(v4))),
+        (_, Ok(v6)) => Some(IpAddr::V6(Ipv6Addr::from(v6))),
+        _ => None,
     }
 }
 
@@ -225,7 +231,8 @@ impl Line<'_> {
     pub(super) fn record_connection(&mut self) {
         if self.turn.durable && self.wire.durable {
             let listener = self.config.listener_name(self.client.peer.listener);
-            let value = Saved::encode(self.client, listener);
+            let local = self.locals.ip(listener, self.client.peer.local);
+            let value = Saved::encode(self.client, listener, local);
             self.record(Key::Connection, Some(value));
         }
     }
@@ -362,13 +369,15 @@ impl Endpoint {
         let mut all = core::mem::take(&mut self.saved);
         all.sort_unstable_by_key(|saved| saved.session);
         for saved in all {
-            let Saved { session, client_id, listener, addr, node, keep_alive, sleep } = saved;
+            let Saved { session, client_id, listener, addr, node, local, keep_alive, sleep } =
+                saved;
+            let local = local.map(|ip| self.locals.restored(&listener, ip)).unwrap_or_default();
             let Some(listener) = self.config.listener_id(&listener) else {
                 // It is not served any more: the session waits for its client elsewhere.
                 self.drop_connection_record(turn, session);
                 continue;
             };
-            let peer = Peer { node, ..Peer::new(listener, addr) };
+            let peer = Peer { node, local, ..Peer::new(listener, addr) };
             let taken = self.clients.find_peer(peer.listener, peer.addr, peer.node.as_deref());
             // Of two at one address a sleeper is the one that may be elsewhere by now.
             let yields = taken.filter(|slot| self.resumes_asleep(*slot));
@@ -467,14 +476,15 @@ mod tests {
                 state,
                 ..Client::connecting(peer)
             };
-            let bytes = Saved::encode(&client, "field");
+            let local = Some(addr.ip()).filter(|_| state != State::Awake);
+            let bytes = Saved::encode(&client, "field", local);
             let session = SessionId::new(1, 1);
             let mut reader = Reader::new(&bytes);
             assert_eq!(reader.u8(), Some(FORMAT));
             let sleep = (state != State::Active).then_some(600);
             let (client_id, listener) = (String::from("pump"), String::from("field"));
             let expected =
-                Saved { session, client_id, listener, addr, node, keep_alive: 30, sleep };
+                Saved { session, client_id, listener, addr, node, local, keep_alive: 30, sleep };
             assert_eq!(Saved::decode(session, &mut reader), Some(expected));
         }
     }

@@ -12,6 +12,7 @@ use super::clients::{Client, State};
 use super::config::Config;
 use super::contract::{ClientRef, Event, Ticket};
 use super::forwarder;
+use super::locals::Locals;
 use super::wire::Wire;
 use super::{Held, Pending, TimerKey, TimerKind};
 use crate::{Packet, ReturnCode};
@@ -26,6 +27,7 @@ const MAX_HELD: u16 = 64;
 pub(super) struct Line<'a> {
     pub(super) turn: &'a Turn,
     pub(super) config: &'a Config,
+    pub(super) locals: &'a Locals,
     pub(super) at: ClientRef,
     pub(super) client: &'a mut Client,
     pub(super) wire: &'a mut Wire,

@@ -17,6 +17,7 @@ mod downlink;
 mod forwarder;
 mod journal;
 mod line;
+mod locals;
 mod session;
 mod subscribe;
 mod topics;
@@ -50,6 +51,7 @@ use self::discovery::Strangers;
 use self::forwarder::Source;
 use self::journal::{Key, Saved};
 use self::line::Line;
+use self::locals::Locals;
 use self::session::ConnectFields;
 use self::uplink::Uplink;
 use self::will::{Dialogues, WillHalf};
@@ -116,6 +118,7 @@ pub struct Endpoint {
     committed: Seq,
     strangers: Strangers,
     floors: Floors,
+    locals: Locals,
     dialogues: Dialogues,
     next_advertise: Option<Instant>,
     /// New clients had better go to another gateway.
@@ -149,6 +152,7 @@ impl Endpoint {
             committed: Seq::NONE,
             strangers: Strangers::default(),
             floors: Floors::default(),
+            locals: Locals::default(),
             dialogues: Dialogues::default(),
             next_advertise: None,
             busy: false,
@@ -196,11 +200,8 @@ impl Endpoint {
             }
         }
         source.slot = self.clients.find_peer(peer.listener, peer.addr, source.node);
-        let to_itself = source.slot.filter(|_| group.is_none());
-        if let Some(client) = to_itself.and_then(|slot| self.clients.get_mut(slot)) {
-            // What it hears comes from the address that it spoke to last.
-            client.peer.local = peer.local;
-            client.budget.earn(bytes.len());
+        if let Some(slot) = source.slot.filter(|_| group.is_none()) {
+            self.heard(turn, slot, peer.local, bytes.len());
         }
         match Packet::decode(datagram) {
             Ok(packet) => self.on_packet(turn, source, packet),
@@ -466,12 +467,6 @@ impl Endpoint {
         self.announcements.pop_front()
     }
 
-    /// How often a topic id was not given out because the client has `max_topics_per_client`.
-    #[must_use]
-    pub const fn topics_refused(&self) -> u64 {
-        self.topics_refused
-    }
-
     /// Datagrams sent so far, and their bytes.
     #[must_use]
     pub fn pushed(&self) -> (u64, u64) {
@@ -492,12 +487,6 @@ impl Endpoint {
         earliest(self.timers.next_deadline(), advertise)
     }
 
-    /// Clients that have an entry: connecting, active, asleep or awake.
-    #[must_use]
-    pub fn client_count(&self) -> usize {
-        self.clients.len()
-    }
-
     fn send_to(&mut self, slot: Slot, packet: &Packet<'_>) {
         if let Some(client) = self.clients.get_mut(slot) {
             client.spend(packet);
@@ -513,6 +502,7 @@ impl Endpoint {
         Some(Line {
             turn,
             config: &self.config,
+            locals: &self.locals,
             at,
             client,
             wire,

@@ -100,6 +100,18 @@ impl Endpoint {
         self.dialogues.given_up
     }
 
+    /// How often a topic id was not given out because the client has `max_topics_per_client`.
+    #[must_use]
+    pub const fn topics_refused(&self) -> u64 {
+        self.topics_refused
+    }
+
+    /// Clients that have an entry: connecting, active, asleep or awake.
+    #[must_use]
+    pub fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
     /// Clients in the CONNECT dialogue.
     #[must_use]
     pub fn connecting_count(&self) -> usize {
