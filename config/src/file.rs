@@ -123,6 +123,9 @@ pub(crate) struct Listener {
     #[schemars(extend("default" = ""))]
     pub(crate) tenant: Text,
     /// Prefix of every topic of this listener; may hold `{tenant}`, `{listener}` and `{gateway}`.
+    /// MQTT's response topics travel as they are: who asks and who answers need the same mount. An MQTT
+    /// session that comes by a listener with another mount keeps what has no name there, within the
+    /// bounds of its queue.
     #[schemars(extend("default" = ""))]
     pub(crate) mount: Text,
     /// MQTT only: bounds of this listener alone, none above those of `limits`.
@@ -201,7 +204,8 @@ pub(crate) struct Mqtt {
     /// Start of the client ids given to clients that name none; a UUID follows.
     #[schemars(extend("default" = "auto-"))]
     pub(crate) assigned_client_id_prefix: Text,
-    /// MQTT 5, Response Information, for clients that ask: this, their client id and `/`; empty: none.
+    /// MQTT 5, Response Information, for clients that ask: this, their client id and `/`, as they name
+    /// it below their listener's mount; empty: none.
     #[schemars(extend("default" = ""))]
     pub(crate) response_prefix: Text,
     /// Where every MQTT client is sent instead of being let in, such as `broker-2.example:1883`; only

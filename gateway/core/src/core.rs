@@ -28,6 +28,7 @@ use crate::coap::{Notified, Observation, Pack};
 use crate::lockout::Lockout;
 use crate::login::Login;
 use crate::mqtt::{MqttClient, Opened};
+use crate::nameless::Nameless;
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::{Pending, PendingTable};
 use crate::rate::RateLimit;
@@ -48,6 +49,8 @@ pub struct Core {
     pub(crate) mqtt_clients: Vec<Option<MqttClient>>,
     /// MQTT clients whose identity is being found out.
     pub(crate) logins: HashMap<ConnectionId, Login>,
+    /// MQTT connections whose session has messages that they have no name for.
+    pub(crate) nameless: HashMap<ConnectionId, Nameless>,
     pub(crate) lockout: Lockout,
     pub(crate) sn_clients: HashMap<ClientRef, SnClient>,
     pub(crate) observations: HashMap<ObservationId, Observation>,
@@ -104,6 +107,7 @@ impl Core {
             config,
             mqtt_clients: Vec::new(),
             logins: HashMap::new(),
+            nameless: HashMap::new(),
             lockout: Lockout::default(),
             sn_clients: HashMap::new(),
             observations: HashMap::new(),

@@ -18,6 +18,7 @@ mod discovery;
 mod lockout;
 mod login;
 mod mqtt;
+mod nameless;
 mod notice;
 mod pending;
 mod rate;

@@ -93,6 +93,7 @@ impl Core {
 
     pub(crate) fn drop_mqtt_client(&mut self, conn: ConnectionId) -> Option<MqttClient> {
         self.logins.remove(&conn);
+        self.nameless.remove(&conn);
         let slot = self.mqtt_clients.get_mut(conn.slot())?;
         slot.take_if(|client| client.conn == conn)
     }
@@ -367,13 +368,12 @@ impl Core {
             self.mqtt.deliver(&self.turn, conn, delivery, None);
             return;
         }
-        // `a/#` matches `a` itself, which lies outside the mount `a/` and has no name inside it.
         match delivery.message.topic.as_str().strip_prefix(&**mount).filter(|t| !t.is_empty()) {
             Some(topic) => {
                 let topic = topic.to_owned();
                 self.mqtt.deliver(&self.turn, conn, delivery, Some(topic));
             }
-            None => self.ask(Request::Ack { session, delivery: delivery.id }),
+            None => self.mqtt_nameless(session, conn, listener, &delivery),
         }
     }
 
@@ -479,7 +479,7 @@ impl Core {
 }
 
 impl MqttClient {
-    fn notice(&self, kind: NoticeKind) -> Notice {
+    pub(crate) fn notice(&self, kind: NoticeKind) -> Notice {
         Notice {
             protocol: Some(Protocol::Mqtt),
             listener: Some(self.listener),

@@ -194,11 +194,20 @@ impl Gateway {
     }
 
     pub fn open_from(&mut self, from: [u8; 4], identity: Option<&str>) -> ConnectionId {
+        self.open_at(MQTT, from, identity)
+    }
+
+    pub fn open_at(
+        &mut self,
+        listener: ListenerId,
+        from: [u8; 4],
+        identity: Option<&str>,
+    ) -> ConnectionId {
         self.next_conn += 1;
         let conn = ConnectionId::new(self.next_conn, self.next_conn);
         let peer = Some(SocketAddr::from((from, 40_000)));
         let (identity, since) = (identity.map(Arc::from), self.now);
-        self.input(Input::Opened { conn, listener: MQTT, peer, identity, since });
+        self.input(Input::Opened { conn, listener, peer, identity, since });
         conn
     }
 

@@ -14,6 +14,7 @@ mod data;
 mod delivery;
 mod goodbye;
 mod groups;
+mod mounts;
 mod properties;
 mod publish;
 mod retained;

@@ -130,6 +130,23 @@ impl Connection {
         self.go_on(id, true);
     }
 
+    /// A delivery that has no name on this connection: its room is given back. One that is `kept`
+    /// for another connection of the session stays open and takes no place in the window.
+    pub(super) fn pass_over(&mut self, shared: &mut Shared, delivery: &Delivery, kept: bool) {
+        let Some(session) = self.session else { return };
+        if !matches!(self.state, State::Open | State::Gated) {
+            return;
+        }
+        let size = u32::try_from(delivery.message.size()).unwrap_or(u32::MAX);
+        self.room = self.room.saturating_sub(size);
+        if kept {
+            self.window = self.window.saturating_add(1);
+            let (window, room) = (self.window, self.room);
+            shared.events.push_back(Event::Credit { session, window, room });
+        }
+        self.go_on(delivery.id, true); // no PUBREL waits for it
+    }
+
     fn may_deliver(&self) -> bool {
         self.state == State::Open && !self.acks.holds_deliveries()
     }
