@@ -9,7 +9,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use motegate_message::{Message, Record, SessionId, TopicFilter, TopicName, Turn};
+use motegate_message::{Message, Record, Seq, SessionId, TopicFilter, TopicName, Turn};
 use motegate_timers::{Instant, TimerQueue, earliest};
 
 use crate::journal::Journal;
@@ -58,6 +58,8 @@ pub struct Broker {
     /// Sessions that ended because their time was over.
     pub(crate) expired_sessions: u64,
     pub(crate) store_failed: bool,
+    /// Sessions that have become durable in batches that are not stored yet.
+    pub(crate) fresh: VecDeque<(Seq, SessionId)>,
     /// Sessions that have ended and whose part on disk is still to be handed over to their groups:
     /// nameless ones that have nothing else.
     pub(crate) ended_on_disk:
@@ -97,6 +99,7 @@ impl Broker {
             acted: Acted::default(),
             expired_sessions: 0,
             store_failed: false,
+            fresh: VecDeque::new(),
             ended_on_disk: hashbrown::HashMap::new(),
             hits: Vec::new(),
             matched: Vec::new(),
@@ -114,6 +117,17 @@ impl Broker {
     /// is refused ([`Reason::StorageFull`](motegate_message::Reason::StorageFull)); all else goes on.
     pub fn set_store_failed(&mut self, failed: bool) {
         self.store_failed = failed;
+    }
+
+    /// Batches up to `seq` are stored.
+    pub fn handle_committed(&mut self, seq: Seq) {
+        self.store_failed = false;
+        while self.fresh.front().is_some_and(|(at, _)| *at <= seq) {
+            self.fresh.pop_front();
+        }
+        if self.fresh.is_empty() {
+            self.fresh = VecDeque::new();
+        }
     }
 
     /// What [`set_store_failed`](Self::set_store_failed) said last.

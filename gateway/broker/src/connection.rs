@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use motegate_message::{DeliveryId, Qos, Reason, SessionId, SessionKey, Turn};
+use motegate_message::{DeliveryId, Qos, Reason, Seq, SessionId, SessionKey, Turn};
 
 use crate::delivery::group_text;
 use crate::journal::FilterText;
@@ -21,7 +21,8 @@ impl Broker {
             self.acted.max_sessions += 1;
             return self.effects.push_back(Effect::OpenRefused { ticket, reason });
         }
-        if self.store_failed && turn.durable && self.open_needs_store(&open, known) {
+        let unstored = self.store_failed && turn.durable;
+        if unstored && self.open_needs_store(turn, &open, known) {
             let (ticket, reason) = (open.ticket, Reason::StorageFull);
             return self.effects.push_back(Effect::OpenRefused { ticket, reason });
         }
@@ -50,7 +51,11 @@ impl Broker {
         }
         self.update_durability(turn, slot);
         let mut after = self.journal.after(turn);
-        if known.is_some() {
+        if unstored && resumed.is_some() {
+            // The store has this session as it is, but for one that it has never heard of.
+            let fresh = self.fresh.iter().rev().find(|(_, fresh)| *fresh == id);
+            after = fresh.map_or(Seq::NONE, |(seq, _)| *seq);
+        } else if known.is_some() {
             // A repeated clean start: the end of the session before both may not be stored yet.
             after = after.max(self.journal.after_latest());
         }
@@ -65,9 +70,19 @@ impl Broker {
         self.pump(turn, slot);
     }
 
-    /// Whether the session, or what it replaces, is durable.
-    fn open_needs_store(&self, open: &Open, known: Option<SessionId>) -> bool {
+    /// Whether the session, or what it replaces, is durable, and the store does not have it so: one that
+    /// only goes on as it was makes nothing grow, and may drain its queue.
+    fn open_needs_store(&self, turn: &Turn, open: &Open, known: Option<SessionId>) -> bool {
         let known = known.and_then(|id| self.sessions.get(id));
+        let has_will = matches!(&open.will, WillChange::Set(Some(_)));
+        let goes_on = known.is_some_and(|known| {
+            let same = !open.clean && micros(open.expiry) == known.expiry_micros();
+            let lives = known.durable && !known.is_transient() && known.ends > turn.now;
+            same && lives && known.will.is_none() && !has_will
+        });
+        if goes_on {
+            return false;
+        }
         open.key.is_some() && !open.expiry.is_zero() || known.is_some_and(|known| known.durable)
     }
 
@@ -261,6 +276,9 @@ impl Broker {
             self.journal.session(turn, session);
         }
         if was != session.durable {
+            if session.durable {
+                self.fresh.push_back((turn.seq, session.id));
+            }
             self.journal_contents(turn, slot);
         }
     }

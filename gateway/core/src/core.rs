@@ -328,7 +328,7 @@ impl Core {
     }
 
     fn committed(&mut self, seq: Seq) {
-        self.broker.set_store_failed(false);
+        self.broker.handle_committed(seq);
         self.mqtt.handle_committed(&self.turn, seq);
         self.sn.handle_committed(&self.turn, seq);
         self.coap.handle_committed(&self.turn, seq);

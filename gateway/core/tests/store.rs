@@ -80,6 +80,50 @@ fn while_the_store_fails_what_needs_none_goes_on_and_the_rest_is_refused() {
     assert!(gateway.uncommitted.is_empty(), "nothing was written: {:?}", gateway.uncommitted);
 }
 
+/// A full disk is freed by those who take what waits for them: a session that goes on as it was needs
+/// nothing stored. Whatever would change it is refused.
+#[test]
+fn a_session_may_drain_while_the_store_fails() {
+    let mut gateway = gateway();
+    gateway.commit_at_once = true;
+    let (lasting, _) = v5(&mut gateway, "lasting", 100);
+    gateway.send(lasting, b"\x82\x09\x00\x01\x00\x00\x03t/#\x01");
+    gateway.send(lasting, &[0xe0, 0]);
+    let (publisher, _) = v5(&mut gateway, "publisher", 0);
+    for id in 1..=2 {
+        gateway.send(publisher, &publish5("t/x", b"x", false, id));
+    }
+    gateway.commit_at_once = false;
+    let (unheard, connack) = v5(&mut gateway, "unheard", 100);
+    assert_eq!(connack, b"", "the session is not stored");
+    gateway.input(Input::Closed { conn: unheard, reason: Reason::ConnectionLost });
+    gateway.input(Input::StoreFailed);
+    let (_, connack) = v5(&mut gateway, "unheard", 100);
+    assert_eq!(connack, b"", "it still is not: not announced as present");
+    let mut resumed = |clean: u8, expiry: u8| {
+        let conn = gateway.open();
+        let connect = b"\x10\x19\x00\x04MQTT\x05\x00\x00\x3c\x05\x11\x00\x00\x00";
+        let mut connect = [&connect[..], &[expiry], b"\x00\x07lasting"].concat();
+        connect[9] = clean;
+        gateway.send(conn, &connect);
+        let got = gateway.received(conn);
+        (conn, got[2], got[3], got)
+    };
+    assert_eq!(resumed(0, 99).2, 0x88, "another expiry");
+    assert_eq!(resumed(2, 100).2, 0x88, "another session");
+    let (conn, present, code, got) = resumed(0, 100);
+    assert_eq!((present, code), (1, 0), "{got:02x?}");
+    assert!(got.ends_with(b"x"), "what waited: {got:02x?}");
+    gateway.send(conn, b"\x40\x02\x00\x01\x40\x02\x00\x02");
+    gateway.commit_at_once = true;
+    gateway.commit();
+    gateway.send(conn, &[0xe0, 0]);
+    let (conn, _) = (gateway.open(), ());
+    gateway
+        .send(conn, b"\x10\x19\x00\x04MQTT\x05\x00\x00\x3c\x05\x11\x00\x00\x00\x64\x00\x07lasting");
+    assert!(!gateway.received(conn).ends_with(b"x"), "it was drained");
+}
+
 #[test]
 fn mqtt_3_is_closed_rather_than_acknowledged() {
     let mut gateway = gateway();
