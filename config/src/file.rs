@@ -128,7 +128,7 @@ pub(crate) struct Listener {
     /// bounds of its queue.
     #[schemars(extend("default" = ""))]
     pub(crate) mount: Text,
-    /// MQTT only: bounds of this listener alone, none above those of `limits`.
+    /// Bounds of this listener alone, none above those of `limits`. Not every one is for every protocol.
     pub(crate) limits: Option<ListenerLimits>,
     /// mqtts and wss: certificates.
     #[schemars(extend("otherwise" = "none"))]

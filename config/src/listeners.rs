@@ -176,10 +176,7 @@ fn one(
     let anonymous = reader.get(entry.anonymous.as_ref(), at, "anonymous").unwrap_or(false);
     let mount = mount(reader, entry, at, [&tenant, &name, &core.gateway_name]);
     let at_limits = at.at("limits");
-    if entry.limits.is_some() && protocol != Protocol::Mqtt {
-        let fix = "remove them: they bound MQTT connections";
-        reader.report(&at_limits, Code::Value, format!("limits of an {word} listener"), fix);
-    }
+    listener_limits::check_protocol(reader, &at_limits, (protocol, word));
     let limits =
         listener_limits::read(reader, entry.limits.as_ref(), &at_limits, core, max_connections);
     let listener = Listener {

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::document::{Document, Kind, Node};
-use crate::schema;
+use crate::{listener_limits, schema};
 
 /// Keys that the reference has and this version has not; `*` stands for any one key.
 const LATER: &[(&str, &str)] = &[
@@ -84,6 +84,13 @@ fn unknown(key: &str, known: Option<&serde_json::Map<String, Json>>, place: &Pla
         return Diagnostic::new(Code::NotInThisVersion, text, "remove the key")
             .label("not in this version");
     }
+    if is_under(place, ["listeners", "limits"])
+        && let Some(why) = listener_limits::of_all(key)
+    {
+        let text = format!("{key:?} bounds all listeners together, and not one of them: {why}");
+        let fix = format!("put it under `limits:` at the top of the file: `limits: {{{key}: …}}`");
+        return Diagnostic::new(Code::UnknownKey, text, fix).label("not under a listener");
+    }
     let names = || known.into_iter().flat_map(|map| map.keys().map(String::as_str));
     let fix = match nearest(key, names()) {
         Some(name) => format!("did you mean `{name}`?"),
@@ -116,16 +123,23 @@ fn elsewhere(key: &str) -> Option<&'static Place> {
     PLACES.get(key)?.as_ref()
 }
 
+/// The keys on the way to a place.
+fn keys(place: &Place) -> impl Iterator<Item = &str> {
+    place.steps().iter().filter_map(|step| match step {
+        motegate_mapping::Step::Key(key) => Some(key.as_str()),
+        motegate_mapping::Step::Index(_) => None,
+    })
+}
+
+/// Whether a place is one of a block's own keys.
+fn is_under<const N: usize>(place: &Place, block: [&str; N]) -> bool {
+    let keys: Vec<&str> = keys(place).collect();
+    keys.split_last().is_some_and(|(_, above)| above == block)
+}
+
 /// What a key of a later version belongs to.
 fn later(place: &Place) -> Option<&'static str> {
-    let keys: Vec<&str> = place
-        .steps()
-        .iter()
-        .filter_map(|step| match step {
-            motegate_mapping::Step::Key(key) => Some(key.as_str()),
-            motegate_mapping::Step::Index(_) => None,
-        })
-        .collect();
+    let keys: Vec<&str> = keys(place).collect();
     LATER.iter().find_map(|(path, what)| {
         let mut path = path.split('.');
         let all = keys.iter().all(|key| path.next().is_some_and(|p| p == "*" || p == *key));

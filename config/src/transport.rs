@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use motegate_core::Protocol;
 use motegate_mapping::Place;
+use motegate_message::{Network, NotANetwork};
 
 use crate::diagnostic::Code;
 use crate::file;
@@ -34,7 +34,7 @@ pub struct Proxy {
     /// Version 2 is taken.
     pub v2: bool,
     /// Who may say it. Over a Unix socket everybody who can open it may.
-    pub from: Vec<IpNet>,
+    pub from: Vec<Network>,
     /// The common name of a client certificate that the sender has verified is an identity.
     pub identity: bool,
 }
@@ -47,7 +47,7 @@ pub struct WebSocket {
     /// The values of `Origin` that are served; empty: all, and clients that send none.
     pub origins: Vec<String>,
     /// Who may say in `X-Forwarded-For` from where a client comes.
-    pub forwarded_from: Vec<IpNet>,
+    pub forwarded_from: Vec<Network>,
 }
 
 impl Default for WebSocket {
@@ -203,14 +203,13 @@ fn websocket(reader: &mut Reader<'_>, entry: &file::Listener, at: &Place) -> Web
     WebSocket { path, origins, forwarded_from }
 }
 
-fn networks(reader: &mut Reader<'_>, list: &OneOrMany<String>, at: &Place) -> Vec<IpNet> {
+fn networks(reader: &mut Reader<'_>, list: &OneOrMany<String>, at: &Place) -> Vec<Network> {
     let mut networks = Vec::new();
     for (i, typed) in list.0.iter().enumerate() {
         let text = typed.text.as_str();
-        let one = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-        match text.parse::<IpNet>().or_else(|_| one()) {
-            Ok(network) => networks.push(network.trunc()),
-            Err(_) => {
+        match text.parse() {
+            Ok(network) => networks.push(network),
+            Err(NotANetwork) => {
                 let text = format!("{text:?} is no network");
                 let fix = "write an address or a network: 10.0.0.7, 10.0.0.0/8 or fd00::/8";
                 reader.report(&at.at(i), Code::Value, text, fix);

@@ -349,6 +349,9 @@ impl Value for Rate {
         let count = digits(count)?.parse().ok().filter(|count| *count > 0)?;
         Some(Rate { count, per: Duration::from_secs(secs) })
     }
+    fn rank(&self) -> Option<f64> {
+        Some(f64::from(self.count) / self.per.as_secs_f64())
+    }
 }
 
 /// So many in so much time; a count of 0 is any number. A plain number is one a second.

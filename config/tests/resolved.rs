@@ -484,10 +484,70 @@ fn a_listener_has_its_own_limits() {
         max_connect_rate: 30/m, max_publish_rate: 10/s, max_connection_age: 1h, overflow: drop_newest", above);
         assert_eq!(codes(&text), [Code::Range], "{above}");
     }
-    let other = "listeners: [{protocol: coap, anonymous: true, limits: {max_connections: 1}}]";
-    assert_eq!(codes(other), [Code::Value], "they bound MQTT");
-    let none = "listeners: [{protocol: mqtt, anonymous: true, limits: {max_sessions: 1}}]";
-    assert_eq!(codes(none), [Code::UnknownKey], "sessions belong to no listener");
+}
+
+/// Bounds of a listener are for what it speaks; those of no listener say why, and where they belong.
+#[test]
+fn a_bound_stands_where_it_means_something() {
+    let listener = |protocol: &str, limits: &str| {
+        format!(
+            "listeners: [{{protocol: {protocol}, bind: \"127.0.0.1:1\", anonymous: true, \
+             limits: {{{limits}}}}}]"
+        )
+    };
+    let text = listener(
+        "mqtt",
+        "max_half_open: 9, auth_timeout: 2s, max_auth_failures: 3/m, \
+         max_subscriptions_per_session: 7, max_client_id_length: 99",
+    );
+    let limits = |text: &str| good(text).core.listeners[0].limits.clone().unwrap();
+    let own = limits(&text);
+    assert_eq!((own.mqtt.max_half_open, own.mqtt.auth_timeout.as_secs()), (9, 2));
+    assert_eq!(own.max_auth_failures.map(|r| (r.count, r.per.as_secs())), Some((3, 60)));
+    assert_eq!((own.max_subscriptions_per_session, own.mqtt.max_client_id_length), (7, 99));
+    let own = limits(&listener(
+        "mqttsn",
+        "max_client_id_length: 99, max_sn_topics_per_client: 5, max_queued_messages: 3, \
+         max_topic_levels: 4, max_subscriptions_per_session: 7, overflow: drop_newest",
+    ));
+    assert_eq!((own.mqtt_sn.max_client_id_length, own.mqtt_sn.max_topics_per_client), (99, 5));
+    assert_eq!((own.queue.max_messages, own.mqtt.max_topic_levels), (3, 4));
+    let own = limits(&listener("coap", "max_observers_per_peer: 2, max_topic_length: 50"));
+    assert_eq!((own.coap.max_observers_per_peer, own.mqtt.max_topic_length), (2, 50));
+
+    for above in [
+        "max_half_open: 4097",
+        "auth_timeout: 16s",
+        "max_auth_failures: 11/m",
+        "max_auth_failures: 1/s",
+        "max_subscriptions_per_session: 10001",
+    ] {
+        assert_eq!(codes(&listener("mqtt", above)), [Code::Range], "{above}");
+    }
+    for (protocol, foreign) in [
+        ("mqtt", "max_sn_topics_per_client: 1"),
+        ("ws", "max_observers_per_peer: 1"),
+        ("mqttsn", "max_connections: 1"),
+        ("mqttsn", "max_auth_failures: 1/m"),
+        ("coap", "max_connections: 1"),
+        ("coap", "max_queued_messages: 1"),
+    ] {
+        let text = listener(protocol, foreign);
+        assert_eq!(codes(&text), [Code::NotForProtocol], "{protocol} {foreign}");
+        let (key, _) = foreign.split_once(':').unwrap();
+        let said = Config::parse("x", &text).unwrap_err().to_string();
+        assert!(said.contains(key) && said.contains("means nothing for"), "{said}");
+    }
+    for global in ["max_sessions", "max_retained_messages", "max_share_groups", "max_memory_queued"]
+    {
+        let text = listener("mqtt", &format!("{global}: 1"));
+        assert_eq!(codes(&text), [Code::UnknownKey], "{global}");
+        let said = Config::parse("x", &text).unwrap_err().to_string();
+        assert!(said.contains("bounds all listeners together"), "{said}");
+        assert!(said.contains(&format!("`limits: {{{global}: …}}`")), "{said}");
+    }
+    let later = listener("coap", "packet_rate_per_peer: 1");
+    assert_eq!(codes(&later), [Code::NotInThisVersion]);
 }
 
 /// W0201 is true: an identity of the transport needs no password, a certificate without one does.

@@ -42,7 +42,7 @@ pub(crate) fn record(now: Instant, input: &Input<'_>) {
         Input::Written { conn, n } => ("written", conn.get(), *n),
         Input::Closed { conn, .. } => ("closed", conn.get(), 0),
         Input::Committed(seq) => ("committed", seq.0, 0),
-        Input::CloseHalfOpen => ("close half-open", 0, 0),
+        Input::CloseHalfOpen(_) => ("close half-open", 0, 0),
         Input::StoreFailed => ("store failed", 0, 0),
         Input::Fetched { session, page } => ("fetched", session.get(), page.entries.len()),
         Input::Verdict { ticket, .. } => ("verdict", *ticket, 0),

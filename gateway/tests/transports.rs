@@ -75,18 +75,63 @@ fn a_proxy_header_is_who_the_client_is() {
     }
     assert_eq!(answer(&mut stream, &[*last]), Some(CONNACK));
     gateway.says("198.51.100.9:4712");
-    // Without a header, with a bad one, or as a health check: closed, and nothing is said.
-    for bytes in [
+    // LOCAL, UNSPEC and UDP are taken, with the address that the connection has.
+    for (header, addresses) in [(b"\x20\x00", 0), (b"\x21\x00", 3), (b"\x21\x12", 12)] {
+        let mut hello = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
+        hello.extend(header);
+        hello.extend([0, addresses]);
+        hello.extend(vec![9; usize::from(addresses)]);
+        hello.extend(CONNECT);
+        let mut stream = dial(&gateway);
+        let from = stream.local_addr().unwrap().to_string();
+        assert_eq!(answer(&mut stream, &hello), Some(CONNACK), "{header:x?}");
+        gateway.says(&from);
+    }
+    // Without a header, or with a bad one: closed at once, and nothing is said.
+    let long = format!("PROXY UNKNOWN {}", "x".repeat(93));
+    let bad = [
         CONNECT,
-        b"PROXY TCP4 192.0.2.7 10.0.0.1 0 1883\r\n",
-        b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00",
-    ] {
+        b"PROXY TCP4 192.0.2.7 10.0.0.1 01 1883\r\n",
+        b"PROXY TCP4 192.0.2.7 10.0.0.1 1 1883\n",
+        long.as_bytes(),
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x10\x01\x01\x01\x01\x02\x02\x02\x02\x00\x01\x00\x02\x04\x00\x02\x00",
+    ];
+    for bytes in bad {
         let mut stream = dial(&gateway);
         stream.write_all(bytes).unwrap();
         assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0, "{bytes:?}");
     }
+    gateway.says("a malformed PROXY header");
     let status = gateway.status();
-    assert_eq!(status["connections"]["failed"]["proxy_header"], 2, "{status}");
+    assert_eq!(status["connections"]["failed"]["proxy_header"], bad.len(), "{status}");
+    assert!(status["connections"]["failed"]["connect_timeout"].is_null(), "{status}");
+}
+
+/// What a client says wrong is diagnosed alike where it comes in one segment with the header.
+#[test]
+fn what_comes_in_one_piece_with_a_proxy_header_is_looked_at_once() {
+    let listeners =
+        "  - {protocol: mqtt, bind: \"127.0.0.1:0\", anonymous: true, proxy_protocol: any}\n";
+    let gateway = Configured::start("proxy-strange", &config(listeners));
+    for (bytes, word) in [
+        (&b"\x16\x03\x01\x02\x00\x01"[..], "tls_on_plain"),
+        (b"GET /mqtt HTTP/1.1\r\n", "http_on_plain"),
+    ] {
+        let mut stream = dial(&gateway);
+        stream.write_all(&[b"PROXY UNKNOWN\r\n", bytes].concat()).unwrap();
+        assert!(matches!(stream.read(&mut [0; 8]), Ok(0) | Err(_)));
+        gateway.says(word);
+        assert_eq!(gateway.status()["connections"]["failed"][word], 1);
+    }
+    // Later bytes are no first ones: here the middle of a topic.
+    let mut stream = dial(&gateway);
+    let hello = [b"PROXY UNKNOWN\r\n", CONNECT].concat();
+    assert_eq!(answer(&mut stream, &hello), Some(CONNACK));
+    stream.set_nodelay(true).unwrap();
+    stream.write_all(b"\x30\x07\x00\x05").unwrap();
+    gateway.status(); // it has read that
+    assert_eq!(answer(&mut stream, b"GET /\xc0\x00\xc0\x00"), Some([0xd0, 0, 0xd0, 0]));
+    assert_eq!(gateway.status()["connections"]["failed"]["http_on_plain"], 1);
 }
 
 #[test]

@@ -133,7 +133,8 @@ pub(crate) struct Limits {
     pub(crate) max_exchanges: Number,
 }
 
-/// Bounds of one listener; what it does not say is as in `limits`.
+/// Bounds of one listener; what it does not say is as in `limits`. Each key of `limits` is here, or in
+/// [`listener_limits`](crate::listener_limits) with the reason why it bounds all listeners together.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ListenerLimits {
@@ -146,9 +147,18 @@ pub(crate) struct ListenerLimits {
     /// How fast from one address.
     #[schemars(extend("otherwise" = "`limits`"))]
     pub(crate) max_connect_rate_per_address: Option<Typed<PerTime>>,
+    /// Connections of this listener that have not said CONNECT; beyond it the oldest of them is closed.
+    #[schemars(extend("otherwise" = "`limits`", "range" = "1 to 10000000"))]
+    pub(crate) max_half_open: Number,
     /// From accept to the end of CONNECT.
     #[schemars(extend("otherwise" = "`limits`", "range" = "100ms to 1h"))]
     pub(crate) connect_timeout: Time,
+    /// From CONNECT to the end of its authentication, and the longest re-authentication.
+    #[schemars(extend("otherwise" = "`limits`", "range" = "100ms to 1h"))]
+    pub(crate) auth_timeout: Time,
+    /// Wrong passwords from one address, after which this listener does not listen to it for 60 s.
+    #[schemars(extend("otherwise" = "`limits`"))]
+    pub(crate) max_auth_failures: Option<Typed<Rate>>,
     /// Longest CONNECT.
     #[schemars(extend("otherwise" = "`limits`", "range" = "64 to 268435460"))]
     pub(crate) max_connect_size: Bytes,
@@ -173,6 +183,9 @@ pub(crate) struct ListenerLimits {
     /// Longest will.
     #[schemars(extend("otherwise" = "`limits`", "range" = "0 to 65535"))]
     pub(crate) max_will_payload: Bytes,
+    /// Subscriptions of one session, while it is connected by this listener.
+    #[schemars(extend("otherwise" = "`limits`", "range" = "1 to 1099511627776"))]
+    pub(crate) max_subscriptions_per_session: Number,
     /// Messages that wait for one session.
     #[schemars(extend("otherwise" = "`limits`", "range" = "1 to 100000000"))]
     pub(crate) max_queued_messages: Number,
@@ -194,4 +207,13 @@ pub(crate) struct ListenerLimits {
     /// How long a connection may last.
     #[schemars(extend("otherwise" = "`limits`", "range" = "0s to 36500d"))]
     pub(crate) max_connection_age: Time,
+    /// MQTT-SN: topic names that one client may register, and filters that it may subscribe to.
+    #[schemars(extend("otherwise" = "`limits`", "range" = "1 to 65534"))]
+    pub(crate) max_sn_topics_per_client: Number,
+    /// CoAP: observations of one client.
+    #[schemars(extend("otherwise" = "`limits`", "range" = "0 to 1099511627776"))]
+    pub(crate) max_observers_per_peer: Number,
+    /// CoAP: bodies in blocks of one client at a time.
+    #[schemars(extend("otherwise" = "`limits`", "range" = "1 to 1000"))]
+    pub(crate) max_blocks_in_progress_per_peer: Number,
 }

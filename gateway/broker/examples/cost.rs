@@ -73,7 +73,8 @@ impl Bench {
                 by_rule: false,
             })
             .collect();
-        self.broker.handle(&self.turn, Request::Subscribe { ticket: 0, session, filters });
+        self.broker
+            .handle(&self.turn, Request::Subscribe { ticket: 0, session, filters, most: None });
         self.drain();
         session
     }

@@ -146,8 +146,8 @@ impl Broker {
             }
             Request::Read { ticket, topic } => self.read(turn, ticket, &topic),
             Request::List { ticket, filter, limit } => self.list(turn, ticket, &filter, limit),
-            Request::Subscribe { ticket, session, filters } => {
-                self.subscribe(turn, ticket, session, &filters);
+            Request::Subscribe { ticket, session, filters, most } => {
+                self.subscribe(turn, ticket, session, &filters, most);
             }
             Request::Unsubscribe { ticket, session, filters } => {
                 self.unsubscribe(turn, ticket, session, &filters);

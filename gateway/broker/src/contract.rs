@@ -172,6 +172,9 @@ pub enum Request {
         session: SessionId,
         /// In the order of the packet; answered in the same order.
         filters: Vec<Subscribe>,
+        /// Most subscriptions that the session may hold, if less than
+        /// [`Config::max_subscriptions_per_session`](crate::Config::max_subscriptions_per_session).
+        most: Option<usize>,
     },
     /// Unsubscribe → [`Effect::Unsubscribed`].
     Unsubscribe {

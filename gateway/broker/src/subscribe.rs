@@ -18,13 +18,15 @@ impl Broker {
         ticket: Ticket,
         session: SessionId,
         filters: &[Subscribe],
+        most: Option<usize>,
     ) {
+        let most = self.config.max_subscriptions_per_session.min(most.unwrap_or(usize::MAX));
         let slot = self.sessions.get(session).map(|s| s.slot());
         let mut outcomes = Vec::with_capacity(filters.len());
         let mut wanted = Vec::new();
         for filter in filters {
             let added = match slot {
-                Some(slot) => self.add_subscription(slot, session, filter),
+                Some(slot) => self.add_subscription(slot, session, filter, most),
                 None => Err(Reason::SessionExpired),
             };
             match added {
@@ -53,6 +55,7 @@ impl Broker {
         slot: u32,
         id: SessionId,
         asked: &Subscribe,
+        most: usize,
     ) -> Result<bool, Reason> {
         let existing = self.find_held(&asked.filter);
         let session = self.sessions.at(slot).ok_or(Reason::SessionExpired)?;
@@ -62,7 +65,7 @@ impl Broker {
         }
         if new {
             let own = session.subscriptions.len();
-            if own >= self.config.max_subscriptions_per_session {
+            if own >= most {
                 self.acted.max_subscriptions_per_session += 1;
                 return Err(Reason::QuotaExceeded);
             }
@@ -239,7 +242,7 @@ impl Broker {
             }
             self.pump(turn, slot);
         }
-        self.subscribe(turn, ticket, session, to);
+        self.subscribe(turn, ticket, session, to, None);
     }
 
     fn remove_subscription(

@@ -66,7 +66,7 @@ fn subscribe(broker: &mut Broker, session: SessionId, filter: &str) {
         spares_dollar: false,
         by_rule: false,
     }];
-    ask(broker, Request::Subscribe { ticket: 0, session, filters });
+    ask(broker, Request::Subscribe { ticket: 0, session, filters, most: None });
 }
 
 fn publish(broker: &mut Broker, topic: &str, retain: bool) {

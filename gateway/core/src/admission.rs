@@ -27,8 +27,8 @@ const MAX_REMEMBERED: usize = 65_536;
 pub(crate) const TAKEOVERS: u32 = 100;
 
 /// Told once a fight.
-pub(crate) const FOUGHT_OVER: &str =
-    "clients take this client id from each other: give each its own";
+pub(crate) const FOUGHT_OVER: &str = "clients take this client id from each other: give each its own; until they stop, their coming and \
+     going is told no more";
 
 /// So many connections in so much time; that many may come at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,12 @@ impl Pace {
 
     fn take(&mut self, now: Instant, rate: ConnectRate) {
         self.0 = self.0.max(now) + rate.per / rate.count.max(1);
+    }
+
+    /// The same where nobody waits for a turn: who comes faster than the rate is not owed longer.
+    fn note(&mut self, now: Instant, rate: ConnectRate) {
+        self.take(now, rate);
+        self.0 = self.0.min(now + rate.per);
     }
 }
 
@@ -129,11 +135,35 @@ pub(crate) struct Admission {
 #[derive(Debug, Default)]
 struct Fight {
     pace: Pace,
+    /// Of the log, which is too slow for less than slows anybody down.
+    lines: Pace,
+    /// It is told as a fight, no more by its connections.
     told: bool,
+}
+
+impl Fight {
+    /// Whether it is remembered.
+    fn goes_on(&self, now: Instant) -> bool {
+        self.pace.0.max(self.lines.0) > now
+    }
 }
 
 const FIGHT: ConnectRate =
     ConnectRate { count: TAKEOVERS, per: Duration::from_secs(10), spares_loopback: false };
+/// So many takeovers of a client id are told one by one; a bout is over after a minute without.
+const LINES: ConnectRate =
+    ConnectRate { count: 10, per: Duration::from_secs(60), spares_loopback: false };
+
+/// What a takeover is to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takeover {
+    /// One like any other.
+    Single,
+    /// By now it is a fight: worth one line.
+    Begins,
+    /// One more of that fight: worth none.
+    GoesOn,
+}
 
 impl Admission {
     /// What becomes of a CONNECT that has come. Whoever is let go on, now or later, has used up its
@@ -185,8 +215,20 @@ impl Admission {
         {
             fight.pace.take(now, FIGHT); // those that wait have turns of their own
         }
+        // Whom a rate does not bound uses up nobody's place, and a rate of 0 leaves no debt for the
+        // next configuration.
+        if rates.all.bounds(ip) {
+            self.all.take(now, rates.all);
+        }
         self.take(now, rates, own.map(|rate| (listener, rate)), address);
         if wait.is_zero() { Verdict::Now } else { Verdict::Later(now + wait) }
+    }
+
+    /// Other rates hold: nobody pays at the new one what came at the old one.
+    pub(crate) fn forget_rates(&mut self) {
+        self.all = Pace::default();
+        self.listeners.clear();
+        self.addresses.clear();
     }
 
     fn take(
@@ -196,7 +238,6 @@ impl Admission {
         own: Option<(u16, ConnectRate)>,
         address: Option<IpAddr>,
     ) {
-        self.all.take(now, rates.all);
         if let Some((listener, rate)) = own {
             self.listeners.entry(listener).or_default().take(now, rate);
         }
@@ -206,18 +247,27 @@ impl Admission {
         }
     }
 
-    /// A connection was taken over. `true`: this client id is being fought over, which is worth a
-    /// line, once.
-    pub(crate) fn taken_over(&mut self, now: Instant, key: &SessionKey) -> bool {
-        let Some(fight) = remember(&mut self.fights, key.clone(), |fight| fight.pace.0 > now)
+    /// A connection was taken over.
+    pub(crate) fn taken_over(&mut self, now: Instant, key: &SessionKey) -> Takeover {
+        let Some(fight) = remember(&mut self.fights, key.clone(), |fight| fight.goes_on(now))
         else {
-            return false;
+            return Takeover::Single;
         };
-        if fight.pace.0 <= now {
+        if !fight.goes_on(now) {
             *fight = Fight::default(); // the last one is long over
         }
         fight.pace.take(now, FIGHT);
-        !fight.pace.wait(now, FIGHT).is_zero() && !std::mem::replace(&mut fight.told, true)
+        fight.lines.note(now, LINES);
+        if fight.told {
+            return Takeover::GoesOn;
+        }
+        fight.told = !fight.lines.wait(now, LINES).is_zero();
+        if fight.told { Takeover::Begins } else { Takeover::Single }
+    }
+
+    /// Whether the log has told of a fight over this client id that goes on.
+    pub(crate) fn is_told(&self, now: Instant, key: &SessionKey) -> bool {
+        self.fights.get(key).is_some_and(|fight| fight.told && fight.goes_on(now))
     }
 
     /// Whether a client id was taken over too often for one more now. For a protocol where nobody
@@ -348,10 +398,35 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(judge(&mut admission, at(0), default, "127.0.0.1", "a"), Verdict::Now);
         }
+        // Nor does it use up the place of the others.
+        assert_eq!(judge(&mut admission, at(0), default, "10.0.0.1", "a"), Verdict::Now);
+        assert_ne!(judge(&mut admission, at(0), default, "10.0.0.2", "a"), Verdict::Now);
         let mut meant = rates(0, 1);
         meant.all = ANY;
         assert_eq!(judge(&mut admission, at(0), meant, "127.0.0.1", "a"), Verdict::Now);
         assert_ne!(judge(&mut admission, at(0), meant, "127.0.0.1", "a"), Verdict::Now);
+    }
+
+    /// A rate that is off leaves no debt for the one that a reload sets.
+    #[test]
+    fn a_rate_of_nothing_takes_nothing() {
+        let mut admission = Admission::default();
+        for _ in 0..100 {
+            judge(&mut admission, at(0), rates(0, 0), "10.0.0.1", "a");
+        }
+        assert_eq!(judge(&mut admission, at(0), rates(1, 0), "10.0.0.1", "a"), Verdict::Now);
+    }
+
+    #[test]
+    fn what_came_at_another_rate_is_forgotten() {
+        let mut admission = Admission::default();
+        let slow = ConnectRate { per: Duration::from_secs(3_600), ..rates(1, 1).all };
+        let slow = Rates { all: slow, per_address: slow, own: Some(slow) };
+        assert_eq!(judge(&mut admission, at(0), slow, "10.0.0.1", "a"), Verdict::Now);
+        let fast = Rates { own: Some(rates(9, 9).all), ..rates(9, 9) };
+        assert_ne!(judge(&mut admission, at(0), fast, "10.0.0.1", "a"), Verdict::Now);
+        admission.forget_rates();
+        assert_eq!(judge(&mut admission, at(0), fast, "10.0.0.1", "a"), Verdict::Now);
     }
 
     #[test]
@@ -370,15 +445,38 @@ mod tests {
     fn a_fight_over_a_client_id_is_slowed_down_and_told_once() {
         let mut admission = Admission::default();
         let key = SessionKey::new("mqtt", "a");
-        let told = (0..120).filter(|_| admission.taken_over(at(0), &key)).count();
-        assert_eq!(told, 1);
+        let all: Vec<Takeover> = (0..120).map(|_| admission.taken_over(at(0), &key)).collect();
+        assert_eq!(all[..9], [Takeover::Single; 9]);
+        assert_eq!(all[9], Takeover::Begins);
+        assert!(all[10..].iter().all(|next| *next == Takeover::GoesOn));
+        assert!(admission.is_told(at(0), &key));
         let mut ask = |ms, id| judge(&mut admission, at(ms), rates(0, 0), "10.0.0.1", id);
         assert_eq!(ask(0, "a"), Verdict::Refused("takeovers"));
         assert_eq!(ask(0, "b"), Verdict::Now, "who does not fight is not slowed down");
         assert_eq!(ask(2_000, "a"), Verdict::Later(at(2_100)));
         assert_eq!(ask(2_000, "a"), Verdict::Later(at(2_200)));
         assert_eq!(ask(2_300, "a"), Verdict::Now);
-        assert!(!admission.taken_over(at(60_000), &key), "forgotten");
+        assert_eq!(admission.taken_over(at(59_000), &key), Takeover::GoesOn);
+        assert!(!admission.is_told(at(119_000), &key));
+        assert_eq!(admission.taken_over(at(119_000), &key), Takeover::Single, "forgotten");
+    }
+
+    /// Two clients that come back after a second each are slowed down by nobody, and fight all the same.
+    #[test]
+    fn a_slow_fight_is_told_once_however_long_it_lasts() {
+        let mut admission = Admission::default();
+        let key = SessionKey::new("mqtt", "a");
+        let hour: Vec<Takeover> =
+            (0..3_600).map(|s| admission.taken_over(at(s * 1_000), &key)).collect();
+        let singles = hour.iter().take_while(|next| **next == Takeover::Single).count();
+        assert!((9..15).contains(&singles), "{singles}");
+        assert_eq!(hour[singles], Takeover::Begins);
+        assert!(hour[singles + 1..].iter().all(|next| *next == Takeover::GoesOn));
+        assert!(!admission.is_told(at(3_660_000), &key), "a minute later it is over");
+        // One that comes back now and then fights with nobody.
+        let rare: Vec<Takeover> =
+            (0..100).map(|n| admission.taken_over(at(9_000_000 + n * 10_000), &key)).collect();
+        assert_eq!(rare, [Takeover::Single; 100]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use motegate_broker::QueuePolicy;
+use motegate_message::ListenerId;
 
 use crate::{ConnectRate, FailureRate, Users};
 
@@ -75,10 +76,37 @@ pub struct ListenerLimits {
     pub max_connect_rate: ConnectRate,
     /// How fast from one address.
     pub max_connect_rate_per_address: ConnectRate,
-    /// Settings of the MQTT endpoint for its connections.
+    /// Failed authentications of one address on it, after which the address is locked out of it alone;
+    /// `None`: only the gateway's count.
+    pub max_auth_failures: Option<FailureRate>,
+    /// Settings of the MQTT endpoint for its connections. The bounds of topics hold for every protocol.
     pub mqtt: motegate_mqtt::Config,
     /// Bounds of the queues of sessions that connect by it.
     pub queue: QueuePolicy,
+    /// Subscriptions of a session while it is connected by it.
+    pub max_subscriptions_per_session: usize,
+    /// Bounds of the MQTT-SN endpoint for its clients.
+    pub mqtt_sn: motegate_mqtt_sn::endpoint::ListenerBounds,
+    /// Bounds of the CoAP endpoint for its clients.
+    pub coap: motegate_coap::ListenerBounds,
+}
+
+impl ListenerLimits {
+    /// The gateway's, of which a listener then lowers some.
+    #[must_use]
+    pub fn of(config: &Config, max_connections: usize) -> Self {
+        ListenerLimits {
+            max_connections,
+            max_connect_rate: config.max_connect_rate,
+            max_connect_rate_per_address: config.max_connect_rate_per_address,
+            max_auth_failures: None,
+            mqtt: config.mqtt.clone(),
+            queue: config.queue,
+            max_subscriptions_per_session: config.broker.max_subscriptions_per_session,
+            mqtt_sn: config.mqtt_sn.bounds(),
+            coap: config.coap.bounds(),
+        }
+    }
 }
 
 /// The protocols that have an endpoint.
@@ -125,10 +153,50 @@ impl Config {
         }
     }
 
+    /// A listener's own bounds, where it has some.
+    #[must_use]
+    pub fn own(&self, listener: ListenerId) -> Option<&ListenerLimits> {
+        self.listeners.get(usize::from(listener.0))?.limits.as_deref()
+    }
+
+    /// Settings of the MQTT endpoint that hold on a listener; the bounds of topics among them hold for
+    /// every protocol.
+    #[must_use]
+    pub fn mqtt_of(&self, listener: ListenerId) -> &motegate_mqtt::Config {
+        self.own(listener).map_or(&self.mqtt, |own| &own.mqtt)
+    }
+
+    /// Bounds of the queues of sessions that are connected by a listener.
+    pub(crate) fn queue_of(&self, listener: ListenerId) -> QueuePolicy {
+        self.own(listener).map_or(self.queue, |own| own.queue)
+    }
+
+    /// What a listener's own bounds are, by its number.
+    fn by_listener<T>(&self, own: impl Fn(&ListenerLimits) -> T) -> Vec<Option<T>> {
+        self.listeners.iter().map(|listener| listener.limits.as_deref().map(&own)).collect()
+    }
+
     /// Settings of the MQTT endpoint for listeners that have some of their own.
     pub(crate) fn mqtt_by_listener(&self) -> Vec<Option<motegate_mqtt::Config>> {
-        let own = |listener: &Listener| listener.limits.as_ref().map(|own| own.mqtt.clone());
-        self.listeners.iter().map(own).collect()
+        self.by_listener(|own| own.mqtt.clone())
+    }
+
+    /// The same of the MQTT-SN endpoint.
+    pub(crate) fn sn_by_listener(&self) -> Vec<Option<motegate_mqtt_sn::endpoint::ListenerBounds>> {
+        self.by_listener(|own| own.mqtt_sn)
+    }
+
+    /// The same of the CoAP endpoint.
+    pub(crate) fn coap_by_listener(&self) -> Vec<Option<motegate_coap::ListenerBounds>> {
+        self.by_listener(|own| own.coap)
+    }
+
+    /// How fast connections may come: another count begins where these change.
+    pub(crate) fn connect_rates(&self) -> Vec<Option<(ConnectRate, ConnectRate)>> {
+        let mut rates =
+            self.by_listener(|own| (own.max_connect_rate, own.max_connect_rate_per_address));
+        rates.push(Some((self.max_connect_rate, self.max_connect_rate_per_address)));
+        rates
     }
 }
 

@@ -54,9 +54,10 @@ pub enum Input<'a> {
         /// When it was accepted, which may be before now: `connect_timeout` counts from there.
         since: Instant,
     },
-    /// The oldest connection that has not said CONNECT gives way: with those that the shell has not
-    /// told of yet (their TLS handshake goes on) there are as many as `max_half_open` allows.
-    CloseHalfOpen,
+    /// The oldest connection, of a listener or of all, that has not said CONNECT gives way: with those
+    /// that the shell has not told of yet (their TLS handshake goes on) there are as many as
+    /// `max_half_open` allows.
+    CloseHalfOpen(Option<ListenerId>),
     /// Bytes came, cut anywhere.
     Bytes {
         /// On which connection.

@@ -76,7 +76,7 @@ pub struct Core {
     /// For after the batch: they are to see it.
     fetches: Vec<Output>,
     outputs: VecDeque<Output>,
-    stats: Stats,
+    pub(crate) stats: Stats,
 }
 
 impl Core {
@@ -91,11 +91,15 @@ impl Core {
         };
         let mut mqtt = motegate_mqtt::Endpoint::new(config.mqtt.clone(), seed);
         mqtt.reconfigure_listeners(config.mqtt.clone(), config.mqtt_by_listener());
+        let mut sn = motegate_mqtt_sn::endpoint::Endpoint::new(config.sn(), seed ^ 0x5e);
+        sn.bound_listeners(config.sn_by_listener());
+        let mut coap = motegate_coap::Endpoint::new(config.coap.clone(), seed ^ 0xc0);
+        coap.bound_listeners(config.coap_by_listener());
         Core {
             broker: Broker::new(config.broker),
             mqtt,
-            sn: motegate_mqtt_sn::endpoint::Endpoint::new(config.sn(), seed ^ 0x5e),
-            coap: motegate_coap::Endpoint::new(config.coap.clone(), seed ^ 0xc0),
+            sn,
+            coap,
             backpressure: Backpressure::new(config.max_uncommitted_bytes),
             minus_one: RateLimit::default(),
             sys: Sys::new(config.sys_interval),
@@ -172,8 +176,8 @@ impl Core {
             Input::Opened { conn, listener, peer, identity, since } => {
                 self.opened(Opened { conn, listener, peer, identity, since });
             }
-            Input::CloseHalfOpen => {
-                self.mqtt.close_oldest_half_open(&self.turn);
+            Input::CloseHalfOpen(of) => {
+                self.mqtt.close_oldest_half_open(&self.turn, of);
             }
             Input::Bytes { conn, chunk } => self.mqtt.handle_bytes(&self.turn, conn, chunk),
             Input::Written { conn, n } => self.mqtt.handle_written(&self.turn, conn, n),
@@ -211,16 +215,16 @@ impl Core {
         self.mqtt.outbox(conn)
     }
 
-    /// How many connections have not said CONNECT. The shell counts its own with them.
+    /// How many connections, of a listener or of all, have not said CONNECT. The shell counts its own
+    /// with them.
     #[must_use]
-    pub fn half_open(&self) -> usize {
-        self.mqtt.half_open()
+    pub fn half_open(&self, of: Option<ListenerId>) -> usize {
+        self.mqtt.half_open(of)
     }
 
     /// When the oldest of them was accepted.
-    #[must_use]
-    pub fn oldest_half_open(&self) -> Option<Instant> {
-        self.mqtt.oldest_half_open()
+    pub fn oldest_half_open(&mut self, of: Option<ListenerId>) -> Option<Instant> {
+        self.mqtt.oldest_half_open(of)
     }
 
     /// A number that the shell has given to an address of this machine, which one listener was

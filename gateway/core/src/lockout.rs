@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use motegate_message::ListenerId;
 use motegate_timers::Instant;
 
 use crate::admission::network;
@@ -33,8 +34,8 @@ impl Default for FailureRate {
 
 #[derive(Debug, Clone, Copy)]
 struct Failures {
-    /// Of the first one that counts.
-    since: Instant,
+    /// A new count begins then.
+    until: Instant,
     count: u32,
     /// Too many came; until then.
     locked_until: Option<Instant>,
@@ -45,33 +46,50 @@ impl Failures {
         self.locked_until.is_some_and(|until| now < until)
     }
 
-    fn is_over(&self, now: Instant, per: Duration) -> bool {
-        let counts = self.locked_until.is_none() && now.saturating_since(self.since) < per;
+    fn is_over(&self, now: Instant) -> bool {
+        let counts = self.locked_until.is_none() && now < self.until;
         !counts && !self.is_locked(now)
     }
 }
 
-/// Failures by address, in windows that begin with an address's first one.
+/// An address; `None`: on all listeners together.
+type Key = (Option<ListenerId>, IpAddr);
+
+/// Failures by address, in windows that begin with an address's first one. A listener that has a
+/// bound of its own counts for itself, too, and locks out of itself alone.
 #[derive(Debug, Default)]
 pub(crate) struct Lockout {
-    by_address: HashMap<IpAddr, Failures>,
+    by_address: HashMap<Key, Failures>,
 }
 
 impl Lockout {
-    /// Whether an address is not listened to now.
-    pub(crate) fn is_locked(&self, now: Instant, addr: IpAddr) -> bool {
-        self.by_address.get(&network(addr)).is_some_and(|failures| failures.is_locked(now))
+    /// Whether an address is not listened to now on a listener.
+    pub(crate) fn is_locked(&self, now: Instant, addr: IpAddr, listener: ListenerId) -> bool {
+        let addr = network(addr);
+        let is_locked = |of| self.by_address.get(&(of, addr)).is_some_and(|f| f.is_locked(now));
+        is_locked(None) || is_locked(Some(listener))
     }
 
-    /// Counts a failure. Says whether it was the one too many.
-    pub(crate) fn failed(&mut self, now: Instant, addr: IpAddr, rate: FailureRate) -> bool {
+    /// Counts a failure; `own` is what the listener bounds itself. Says whether it was the one too many.
+    pub(crate) fn failed(
+        &mut self,
+        now: Instant,
+        addr: IpAddr,
+        rate: FailureRate,
+        own: Option<(ListenerId, FailureRate)>,
+    ) -> bool {
         let addr = network(addr);
-        if self.by_address.len() >= MAX_ADDRESSES && !self.by_address.contains_key(&addr) {
-            self.make_place(now, rate.per);
+        let by_own = own.is_some_and(|(of, rate)| self.count(now, (Some(of), addr), rate));
+        self.count(now, (None, addr), rate) || by_own
+    }
+
+    fn count(&mut self, now: Instant, key: Key, rate: FailureRate) -> bool {
+        if self.by_address.len() >= MAX_ADDRESSES && !self.by_address.contains_key(&key) {
+            self.make_place(now);
         }
-        let fresh = Failures { since: now, count: 0, locked_until: None };
-        let failures = self.by_address.entry(addr).or_insert(fresh);
-        if failures.is_over(now, rate.per) {
+        let fresh = Failures { until: now + rate.per, count: 0, locked_until: None };
+        let failures = self.by_address.entry(key).or_insert(fresh);
+        if failures.is_over(now) {
             *failures = fresh;
         }
         failures.count = failures.count.saturating_add(1);
@@ -87,15 +105,15 @@ impl Lockout {
         self.by_address.values().filter(|failures| failures.is_locked(now)).count()
     }
 
-    fn make_place(&mut self, now: Instant, per: Duration) {
-        self.by_address.retain(|_, failures| !failures.is_over(now, per));
+    fn make_place(&mut self, now: Instant) {
+        self.by_address.retain(|_, failures| !failures.is_over(now));
         if self.by_address.len() < MAX_ADDRESSES {
             return;
         }
         let rank = |failures: &Failures| (failures.locked_until.is_some(), failures.count);
-        let least = self.by_address.iter().min_by_key(|(_, f)| rank(f)).map(|(addr, _)| *addr);
-        if let Some(addr) = least {
-            self.by_address.remove(&addr);
+        let least = self.by_address.iter().min_by_key(|(_, f)| rank(f)).map(|(key, _)| *key);
+        if let Some(key) = least {
+            self.by_address.remove(&key);
         }
     }
 }
@@ -105,6 +123,7 @@ mod tests {
     use super::*;
 
     const RATE: FailureRate = FailureRate { count: 3, per: Duration::from_secs(60) };
+    const HERE: ListenerId = ListenerId(0);
 
     fn at(secs: u64) -> Instant {
         Instant::from_secs(1000 + secs)
@@ -119,20 +138,38 @@ mod tests {
         let mut lockout = Lockout::default();
         let addr = address(1);
         let failed: Vec<bool> =
-            [0, 30, 59].iter().map(|s| lockout.failed(at(*s), addr, RATE)).collect();
+            [0, 30, 59].iter().map(|s| lockout.failed(at(*s), addr, RATE, None)).collect();
         assert_eq!(failed, [false, false, true]);
-        assert!(!lockout.failed(at(60), addr, RATE), "one that was under way");
-        assert!(lockout.is_locked(at(118), addr) && !lockout.is_locked(at(119), addr));
-        assert!(!lockout.is_locked(at(60), address(2)));
-        assert!(!lockout.failed(at(119), addr, RATE), "a new count");
+        assert!(!lockout.failed(at(60), addr, RATE, None), "one that was under way");
+        assert!(lockout.is_locked(at(118), addr, HERE) && !lockout.is_locked(at(119), addr, HERE));
+        assert!(!lockout.is_locked(at(60), address(2), HERE));
+        assert!(!lockout.failed(at(119), addr, RATE, None), "a new count");
         assert_eq!(lockout.locked(at(119)), 0);
     }
 
     #[test]
     fn slow_failures_lock_nobody_out() {
         let mut lockout = Lockout::default();
-        let locked = (0..20).any(|n| lockout.failed(at(n * 31), address(1), RATE));
+        let locked = (0..20).any(|n| lockout.failed(at(n * 31), address(1), RATE, None));
         assert!(!locked);
+    }
+
+    #[test]
+    fn a_listener_with_a_lower_bound_locks_out_of_itself() {
+        let mut lockout = Lockout::default();
+        let (low, addr) = (FailureRate { count: 2, ..RATE }, address(1));
+        let mut fail = |s, own| lockout.failed(at(s), addr, RATE, own);
+        let own = Some((ListenerId(7), low));
+        assert_eq!([fail(0, own), fail(1, own), fail(2, own)], [false, true, true]);
+        assert!(
+            lockout.is_locked(at(3), addr, ListenerId(7)) && lockout.is_locked(at(3), addr, HERE)
+        );
+        let mut lockout = Lockout::default();
+        let mut fail = |s, own| lockout.failed(at(s), addr, RATE, own);
+        assert_eq!([fail(0, own), fail(1, own)], [false, true]);
+        assert!(lockout.is_locked(at(2), addr, ListenerId(7)));
+        assert!(!lockout.is_locked(at(2), addr, HERE), "the others have not had three");
+        assert!(lockout.failed(at(2), addr, RATE, None), "they count together");
     }
 
     #[test]
@@ -140,10 +177,10 @@ mod tests {
         let mut lockout = Lockout::default();
         let addr = |text: &str| text.parse::<IpAddr>().unwrap();
         for text in ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:3"] {
-            lockout.failed(at(0), addr(text), RATE);
+            lockout.failed(at(0), addr(text), RATE, None);
         }
-        assert!(lockout.is_locked(at(1), addr("2001:db8::9")));
-        assert!(!lockout.is_locked(at(1), addr("2001:db8:0:1::9")));
+        assert!(lockout.is_locked(at(1), addr("2001:db8::9"), HERE));
+        assert!(!lockout.is_locked(at(1), addr("2001:db8:0:1::9"), HERE));
         assert_eq!(network(addr("::ffff:10.0.0.1")), addr("10.0.0.1"));
     }
 
@@ -151,14 +188,14 @@ mod tests {
     fn a_flood_of_addresses_does_not_free_one_that_is_locked_out() {
         let mut lockout = Lockout::default();
         for _ in 0..3 {
-            lockout.failed(at(0), address(0), RATE);
+            lockout.failed(at(0), address(0), RATE, None);
         }
         for n in 1..6_000 {
-            lockout.failed(at(1), address(n), RATE);
+            lockout.failed(at(1), address(n), RATE, None);
         }
         assert_eq!(lockout.by_address.len(), MAX_ADDRESSES);
-        assert!(lockout.is_locked(at(2), address(0)));
-        lockout.failed(at(200), address(9_999), RATE);
+        assert!(lockout.is_locked(at(2), address(0), HERE));
+        lockout.failed(at(200), address(9_999), RATE, None);
         assert_eq!(lockout.by_address.len(), 1);
     }
 }

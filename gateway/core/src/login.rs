@@ -111,7 +111,9 @@ impl Core {
     }
 
     fn authenticate(&mut self, conn: ConnectionId, users: Arc<Users>, proof: Proof) {
-        let within = self.config.mqtt.auth_timeout;
+        let listener = self.mqtt_client(conn).map(|client| client.listener);
+        let config = listener.map_or(&self.config.mqtt, |listener| self.config.mqtt_of(listener));
+        let within = config.auth_timeout;
         let request = Authenticate { ticket: conn.get(), users, proof, within };
         self.output(Output::Authenticate(Box::new(request)));
     }
@@ -206,18 +208,22 @@ impl Core {
 
     fn is_locked_out(&mut self, conn: ConnectionId) -> bool {
         let now = self.turn.now;
-        self.peer_of(conn).is_some_and(|addr| self.lockout.is_locked(now, addr))
+        let from = self.peer_of(conn);
+        from.is_some_and(|(listener, addr)| self.lockout.is_locked(now, addr, listener))
     }
 
     /// Whether it was the one too many.
     fn count_failure(&mut self, conn: ConnectionId) -> bool {
         let (now, rate) = (self.turn.now, self.config.max_auth_failures);
-        self.peer_of(conn).is_some_and(|addr| self.lockout.failed(now, addr, rate))
+        let Some((listener, addr)) = self.peer_of(conn) else { return false };
+        let own = self.config.own(listener).and_then(|own| own.max_auth_failures);
+        self.lockout.failed(now, addr, rate, own.map(|own| (listener, own)))
     }
 
-    /// `None` on a Unix socket: who may open it is settled by its file.
-    fn peer_of(&mut self, conn: ConnectionId) -> Option<IpAddr> {
-        Some(self.mqtt_client(conn)?.peer?.ip())
+    /// Listener and address; `None` on a Unix socket: who may open it is settled by its file.
+    fn peer_of(&mut self, conn: ConnectionId) -> Option<(ListenerId, IpAddr)> {
+        let client = self.mqtt_client(conn)?;
+        Some((client.listener, client.peer?.ip()))
     }
 }
 
@@ -236,6 +242,6 @@ fn why_failed(login: &Login) -> String {
 fn locked_out() -> Option<String> {
     let secs = crate::lockout::LOCKED.as_secs();
     Some(format!(
-        "too many failures from this address (limits.max_auth_failures): not listened to for {secs} s"
+        "too many failures from this address (`max_auth_failures` of `limits` or of the listener): not listened to for {secs} s"
     ))
 }

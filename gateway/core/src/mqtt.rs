@@ -12,7 +12,7 @@ use motegate_mqtt::endpoint::{Accept, Connect, Event, Published, SubscribeItem, 
 use motegate_timers::Instant;
 
 use crate::access::Target;
-use crate::admission::{Rates, Verdict};
+use crate::admission::{Rates, Takeover, Verdict};
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::Pending;
 use crate::topics::{is_closed_to, mount_filter, mount_name, spares_dollar};
@@ -125,11 +125,12 @@ impl Core {
                 self.mqtt_subscribe(conn, session, ticket, items, identifier);
             }
             Event::Unsubscribe { conn, session, ticket, filters } => {
-                let mount = self.mqtt_mount(conn);
+                let Some((listener, mount)) = self.mqtt_mount(conn) else { return };
+                let config = self.config.mqtt_of(listener);
                 let mut unknown = Vec::new();
                 let mut mounted = Vec::with_capacity(filters.len());
                 for (place, filter) in filters.into_iter().enumerate() {
-                    match mount_filter(&self.config.mqtt, &mount, filter) {
+                    match mount_filter(config, &mount, filter) {
                         Ok(filter) => mounted.push(filter),
                         Err(_) => unknown.push(place),
                     }
@@ -183,7 +184,7 @@ impl Core {
             return;
         };
         let mount = self.listener(connect.listener).mount.clone();
-        let config = &self.config.mqtt;
+        let config = self.config.mqtt_of(connect.listener);
         let will = connect.will.map(|will| mount_will(config, will, &mount, &key)).transpose();
         let will = match will {
             Ok(will) => will,
@@ -192,8 +193,7 @@ impl Core {
                 return;
             }
         };
-        let own = self.listener(connect.listener).limits.as_ref();
-        let queue = own.map_or(self.config.queue, |own| own.queue);
+        let queue = self.config.queue_of(connect.listener);
         let ticket = self.pending.insert(Pending::MqttConnect { conn });
         self.ask(Request::Open(Open {
             ticket,
@@ -232,7 +232,8 @@ impl Core {
         let closed = |topic: &TopicName| {
             message.publisher.as_ref().is_none_or(|client| is_closed_to(client, topic))
         };
-        let topic = mount_name(&self.config.mqtt, mount, message.topic.clone()).and_then(|topic| {
+        let config = self.config.mqtt_of(listener);
+        let topic = mount_name(config, mount, message.topic.clone()).and_then(|topic| {
             // Also below a mount, where others would take it for the broker's own.
             let denied = closed(&topic) || !mount.is_empty() && closed(&message.topic);
             if denied { Err(Reason::AclDeny) } else { Ok(topic) }
@@ -257,11 +258,10 @@ impl Core {
         self.notice(notice.unwrap_or_else(|| Notice::new(kind)));
     }
 
-    fn mqtt_mount(&mut self, conn: ConnectionId) -> Arc<str> {
-        match self.mqtt_client(conn).map(|client| client.listener) {
-            Some(listener) => self.listener(listener).mount.clone(),
-            None => "".into(),
-        }
+    /// By which listener a client came, and below which prefix its topics lie.
+    fn mqtt_mount(&mut self, conn: ConnectionId) -> Option<(ListenerId, Arc<str>)> {
+        let listener = self.mqtt_client(conn)?.listener;
+        Some((listener, self.listener(listener).mount.clone()))
     }
 
     fn mqtt_subscribe(
@@ -272,11 +272,12 @@ impl Core {
         items: Vec<SubscribeItem>,
         identifier: Option<u32>,
     ) {
-        let mount = self.mqtt_mount(conn);
+        let Some((listener, mount)) = self.mqtt_mount(conn) else { return };
+        let config = self.config.mqtt_of(listener);
         let mut refused = Vec::new();
         let mut filters = Vec::with_capacity(items.len());
         for (place, item) in items.into_iter().enumerate() {
-            match mount_filter(&self.config.mqtt, &mount, item.filter) {
+            match mount_filter(config, &mount, item.filter) {
                 Ok(filter) => filters.push(Subscribe {
                     spares_dollar: spares_dollar(&mount, &filter.filter),
                     by_rule: false,
@@ -295,7 +296,8 @@ impl Core {
             }
         }
         let ticket = self.pending.insert(Pending::MqttSubscribe { conn, ticket, refused });
-        self.ask(Request::Subscribe { ticket, session, filters });
+        let most = self.config.own(listener).map(|own| own.max_subscriptions_per_session);
+        self.ask(Request::Subscribe { ticket, session, filters, most });
     }
 
     pub(crate) fn mqtt_answer(&mut self, pending: Pending, effect: Effect) {
@@ -314,7 +316,9 @@ impl Core {
                 }
                 self.mqtt.accept(&self.turn, conn, Accept { session, present, after });
                 let kind = NoticeKind::Connected { present };
-                if let Some(notice) = self.mqtt_client(conn).map(|client| client.notice(kind)) {
+                let Some(notice) = self.mqtt_client(conn).map(|c| c.notice(kind)) else { return };
+                let (now, key) = (self.turn.now, notice.client.as_ref());
+                if !key.is_some_and(|key| self.admission.is_told(now, key)) {
                     self.notice(notice);
                 }
             }
@@ -379,17 +383,29 @@ impl Core {
 
     pub(crate) fn mqtt_closed(&mut self, conn: ConnectionId, reason: Reason) {
         let client = self.drop_mqtt_client(conn);
-        if reason == Reason::TakenOver
-            && let Some(client) = &client
-            && let Some(key) = &client.key
-            && self.admission.taken_over(self.turn.now, key)
-        {
-            let notice = client.notice(NoticeKind::Limited);
-            let text = Some(crate::admission::FOUGHT_OVER.into());
-            self.notice(Notice { limit: Some("takeovers"), text, ..notice });
+        let takeover = match client.as_ref().and_then(|client| client.key.as_ref()) {
+            Some(key) if reason == Reason::TakenOver => {
+                self.admission.taken_over(self.turn.now, key)
+            }
+            _ => Takeover::Single,
+        };
+        match (takeover, &client) {
+            (Takeover::Begins, Some(client)) => {
+                let notice = client.notice(NoticeKind::Limited);
+                let text = Some(crate::admission::FOUGHT_OVER.into());
+                self.notice(Notice { limit: Some("takeovers"), text, ..notice });
+                self.mqtt_untold(conn, reason);
+            }
+            (Takeover::GoesOn, _) => self.mqtt_untold(conn, reason),
+            _ => self.mqtt_notice(client.as_ref(), NoticeKind::Disconnected(reason), None),
         }
-        self.mqtt_notice(client.as_ref(), NoticeKind::Disconnected(reason), None);
         self.mqtt.close(&self.turn, conn, reason);
+    }
+
+    /// Counts the end of a connection that is worth no line.
+    fn mqtt_untold(&mut self, conn: ConnectionId, reason: Reason) {
+        self.ending.remove(&conn);
+        self.stats.count(reason);
     }
 
     /// Its listener is another one, or none: the session stays as it was kept. It is on its way

@@ -19,7 +19,7 @@ use motegate_timers::Instant;
 use publish::Publish;
 
 use crate::access::Target;
-use crate::admission::{FOUGHT_OVER, Rates, Verdict};
+use crate::admission::{FOUGHT_OVER, Rates, Takeover, Verdict};
 use crate::mqtt::unreachable_answer;
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::Pending;
@@ -47,8 +47,8 @@ impl Core {
                 self.sn_publish(client.map(|(client, _)| client), peer, ticket, publish);
             }
             Event::Acked { session, delivery } => self.ask(Request::Ack { session, delivery }),
-            Event::Credit { session, window, room, asleep } => {
-                let queue = self.sn_queue(asleep);
+            Event::Credit { session, listener, window, room, asleep } => {
+                let queue = self.sn_queue(listener, asleep);
                 self.ask(Request::Bound { session, queue });
                 self.ask(Request::Credit { session, window, room });
             }
@@ -58,9 +58,10 @@ impl Core {
             }
             Event::Connect(connect) => self.sn_connect(*connect),
             Event::Register { client, ticket, name } => {
+                let config = self.sn_bounds(client);
                 let result = self
                     .sn_map(client, SnTopic::Name(name.as_str()))
-                    .and_then(|mapped| check_bounds(&self.config.mqtt, mapped.topic.as_str()))
+                    .and_then(|mapped| check_bounds(config, mapped.topic.as_str()))
                     .and_then(|()| self.sn_stores())
                     .map_err(|error| self.sn_refused(client, error));
                 self.sn.registered(&self.turn, ticket, result);
@@ -127,8 +128,10 @@ impl Core {
             self.sn.refuse(&self.turn, client, Reason::RateLimited);
             return;
         }
-        self.sn_clients
-            .insert(client, SnClient { session: None, key: key.clone(), peer, leaving: None });
+        self.sn_clients.insert(
+            client,
+            SnClient { session: None, key: key.clone(), peer: peer.clone(), leaving: None },
+        );
         let will = match self.sn_will(client, will) {
             Ok(will) => will,
             Err(error) => {
@@ -148,15 +151,16 @@ impl Core {
             will,
             window: u16::from(!asleep),
             room: if asleep { 0 } else { ROOM },
-            queue: self.sn_queue(asleep),
+            queue: self.sn_queue(peer.listener, asleep),
         }));
     }
 
-    /// The bounds of a client's queue. What is longer than any datagram never reaches it (MQTT-SN
+    /// The bounds of a client's queue, on its listener or asleep. What is longer than any datagram never reaches it (MQTT-SN
     /// 1.2 §6.10) and takes no place. That is sure before its topic is looked at as long as no
     /// topic id converts payloads; where one does, the length counts when it is sent.
-    fn sn_queue(&self, asleep: bool) -> QueuePolicy {
-        let queue = if asleep { self.config.when_asleep } else { self.config.queue };
+    fn sn_queue(&self, listener: ListenerId, asleep: bool) -> QueuePolicy {
+        let own = self.config.queue_of(listener);
+        let queue = if asleep { self.config.when_asleep } else { own };
         let fits = u16::try_from(self.config.mqtt_sn.max_payload()).unwrap_or(u16::MAX);
         QueuePolicy { max_payload: if self.table.sn_converts() { u16::MAX } else { fits }, ..queue }
     }
@@ -177,6 +181,12 @@ impl Core {
         }
     }
 
+    /// The bounds of topics for a client.
+    fn sn_bounds(&self, client: ClientRef) -> &motegate_mqtt::Config {
+        let known = self.sn_clients.get(&client);
+        known.map_or(&self.config.mqtt, |known| self.config.mqtt_of(known.peer.listener))
+    }
+
     fn sn_will(&self, client: ClientRef, will: SnWillChange) -> Result<WillChange, MapError> {
         match will {
             SnWillChange::Keep => Ok(WillChange::Keep),
@@ -193,7 +203,7 @@ impl Core {
     /// Gives a will its final topic and its publisher.
     fn sn_map_will(&self, client: ClientRef, will: &mut Will, topic: &str) -> Result<(), MapError> {
         let mapped = self.sn_map(client, SnTopic::Name(topic))?;
-        will.message.topic = self.sn_concrete(&mapped)?;
+        will.message.topic = self.sn_concrete(self.sn_bounds(client), &mapped)?;
         will.message.publisher = self.sn_clients.get(&client).map(|known| known.key.clone());
         Ok(())
     }
@@ -220,8 +230,12 @@ impl Core {
     }
 
     /// A mapped topic that is published to: within bounds, no wildcard, and not the broker's own.
-    fn sn_concrete(&self, mapped: &SnMatch) -> Result<TopicName, MapError> {
-        check_bounds(&self.config.mqtt, mapped.topic.as_str())?;
+    fn sn_concrete(
+        &self,
+        bounds: &motegate_mqtt::Config,
+        mapped: &SnMatch,
+    ) -> Result<TopicName, MapError> {
+        check_bounds(bounds, mapped.topic.as_str())?;
         let topic = mapped.topic.as_name().ok_or_else(|| MapError {
             reason: Reason::BadTopic,
             text: format!("`{}` has a wildcard: publish to one topic", mapped.topic),
@@ -293,7 +307,9 @@ impl Core {
         let Some(known) = self.sn_clients.get_mut(&client) else { return };
         known.session = Some(accept.session);
         let notice = known.notice(NoticeKind::Connected { present: accept.present });
-        self.notice(notice);
+        if !self.sn_admission.is_told(self.turn.now, &known.key) {
+            self.notice(notice);
+        }
         let present = accept.present;
         self.sn.accept(&self.turn, client, accept);
         if present {
@@ -381,14 +397,19 @@ impl Core {
 
     pub(crate) fn sn_closed(&mut self, client: ClientRef, reason: Reason) {
         if let Some(known) = self.sn_clients.remove(&client) {
-            if reason == Reason::TakenOver
-                && self.sn_admission.taken_over(self.turn.now, &known.key)
-            {
+            let takeover = match reason {
+                Reason::TakenOver => self.sn_admission.taken_over(self.turn.now, &known.key),
+                _ => Takeover::Single,
+            };
+            if takeover == Takeover::Begins {
                 let notice = known.notice(NoticeKind::Limited);
                 let text = Some(FOUGHT_OVER.into());
                 self.notice(Notice { limit: Some("takeovers"), text, ..notice });
             }
-            self.notice(known.notice(NoticeKind::Disconnected(reason)));
+            match takeover {
+                Takeover::Single => self.notice(known.notice(NoticeKind::Disconnected(reason))),
+                Takeover::Begins | Takeover::GoesOn => self.stats.count(reason),
+            }
         }
         self.sn.close(&self.turn, client, reason);
     }

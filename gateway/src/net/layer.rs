@@ -82,8 +82,6 @@ pub(crate) enum Step {
     Ended,
     /// It is over; last words are to be sent.
     Over(Cause, String),
-    /// The same without a word, in the log either.
-    Quietly,
 }
 
 impl Layer {
@@ -156,13 +154,8 @@ impl Layer {
             Ok(None) => return Step::More,
             Err(fault) => return self.over(Cause::ProxyHeader, fault.to_string()),
         };
-        match header.source {
-            Source::Address(address) => self.peer = Some(address),
-            Source::Unknown => {}
-            Source::HealthCheck => {
-                self.stage = Stage::Over;
-                return Step::Quietly;
-            }
+        if let Source::Address(address) = header.source {
+            self.peer = Some(address);
         }
         if settings.identity {
             let name = header.common_name.filter(|name| is_identity(name));
@@ -450,6 +443,10 @@ fn cause(error: &rustls::Error) -> Cause {
             CertificateError::Revoked => Cause::CertRevoked,
             CertificateError::UnknownIssuer => Cause::CertUnknownCa,
             CertificateError::UnknownRevocationStatus => Cause::CertUnknownStatus,
+            // webpki's own word, which rustls passes on: it reads version 3 only (RFC 5280 §4.1.2.1).
+            CertificateError::Other(other) if other.0.to_string() == "UnsupportedCertVersion" => {
+                Cause::CertVersion
+            }
             _ => Cause::CertBad,
         },
         Error::NoCertificatesPresented => Cause::CertMissing,

@@ -1,8 +1,10 @@
 //! The header of the PROXY protocol, versions 1 and 2: who a load balancer's client is.
 //!
-//! haproxy's `proxy-protocol.txt` (2.2 and 2.3 there), to the letter of mqtt.md §2.19: a pure function
-//! of the bytes that came. Whoever sends it was believed before; no byte behind the header is looked
-//! at. TLVs are skipped but for the one that tells of a client's certificate.
+//! haproxy's `proxy-protocol.txt` (2.1 and 2.2 there), and mqtt.md §2.19: a pure function of the bytes
+//! that came. Whoever sends it was believed before; no byte behind the header is looked at. TLVs are
+//! skipped but for the one that tells of a client's certificate; that they fill the header is checked.
+//! A port may be 0, as the text there has it; where it says no address of a connection, the sender's
+//! own is the client's.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -37,10 +39,8 @@ pub(crate) struct Header {
 pub(crate) enum Source {
     /// From there.
     Address(SocketAddr),
-    /// The sender does not say: from the sender.
+    /// The sender does not say, or it is its own (a health check): from the sender.
     Unknown,
-    /// The sender itself asks whether somebody is here.
-    HealthCheck,
 }
 
 /// Why it is none.
@@ -84,12 +84,16 @@ pub(crate) fn parse(bytes: &[u8], versions: Versions) -> Result<Option<Header>, 
 /// `PROXY TCP4 SOURCE DESTINATION PORT PORT\r\n`.
 fn v1(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     let head = bytes.get(..bytes.len().min(MAX_V1)).unwrap_or_default();
-    let Some(end) = head.windows(2).position(|two| two == b"\r\n") else {
-        return if bytes.len() < MAX_V1 { Ok(None) } else { Err(Malformed::Damaged) };
-    };
-    let line = head.get(..end).unwrap_or_default();
+    let end = head.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+    let (line, behind) = head.split_at(end.unwrap_or(head.len()));
+    match behind {
+        [b'\r', b'\n', ..] => {}
+        [] | [b'\r'] if bytes.len() < MAX_V1 => return Ok(None),
+        // Too long, or another end of a line, behind which the right one would never come.
+        _ => return Err(Malformed::Damaged),
+    }
+    let len = line.len() + 2;
     let line = std::str::from_utf8(line).map_err(|_| Malformed::Damaged)?;
-    let len = end + 2;
     let source = line_source(line).ok_or(Malformed::Damaged)?;
     Ok(Some(Header { len, source, common_name: None }))
 }
@@ -117,10 +121,10 @@ fn line_source(line: &str) -> Option<Source> {
     words.next().is_none().then(|| Source::Address(canonical((source, source_port).into())))
 }
 
-/// 1 to 65535 in decimal digits, without a sign or leading zeros.
+/// 0 to 65535 in decimal digits, without a sign or leading zeros (2.1 there).
 fn port(text: &str) -> Option<u16> {
-    let plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
-    text.parse().ok().filter(|port| plain && *port > 0)
+    let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| plain)
 }
 
 /// Signature, version and command, family and transport, length; addresses; TLVs.
@@ -140,7 +144,9 @@ fn v2(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     let Some(body) = rest.get(..length) else { return Ok(None) };
     let len = FIXED + length;
     if command == Command::Local {
-        return Ok(Some(Header { len, source: Source::HealthCheck, common_name: None }));
+        // A connection of the sender itself, such as a health check: whatever the block says, it is
+        // taken with its real address (2.2 there).
+        return Ok(Some(Header { len, source: Source::Unknown, common_name: None }));
     }
     let (source, tlvs) = match family {
         0x11 => {
@@ -161,14 +167,17 @@ fn v2(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
             let address = canonical((Ipv6Addr::from(*ip), port).into());
             (Source::Address(address), tlvs)
         }
-        // No address of a connection over the network: as if it said none (2.2 there).
+        // Valid, but no connection over TCP: as if it said no address (2.2 there).
         0x12 | 0x22 | 0x31 | 0x32 => {
             let size = [12, 36, 216][usize::from(family >> 4) - 1];
             (Source::Unknown, body.get(size..).ok_or(Malformed::Damaged)?)
         }
-        // Unspecified: the receiver takes no notice of what follows.
+        // Family or transport is unspecified: the receiver takes no notice of what follows.
         _ => return Ok(Some(Header { len, source: Source::Unknown, common_name: None })),
     };
+    if !are_whole(tlvs) {
+        return Err(Malformed::Damaged);
+    }
     Ok(Some(Header { len, source, common_name: common_name(tlvs) }))
 }
 
@@ -205,11 +214,25 @@ fn common_name(tlvs: &[u8]) -> Option<String> {
     Some(name.to_owned()).filter(|name| !name.is_empty())
 }
 
+/// Type, value and what follows of the first TLV; none where it is cut off.
+fn next(tlvs: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&[kind, high, low], rest) = tlvs.split_first_chunk::<3>()?;
+    let (value, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
+    Some((kind, value, rest))
+}
+
+/// Whether nothing but TLVs is there, the last of them whole.
+fn are_whole(mut tlvs: &[u8]) -> bool {
+    while let Some((_, _, rest)) = next(tlvs) {
+        tlvs = rest;
+    }
+    tlvs.is_empty()
+}
+
 /// The value of the first TLV of a type; what is cut off has none.
 fn find(mut tlvs: &[u8], kind: u8) -> Option<&[u8]> {
     loop {
-        let (&[this, high, low], rest) = tlvs.split_first_chunk::<3>()?;
-        let (value, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
+        let (this, value, rest) = next(tlvs)?;
         if this == kind {
             return Some(value);
         }
@@ -253,7 +276,14 @@ mod tests {
             ("PROXY UNKNOWN ffff::1 whatever 0 x\r\n", Ok(Some(Source::Unknown))),
             ("PROXY TCP4 192.0.2.1 10.0.0.1 49152 1883", Ok(None)),
             ("PROXY", Ok(None)),
-            ("PROXY TCP4 192.0.2.1 10.0.0.1 0 1883\r\n", bad),
+            ("PROXY TCP4 192.0.2.1 10.0.0.1 0 1883\r\n", address("192.0.2.1:0")),
+            ("PROXY TCP4 192.0.2.1 10.0.0.1 00 1883\r\n", bad),
+            ("PROXY TCP4 192.0.2.1 10.0.0.1  1883\r\n", bad),
+            // Another end of the line: at once, not when time is over.
+            ("PROXY TCP4 192.0.2.1 10.0.0.1 1 1883\n", bad),
+            ("PROXY UNKNOWN\n", bad),
+            ("PROXY UNKNOWN\rx", bad),
+            ("PROXY UNKNOWN\r", Ok(None)),
             ("PROXY TCP4 192.0.2.1 10.0.0.1 1 65536\r\n", bad),
             ("PROXY TCP4 192.0.2.1 10.0.0.1 01 1883\r\n", bad),
             ("PROXY TCP4 192.0.2.1 10.0.0.1 +1 1883\r\n", bad),
@@ -272,6 +302,8 @@ mod tests {
         assert_eq!((long.len(), source(long.as_bytes())), (107, Ok(Some(Source::Unknown))));
         let longer = format!("PROXY UNKNOWN {}\r\n", "x".repeat(MAX_V1 - 15));
         assert_eq!(source(longer.as_bytes()), bad);
+        assert_eq!(source(&longer.as_bytes()[..MAX_V1]), bad, "it cannot end in time");
+        assert_eq!(source(&longer.as_bytes()[..MAX_V1 - 1]), Ok(None));
     }
 
     #[test]
@@ -280,17 +312,26 @@ mod tests {
         let mut body6 = vec![0; 36];
         (body6[0], body6[15], body6[33]) = (0xfd, 1, 9);
         assert_eq!(source(&v2_header(0x21, 0x21, &body6)), address("[fd00::1]:9"));
-        // LOCAL is a health check, whatever the rest says.
-        assert_eq!(source(&v2_header(0x20, 0x00, &[])), Ok(Some(Source::HealthCheck)));
-        assert_eq!(source(&v2_header(0x20, 0x11, BODY4)), Ok(Some(Source::HealthCheck)));
+        // LOCAL has its real address, whatever the rest says.
+        assert_eq!(source(&v2_header(0x20, 0x00, &[])), Ok(Some(Source::Unknown)));
+        assert_eq!(source(&v2_header(0x20, 0x11, BODY4)), Ok(Some(Source::Unknown)));
+        assert_eq!(source(&v2_header(0x20, 0x11, b"xyz")), Ok(Some(Source::Unknown)));
+        let zero = [192, 0, 2, 1, 10, 0, 0, 1, 0, 0, 0, 0];
+        assert_eq!(source(&v2_header(0x21, 0x11, &zero)), address("192.0.2.1:0"));
         // Families that are no connection of the network are as if they said nothing.
         assert_eq!(source(&v2_header(0x21, 0x00, b"xyz")), Ok(Some(Source::Unknown)));
         assert_eq!(source(&v2_header(0x21, 0x31, &[0; 216])), Ok(Some(Source::Unknown)));
         assert_eq!(source(&v2_header(0x21, 0x12, BODY4)), Ok(Some(Source::Unknown)));
+        assert_eq!(source(&v2_header(0x21, 0x22, &[0; 36])), Ok(Some(Source::Unknown)));
+        // Transport or family unspecified, the other not.
+        assert_eq!(source(&v2_header(0x21, 0x10, BODY4)), Ok(Some(Source::Unknown)));
+        assert_eq!(source(&v2_header(0x21, 0x02, BODY4)), Ok(Some(Source::Unknown)));
         // Too short for its family; unknown family, transport, command, version.
         for (command, family, body) in [
             (0x21, 0x11, &BODY4[..11]),
             (0x21, 0x21, BODY4),
+            (0x21, 0x12, &BODY4[..11]),
+            (0x21, 0x31, BODY4),
             (0x21, 0x41, BODY4),
             (0x21, 0x13, BODY4),
             (0x22, 0x11, BODY4),
@@ -304,6 +345,13 @@ mod tests {
         body.extend([0x04, 0, 2, 1, 2, 0xee, 0, 0]);
         let bytes = v2_header(0x21, 0x11, &body);
         assert_eq!(parse(&bytes, ANY).unwrap().unwrap().len, bytes.len());
+        // One that is longer than the header, or not even has a length; of any family with addresses.
+        for cut in [&[0x04, 0, 3, 1, 2][..], &[0xee, 0xff, 0xff], &[0xee, 0], &[0xee]] {
+            for family in [0x11, 0x12] {
+                let bytes = v2_header(0x21, family, &[BODY4, &[0x01, 0, 0], cut].concat());
+                assert_eq!(source(&bytes), Err(Malformed::Damaged), "{family:x} {cut:x?}");
+            }
+        }
     }
 
     #[test]

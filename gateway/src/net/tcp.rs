@@ -10,9 +10,10 @@
 //! header below MQTT. Unix sockets are connections like the others.
 
 mod accept;
+mod half_open;
 mod layered;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, Read as _};
 use std::net::Shutdown;
 use std::task::{Context, Poll};
@@ -37,6 +38,7 @@ use crate::net::handshakes::Handshakes;
 use crate::net::layer::{self, Layer};
 use crate::net::{Counters, watch};
 use accept::Listener;
+use half_open::HalfOpen;
 
 /// A connection's share of a turn: one read of this many bytes.
 const READ_BUFFER: usize = 64 * 1024;
@@ -72,8 +74,8 @@ pub(crate) struct Tcp {
     connections: Connections,
     /// Of those that have something between their socket and MQTT.
     layers: HashMap<ConnectionId, Box<Layer>>,
-    /// Of these, those that the core does not know yet, by their deadline.
-    half_open: BTreeSet<(Instant, ConnectionId)>,
+    /// Of these, those that the core does not know yet.
+    half_open: HalfOpen,
     handshakes: Handshakes,
     max_connections: usize,
     counters: Counters,
@@ -112,7 +114,7 @@ impl Tcp {
             serving,
             connections: Connections::default(),
             layers: HashMap::new(),
-            half_open: BTreeSet::new(),
+            half_open: HalfOpen::default(),
             handshakes: Handshakes::default(),
             max_connections,
             counters: Counters::default(),
@@ -160,14 +162,14 @@ impl Tcp {
 
     /// How many of them the core does not know yet.
     pub(crate) fn half_open_len(&self) -> usize {
-        self.half_open.len()
+        self.half_open.of(None).len()
     }
 
     /// When `turn` is wanted although nothing is ready.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let front = |queue: &VecDeque<(Instant, _)>| queue.front().map(|(at, _)| *at);
         let accept = self.listeners.iter().filter_map(|listener| listener.paused_until).min();
-        let half_open = self.half_open.first().map(|(at, _)| *at);
+        let half_open = self.half_open.of(None).first().map(|(at, _)| *at);
         let closing = earliest(front(&self.flushing), front(&self.draining));
         earliest(earliest(closing, accept), half_open)
     }
@@ -480,12 +482,12 @@ impl Tcp {
 
     /// Closes the socket and says so to the core, which may have forgotten it already.
     fn drop_connection(&mut self, conn: ConnectionId, reason: Reason, machine: &mut Machine) {
+        let layer = self.layers.remove(&conn);
+        if let (Some(layer), Some(connection)) = (&layer, self.connections.get(conn)) {
+            self.half_open.remove(connection.listener, (layer.deadline, conn));
+        }
         let Some(stream) = self.connections.remove(conn) else { return };
         drop(stream); // closing the descriptor takes it out of the poll
-        let layer = self.layers.remove(&conn);
-        if let Some(layer) = &layer {
-            self.half_open.remove(&(layer.deadline, conn));
-        }
         if layer.is_none_or(|layer| layer.known) {
             machine.feed(Input::Closed { conn, reason });
         }

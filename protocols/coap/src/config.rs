@@ -74,6 +74,26 @@ pub enum EchoWhen {
     Off,
 }
 
+/// Bounds that a listener may have of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenerBounds {
+    /// As [`Config::max_observers_per_peer`].
+    pub max_observers_per_peer: usize,
+    /// As [`Config::max_blocks_in_progress_per_peer`].
+    pub max_blocks_in_progress_per_peer: usize,
+}
+
+impl Config {
+    /// Those of a listener that has none of its own.
+    #[must_use]
+    pub const fn bounds(&self) -> ListenerBounds {
+        ListenerBounds {
+            max_observers_per_peer: self.max_observers_per_peer,
+            max_blocks_in_progress_per_peer: self.max_blocks_in_progress_per_peer,
+        }
+    }
+}
+
 /// Deliberate faults that the simulation must find.
 #[cfg(feature = "planted-faults")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

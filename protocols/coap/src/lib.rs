@@ -22,6 +22,6 @@ mod slab;
 
 #[cfg(feature = "planted-faults")]
 pub use config::Faults;
-pub use config::{Config, EchoWhen, Unverified};
+pub use config::{Config, EchoWhen, ListenerBounds, Unverified};
 pub use endpoint::Endpoint;
 pub use message::{Kind, Token};

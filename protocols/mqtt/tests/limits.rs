@@ -211,20 +211,40 @@ fn the_oldest_half_open_connection_gives_way() {
     let first = w.open();
     let done = w.connect_311("a");
     let rest = [w.open(), w.open()];
-    assert_eq!(w.endpoint.half_open(), 3);
+    assert_eq!(w.endpoint.half_open(None), 3);
     assert!(w.closed.is_empty());
     let last = w.open();
     assert_eq!(w.closed.get(&first), Some(&Reason::HalfOpen));
-    assert_eq!(w.endpoint.half_open(), 3);
+    assert_eq!(w.endpoint.half_open(None), 3);
     w.open();
     assert_eq!(w.closed.get(&rest[0]), Some(&Reason::HalfOpen));
     assert!(!w.closed.contains_key(&done), "who has said CONNECT is not one of them");
     w.send(last, &connect_bytes(4, 2, 60, "", "b"));
     w.expect(last, "20 02 00 00");
-    assert_eq!(w.endpoint.half_open(), 2);
+    assert_eq!(w.endpoint.half_open(None), 2);
     w.lose(rest[1]);
-    assert_eq!(w.endpoint.half_open(), 1);
+    assert_eq!(w.endpoint.half_open(None), 1);
     assert_eq!(w.endpoint.acted().of(Limit::MaxHalfOpen), 2);
+}
+
+/// A listener's own bound closes the oldest of its own, whoever else waits longer.
+#[test]
+fn the_oldest_half_open_connection_of_a_listener_gives_way() {
+    let mut w = World::new();
+    let (all, own) = (Config::default(), Config { max_half_open: 1, ..Config::default() });
+    w.endpoint.reconfigure_listeners(all, vec![None, Some(own)]);
+    let first = w.open_by(0);
+    let second = w.open_by(1);
+    w.open_by(0);
+    assert!(w.closed.is_empty());
+    let third = w.open_by(1);
+    assert_eq!(w.closed.get(&second), Some(&Reason::HalfOpen));
+    assert!(!w.closed.contains_key(&first));
+    let of = |w: &World, n| w.endpoint.half_open(Some(ListenerId(n)));
+    assert_eq!((of(&w, 0), of(&w, 1)), (2, 1));
+    w.send(third, &connect_bytes(4, 2, 60, "", "b"));
+    w.expect(third, "20 02 00 00");
+    assert_eq!((of(&w, 0), of(&w, 1), w.endpoint.half_open(None)), (2, 0, 2));
 }
 
 #[test]

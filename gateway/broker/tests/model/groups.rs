@@ -138,7 +138,7 @@ impl Group {
             spares_dollar: false,
             by_rule: false,
         }];
-        self.ask(broker, Request::Subscribe { ticket: 0, session, filters });
+        self.ask(broker, Request::Subscribe { ticket: 0, session, filters, most: None });
     }
 
     fn ack(&mut self, broker: &mut Broker, member: usize) -> bool {
@@ -173,7 +173,10 @@ pub(crate) fn loses_nothing(steps: &[Step], spills: bool) {
             Step::Leave { member } => {
                 let Some((session, _)) = group.open.get(&member).copied() else { continue };
                 let filters = vec![SubscriptionFilter::new("$share/g/t").unwrap()];
-                group.ask(&mut broker, Request::Unsubscribe { ticket: 0, session, filters });
+                group.ask(
+                    &mut broker,
+                    Request::Unsubscribe { ticket: 0, session, filters, most: None },
+                );
             }
             Step::Publish { qos } => {
                 let text = format!("{number}@{qos}");

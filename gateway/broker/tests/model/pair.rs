@@ -187,7 +187,8 @@ impl Pair {
     fn subscribe(&mut self, client: usize, filters: &[(usize, u8, u8)]) {
         let Some(session) = self.sessions.get(&client).map(|model| model.id) else { return };
         let filters_of = self.model_subscribe(client, filters);
-        let effects = self.ask(Request::Subscribe { ticket: 1, session, filters: filters_of });
+        let effects =
+            self.ask(Request::Subscribe { ticket: 1, session, filters: filters_of, most: None });
         self.check_subscribed(&effects);
     }
 

@@ -99,6 +99,7 @@ fn request(run: &mut Run, op: &Op) -> Option<Request> {
             ticket: 0,
             session: run.handles.get(&client)?.0,
             filters: filters.into_iter().map(subscription).collect(),
+            most: None,
         },
         Op::Unsubscribe { client, filter } => Request::Unsubscribe {
             ticket: 0,

@@ -246,12 +246,12 @@ impl Bench {
 
     pub(crate) fn subscribe(&mut self, client: Client, filters: &[Subscribe]) -> Vec<String> {
         let (session, filters) = (client.session, filters.to_vec());
-        self.ask(Request::Subscribe { ticket: 0, session, filters })
+        self.ask(Request::Subscribe { ticket: 0, session, filters, most: None })
     }
 
     pub(crate) fn unsubscribe(&mut self, client: Client, filter: &str) -> Vec<String> {
         let filters = vec![SubscriptionFilter::new(filter).unwrap()];
-        self.ask(Request::Unsubscribe { ticket: 0, session: client.session, filters })
+        self.ask(Request::Unsubscribe { ticket: 0, session: client.session, filters, most: None })
     }
 
     pub(crate) fn resubscribe(

@@ -194,7 +194,7 @@ impl Core {
         let limit = |limit: &Bound| {
             let (unit, max) = mqtt_bound(mqtt, *limit);
             let used = match limit {
-                Bound::MaxHalfOpen => Some(self.mqtt.half_open() as u64),
+                Bound::MaxHalfOpen => Some(self.mqtt.half_open(None) as u64),
                 Bound::MaxOutboxBytes => Some(self.mqtt.counters().bytes_waiting),
                 _ => None,
             };

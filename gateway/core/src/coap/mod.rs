@@ -240,6 +240,6 @@ pub(crate) fn map_resource(
 ) -> Result<CoapMatch, MapError> {
     let query = rules_query(config, listener, query);
     let mapped = table.coap(caller, host, method, path, &query)?;
-    check_bounds(&config.mqtt, mapped.topic.as_str())?;
+    check_bounds(config.mqtt_of(listener), mapped.topic.as_str())?;
     Ok(mapped)
 }

@@ -245,6 +245,7 @@ impl Core {
                 spares_dollar: false,
                 by_rule: false,
             }],
+            most: None,
         });
     }
 

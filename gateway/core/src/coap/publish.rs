@@ -8,7 +8,7 @@ use motegate_broker::Request;
 use motegate_coap::endpoint::{Code, ExchangeId, Method, Request as CoapRequest, Response};
 use motegate_mapping::payload::{PayloadError, Uplink};
 use motegate_mapping::{Action, CoapMatch, MapError, OnBadPayload};
-use motegate_message::{Message, Qos, Reason, Seq, SessionKey, TopicName};
+use motegate_message::{ListenerId, Message, Qos, Reason, Seq, SessionKey, TopicName};
 use motegate_timers::Instant;
 
 use super::value::{formats, precondition};
@@ -102,8 +102,12 @@ impl Core {
             Action::Clear => one(&mapped, Bytes::new(), None, true),
             _ => self.coap_parts(&request, &key, &mapped, payload),
         };
+        let listener = request.peer.listener;
         let parts = parts.and_then(|parts| {
-            parts.as_slice().iter().try_for_each(|part| self.coap_may_publish(&part.topic))?;
+            parts
+                .as_slice()
+                .iter()
+                .try_for_each(|part| self.coap_may_publish(listener, &part.topic))?;
             Ok(parts)
         });
         match parts {
@@ -119,7 +123,7 @@ impl Core {
     /// Whether the rest of a body in blocks may come.
     pub(super) fn coap_more(&mut self, request: &CoapRequest, mapped: &CoapMatch) {
         let topic = mapped.topic.as_name().filter(|_| mapped.records.is_none());
-        match topic.map_or(Ok(()), |topic| self.coap_may_publish(&topic)) {
+        match topic.map_or(Ok(()), |topic| self.coap_may_publish(request.peer.listener, &topic)) {
             Ok(()) => {
                 let response = Response::new(Code::CONTINUE);
                 self.coap.respond(&self.turn, request.exchange, response, Seq::NONE);
@@ -128,8 +132,8 @@ impl Core {
         }
     }
 
-    fn coap_may_publish(&self, topic: &TopicName) -> Result<(), MapError> {
-        check_bounds(&self.config.mqtt, topic.as_str())?;
+    fn coap_may_publish(&self, listener: ListenerId, topic: &TopicName) -> Result<(), MapError> {
+        check_bounds(self.config.mqtt_of(listener), topic.as_str())?;
         if is_reserved(topic) {
             let text = "this topic is the gateway's own to publish".into();
             return Err(MapError { reason: Reason::AclDeny, text });

@@ -177,7 +177,13 @@ impl Core {
         self.broker.reconfigure(config.broker);
         self.mqtt.reconfigure_listeners(config.mqtt.clone(), config.mqtt_by_listener());
         self.sn.reconfigure(config.sn());
+        self.sn.bound_listeners(config.sn_by_listener());
         self.coap.reconfigure(config.coap.clone());
+        self.coap.bound_listeners(config.coap_by_listener());
+        if config.connect_rates() != self.config.connect_rates() {
+            self.admission.forget_rates();
+            self.sn_admission.forget_rates();
+        }
         self.config = config;
         self.table = table;
         self.sys_reconfigure();

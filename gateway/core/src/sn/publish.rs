@@ -37,7 +37,7 @@ impl Core {
         let mapped = match (client, publish.qos) {
             (Some(client), Some(_)) => {
                 self.sn_map(client, sn_topic(&publish.topic)).and_then(|m| {
-                    let topic = self.sn_concrete(&m)?;
+                    let topic = self.sn_concrete(self.config.mqtt_of(peer.listener), &m)?;
                     let key = self.sn_clients.get(&client).map(|known| known.key.clone());
                     Ok((key, topic, m))
                 })
@@ -128,7 +128,7 @@ impl Core {
         let caller = self.caller(peer.listener, name, peer.addr.ip());
         let (acts_as, mapped) = self.table.sn_qos_minus_one(&caller, sn_topic(topic))?;
         let key = SessionKey::new(&self.listener(peer.listener).realm, &acts_as);
-        let topic = self.sn_concrete(&mapped)?;
+        let topic = self.sn_concrete(self.config.mqtt_of(peer.listener), &mapped)?;
         Ok((Some(key), topic, mapped))
     }
 }

@@ -42,7 +42,7 @@ impl Core {
         qos: Qos,
     ) {
         let mapped = self.sn_map(client, sn_filter(filter)).and_then(|mapped| {
-            check_bounds(&self.config.mqtt, mapped.topic.as_str())?;
+            check_bounds(self.sn_bounds(client), mapped.topic.as_str())?;
             Ok(mapped)
         });
         match mapped {
@@ -52,7 +52,10 @@ impl Core {
                 let mount = self.sn_mount(client);
                 let qos = others.map_or(qos, |o| o.max(qos));
                 let filters = vec![subscribe(&mount, mapped.topic, qos)];
-                self.ask(Request::Subscribe { ticket, session, filters });
+                let own = self.sn_clients.get(&client);
+                let own = own.and_then(|known| self.config.own(known.peer.listener));
+                let most = own.map(|own| own.max_subscriptions_per_session);
+                self.ask(Request::Subscribe { ticket, session, filters, most });
             }
             Err(error) => {
                 let reason = self.sn_refused(client, error);
@@ -100,7 +103,8 @@ impl Core {
         let filter =
             Subscribe { retain_handling, ..subscribe(&self.sn_mount(client), filter, qos) };
         let ticket = self.pending.insert(Pending::Nothing);
-        self.ask_quietly(Request::Subscribe { ticket, session, filters: vec![filter] })
+        let filters = vec![filter];
+        self.ask_quietly(Request::Subscribe { ticket, session, filters, most: None })
     }
 
     fn sn_mount(&self, client: ClientRef) -> Arc<str> {

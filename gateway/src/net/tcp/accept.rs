@@ -206,24 +206,25 @@ impl Tcp {
         let serving = self.serving.get(usize::from(listener.0)).and_then(Option::as_ref);
         let transport = serving.map(|serving| &serving.transport).filter(|t| !t.is_plain());
         let Some(transport) = transport.cloned() else {
-            self.make_room(machine);
+            self.make_room(listener, machine);
             let conn = self.connections.insert(slot, stream, listener, Flags::FRESH);
             machine.feed(Input::Opened { conn, listener, peer, identity: None, since });
             return;
         };
         // Whoever is believed can claim any address; over a Unix socket files say who may.
-        let stranger = |from: &[ipnet::IpNet]| peer.is_some_and(|at| !contains(from, at.ip()));
+        let stranger =
+            |from: &[motegate_message::Network]| peer.is_some_and(|at| !contains(from, at.ip()));
         if transport.proxy.as_ref().is_some_and(|proxy| stranger(&proxy.from)) {
             self.counters.causes.count(Cause::ProxySource);
             let name = self.name(listener);
             self.told.tell(since, Cause::ProxySource, "", &name, peer);
             return; // mio forgets it with its descriptor
         }
-        self.make_room(machine);
+        self.make_room(listener, machine);
         let deadline = since + bounds(machine, listener).connect_timeout;
         let layer = Layer::new(transport, peer, since, deadline);
         let conn = self.connections.insert(slot, stream, listener, Flags::LAYERED);
-        self.half_open(conn, layer);
+        self.half_open(listener, conn, layer);
     }
 
     /// Which bound leaves no room for one more connection of a listener.
@@ -231,8 +232,7 @@ impl Tcp {
         if self.len() >= self.max_connections {
             return Some(format!("{} of all listeners are open", self.max_connections));
         }
-        let own = machine.core.config().listeners.get(usize::from(listener.0));
-        let most = own?.limits.as_ref()?.max_connections;
+        let most = machine.core.config().own(listener)?.max_connections;
         let full = self.connections.of(listener) >= most;
         full.then(|| format!("{most} of this listener are open"))
     }
@@ -246,9 +246,7 @@ impl Tcp {
 
 /// The bounds of MQTT on a listener: its own, or everybody's.
 pub(super) fn bounds(machine: &Machine, listener: ListenerId) -> &motegate_mqtt::Config {
-    let config = machine.core.config();
-    let own = config.listeners.get(usize::from(listener.0)).and_then(|l| l.limits.as_ref());
-    own.map_or(&config.mqtt, |own| &own.mqtt)
+    machine.core.config().mqtt_of(listener)
 }
 
 impl Listener {

@@ -2,12 +2,12 @@
 //!
 //! Until their stages are done they are *half open*: the core does not know them, `connect_timeout`
 //! ends them, and together with those in the core that have not said CONNECT they are at most
-//! `max_half_open`: the oldest of all goes. The core hears how much has left when the kernel has taken
+//! `max_half_open`, of the listener and in all: the oldest goes. The core hears how much has left when the kernel has taken
 //! the whole batch that it is in, so that its stall timeout sees a peer that does not read behind TLS,
 //! too.
 
 use motegate_core::Input;
-use motegate_message::{ConnectionId, Reason};
+use motegate_message::{ConnectionId, ListenerId, Reason};
 use socket2::Socket;
 
 use super::accept::bounds;
@@ -28,26 +28,33 @@ enum Written {
 
 impl Tcp {
     /// Takes in a connection that the core does not know yet.
-    pub(super) fn half_open(&mut self, conn: ConnectionId, layer: Layer) {
-        self.half_open.insert((layer.deadline, conn));
+    pub(super) fn half_open(&mut self, listener: ListenerId, conn: ConnectionId, layer: Layer) {
+        self.half_open.add(listener, (layer.deadline, conn));
         self.layers.insert(conn, Box::new(layer));
     }
 
-    /// Lets the oldest go that has not said CONNECT, here or in the core, until one more may come.
-    pub(super) fn make_room(&mut self, machine: &mut Machine) {
-        let most = machine.core.config().mqtt.max_half_open.max(1);
-        while self.half_open.len() + machine.core.half_open() >= most {
-            let ours = self.half_open.first().copied();
+    /// Lets the oldest go that has not said CONNECT, here or in the core, until one more may come by a
+    /// listener.
+    pub(super) fn make_room(&mut self, listener: ListenerId, machine: &mut Machine) {
+        let own = bounds(machine, listener).max_half_open;
+        let all = machine.core.config().mqtt.max_half_open;
+        for (of, most) in [(Some(listener), own), (None, all)] {
+            self.make_room_among(of, most.max(1), machine);
+        }
+    }
+
+    fn make_room_among(&mut self, of: Option<ListenerId>, most: usize, machine: &mut Machine) {
+        while self.half_open.of(of).len() + machine.core.half_open(of) >= most {
+            let ours = self.half_open.of(of).first().copied();
             let since = ours.and_then(|(_, conn)| self.layers.get(&conn)).map(|l| l.since);
-            let theirs = machine.core.oldest_half_open();
+            let theirs = machine.core.oldest_half_open(of);
             let younger = |ours| theirs.is_some_and(|theirs| theirs < ours);
             match ours {
-                Some(entry) if !since.is_some_and(younger) => {
-                    self.half_open.remove(&entry);
-                    self.refuse(entry.1, Cause::HalfOpen, "", machine);
-                    self.drop_connection(entry.1, Reason::ConnectTimeout, machine);
+                Some((_, conn)) if !since.is_some_and(younger) => {
+                    self.refuse(conn, Cause::HalfOpen, "", machine);
+                    self.drop_connection(conn, Reason::ConnectTimeout, machine);
                 }
-                _ if theirs.is_some() => machine.feed(Input::CloseHalfOpen),
+                _ if theirs.is_some() => machine.feed(Input::CloseHalfOpen(of)),
                 _ => return,
             }
         }
@@ -103,6 +110,8 @@ impl Tcp {
         }
         if !self.mqtt.is_empty() {
             let bytes = std::mem::take(&mut self.mqtt);
+            // What came in one piece with a PROXY header; whatever follows is not the first any more.
+            self.look_at_first(conn, &bytes, machine);
             self.feed(conn, &bytes, unflushed, machine);
             self.mqtt = bytes;
             self.mqtt.clear();
@@ -126,7 +135,6 @@ impl Tcp {
                 self.refuse(conn, cause, &detail, machine);
                 self.lose(conn, machine);
             }
-            Step::Quietly => self.drop_connection(conn, Reason::ConnectionLost, machine),
         }
     }
 
@@ -135,7 +143,7 @@ impl Tcp {
         let Some(connection) = self.connections.get(conn) else { return };
         let listener = connection.listener;
         let Some(layer) = self.layers.get_mut(&conn) else { return };
-        self.half_open.remove(&(layer.deadline, conn));
+        self.half_open.remove(listener, (layer.deadline, conn));
         layer.known = true;
         let (peer, since, identity) = (layer.peer, layer.since, layer.identity.take());
         if layer.is_plain() {
@@ -164,8 +172,10 @@ impl Tcp {
 
     /// The connection is over for the core; last words are still sent.
     fn lose(&mut self, conn: ConnectionId, machine: &mut Machine) {
+        let Some(connection) = self.connections.get(conn) else { return };
+        let listener = connection.listener;
         let Some(layer) = self.layers.get_mut(&conn) else { return };
-        self.half_open.remove(&(layer.deadline, conn));
+        self.half_open.remove(listener, (layer.deadline, conn));
         if std::mem::take(&mut layer.known) {
             machine.feed(Input::Closed { conn, reason: Reason::ConnectionLost });
         }
@@ -174,22 +184,18 @@ impl Tcp {
 
     /// Half-open connections whose time is over.
     pub(super) fn close_half_open(&mut self, machine: &mut Machine) {
-        while let Some((at, conn)) = self.half_open.first().copied()
+        while let Some((at, conn)) = self.half_open.of(None).first().copied()
             && at <= machine.now()
         {
-            self.half_open.pop_first();
             self.refuse(conn, Cause::Timeout, "", machine);
             self.drop_connection(conn, Reason::ConnectTimeout, machine);
         }
     }
 
     /// Ends those of some listeners, or of all.
-    pub(crate) fn drop_half_open(
-        &mut self,
-        of: Option<&[motegate_message::ListenerId]>,
-        machine: &mut Machine,
-    ) {
-        let all: Vec<ConnectionId> = self.half_open.iter().map(|(_, conn)| *conn).collect();
+    pub(crate) fn drop_half_open(&mut self, of: Option<&[ListenerId]>, machine: &mut Machine) {
+        let all: Vec<ConnectionId> =
+            self.half_open.of(None).iter().map(|(_, conn)| *conn).collect();
         for conn in all {
             let listener = self.connections.get(conn).map(|connection| connection.listener);
             if of.is_none_or(|of| listener.is_some_and(|listener| of.contains(&listener))) {

@@ -7,8 +7,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use ipnet::IpNet;
 use motegate_config::WebSocket;
+use motegate_message::Network;
 use tungstenite::handshake::derive_accept_key;
 
 /// Longest request, its empty line included (`ws_header`).
@@ -101,9 +101,8 @@ pub(crate) fn read(bytes: &[u8], settings: &WebSocket, peer: Option<IpAddr>) -> 
 }
 
 /// Whether an address is in one of the networks.
-pub(crate) fn contains(networks: &[IpNet], ip: IpAddr) -> bool {
-    let ip = ip.to_canonical();
-    networks.iter().any(|network| network.contains(&ip))
+pub(crate) fn contains(networks: &[Network], ip: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(ip))
 }
 
 fn accept(request: &httparse::Request<'_, '_>, settings: &WebSocket) -> Result<String, Refusal> {

@@ -35,13 +35,13 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use motegate_message::{DatagramQueue, Gate, Peer, Reason, Seq, Turn};
+use motegate_message::{DatagramQueue, Gate, ListenerId, Peer, Reason, Seq, Turn};
 use motegate_timers::{Instant, TimerQueue, earliest};
 
-use crate::Config;
 use crate::message::{EMPTY, Flaw, Kind, Message, decode, write_empty};
 use crate::random::Random;
 use crate::slab::{Key, Slab};
+use crate::{Config, ListenerBounds};
 use deduplication::Deduplication;
 use exchange::Exchange;
 use observe::Observations;
@@ -65,6 +65,8 @@ pub struct Endpoint {
     exchanges: Slab<Exchange>,
     observations: Observations,
     transfers: Transfers,
+    /// Of listeners that have some of their own, by their ids.
+    bounds: Vec<Option<ListenerBounds>>,
     /// Confirmable requests without a response, in the order of their piggyback time-outs.
     unanswered: VecDeque<(Instant, Key)>,
     /// Exchanges whose deduplication entry had to go, and when they are given up.
@@ -108,6 +110,7 @@ impl Endpoint {
             events: VecDeque::new(),
             out: DatagramQueue::default(),
             counters: Counters::default(),
+            bounds: Vec::new(),
             config,
         }
     }
@@ -117,6 +120,17 @@ impl Endpoint {
         self.peers.set_max(config.max_exchanges);
         self.deduplication.set_max(config.max_exchanges);
         self.config = config;
+    }
+
+    /// Listeners have other bounds of their own from now on, by their ids.
+    pub fn bound_listeners(&mut self, bounds: Vec<Option<ListenerBounds>>) {
+        self.bounds = bounds;
+    }
+
+    /// A listener's own bounds, or everybody's.
+    fn bounds(&self, listener: ListenerId) -> ListenerBounds {
+        let own = self.bounds.get(usize::from(listener.0)).copied().flatten();
+        own.unwrap_or_else(|| self.config.bounds())
     }
 
     /// A datagram came.

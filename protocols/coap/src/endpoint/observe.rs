@@ -259,9 +259,10 @@ impl Endpoint {
             self.lose_observation(turn.now, old, Reason::TakenOver);
         }
         let state = self.peers.get(peer)?;
+        let listener = state.peer.listener;
         let own = usize::try_from(state.observations).unwrap_or(usize::MAX);
         let full = self.observations.len() >= self.config.max_observers;
-        if full || own >= self.config.max_observers_per_peer {
+        if full || own >= self.bounds(listener).max_observers_per_peer {
             if full {
                 self.counters.observers_refused += 1;
             } else {

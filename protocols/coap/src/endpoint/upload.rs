@@ -105,8 +105,7 @@ impl Endpoint {
         if told.max(parsed.request.payload.len() + 1) > max {
             return Taken::Refused(Refusal::too_large(max));
         }
-        let own = self.peers.get(peer).map_or(0, |state| usize::from(state.transfers));
-        if own >= self.config.max_blocks_in_progress_per_peer {
+        if !self.may_have_more_blocks(peer) {
             self.counters.blocks_per_peer_refused += 1;
             return Taken::Refused(self.no_room(Reason::QuotaExceeded));
         }
@@ -189,12 +188,19 @@ impl Endpoint {
         incomplete("what this was answered is gone: ask again from the beginning")
     }
 
+    /// Whether a peer is within the bound of its listener.
+    fn may_have_more_blocks(&self, peer: Key) -> bool {
+        self.peers.get(peer).is_none_or(|state| {
+            let most = self.bounds(state.peer.listener).max_blocks_in_progress_per_peer;
+            usize::from(state.transfers) < most
+        })
+    }
+
     /// Keeps an answer of which more than one block leaves, unless a GET can read it again; without
     /// room for it only its first block leaves.
     pub(super) fn keep_answer(&mut self, now: Instant, peer: Key, parts: &Parts, body: &Body) {
-        let own = self.peers.get(peer).map_or(0, |state| usize::from(state.transfers));
         let cost = Transfers::cost(&parts.operation, body.payload.len());
-        if own < self.config.max_blocks_in_progress_per_peer && self.make_block_room(now, cost) {
+        if self.may_have_more_blocks(peer) && self.make_block_room(now, cost) {
             let state = State::Answer(Box::new(body.clone()));
             self.begin_transfer(now, peer, &parts.operation, state);
         }

@@ -82,6 +82,26 @@ pub struct Config {
     pub faults: Faults,
 }
 
+/// Bounds that a listener may have of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenerBounds {
+    /// As [`Config::max_topics_per_client`].
+    pub max_topics_per_client: usize,
+    /// As [`Config::max_client_id_length`].
+    pub max_client_id_length: usize,
+}
+
+impl Config {
+    /// Those of a listener that has none of its own.
+    #[must_use]
+    pub const fn bounds(&self) -> ListenerBounds {
+        ListenerBounds {
+            max_topics_per_client: self.max_topics_per_client,
+            max_client_id_length: self.max_client_id_length,
+        }
+    }
+}
+
 /// Deliberate faults that the simulation must find.
 #[cfg(feature = "planted-faults")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use core::time::Duration;
 
 use motegate_message::{
-    DeliveryId, Peer, Qos, Reason, Seq, SessionId, TopicFilter, TopicName, Will,
+    DeliveryId, ListenerId, Peer, Qos, Reason, Seq, SessionId, TopicFilter, TopicName, Will,
 };
 use motegate_timers::Instant;
 
@@ -149,6 +149,8 @@ pub enum Event {
     Credit {
         /// Whose.
         session: SessionId,
+        /// By which listener it is connected.
+        listener: ListenerId,
         /// Most deliveries outstanding.
         window: u16,
         /// Bytes taken as of now.

@@ -119,16 +119,16 @@ impl Line<'_> {
     pub(super) fn credit(&mut self) {
         let session = self.wire.session;
         let room = ROOM.saturating_sub(self.client.spent);
-        self.events.push_back(match self.client.state {
+        let listener = self.client.peer.listener;
+        let (window, room, asleep) = match self.client.state {
             State::Awake => {
                 self.client.credited = true;
-                Event::Credit { session, window: 1, room, asleep: true }
+                (1, room, true)
             }
-            State::Active => Event::Credit { session, window: 1, room, asleep: false },
-            State::Connecting | State::Asleep => {
-                Event::Credit { session, window: 0, room: 0, asleep: true }
-            }
-        });
+            State::Active => (1, room, false),
+            State::Connecting | State::Asleep => (0, 0, true),
+        };
+        self.events.push_back(Event::Credit { session, listener, window, room, asleep });
     }
 
     /// Begins a delivery; gives back what then waits for an answer.

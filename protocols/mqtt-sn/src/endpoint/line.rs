@@ -9,7 +9,7 @@ use motegate_message::{DatagramQueue, Gate, Qos, Reason, Record, Seq, Turn};
 use motegate_timers::{Instant, TimerQueue};
 
 use super::clients::{Client, State};
-use super::config::Config;
+use super::config::{Config, ListenerBounds};
 use super::contract::{ClientRef, Event, Ticket};
 use super::forwarder;
 use super::locals::Locals;
@@ -28,6 +28,7 @@ pub(super) struct Line<'a> {
     pub(super) turn: &'a Turn,
     pub(super) config: &'a Config,
     pub(super) locals: &'a Locals,
+    pub(super) bounds: ListenerBounds,
     pub(super) at: ClientRef,
     pub(super) client: &'a mut Client,
     pub(super) wire: &'a mut Wire,

@@ -28,7 +28,7 @@ mod wire;
 
 #[cfg(feature = "planted-faults")]
 pub use config::Faults;
-pub use config::{Config, Forwarders, Rebind};
+pub use config::{Config, Forwarders, ListenerBounds, Rebind};
 pub use contract::{
     Accept, ClientRef, Connect, Event, Filter, Names, Ticket, Topic, WillChange, WillUpdate,
 };
@@ -40,8 +40,8 @@ use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 use motegate_message::{
-    Announcement, DatagramQueue, Delivery, Gate, Group, Peer, Qos, Reason, Record, Seq, SessionId,
-    TopicName, Turn,
+    Announcement, DatagramQueue, Delivery, Gate, Group, ListenerId, Peer, Qos, Reason, Record, Seq,
+    SessionId, TopicName, Turn,
 };
 use motegate_timers::{Instant, TimerQueue, earliest};
 
@@ -104,10 +104,18 @@ impl Pending {
     }
 }
 
+/// A listener's own bounds, or everybody's.
+fn bounds(config: &Config, own: &[Option<ListenerBounds>], listener: ListenerId) -> ListenerBounds {
+    let own = own.get(usize::from(listener.0)).copied().flatten();
+    own.unwrap_or_else(|| config.bounds())
+}
+
 /// All MQTT-SN clients and the wire state of all MQTT-SN sessions.
 #[derive(Debug)]
 pub struct Endpoint {
     config: Config,
+    /// Of listeners that have some of their own, by their ids.
+    bounds: Vec<Option<ListenerBounds>>,
     clients: Clients,
     wires: HashMap<SessionId, Box<Wire>>,
     timers: TimerQueue<TimerKey>,
@@ -142,6 +150,7 @@ impl Endpoint {
     pub fn new(config: Config, seed: u64) -> Self {
         Endpoint {
             config,
+            bounds: Vec::new(),
             clients: Clients::default(),
             wires: HashMap::new(),
             timers: TimerQueue::new(),
@@ -432,6 +441,11 @@ impl Endpoint {
         self.config = config;
     }
 
+    /// Listeners have other bounds of their own from now on, by their ids.
+    pub fn bound_listeners(&mut self, bounds: Vec<Option<ListenerBounds>>) {
+        self.bounds = bounds;
+    }
+
     /// The session is over.
     pub fn forget(&mut self, turn: &Turn, session: SessionId) {
         let slot = self.wires.get(&session).and_then(|wire| wire.slot);
@@ -503,6 +517,7 @@ impl Endpoint {
             turn,
             config: &self.config,
             locals: &self.locals,
+            bounds: bounds(&self.config, &self.bounds, client.peer.listener),
             at,
             client,
             wire,

@@ -4,7 +4,7 @@
 use alloc::boxed::Box;
 use core::time::Duration;
 
-use motegate_message::{Peer, Reason, Seq, SessionId, Turn};
+use motegate_message::{ListenerId, Peer, Reason, Seq, SessionId, Turn};
 
 use super::clients::{Client, Slot, State};
 use super::config::Rebind;
@@ -31,7 +31,7 @@ pub(super) struct ConnectFields<'a> {
 
 impl Endpoint {
     pub(super) fn on_connect(&mut self, turn: &Turn, source: Source<'_>, f: ConnectFields<'_>) {
-        if let Some(reason) = self.objection(&f) {
+        if let Some(reason) = self.objection(source.route.listener, &f) {
             return self.refuse_stateless(source, reason);
         }
         let mut known = source.slot;
@@ -80,13 +80,14 @@ impl Endpoint {
         client.is_some_and(|client| client.state == State::Asleep && *client.id != *f.client_id)
     }
 
-    fn objection(&self, f: &ConnectFields<'_>) -> Option<Reason> {
+    fn objection(&self, listener: ListenerId, f: &ConnectFields<'_>) -> Option<Reason> {
         if f.protocol_id != PROTOCOL_ID {
             return Some(Reason::UnsupportedVersion);
         }
         // §5.3.1 says 1 to 23 characters; longer ones are in use.
         let length = f.client_id.len();
-        let sound = (1..=self.config.max_client_id_length).contains(&length);
+        let most = super::bounds(&self.config, &self.bounds, listener).max_client_id_length;
+        let sound = (1..=most).contains(&length);
         (!sound || f.client_id.contains('\0')).then_some(Reason::BadClientId)
     }
 

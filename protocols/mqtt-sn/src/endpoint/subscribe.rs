@@ -57,7 +57,7 @@ impl Line<'_> {
     }
 
     fn topics_full(&mut self) -> bool {
-        let full = self.wire.topics.len() >= self.config.max_topics_per_client.min(0xfffe);
+        let full = self.wire.topics.len() >= self.bounds.max_topics_per_client.min(0xfffe);
         *self.topics_refused += u64::from(full);
         full
     }
@@ -75,7 +75,7 @@ impl Line<'_> {
 
     /// A new topic id, journaled.
     pub(super) fn allocate(&mut self, name: &TopicName) -> Option<u16> {
-        let Some(id) = self.wire.topics.allocate(name, self.config.max_topics_per_client) else {
+        let Some(id) = self.wire.topics.allocate(name, self.bounds.max_topics_per_client) else {
             *self.topics_refused += 1;
             return None;
         };

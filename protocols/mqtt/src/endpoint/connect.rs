@@ -479,7 +479,7 @@ fn client_id(
         Version::V311 if !connect.clean => return refused, // [MQTT-3.1.3-8] of 3.1.1
         _ => {}
     }
-    let id = shared.assigned_client_id();
+    let id = shared.assigned_client_id(listener);
     answer.assigned = Some(id.clone());
     Ok(id)
 }

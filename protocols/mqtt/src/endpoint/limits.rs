@@ -3,7 +3,6 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::ops::Deref;
 
 use motegate_message::ListenerId;
 
@@ -85,7 +84,8 @@ impl Acted {
     }
 }
 
-/// The settings; some listeners may have their own.
+/// The settings; some listeners may have their own. Whoever asks says for which listener, or uses what
+/// holds for all of them together by its name: nothing else can be reached from here.
 #[derive(Debug)]
 pub(super) struct Configs {
     all: Config,
@@ -104,19 +104,15 @@ impl Configs {
         own.unwrap_or(&self.all)
     }
 
+    /// Most connections of all listeners together that have not said CONNECT.
+    pub(super) const fn max_half_open(&self) -> usize {
+        self.all.max_half_open
+    }
+
     /// Others hold from now on.
     pub(super) fn replace(&mut self, all: Config, own: Vec<Option<Config>>) {
         self.all = all;
         self.own = own.into_iter().map(|own| own.map(Box::new)).collect();
-    }
-}
-
-/// What holds for all listeners together.
-impl Deref for Configs {
-    type Target = Config;
-
-    fn deref(&self) -> &Config {
-        &self.all
     }
 }
 
@@ -175,6 +171,6 @@ mod tests {
         configs.replace(Config::default(), [None, Some(own)].into());
         let size = |listener| configs.of(ListenerId(listener)).max_packet_size;
         assert_eq!([size(0), size(1), size(2)], [2_097_152, 1_000, 2_097_152]);
-        assert_eq!(configs.max_packet_size, 2_097_152);
+        assert_eq!(configs.all.max_packet_size, 2_097_152);
     }
 }

@@ -62,9 +62,10 @@ fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
     front
 }
 
-fn is_fresh(connections: &[Option<Box<Connection>>], conn: ConnectionId) -> bool {
+/// Since when a connection is there that has not said CONNECT.
+fn fresh_since(connections: &[Option<Box<Connection>>], conn: ConnectionId) -> Option<Instant> {
     let found = connections.get(conn.slot()).and_then(Option::as_deref);
-    found.is_some_and(|c| c.id == conn && c.state == State::Fresh)
+    found.filter(|c| c.id == conn && c.state == State::Fresh).map(|c| c.heard)
 }
 
 /// Places that an emptied output queue keeps.
@@ -130,7 +131,7 @@ impl Endpoint {
         act(connection, &mut self.shared);
         connection.settle(&mut self.shared, turn);
         if was_fresh && connection.state != State::Fresh {
-            self.shared.half_open.remove();
+            self.shared.half_open.remove(connection.listener);
         }
         let mut after = connection.waiting();
         if connection.is_over() {
@@ -167,19 +168,22 @@ impl Endpoint {
             *slot = Some(Box::new(Connection::new(conn, listener, since.min(turn.now))));
         }
         let Endpoint { connections, shared } = self;
-        shared.half_open.add(conn, |conn| is_fresh(connections, conn));
-        if shared.half_open.len() > shared.config.max_half_open {
-            self.close_oldest_half_open(turn);
+        shared.half_open.add(listener, conn, |conn| fresh_since(connections, conn));
+        if shared.half_open.len(Some(listener)) > shared.config.of(listener).max_half_open {
+            self.close_oldest_half_open(turn, Some(listener));
+        }
+        if self.shared.half_open.len(None) > self.shared.config.max_half_open() {
+            self.close_oldest_half_open(turn, None);
         }
         self.with(turn, conn, |_, _| {});
     }
 
-    /// Makes room for a connection that is only being accepted, or was: the oldest that has not said
-    /// CONNECT is closed; `false` if there is none.
-    pub fn close_oldest_half_open(&mut self, turn: &Turn) -> bool {
+    /// Makes room for a connection that is only being accepted, or was: the oldest, of a listener or of
+    /// all, that has not said CONNECT is closed; `false` if there is none.
+    pub fn close_oldest_half_open(&mut self, turn: &Turn, of: Option<ListenerId>) -> bool {
         let Endpoint { connections, shared } = self;
-        let oldest = shared.half_open.oldest(|conn| is_fresh(connections, conn));
-        let Some(oldest) = oldest else { return false };
+        let oldest = shared.half_open.oldest(of, |conn| fresh_since(connections, conn));
+        let Some((_, oldest)) = oldest else { return false };
         self.with(turn, oldest, |c, shared| {
             shared.hit(oldest, Limit::MaxHalfOpen, true);
             c.end(shared, turn, Reason::HalfOpen, None);
@@ -187,17 +191,16 @@ impl Endpoint {
         true
     }
 
-    /// Connections that have not said CONNECT.
+    /// Connections that have not said CONNECT, of a listener or in all.
     #[must_use]
-    pub const fn half_open(&self) -> usize {
-        self.shared.half_open.len()
+    pub fn half_open(&self, of: Option<ListenerId>) -> usize {
+        self.shared.half_open.len(of)
     }
 
     /// When the oldest of them was accepted.
-    #[must_use]
-    pub fn oldest_half_open(&self) -> Option<Instant> {
-        let oldest = self.shared.half_open.first(|conn| is_fresh(&self.connections, conn))?;
-        self.get(oldest).map(|connection| connection.heard)
+    pub fn oldest_half_open(&mut self, of: Option<ListenerId>) -> Option<Instant> {
+        let Endpoint { connections, shared } = self;
+        shared.half_open.oldest(of, |conn| fresh_since(connections, conn)).map(|(since, _)| since)
     }
 
     /// How often each bound has acted.

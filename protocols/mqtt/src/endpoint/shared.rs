@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU16;
 
 use hashbrown::HashMap;
-use motegate_message::{ConnectionId, Gate, Reason, Record, Seq, SessionId, Turn};
+use motegate_message::{ConnectionId, Gate, ListenerId, Reason, Record, Seq, SessionId, Turn};
 use motegate_timers::TimerQueue;
 
 use super::half_open::HalfOpen;
@@ -196,12 +196,12 @@ impl Shared {
     }
 
     /// A client id for a client that gives none: prefix and UUID version 4 (RFC 9562 §5.4).
-    pub(super) fn assigned_client_id(&mut self) -> String {
+    pub(super) fn assigned_client_id(&mut self, listener: ListenerId) -> String {
         let high = self.random() & !0xf000 | 0x4000;
         let low = self.random() & !(3 << 62) | 2 << 62;
         format!(
             "{}{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            self.config.assigned_prefix,
+            self.config.of(listener).assigned_prefix,
             high >> 32,
             high >> 16 & 0xffff,
             high & 0xffff,
@@ -218,7 +218,8 @@ mod tests {
     #[test]
     fn assigned_ids_are_uuids_of_version_4() {
         let mut shared = Shared::new(Config::default(), 7);
-        let (a, b) = (shared.assigned_client_id(), shared.assigned_client_id());
+        let mut next = || shared.assigned_client_id(ListenerId(0));
+        let (a, b) = (next(), next());
         assert_ne!(a, b);
         for id in [a, b] {
             assert_eq!(id.len(), 5 + 36, "{id}");

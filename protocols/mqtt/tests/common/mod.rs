@@ -141,10 +141,15 @@ impl World {
 
     /// A new connection.
     pub(crate) fn open(&mut self) -> ConnectionId {
+        self.open_by(3)
+    }
+
+    /// The same by this listener.
+    pub(crate) fn open_by(&mut self, listener: u16) -> ConnectionId {
         let conn = ConnectionId::new(self.next_conn, 7);
         self.next_conn += 1;
         let turn = self.turn();
-        self.endpoint.handle_opened(&turn, conn, ListenerId(3), turn.now);
+        self.endpoint.handle_opened(&turn, conn, ListenerId(listener), turn.now);
         self.drain();
         conn
     }
