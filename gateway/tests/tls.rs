@@ -12,9 +12,11 @@ use common::certs::Authority;
 use common::client::Configured;
 use common::{PATIENCE, packet, string};
 use rcgen::{SerialNumber, date_time_ymd};
+use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, SignatureScheme, StreamOwned};
 use serde_json::Value;
 
 const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
@@ -90,6 +92,39 @@ fn connect(stream: &mut Stream, id: &str) -> std::io::Result<[u8; 4]> {
 
 fn failed(gateway: &Configured) -> Value {
     gateway.status()["connections"]["failed"].clone()
+}
+
+/// Shows a certificate that rustls would not let a client have.
+#[derive(Debug)]
+struct Shows(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Shows {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// `openssl x509 -req` without `-extfile`, as many guides have it, makes version 1.
+#[test]
+fn a_client_certificate_of_version_1_is_told_how_to_be_made_anew() {
+    let certs = Certs::new("v1");
+    Authority::new(&certs.0, "ca").issue("server");
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certs");
+    let tls = format!(", client_ca: {}/v1-ca.pem", files.display());
+    let gateway = Configured::start("tls-v1", &config(&certs.0, &tls, "    anonymous: true\n"));
+    let chain = vec![CertificateDer::from_pem_file(files.join("v1.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(files.join("v1.key")).unwrap();
+    let key = rustls::crypto::ring::sign::any_supported_type(&key).unwrap();
+    let mut shows = (*client(&certs.0, None)).clone();
+    shows.client_auth_cert_resolver = Arc::new(Shows(Arc::new(CertifiedKey::new(chain, key))));
+    assert!(connect(&mut dial(&gateway, &Arc::new(shows), "localhost"), "a").is_err());
+    let line = gateway.says("cert_version");
+    assert!(line.contains("openssl x509 -req") && line.contains("-extfile"), "{line}");
+    assert_eq!(failed(&gateway), serde_json::json!({"cert_version": 1}));
 }
 
 #[test]

@@ -22,7 +22,8 @@ pub(crate) struct Tls {
     /// the one above.
     #[schemars(extend("otherwise" = "none"))]
     pub(crate) sni: Option<Vec<Sni>>,
-    /// The authorities whose client certificates are believed.
+    /// The authorities whose client certificates are believed. A client's own has X.509 version 3:
+    /// `openssl x509 -req` without `-extfile` makes version 1, which is refused.
     #[schemars(extend("otherwise" = "none"))]
     pub(crate) client_ca: Text,
     /// Whether a client shows a certificate.

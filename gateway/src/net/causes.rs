@@ -40,7 +40,7 @@ causes! {
     /// `connect_timeout` passed.
     Timeout = "connect_timeout" "",
     /// The oldest of more than `max_half_open`.
-    HalfOpen = "max_half_open" "raise `limits.max_half_open`, or find out who opens connections and says nothing",
+    HalfOpen = "max_half_open" "raise `max_half_open` of `limits` or of the listener, or find out who opens connections and says nothing",
     /// A PROXY header from somebody who may not send one.
     ProxySource = "proxy_source" "add its address to `proxy_from` of the listener if it is your load balancer",
     /// No PROXY header, or none that can be read.
@@ -61,6 +61,8 @@ causes! {
     CertUnknownStatus = "cert_unknown_status" "add the list of the client's own authority to the file of `crl`",
     /// No client certificate where one is required.
     CertMissing = "cert_missing" "give the client a certificate and key (--cert, --key), or set `client_cert: optional`",
+    /// A client certificate of version 1, which has no extensions: TLS libraries of today take none.
+    CertVersion = "cert_version" "the client's certificate has version 1: sign its request once more, for version 3: `echo basicConstraints=CA:FALSE | openssl x509 -req -in CLIENT.csr -CA CA.pem -CAkey CA.key -days 365 -extfile /dev/stdin -out CLIENT.pem`",
     /// Another fault of a client certificate.
     CertBad = "cert_bad" "check the client's certificate: `openssl verify -purpose sslclient -CAfile CLIENT_CA CERT`",
     /// The client ended the handshake: most often it does not trust the server's certificate.

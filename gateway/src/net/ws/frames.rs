@@ -134,8 +134,9 @@ impl Decoder {
         };
         // §5.1: a client masks every frame.
         let mask = header.mask.ok_or(Fault::Unmasked)?;
-        // §5.2: no extension was agreed on that gives these a meaning; lengths have 63 bits.
-        if header.rsv1 || header.rsv2 || header.rsv3 || len >> 63 != 0 {
+        // §5.2: no extension was agreed on that gives these a meaning; lengths have 63 bits, and their
+        // shortest form.
+        if header.rsv1 || header.rsv2 || header.rsv3 || len >> 63 != 0 || !is_minimal(bytes, len) {
             return Err(Fault::Protocol);
         }
         let control = match header.opcode {
@@ -178,6 +179,15 @@ impl Decoder {
         }
         self.fragmented = !is_final;
         Ok(())
+    }
+}
+
+/// §5.2: "the minimal number of bytes MUST be used to encode the length".
+fn is_minimal(bytes: &[u8], len: u64) -> bool {
+    match bytes.get(1).map(|byte| byte & 0x7f) {
+        Some(126) => len >= 126,
+        Some(127) => len > u64::from(u16::MAX),
+        _ => true,
     }
 }
 
@@ -309,7 +319,28 @@ mod tests {
         let mut sign = frame(0x82, b"");
         sign.splice(1..2, [0xff].into_iter().chain((1u64 << 63).to_be_bytes()));
         let again = [frame(0x02, b"a"), frame(0x82, b"b")].concat();
-        let table: [(&str, Vec<u8>, u16); 14] = [
+        let within = [frame(0x02, b"a"), frame(0x81, b"b")].concat();
+        // 125 bytes said in 16 bits, 65,535 in 64, also where the frame is a control frame.
+        let mut two = frame(0x82, &[0; 125]);
+        two.splice(1..2, [0xfe, 0, 125]);
+        let mut eight = frame(0x82, &[0; 65_535]);
+        eight.splice(1..4, [0xff].into_iter().chain(65_535u64.to_be_bytes()));
+        let mut ping = frame(0x89, b"x");
+        ping.splice(1..2, [0xfe, 0, 1]);
+        let mut open = frame(0x89, b"x");
+        open[1] &= 0x7f;
+        let table: [(&str, Vec<u8>, u16); 25] = [
+            ("a length of two bytes for one", two, 1002),
+            ("a length of eight bytes for two", eight, 1002),
+            ("the same of a ping", ping, 1002),
+            ("an unmasked ping", open, 1002),
+            ("text within a message", within, 1002),
+            ("the second reserved bit", frame(0xa2, b""), 1002),
+            ("the third reserved bit of a ping", frame(0x99, b""), 1002),
+            ("the last reserved opcode", frame(0x87, b""), 1002),
+            ("a close in pieces", frame(0x08, b""), 1002),
+            ("a close reason that is no UTF-8", frame(0x88, b"\x03\xe8\xff"), 1002),
+            ("a close reason that is too long", frame(0x88, &[3; 126]), 1002),
             ("text", frame(0x81, b"hello"), 1003),
             ("text, the beginning", frame(0x01, b"hello"), 1003),
             ("unmasked", unmasked, 1002),
@@ -343,8 +374,14 @@ mod tests {
         assert_eq!((out.as_slice(), result), (&b"mqtt"[..], Ok(())));
         assert_eq!(events, [Event::Close(Some(CloseCode::Normal))]);
         assert_eq!(decoded(&frame(0x88, b""), 9).1, [Event::Close(None)]);
-        for bad in [&b"\x03\xed"[..], b"\x00\x00", b"\x03\xe8\xff"] {
-            assert_eq!(decoded(&frame(0x88, bad), 9).2, Err(Fault::Protocol), "{bad:x?}");
+        // §7.4: 999, 1004 to 1006, 1015, 1016, 2999 and 5000 may not be said; 1000, 1011, 3000 and 4999 may.
+        for bad in [999_u16, 0, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535] {
+            let result = decoded(&frame(0x88, &bad.to_be_bytes()), 9).2;
+            assert_eq!(result, Err(Fault::Protocol), "{bad}");
+        }
+        for good in [1000_u16, 1001, 1003, 1007, 1011, 3000, 4999] {
+            let (_, events, result) = decoded(&frame(0x88, &good.to_be_bytes()), 9);
+            assert_eq!((events, result), (vec![Event::Close(Some(good.into()))], Ok(())));
         }
     }
 
