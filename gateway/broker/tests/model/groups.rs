@@ -173,10 +173,7 @@ pub(crate) fn loses_nothing(steps: &[Step], spills: bool) {
             Step::Leave { member } => {
                 let Some((session, _)) = group.open.get(&member).copied() else { continue };
                 let filters = vec![SubscriptionFilter::new("$share/g/t").unwrap()];
-                group.ask(
-                    &mut broker,
-                    Request::Unsubscribe { ticket: 0, session, filters, most: None },
-                );
+                group.ask(&mut broker, Request::Unsubscribe { ticket: 0, session, filters });
             }
             Step::Publish { qos } => {
                 let text = format!("{number}@{qos}");

@@ -251,7 +251,7 @@ impl Bench {
 
     pub(crate) fn unsubscribe(&mut self, client: Client, filter: &str) -> Vec<String> {
         let filters = vec![SubscriptionFilter::new(filter).unwrap()];
-        self.ask(Request::Unsubscribe { ticket: 0, session: client.session, filters, most: None })
+        self.ask(Request::Unsubscribe { ticket: 0, session: client.session, filters })
     }
 
     pub(crate) fn resubscribe(
