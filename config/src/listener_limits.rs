@@ -56,6 +56,7 @@ const OF_SN: &[&str] = &[
     "max_topic_length",
     "max_topic_levels",
     "max_subscriptions_per_session",
+    "max_subscription_bytes_per_session",
     "max_queued_messages",
     "max_queued_bytes",
     "overflow",
@@ -135,7 +136,8 @@ pub(crate) fn read(
         max_connect_size => mqtt.max_connect_size, small;
         max_packet_size => mqtt.max_packet_size, small;
         max_client_id_length => mqtt.max_client_id_length, number;
-        max_subscriptions_per_session => own.max_subscriptions_per_session, number;
+        max_subscriptions_per_session => own.subscriptions.count, number;
+        max_subscription_bytes_per_session => own.subscriptions.bytes, size;
         max_sn_topics_per_client => own.mqtt_sn.max_topics_per_client, number;
         max_observers_per_peer => own.coap.max_observers_per_peer, number;
         max_blocks_in_progress_per_peer => own.coap.max_blocks_in_progress_per_peer, number;

@@ -498,13 +498,15 @@ fn a_bound_stands_where_it_means_something() {
     let text = listener(
         "mqtt",
         "max_half_open: 9, auth_timeout: 2s, max_auth_failures: 3/m, \
-         max_subscriptions_per_session: 7, max_client_id_length: 99",
+         max_subscriptions_per_session: 7, max_subscription_bytes_per_session: 2KiB, \
+         max_client_id_length: 99",
     );
     let limits = |text: &str| good(text).core.listeners[0].limits.clone().unwrap();
     let own = limits(&text);
     assert_eq!((own.mqtt.max_half_open, own.mqtt.auth_timeout.as_secs()), (9, 2));
     assert_eq!(own.max_auth_failures.map(|r| (r.count, r.per.as_secs())), Some((3, 60)));
-    assert_eq!((own.max_subscriptions_per_session, own.mqtt.max_client_id_length), (7, 99));
+    assert_eq!((own.subscriptions.count, own.mqtt.max_client_id_length), (7, 99));
+    assert_eq!(own.subscriptions.bytes, 2_048);
     let own = limits(&listener(
         "mqttsn",
         "max_client_id_length: 99, max_sn_topics_per_client: 5, max_queued_messages: 3, \

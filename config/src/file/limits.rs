@@ -186,6 +186,9 @@ pub(crate) struct ListenerLimits {
     /// Subscriptions of one session, while it is connected by this listener.
     #[schemars(extend("otherwise" = "`limits`", "range" = "1 to 1099511627776"))]
     pub(crate) max_subscriptions_per_session: Number,
+    /// Bytes of their filters.
+    #[schemars(extend("otherwise" = "`limits`", "range" = "1KiB to 1024GiB"))]
+    pub(crate) max_subscription_bytes_per_session: Bytes,
     /// Messages that wait for one session.
     #[schemars(extend("otherwise" = "`limits`", "range" = "1 to 100000000"))]
     pub(crate) max_queued_messages: Number,

@@ -58,6 +58,26 @@ pub struct Config {
     pub takeover_will: TakeoverWill,
 }
 
+/// Bounds of one session's subscriptions that may be lower than the gateway's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubscriptionBounds {
+    /// As [`Config::max_subscriptions_per_session`].
+    pub count: usize,
+    /// As [`Config::max_subscription_bytes_per_session`].
+    pub bytes: usize,
+}
+
+impl Config {
+    /// The gateway's.
+    #[must_use]
+    pub const fn subscription_bounds(&self) -> SubscriptionBounds {
+        SubscriptionBounds {
+            count: self.max_subscriptions_per_session,
+            bytes: self.max_subscription_bytes_per_session,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {

@@ -14,6 +14,8 @@ use motegate_message::{
     TopicFilter, TopicName, Will,
 };
 
+use crate::config::SubscriptionBounds;
+
 /// Chosen by the asker, handed back with the answer; means nothing to the broker.
 pub type Ticket = u64;
 
@@ -172,9 +174,8 @@ pub enum Request {
         session: SessionId,
         /// In the order of the packet; answered in the same order.
         filters: Vec<Subscribe>,
-        /// Most subscriptions that the session may hold, if less than
-        /// [`Config::max_subscriptions_per_session`](crate::Config::max_subscriptions_per_session).
-        most: Option<usize>,
+        /// What the session may hold, where that is less than any may.
+        most: Option<SubscriptionBounds>,
     },
     /// Unsubscribe → [`Effect::Unsubscribed`].
     Unsubscribe {

@@ -30,7 +30,7 @@ mod view;
 mod will;
 
 pub use broker::Broker;
-pub use config::{Config, SharedStrategy, TakeoverWill};
+pub use config::{Config, SharedStrategy, SubscriptionBounds, TakeoverWill};
 pub use contract::{
     Effect, Handle, Open, Overflow, Precondition, QueuePolicy, Request, RetainHandling, Subscribe,
     SubscribeOutcome, Ticket, WillChange,

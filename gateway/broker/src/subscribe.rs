@@ -9,7 +9,9 @@ use crate::journal::FilterText;
 use crate::queue::Entry;
 use crate::shared::GroupId;
 use crate::subscriptions::{FilterId, Grant, Held, Marks, Subscriber, shows_dollar};
-use crate::{Broker, Effect, RetainHandling, Subscribe, SubscribeOutcome, Ticket};
+use crate::{
+    Broker, Effect, RetainHandling, Subscribe, SubscribeOutcome, SubscriptionBounds, Ticket,
+};
 
 impl Broker {
     pub(crate) fn subscribe(
@@ -18,9 +20,13 @@ impl Broker {
         ticket: Ticket,
         session: SessionId,
         filters: &[Subscribe],
-        most: Option<usize>,
+        most: Option<SubscriptionBounds>,
     ) {
-        let most = self.config.max_subscriptions_per_session.min(most.unwrap_or(usize::MAX));
+        let all = self.config.subscription_bounds();
+        let most = most.map_or(all, |own| SubscriptionBounds {
+            count: own.count.min(all.count),
+            bytes: own.bytes.min(all.bytes),
+        });
         let slot = self.sessions.get(session).map(|s| s.slot());
         let mut outcomes = Vec::with_capacity(filters.len());
         let mut wanted = Vec::new();
@@ -55,7 +61,7 @@ impl Broker {
         slot: u32,
         id: SessionId,
         asked: &Subscribe,
-        most: usize,
+        most: SubscriptionBounds,
     ) -> Result<bool, Reason> {
         let existing = self.find_held(&asked.filter);
         let session = self.sessions.at(slot).ok_or(Reason::SessionExpired)?;
@@ -65,13 +71,13 @@ impl Broker {
         }
         if new {
             let own = session.subscriptions.len();
-            if own >= most {
+            if own >= most.count {
                 self.acted.max_subscriptions_per_session += 1;
                 return Err(Reason::QuotaExceeded);
             }
             let bytes =
                 session.subscriptions.bytes() as usize + text_of(&asked.filter).len() as usize;
-            if bytes > self.config.max_subscription_bytes_per_session {
+            if bytes > most.bytes {
                 self.acted.max_subscription_bytes_per_session += 1;
                 return Err(Reason::QuotaExceeded);
             }

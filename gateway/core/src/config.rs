@@ -84,7 +84,7 @@ pub struct ListenerLimits {
     /// Bounds of the queues of sessions that connect by it.
     pub queue: QueuePolicy,
     /// Subscriptions of a session while it is connected by it.
-    pub max_subscriptions_per_session: usize,
+    pub subscriptions: motegate_broker::SubscriptionBounds,
     /// Bounds of the MQTT-SN endpoint for its clients.
     pub mqtt_sn: motegate_mqtt_sn::endpoint::ListenerBounds,
     /// Bounds of the CoAP endpoint for its clients.
@@ -102,7 +102,7 @@ impl ListenerLimits {
             max_auth_failures: None,
             mqtt: config.mqtt.clone(),
             queue: config.queue,
-            max_subscriptions_per_session: config.broker.max_subscriptions_per_session,
+            subscriptions: config.broker.subscription_bounds(),
             mqtt_sn: config.mqtt_sn.bounds(),
             coap: config.coap.bounds(),
         }

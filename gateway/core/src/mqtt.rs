@@ -296,7 +296,7 @@ impl Core {
             }
         }
         let ticket = self.pending.insert(Pending::MqttSubscribe { conn, ticket, refused });
-        let most = self.config.own(listener).map(|own| own.max_subscriptions_per_session);
+        let most = self.config.own(listener).map(|own| own.subscriptions);
         self.ask(Request::Subscribe { ticket, session, filters, most });
     }
 

@@ -55,7 +55,7 @@ fn subscribed(gateway: &mut Gateway, conn: ConnectionId, filter: &str) -> u8 {
 
 #[test]
 fn subscriptions_of_an_mqtt_session() {
-    let mut gateway = Gateway::new(twice(|own| own.max_subscriptions_per_session = 1));
+    let mut gateway = Gateway::new(twice(|own| own.subscriptions.count = 1));
     for (n, (listener, code)) in [(MQTT, 0x80), (other(MQTT), 0)].into_iter().enumerate() {
         let conn = open(&mut gateway, listener, u32::try_from(n).unwrap());
         gateway.send(conn, CONNECT);
@@ -63,6 +63,20 @@ fn subscriptions_of_an_mqtt_session() {
         assert_eq!(subscribed(&mut gateway, conn, "x"), 0);
         assert_eq!(subscribed(&mut gateway, conn, "x"), 0, "the same again is none more");
         assert_eq!(subscribed(&mut gateway, conn, "y"), code);
+        gateway.send(conn, &[0xe0, 0]);
+    }
+}
+
+/// So do the bytes of their filters.
+#[test]
+fn bytes_of_an_mqtt_sessions_filters() {
+    let mut gateway = Gateway::new(twice(|own| own.subscriptions.bytes = 10));
+    for (n, (listener, code)) in [(MQTT, 0x80), (other(MQTT), 0)].into_iter().enumerate() {
+        let conn = open(&mut gateway, listener, u32::try_from(n).unwrap());
+        gateway.send(conn, CONNECT);
+        gateway.received(conn);
+        assert_eq!(subscribed(&mut gateway, conn, "12345678"), 0);
+        assert_eq!(subscribed(&mut gateway, conn, "abc"), code);
         gateway.send(conn, &[0xe0, 0]);
     }
 }
@@ -139,7 +153,7 @@ fn a_client_id_and_names_of_mqtt_sn() {
 #[test]
 fn subscriptions_and_the_queue_of_an_mqtt_sn_client() {
     let mut gateway = Gateway::new(twice(|own| {
-        own.max_subscriptions_per_session = 1;
+        own.subscriptions.count = 1;
         own.queue.max_messages = 1;
     }));
     let publisher = gateway.mqtt("p", true);

@@ -54,7 +54,7 @@ impl Core {
                 let filters = vec![subscribe(&mount, mapped.topic, qos)];
                 let own = self.sn_clients.get(&client);
                 let own = own.and_then(|known| self.config.own(known.peer.listener));
-                let most = own.map(|own| own.max_subscriptions_per_session);
+                let most = own.map(|own| own.subscriptions);
                 self.ask(Request::Subscribe { ticket, session, filters, most });
             }
             Err(error) => {
