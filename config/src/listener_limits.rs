@@ -67,6 +67,7 @@ const OF_COAP: &[&str] = &[
     "max_topic_length",
     "max_topic_levels",
     "max_observers_per_peer",
+    "packet_rate_per_peer",
     "max_blocks_in_progress_per_peer",
 ];
 
@@ -93,7 +94,9 @@ pub(crate) fn check_protocol(
     for key in known.filter(|key| !is_for(key, protocol)) {
         let whom = match key.as_str() {
             "max_sn_topics_per_client" => "MQTT-SN clients",
-            "max_observers_per_peer" | "max_blocks_in_progress_per_peer" => "CoAP clients",
+            "max_observers_per_peer"
+            | "packet_rate_per_peer"
+            | "max_blocks_in_progress_per_peer" => "CoAP clients",
             _ if is_for(key, Protocol::MqttSn) => "MQTT and MQTT-SN clients",
             _ => "MQTT connections",
         };
@@ -179,6 +182,12 @@ fn rates(
         && is_within(reader, at, key, &rate, &PerSecond(core.mqtt.max_publish_rate))
     {
         own.mqtt.max_publish_rate = rate.0;
+    }
+    let key = "packet_rate_per_peer";
+    if let Some(rate) = reader.get(block.packet_rate_per_peer.as_ref(), at, key)
+        && is_within(reader, at, key, &rate, &PerSecond(core.coap.max_request_rate))
+    {
+        own.coap.max_request_rate = rate.0;
     }
     for (rate, key, all, target) in [
         (

@@ -216,6 +216,9 @@ pub(crate) struct ListenerLimits {
     /// CoAP: observations of one client.
     #[schemars(extend("otherwise" = "`limits`", "range" = "0 to 1099511627776"))]
     pub(crate) max_observers_per_peer: Number,
+    /// CoAP: requests of one client a second.
+    #[schemars(extend("otherwise" = "`limits`"))]
+    pub(crate) packet_rate_per_peer: Option<Typed<PerSecond>>,
     /// CoAP: bodies in blocks of one client at a time.
     #[schemars(extend("otherwise" = "`limits`", "range" = "1 to 1000"))]
     pub(crate) max_blocks_in_progress_per_peer: Number,

@@ -98,6 +98,23 @@ fn levels_below_a_mount() {
     }
 }
 
+/// RFC 8516: too many requests of one client.
+#[test]
+fn requests_of_a_coap_client() {
+    let mut gateway = Gateway::new(twice(|own| own.coap.max_request_rate = 1));
+    for (listener, refused) in [(COAP, true), (other(COAP), false)] {
+        let at = peer(3_100 + listener.0);
+        let codes: Vec<u8> = (1..=3)
+            .map(|id| {
+                gateway.datagram(listener, at, &coap(0, 1, id, b"t", None, &["mqtt", "n"], b""))[0]
+                    [1]
+            })
+            .collect();
+        // The first of a peer is not counted.
+        assert_eq!(codes, if refused { [0x84, 0x84, 0x9d] } else { [0x84; 3] });
+    }
+}
+
 /// An address is locked out of the listener that has the lower bound, and of that alone.
 #[test]
 fn failures_and_the_time_of_a_login() {

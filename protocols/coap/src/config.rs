@@ -81,6 +81,8 @@ pub struct ListenerBounds {
     pub max_observers_per_peer: usize,
     /// As [`Config::max_blocks_in_progress_per_peer`].
     pub max_blocks_in_progress_per_peer: usize,
+    /// As [`Config::max_request_rate`].
+    pub max_request_rate: u32,
 }
 
 impl Config {
@@ -90,6 +92,7 @@ impl Config {
         ListenerBounds {
             max_observers_per_peer: self.max_observers_per_peer,
             max_blocks_in_progress_per_peer: self.max_blocks_in_progress_per_peer,
+            max_request_rate: self.max_request_rate,
         }
     }
 }

@@ -96,9 +96,10 @@ impl Endpoint {
         } else if let Some(key) = known {
             self.forget_expired_twin(now, key, message_id);
         }
+        let rate = self.bounds(peer.listener).max_request_rate;
         if let Some(state) = known.and_then(|key| self.peers.get_mut(key))
-            && self.config.max_request_rate > 0
-            && state.is_too_fast(secs(now), self.config.max_request_rate)
+            && rate > 0
+            && state.is_too_fast(secs(now), rate)
         {
             return self.refuse_rate(peer, &message);
         }

@@ -27,7 +27,7 @@ impl Endpoint {
     /// RFC 8516 §3: too many requests of this peer; Max-Age says when to come again.
     pub(super) fn refuse_rate(&mut self, peer: Peer, message: &Message) {
         self.counters.rate_limited += 1;
-        let most = self.config.max_request_rate;
+        let most = self.bounds(peer.listener).max_request_rate;
         let text = format!("at most {most} requests a second");
         let mut response = Response::error(Code::TOO_MANY_REQUESTS, text);
         response.max_age = Some(Duration::from_secs(1));
