@@ -226,6 +226,63 @@ fn a_long_diagnostic_text_is_left_out() {
     assert_eq!(sent, ["ACK 4.00 #1"]);
 }
 
+/// Our own client sends an Echo back, whatever it asks for (RFC 9175 §2.3).
+#[test]
+fn our_client_proves_its_address() {
+    use motegate_coap::client::{self, Client};
+    use motegate_coap::endpoint::Method;
+    for (mode, observe, most) in [
+        (EchoWhen::Always, false, 1),
+        (EchoWhen::Always, true, 1),
+        (EchoWhen::Auto, true, 1),
+        (EchoWhen::Auto, false, 0),
+    ] {
+        let mut server = server(mode);
+        let mut client = Client::new(Config::default(), 2);
+        let request = client::Request { observe, ..client::Request::new(Method::Get, "x") };
+        client.request(server.now, request);
+        while let Some(bytes) = client.poll_transmit() {
+            server.recv(1, &bytes);
+            let mut answers = server.sent.clone();
+            if let Some(Event::Request(request)) = server.events.pop() {
+                let turn = server.turn();
+                let observe = server.endpoint.observe(&turn, request.exchange);
+                server.respond(request.exchange, Response { observe, ..large(3_000) });
+                answers.append(&mut server.sent);
+            }
+            answers.iter().for_each(|(_, bytes)| client.handle_datagram(server.now, bytes));
+        }
+        let Some(client::Event::Response { response, .. }) = client.poll_event() else {
+            panic!("an answer")
+        };
+        assert_eq!((response.code, response.payload.len()), (Code::CONTENT, 3_000), "{mode:?}");
+        assert_eq!(response.observe.is_some(), observe);
+        assert_eq!(server.endpoint.counters().echo_challenges, most);
+        assert_eq!(server.endpoint.counters().echoes, 1, "once is enough");
+    }
+}
+
+/// A server that wants Echo for ever gets its 4.01 reported.
+#[test]
+fn our_client_does_not_go_round_in_circles() {
+    use motegate_coap::client::{self, Client};
+    use motegate_coap::endpoint::Method;
+    let mut client = Client::new(Config::default(), 2);
+    let mut rounds = 0;
+    client.request(motegate_timers::Instant::ZERO, client::Request::new(Method::Get, "x"));
+    while let Some(bytes) = client.poll_transmit() {
+        rounds += 1;
+        let asked = Packet::from_bytes(&bytes).unwrap();
+        assert_eq!(has_echo(&asked), rounds > 1);
+        let answer = Msg::ack_with(0x81, asked.header.message_id).token(asked.get_token());
+        let answer = answer.opt(ECHO, &[rounds]).bytes();
+        client.handle_datagram(motegate_timers::Instant::ZERO, &answer);
+    }
+    assert_eq!(rounds, 3);
+    let Some(client::Event::Response { response, .. }) = client.poll_event() else { panic!() };
+    assert_eq!(response.code, Code::UNAUTHORIZED);
+}
+
 /// Nothing is remembered of those that do not come back, beyond the entry of their request.
 #[test]
 fn a_flood_of_false_addresses_leaves_nothing() {

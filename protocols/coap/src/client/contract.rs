@@ -8,8 +8,8 @@ use core::time::Duration;
 use crate::endpoint::{Code, Method};
 use crate::message::{Message, Token};
 use crate::options::{
-    ACCEPT, BLOCK1, BLOCK2, CONTENT_FORMAT, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION_PATH, MAX_AGE,
-    OBSERVE, OptionWriter, REQUEST_TAG, SIZE1, SIZE2, URI_PATH, URI_QUERY, read_uint,
+    ACCEPT, BLOCK1, BLOCK2, CONTENT_FORMAT, ECHO, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION_PATH,
+    MAX_AGE, OBSERVE, OptionWriter, REQUEST_TAG, SIZE1, SIZE2, URI_PATH, URI_QUERY, read_uint,
 };
 
 use super::transfer::{Part, tag_bytes};
@@ -111,6 +111,7 @@ impl Request {
         options.extend(part.block1.map(|value| (BLOCK1, uint(value))));
         let size1 = part.size1.and_then(|size| u32::try_from(size).ok());
         options.extend(size1.map(|size| (SIZE1, uint(size))));
+        options.extend(part.echo.clone().map(|echo| (ECHO, echo)));
         options.extend(part.tag.map(|tag| (REQUEST_TAG, tag_bytes(tag))));
         options.extend(self.options.iter().cloned());
         options.sort_by_key(|(number, _)| *number); // stable: repeated options keep their order
@@ -159,6 +160,8 @@ pub struct Response {
     pub(super) block2: Option<u32>,
     /// What the server says that the body has.
     pub(super) size2: Option<u32>,
+    /// To be sent back (RFC 9175 §2.3).
+    pub(super) echo: Option<Vec<u8>>,
 }
 
 impl Response {
@@ -178,6 +181,7 @@ impl Response {
             block1: uint(BLOCK1),
             block2: uint(BLOCK2),
             size2: uint(SIZE2),
+            echo: values(ECHO).next().filter(|echo| (1..=40).contains(&echo.len())).cloned(),
             payload: packet.payload.into(),
         };
         Some((message.token, response))

@@ -2,7 +2,8 @@
 //!
 //! Sends requests with tokens, repeats CON ones (RFC 7252 §4.2) with NSTART outstanding, matches
 //! piggybacked and separate responses (§5.3.2), keeps observations with the freshness check of
-//! RFC 7641 §3.4, acknowledges what it wants and resets what it does not know. Bodies larger than a
+//! RFC 7641 §3.4, acknowledges what it wants and resets what it does not know, and sends Echo options
+//! back (RFC 9175 §2.3). Bodies larger than a
 //! message go and come in blocks (RFC 7959), up to a limit. No socket and no clock: `handle_*` in,
 //! `poll_*` out. Left out: multicast, caching, Q-Block (RFC 9177).
 
@@ -40,6 +41,8 @@ const FRESH_AFTER: Duration = Duration::from_secs(128);
 const REMEMBERED: usize = 64;
 /// Largest body of a response unless said otherwise.
 const MAX_BODY: usize = 1 << 20;
+/// How often one request is sent again because the server asks for its Echo option.
+const MAX_ECHOES: u8 = 2;
 
 #[derive(Debug)]
 struct Pending {
@@ -56,6 +59,8 @@ struct Pending {
     newest: Option<(u32, Instant)>,
     /// A body in parts.
     transfer: Option<Box<Transfer>>,
+    /// How often the server wanted to have its Echo option back.
+    echoes: u8,
 }
 
 #[derive(Debug)]
@@ -89,6 +94,8 @@ pub struct Client {
     events: VecDeque<Event>,
     /// Notifications that came after newer ones.
     stale: u64,
+    /// Of the last response that had one; it goes with the next request (RFC 9175 §2.3).
+    echo: Option<Vec<u8>>,
     /// Size exponent of the largest block.
     block_exponent: u32,
     max_body: usize,
@@ -115,6 +122,7 @@ impl Client {
             out: VecDeque::new(),
             events: VecDeque::new(),
             stale: 0,
+            echo: None,
             block_exponent: LARGEST,
             max_body: MAX_BODY,
         }
@@ -273,7 +281,9 @@ impl Client {
         } else {
             let head = Head { kind, code: pending.request.code(), message_id };
             write_head(&mut bytes, head, &token);
-            pending.request.encode(&mut bytes, &Part::of(pending, self.block_exponent));
+            let echo = self.echo.take();
+            let part = Part { echo, ..Part::of(pending, self.block_exponent) };
+            pending.request.encode(&mut bytes, &part);
         }
         pending.message_id = message_id;
         let patience = if confirmable {
@@ -370,8 +380,17 @@ impl Client {
         }
     }
 
-    fn responded(&mut self, now: Instant, token: Token, response: Response) {
+    fn responded(&mut self, now: Instant, token: Token, mut response: Response) {
         let Some(pending) = self.pending.get_mut(&token) else { return };
+        if let Some(echo) = response.echo.take() {
+            self.echo = Some(echo);
+            let notifies = matches!(pending.phase, Phase::Observing);
+            if response.code == Code::UNAUTHORIZED && !notifies && pending.echoes < MAX_ECHOES {
+                // RFC 9175 §2.3: the same request again, with the option.
+                pending.echoes += 1;
+                return self.ask_next(now, token);
+            }
+        }
         if pending.deregisters && response.observe.is_some() {
             self.stale += 1; // a notification that was under way
             return;

@@ -176,7 +176,7 @@ impl Client {
     }
 
     /// The same request again, under a new token, for the next part.
-    fn ask_next(&mut self, now: Instant, token: Token) {
+    pub(super) fn ask_next(&mut self, now: Instant, token: Token) {
         let Some(mut pending) = self.pending.remove(&token) else { return };
         self.outstanding.remove(&pending.message_id);
         let fresh = self.next_token();
@@ -225,6 +225,7 @@ pub(super) struct Part {
     pub(super) block2: Option<u32>,
     pub(super) size1: Option<usize>,
     pub(super) tag: Option<u64>,
+    pub(super) echo: Option<Vec<u8>>,
     /// Of the payload.
     pub(super) range: (usize, usize),
     pub(super) observe: Option<u32>,
@@ -236,8 +237,15 @@ impl Part {
         let observe = request.observe.then_some(0);
         let observe = if pending.deregisters { Some(1) } else { observe };
         let whole = (0, request.payload.len());
-        let mut part =
-            Part { block1: None, block2: None, size1: None, tag: None, range: whole, observe };
+        let mut part = Part {
+            block1: None,
+            block2: None,
+            size1: None,
+            tag: None,
+            echo: None,
+            range: whole,
+            observe,
+        };
         let transfer = pending.transfer.as_deref();
         // RFC 9175 §3: the parts of two bodies for one resource are told apart, and the rest of the
         // answer is found by the tag, too.
@@ -274,6 +282,7 @@ impl Pending {
             timer: Timer::default(),
             newest: None,
             transfer: None,
+            echoes: 0,
         }
     }
 }
