@@ -101,7 +101,8 @@ fn a_proxy_header_is_who_the_client_is() {
         stream.write_all(bytes).unwrap();
         assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0, "{bytes:?}");
     }
-    gateway.says("a malformed PROXY header");
+    // The first tells why; the others of the next seconds are counted only.
+    gateway.says("the connection does not begin with a PROXY header");
     let status = gateway.status();
     assert_eq!(status["connections"]["failed"]["proxy_header"], bad.len(), "{status}");
     assert!(status["connections"]["failed"]["connect_timeout"].is_null(), "{status}");
