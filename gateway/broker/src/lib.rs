@@ -17,6 +17,7 @@ mod disk;
 mod journal;
 mod levels;
 mod own;
+mod perhaps;
 mod publish;
 mod queue;
 mod restore;

@@ -23,7 +23,8 @@ use motegate_message::{
 use motegate_timers::Instant;
 
 use crate::journal::{FORMAT, kind};
-use crate::queue::{OnDisk, Perhaps, Window};
+use crate::perhaps::{Perhaps, Window};
+use crate::queue::OnDisk;
 use crate::session::Session;
 use crate::subscriptions::{Grant, Marks};
 use crate::will::{HeldWill, WillState};
