@@ -32,7 +32,6 @@ use crate::nameless::Nameless;
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::{Pending, PendingTable};
 use crate::rate::RateLimit;
-use crate::sn::SnClient;
 use crate::sys::Sys;
 use crate::{Config, Input, Listener, Output, Protocol, Stats};
 
@@ -52,7 +51,8 @@ pub struct Core {
     /// MQTT connections whose session has messages that they have no name for.
     pub(crate) nameless: HashMap<ConnectionId, Nameless>,
     pub(crate) lockout: Lockout,
-    pub(crate) sn_clients: HashMap<ClientRef, SnClient>,
+    /// MQTT-SN clients that are sent away once what waits for them has been delivered.
+    pub(crate) sn_leaving: HashMap<ClientRef, Reason>,
     pub(crate) observations: HashMap<ObservationId, Observation>,
     /// Packs whose records the broker has not all answered.
     pub(crate) packs: HashMap<ExchangeId, Pack>,
@@ -113,7 +113,7 @@ impl Core {
             logins: HashMap::new(),
             nameless: HashMap::new(),
             lockout: Lockout::default(),
-            sn_clients: HashMap::new(),
+            sn_leaving: HashMap::new(),
             observations: HashMap::new(),
             packs: HashMap::new(),
             notified: Notified::default(),
@@ -535,8 +535,8 @@ impl Core {
     fn drained(&mut self, handle: Handle) {
         // Only MQTT-SN sessions are drained.
         let Target::Sn(client) = Target::from_handle(handle) else { return };
-        match self.sn_clients.get(&client).and_then(|known| known.leaving) {
-            Some(reason) => self.sn_send_away(client, reason),
+        match self.sn_leaving.get(&client) {
+            Some(reason) => self.sn_send_away(client, *reason),
             None => self.sn.drained(&self.turn, client),
         }
     }

@@ -22,7 +22,7 @@ pub(crate) enum Pending {
     /// An MQTT UNSUBSCRIBE; `unknown` are the places that cannot exist.
     MqttUnsubscribe { conn: ConnectionId, ticket: u64, unknown: Vec<usize> },
     /// An MQTT-SN CONNECT.
-    SnConnect { client: ClientRef },
+    SnConnect { client: ClientRef, key: SessionKey },
     /// An MQTT-SN PUBLISH.
     SnPublish { ticket: u64 },
     /// An MQTT-SN SUBSCRIBE.

@@ -12,7 +12,8 @@ use motegate_message::{
     Delivery, ListenerId, Message, Peer, Reason, SessionId, SessionKey, TopicName, Will,
 };
 use motegate_mqtt_sn::endpoint::{
-    Accept, ClientRef, Connect, Event, Filter, Names, Topic, WillChange as SnWillChange, WillUpdate,
+    Accept, ClientRef, Connect, Event, Filter, Known, Names, Topic, WillChange as SnWillChange,
+    WillUpdate,
 };
 
 use motegate_timers::Instant;
@@ -28,16 +29,6 @@ use crate::{Config, Core, Protocol};
 
 /// Bytes that a client's link takes now: UDP has no window, so it is topped up at every credit.
 pub(crate) const ROOM: u32 = 64 * 1024;
-
-/// What the core knows of a client that has (or waits for) a session.
-#[derive(Debug)]
-pub(crate) struct SnClient {
-    pub(crate) session: Option<SessionId>,
-    pub(crate) key: SessionKey,
-    pub(crate) peer: Peer,
-    /// It is sent away once what waits for it has been delivered.
-    pub(crate) leaving: Option<Reason>,
-}
 
 impl Core {
     pub(crate) fn sn_event(&mut self, event: Event) {
@@ -76,17 +67,20 @@ impl Core {
                 let ticket = self.pending.insert(Pending::SnWill { client, ticket, change });
                 self.ask(Request::GetWill { ticket, session });
             }
-            Event::Disconnected { client, session, reason, drop_will, expiry } => {
-                if let Some(known) = self.sn_clients.remove(&client) {
-                    self.notice(known.notice(NoticeKind::Disconnected(reason)));
+            Event::Disconnected { client, peer, session, reason, drop_will, expiry } => {
+                self.sn_leaving.remove(&client);
+                if let Some(peer) = peer {
+                    let key = self.broker.session(session).and_then(|view| view.key.cloned());
+                    let kind = NoticeKind::Disconnected(reason);
+                    self.notice(Notice { client: key, ..of_peer(kind, &peer) });
                 }
                 let handle = Target::Sn(client).to_handle();
                 self.ask(Request::Close { session, handle, drop_will, expiry });
             }
             Event::Overdue { client, lost_at } => self.sn_overdue(client, lost_at),
             Event::Undeliverable { client, text } => {
-                let Some(known) = self.sn_clients.get(&client) else { return };
-                let notice = known.notice(NoticeKind::Dropped(Reason::BadPayload));
+                let Some(known) = self.sn.known(client) else { return };
+                let notice = notice(known, NoticeKind::Dropped(Reason::BadPayload));
                 self.notice(Notice { text: Some(text.into()), ..notice });
             }
             Event::Dropped { peer, reason } => {
@@ -128,20 +122,19 @@ impl Core {
             self.sn.refuse(&self.turn, client, Reason::RateLimited);
             return;
         }
-        self.sn_clients.insert(
-            client,
-            SnClient { session: None, key: key.clone(), peer: peer.clone(), leaving: None },
-        );
-        let will = match self.sn_will(client, will) {
+        let will = match self.sn_will(&key, &peer, will) {
             Ok(will) => will,
             Err(error) => {
-                let reason = self.sn_refused(client, error);
-                self.sn_clients.remove(&client);
-                self.sn.refuse(&self.turn, client, reason);
+                self.notice(Notice {
+                    client: Some(key),
+                    text: Some(error.text),
+                    ..of_peer(NoticeKind::Refused(error.reason), &peer)
+                });
+                self.sn.refuse(&self.turn, client, error.reason);
                 return;
             }
         };
-        let ticket = self.pending.insert(Pending::SnConnect { client });
+        let ticket = self.pending.insert(Pending::SnConnect { client, key: key.clone() });
         self.ask(Request::Open(Open {
             ticket,
             key: Some(key),
@@ -183,39 +176,44 @@ impl Core {
 
     /// The bounds of topics for a client.
     fn sn_bounds(&self, client: ClientRef) -> &motegate_mqtt::Config {
-        let known = self.sn_clients.get(&client);
-        known.map_or(&self.config.mqtt, |known| self.config.mqtt_of(known.peer.listener))
+        let peer = self.sn.peer(client);
+        peer.map_or(&self.config.mqtt, |peer| self.config.mqtt_of(peer.listener))
     }
 
-    fn sn_will(&self, client: ClientRef, will: SnWillChange) -> Result<WillChange, MapError> {
+    fn sn_will(
+        &self,
+        key: &SessionKey,
+        peer: &Peer,
+        will: SnWillChange,
+    ) -> Result<WillChange, MapError> {
         match will {
             SnWillChange::Keep => Ok(WillChange::Keep),
             SnWillChange::Set(None) => Ok(WillChange::Set(None)),
             SnWillChange::Set(Some(will)) => {
                 let mut will: Will = *will;
                 let topic = will.message.topic.clone();
-                self.sn_map_will(client, &mut will, topic.as_str())?;
+                self.sn_map_will((key, peer), &mut will, topic.as_str())?;
                 Ok(WillChange::Set(Some(will)))
             }
         }
     }
 
     /// Gives a will its final topic and its publisher.
-    fn sn_map_will(&self, client: ClientRef, will: &mut Will, topic: &str) -> Result<(), MapError> {
-        let mapped = self.sn_map(client, SnTopic::Name(topic))?;
-        will.message.topic = self.sn_concrete(self.sn_bounds(client), &mapped)?;
-        will.message.publisher = self.sn_clients.get(&client).map(|known| known.key.clone());
+    fn sn_map_will(
+        &self,
+        (key, peer): (&SessionKey, &Peer),
+        will: &mut Will,
+        topic: &str,
+    ) -> Result<(), MapError> {
+        let mapped = self.table.sn(&self.sn_caller(key, peer), SnTopic::Name(topic))?;
+        will.message.topic = self.sn_concrete(self.config.mqtt_of(peer.listener), &mapped)?;
+        will.message.publisher = Some(key.clone());
         Ok(())
     }
 
     fn sn_map(&self, client: ClientRef, topic: SnTopic<'_>) -> Result<SnMatch, MapError> {
-        let Some(known) = self.sn_clients.get(&client) else {
-            return Err(MapError {
-                reason: Reason::SnNotConnected,
-                text: "the client is not connected".into(),
-            });
-        };
-        self.table.sn(&self.sn_caller(&known.key, &known.peer), topic)
+        let known = self.sn.known(client).ok_or_else(not_connected)?;
+        self.table.sn(&self.sn_caller(known.key, known.peer), topic)
     }
 
     /// A topic id is kept with its session, so none is given out while the store fails.
@@ -256,8 +254,8 @@ impl Core {
     /// Counts and logs a refused topic; the reason goes to the client.
     fn sn_refused(&mut self, client: ClientRef, error: MapError) -> Reason {
         let kind = NoticeKind::Refused(error.reason);
-        let notice = match self.sn_clients.get(&client) {
-            Some(known) => known.notice(kind),
+        let notice = match self.sn.known(client) {
+            Some(known) => notice(known, kind),
             None => Notice { protocol: Some(Protocol::MqttSn), ..Notice::new(kind) },
         };
         self.notice(Notice { text: Some(error.text), ..notice });
@@ -276,12 +274,16 @@ impl Core {
                 });
                 self.sn.published(&self.turn, ticket, Err(reason));
             }
-            (Pending::SnConnect { client }, Effect::Opened { session, present, after, .. }) => {
-                self.sn_opened(client, Accept { session, present, after });
+            (
+                Pending::SnConnect { client, key },
+                Effect::Opened { session, present, after, .. },
+            ) => {
+                self.sn_opened(client, Accept { key, session, present, after });
             }
-            (Pending::SnConnect { client }, Effect::OpenRefused { reason, .. }) => {
-                if let Some(known) = self.sn_clients.remove(&client) {
-                    self.notice(known.notice(NoticeKind::Refused(reason)));
+            (Pending::SnConnect { client, key }, Effect::OpenRefused { reason, .. }) => {
+                if let Some(peer) = self.sn.peer(client) {
+                    let of_peer = of_peer(NoticeKind::Refused(reason), peer);
+                    self.notice(Notice { client: Some(key), ..of_peer });
                 }
                 self.sn.refuse(&self.turn, client, reason);
             }
@@ -304,11 +306,11 @@ impl Core {
     }
 
     fn sn_opened(&mut self, client: ClientRef, accept: Accept) {
-        let Some(known) = self.sn_clients.get_mut(&client) else { return };
-        known.session = Some(accept.session);
-        let notice = known.notice(NoticeKind::Connected { present: accept.present });
-        if !self.sn_admission.is_told(self.turn.now, &known.key) {
-            self.notice(notice);
+        if let Some(peer) = self.sn.peer(client)
+            && !self.sn_admission.is_told(self.turn.now, &accept.key)
+        {
+            let of_peer = of_peer(NoticeKind::Connected { present: accept.present }, peer);
+            self.notice(Notice { client: Some(accept.key.clone()), ..of_peer });
         }
         let present = accept.present;
         self.sn.accept(&self.turn, client, accept);
@@ -331,7 +333,10 @@ impl Core {
                 let mut will = will.unwrap_or_else(|| empty_will(topic.clone()));
                 will.message.qos = qos;
                 will.message.retain = retain;
-                self.sn_map_will(client, &mut will, topic.as_str()).map(|()| Some(will))
+                let known = self.sn.known(client).ok_or_else(not_connected);
+                known
+                    .and_then(|k| self.sn_map_will((k.key, k.peer), &mut will, topic.as_str()))
+                    .map(|()| Some(will))
             }
             (WillUpdate::Payload(payload), Some(mut will)) => {
                 will.message.payload = payload;
@@ -342,7 +347,7 @@ impl Core {
                 text: "WILLMSGUPD without a will topic: send WILLTOPICUPD first".into(),
             }),
         };
-        let session = self.sn_clients.get(&client).and_then(|known| known.session);
+        let session = self.sn.known(client).map(|known| known.session);
         let result = match (updated, session) {
             (Ok(will), Some(session)) => Ok(self.ask_quietly(Request::SetWill { session, will })),
             (Ok(_), None) => Err(Reason::SnNotConnected),
@@ -352,8 +357,8 @@ impl Core {
     }
 
     pub(crate) fn sn_deliver(&mut self, session: SessionId, client: ClientRef, delivery: Delivery) {
-        let Some(known) = self.sn_clients.get(&client) else { return };
-        let caller = self.sn_caller(&known.key, &known.peer);
+        let Some(known) = self.sn.known(client) else { return };
+        let caller = self.sn_caller(known.key, known.peer);
         match self.table.sn_names(&caller, &delivery.message.topic) {
             Some(names) => {
                 let message = &*delivery.message;
@@ -383,31 +388,33 @@ impl Core {
 
     /// The alarm: somebody who reads the log may still look after the device before it counts as lost.
     fn sn_overdue(&mut self, client: ClientRef, lost_at: Instant) {
-        let Some(known) = self.sn_clients.get(&client) else { return };
-        let queued = known.session.and_then(|session| self.broker.session(session));
+        let Some(known) = self.sn.known(client) else { return };
+        let queued = self.broker.session(known.session);
         let queued = queued.map_or(0, |session| session.queued_messages);
         let left = lost_at.saturating_since(self.turn.now).as_secs();
         let text = format!(
             "it sleeps longer than it said; messages that wait for it: {queued}; lost in \
              {left} s"
         );
-        let notice = known.notice(NoticeKind::Overdue);
+        let notice = notice(known, NoticeKind::Overdue);
         self.notice(Notice { text: Some(text), ..notice });
     }
 
     pub(crate) fn sn_closed(&mut self, client: ClientRef, reason: Reason) {
-        if let Some(known) = self.sn_clients.remove(&client) {
+        self.sn_leaving.remove(&client);
+        if let Some(known) = self.sn.known(client) {
+            let ended = notice(known, NoticeKind::Disconnected(reason));
+            let limited = notice(known, NoticeKind::Limited);
             let takeover = match reason {
-                Reason::TakenOver => self.sn_admission.taken_over(self.turn.now, &known.key),
+                Reason::TakenOver => self.sn_admission.taken_over(self.turn.now, known.key),
                 _ => Takeover::Single,
             };
             if takeover == Takeover::Begins {
-                let notice = known.notice(NoticeKind::Limited);
                 let text = Some(FOUGHT_OVER.into());
-                self.notice(Notice { limit: Some("takeovers"), text, ..notice });
+                self.notice(Notice { limit: Some("takeovers"), text, ..limited });
             }
             match takeover {
-                Takeover::Single => self.notice(known.notice(NoticeKind::Disconnected(reason))),
+                Takeover::Single => self.notice(ended),
                 Takeover::Begins | Takeover::GoesOn => self.stats.count(reason),
             }
         }
@@ -415,17 +422,20 @@ impl Core {
     }
 
     pub(crate) fn shutdown_sn(&mut self) {
-        let mut clients: Vec<(ClientRef, SnClient)> = self.sn_clients.drain().collect();
-        clients.sort_unstable_by_key(|(client, _)| *client); // the same in every run
-        for (client, known) in clients {
-            let session = known.session.filter(|session| !self.sn.goes_on(&self.turn, *session));
+        self.sn_leaving.clear();
+        let all = self.sn.all_known().map(|(client, known)| {
+            (client, known.session, notice(known, NoticeKind::Disconnected(Reason::Shutdown)))
+        });
+        let all: Vec<_> = all.collect();
+        for (client, session, notice) in all {
+            let goes_on = self.sn.goes_on(&self.turn, session);
             self.sn.close(&self.turn, client, Reason::Shutdown);
             // To the broker one that goes on is connected still, as after a crash.
-            if let Some(session) = session {
+            if !goes_on {
                 let handle = Target::Sn(client).to_handle();
                 self.ask(Request::Close { session, handle, drop_will: false, expiry: None });
             }
-            self.notice(known.notice(NoticeKind::Disconnected(Reason::Shutdown)));
+            self.notice(notice);
         }
     }
 
@@ -459,10 +469,14 @@ pub(crate) fn caller<'a>(
     }
 }
 
-impl SnClient {
-    pub(crate) fn notice(&self, kind: NoticeKind) -> Notice {
-        Notice { client: Some(self.key.clone()), ..of_peer(kind, &self.peer) }
-    }
+/// What is told of a client.
+pub(crate) fn notice(known: Known<'_>, kind: NoticeKind) -> Notice {
+    Notice { client: Some(known.key.clone()), ..of_peer(kind, known.peer) }
+}
+
+fn not_connected() -> MapError {
+    let text = "the client is not connected".into();
+    MapError { reason: Reason::SnNotConnected, text }
 }
 
 fn of_peer(kind: NoticeKind, peer: &Peer) -> Notice {

@@ -1,10 +1,11 @@
 //! Where a datagram came from ([`Peer`]), which way its answer goes ([`Route`]), and the datagrams
 //! that wait to leave ([`DatagramQueue`]).
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
+
+use crate::NodeId;
 
 /// A configured listener, by its place in the resolved configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,9 +63,6 @@ pub struct Route {
     pub addr: SocketAddr,
 }
 
-/// Wireless node id inside MQTT-SN forwarder encapsulation (MQTT-SN 1.2 §5.5); may be empty.
-pub type NodeId = Arc<[u8]>;
-
 /// The far end of a datagram listener: an address and, behind an MQTT-SN forwarder, a node.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Peer {
@@ -96,10 +94,7 @@ impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.addr)?;
         if let Some(node) = &self.node {
-            f.write_str("#")?;
-            for byte in node.iter() {
-                write!(f, "{byte:02x}")?;
-            }
+            write!(f, "#{node:?}")?;
         }
         Ok(())
     }

@@ -13,15 +13,17 @@ mod delivery;
 mod group;
 pub mod journal;
 mod message;
+mod node;
 mod reason;
 mod session;
 mod topic;
 
-pub use datagram::{ConnectionId, DatagramQueue, ListenerId, LocalId, NodeId, Peer, Route};
+pub use datagram::{ConnectionId, DatagramQueue, ListenerId, LocalId, Peer, Route};
 pub use delivery::{Delivery, DeliveryId, Will};
 pub use group::{Announcement, Group, Interface, Network, NotAGroup, NotANetwork, with_scope};
 pub use journal::{Gate, Record, Seq, Turn, Wall};
 pub use message::{Message, Properties, Qos};
+pub use node::NodeId;
 pub use reason::Reason;
 pub use session::{SessionId, SessionKey};
 pub use topic::{

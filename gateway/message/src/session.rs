@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
+use core::num::NonZeroU64;
 
 /// The name of a session: a realm (name space of client ids) and a client id. An MQTT-SN `pump-1`
 /// does not take over an MQTT `pump-1` unless their listeners share a realm.
@@ -61,37 +62,40 @@ impl fmt::Debug for SessionKey {
 /// The broker's number for a session: a slot (low 32 bits) and a generation (high 32 bits), never
 /// used twice, the same after a restart. Endpoints key their wire state by it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId(u64);
+pub struct SessionId(NonZeroU64); // one more than the number: `Option` costs nothing
 
 impl SessionId {
     /// From a slot and its generation.
     #[must_use]
     pub const fn new(slot: u32, generation: u32) -> Self {
-        SessionId((generation as u64) << 32 | slot as u64)
+        SessionId::from_u64((generation as u64) << 32 | slot as u64)
     }
 
     /// The number itself, for the journal.
     #[must_use]
     pub const fn get(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
-    /// From the journal.
+    /// From the journal. The largest number of all, which is nobody's, becomes the one below it.
     #[must_use]
     pub const fn from_u64(value: u64) -> Self {
-        SessionId(value)
+        match NonZeroU64::new(value.saturating_add(1)) {
+            Some(id) => SessionId(id),
+            None => SessionId(NonZeroU64::MAX),
+        }
     }
 
     /// Index into a table of sessions.
     #[must_use]
     pub const fn slot(self) -> usize {
-        (self.0 & 0xffff_ffff) as usize
+        (self.get() & 0xffff_ffff) as usize
     }
 
     /// Distinguishes the successive owners of a slot.
     #[must_use]
     pub const fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
+        (self.get() >> 32) as u32
     }
 }
 
@@ -120,5 +124,8 @@ mod tests {
         let id = SessionId::new(7, 3);
         assert_eq!((id.slot(), id.generation()), (7, 3));
         assert_eq!(SessionId::from_u64(id.get()), id);
+        assert_eq!(SessionId::from_u64(0).get(), 0);
+        assert!(SessionId::new(0, 0) < SessionId::new(1, 0));
+        assert_eq!(size_of::<Option<SessionId>>(), 8);
     }
 }

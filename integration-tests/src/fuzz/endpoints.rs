@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use motegate_message::{
     ConnectionId, Delivery, DeliveryId, ListenerId, Message, Peer, Qos, Reason, Seq, SessionId,
-    TopicName, Turn, Wall,
+    SessionKey, TopicName, Turn, Wall,
 };
 use motegate_mqtt::codec::Utf8;
 use motegate_timers::Instant;
@@ -341,7 +341,8 @@ fn answer_sn(
                     known.remove(0);
                 }
                 known.push((connect.client, session));
-                let accept = Accept { session, present: rng.chance(300), after };
+                let key = SessionKey::new("mqttsn", &connect.client_id);
+                let accept = Accept { key, session, present: rng.chance(300), after };
                 endpoint.accept(turn, connect.client, accept);
             }
             Event::Publish { ticket, .. } => {

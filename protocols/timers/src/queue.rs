@@ -31,6 +31,12 @@ impl Timer {
         (self.deadline != Instant::FAR_FUTURE).then_some(self.deadline)
     }
 
+    /// Whether the queue holds no entry for it: its owner may forget it.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.queued == Instant::FAR_FUTURE
+    }
+
     /// Forgets the deadline; the heap entry, if any, dies when it surfaces.
     pub fn clear(&mut self) {
         self.deadline = Instant::FAR_FUTURE;

@@ -118,7 +118,7 @@ impl Core {
                 }
             }
             Some(Target::Sn(at)) => {
-                let peer = self.sn_clients.get(&at).map(|known| &known.peer);
+                let peer = self.sn.peer(at);
                 let view = self.sn.client(at);
                 let asleep = view.filter(|view| view.state == SnState::Asleep);
                 Client {

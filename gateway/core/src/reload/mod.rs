@@ -31,7 +31,7 @@ use self::plan::{Moved, ObservationPlan, SnPlan};
 use crate::access::Target;
 use crate::notice::NoticeKind;
 use crate::pending::Pending;
-use crate::sn::ROOM;
+use crate::sn::{ROOM, notice};
 use crate::topics::spares_dollar;
 use crate::{Config, Core, Protocol};
 
@@ -208,12 +208,14 @@ impl Core {
         self.sn_resubscribe(plan.session, plan.change);
         let Some(client) = plan.close else { return };
         let kept = self.broker.session(plan.session).is_some_and(|session| session.kept);
-        let Some(known) = self.sn_clients.get_mut(&client) else { return };
+        if self.sn.known(client).is_none() {
+            return;
+        }
         if kept || plan.at_once {
             return self.sn_send_away(client, Reason::ConfigReload);
         }
         // Its session ends with its connection, and what waits was acknowledged: it leaves first.
-        known.leaving = Some(Reason::ConfigReload);
+        self.sn_leaving.insert(client, Reason::ConfigReload);
         self.sn_hears_no_more(plan.session);
         let (ticket, session, window, room) = (0, plan.session, 1, ROOM);
         self.ask(Request::Drain { ticket, session, window, room });
@@ -221,14 +223,14 @@ impl Core {
 
     /// A client is disconnected and will connect anew.
     pub(crate) fn sn_send_away(&mut self, client: ClientRef, reason: Reason) {
-        let Some(known) = self.sn_clients.remove(&client) else { return };
+        self.sn_leaving.remove(&client);
+        let Some(known) = self.sn.known(client) else { return };
+        let (session, notice) = (known.session, notice(known, NoticeKind::Disconnected(reason)));
         self.sn.close(&self.turn, client, reason);
-        if let Some(session) = known.session {
-            // It is on its way back: its will would only alarm.
-            let handle = Target::Sn(client).to_handle();
-            self.ask(Request::Close { session, handle, drop_will: true, expiry: None });
-        }
-        self.notice(known.notice(NoticeKind::Disconnected(reason)));
+        // It is on its way back: its will would only alarm.
+        let handle = Target::Sn(client).to_handle();
+        self.ask(Request::Close { session, handle, drop_will: true, expiry: None });
+        self.notice(notice);
     }
 
     /// The subscriptions of an MQTT session stand below another mount from now on.

@@ -13,7 +13,7 @@ use motegate_mqtt_sn::endpoint::{ClientRef, ClientState, Filter};
 use super::{Change, Reload, Touched};
 use crate::coap::{Meaning, Observation, map_resource};
 use crate::mqtt::MqttClient;
-use crate::sn::{Resubscription, SnClient, caller};
+use crate::sn::{Resubscription, caller};
 use crate::{Config, Core, Listener, Protocol, Users};
 
 /// What is to be done, in the order in which it is done.
@@ -130,11 +130,9 @@ impl Core {
     }
 
     fn plan_sn(&self, reload: &Reload, plan: &mut Plan) {
-        let mut clients: Vec<(&ClientRef, &SnClient)> = self.sn_clients.iter().collect();
-        clients.sort_unstable_by_key(|(client, _)| **client); // the same in every run
-        for (client, known) in clients {
-            let Some(session) = known.session else { continue };
-            let state = self.sn.client(*client).map(|view| view.state);
+        for (client, known) in self.sn.all_known() {
+            let session = known.session;
+            let state = self.sn.client(client).map(|view| view.state);
             let active = state == Some(ClientState::Active);
             let whose = SnSession {
                 session,
@@ -147,15 +145,15 @@ impl Core {
                 SnPlan { session, change: Resubscription::default(), close: None, at_once: true };
             let mut changes = Vec::new();
             if self.is_moved(reload, listener) {
-                todo.close = Some(*client);
+                todo.close = Some(client);
                 changes.push(self.listener_changed(reload, listener));
             } else {
                 let renamed = self.plan_sn_topics(reload, &whose, active, &mut changes);
                 todo.change = self.sn_change(reload, &whose);
-                (todo.close, todo.at_once) = ((active && renamed).then_some(*client), false);
+                (todo.close, todo.at_once) = ((active && renamed).then_some(client), false);
                 if reload.moved.contains(&listener) {
                     let asleep = state == Some(ClientState::Asleep);
-                    (todo.close, todo.at_once) = ((!asleep).then_some(*client), true);
+                    (todo.close, todo.at_once) = ((!asleep).then_some(client), true);
                     let listener = self.listener(listener).name.to_string();
                     changes.push(Change::ListenerMoved { listener, asleep });
                 }

@@ -38,7 +38,7 @@ impl Core {
             (Some(client), Some(_)) => {
                 self.sn_map(client, sn_topic(&publish.topic)).and_then(|m| {
                     let topic = self.sn_concrete(self.config.mqtt_of(peer.listener), &m)?;
-                    let key = self.sn_clients.get(&client).map(|known| known.key.clone());
+                    let key = self.sn.known(client).map(|known| known.key.clone());
                     Ok((key, topic, m))
                 })
             }
@@ -123,7 +123,7 @@ impl Core {
         peer: &Peer,
         topic: &Topic,
     ) -> Result<(Option<SessionKey>, TopicName, SnMatch), MapError> {
-        let known = client.and_then(|client| self.sn_clients.get(&client));
+        let known = client.and_then(|client| self.sn.known(client));
         let name = known.map_or("", |known| known.key.client_id());
         let caller = self.caller(peer.listener, name, peer.addr.ip());
         let (acts_as, mapped) = self.table.sn_qos_minus_one(&caller, sn_topic(topic))?;

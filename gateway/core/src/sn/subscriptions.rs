@@ -52,8 +52,7 @@ impl Core {
                 let mount = self.sn_mount(client);
                 let qos = others.map_or(qos, |o| o.max(qos));
                 let filters = vec![subscribe(&mount, mapped.topic, qos)];
-                let own = self.sn_clients.get(&client);
-                let own = own.and_then(|known| self.config.own(known.peer.listener));
+                let own = self.sn.peer(client).and_then(|peer| self.config.own(peer.listener));
                 let most = own.map(|own| own.subscriptions);
                 self.ask(Request::Subscribe { ticket, session, filters, most });
             }
@@ -108,7 +107,7 @@ impl Core {
     }
 
     fn sn_mount(&self, client: ClientRef) -> Arc<str> {
-        let known = self.sn_clients.get(&client);
+        let known = self.sn.known(client);
         known.map_or_else(Arc::default, |known| self.listener(known.peer.listener).mount.clone())
     }
 
@@ -120,8 +119,8 @@ impl Core {
         word: &Filter,
         filter: &TopicFilter,
     ) -> Option<Qos> {
-        let known = self.sn_clients.get(&client)?;
-        let caller = self.sn_caller(&known.key, &known.peer);
+        let known = self.sn.known(client)?;
+        let caller = self.sn_caller(known.key, known.peer);
         let others = self.sn.subscribed_of(session).filter(|(other, _)| other != word);
         let is_same = |other: &Filter| {
             self.table.sn(&caller, sn_filter(other)).is_ok_and(|mapped| mapped.topic == *filter)
@@ -167,9 +166,9 @@ impl Core {
 
     /// Subscriptions held since the client was last here follow the rules of today.
     pub(super) fn sn_follow_rules(&mut self, client: ClientRef) {
-        let Some(known) = self.sn_clients.get(&client) else { return };
-        let Some(session) = known.session else { return };
-        let caller = self.sn_caller(&known.key, &known.peer);
+        let Some(known) = self.sn.known(client) else { return };
+        let session = known.session;
+        let caller = self.sn_caller(known.key, known.peer);
         let change = self.sn_resubscription(session, None, (&self.table, &caller));
         self.sn_resubscribe(session, change);
     }

@@ -128,7 +128,7 @@ impl Core {
             mqtt,
             dropped: self.sys.dropped + mqtt.oversize_dropped + mqtt.expired_dropped,
             sn: self.datagram_figures(Protocol::MqttSn),
-            sn_clients: self.sn_clients.len() as u64,
+            sn_clients: self.sn.connected_count() as u64,
             coap: self.datagram_figures(Protocol::Coap),
             coap_requests: self.coap.counters().requests,
             observers,

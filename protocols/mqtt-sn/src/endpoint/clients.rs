@@ -9,17 +9,30 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 use core::net::SocketAddr;
+use core::num::NonZeroU32;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use motegate_message::{ListenerId, Peer, SessionId};
+use motegate_message::{ListenerId, Peer, SessionId, SessionKey};
 use motegate_timers::Timer;
 
 use super::budget::Budget;
 use super::contract::ClientRef;
-use super::will::Dialogue;
+use super::will::{Dialogue, DialogueStage};
 
 /// Index into the table of clients.
-pub(super) type Slot = u32;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot(NonZeroU32); // one more than the index: `Option` costs nothing
+
+impl Slot {
+    fn new(index: usize) -> Option<Slot> {
+        let number = u32::try_from(index).ok()?.checked_add(1)?;
+        NonZeroU32::new(number).map(Slot)
+    }
+
+    const fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 /// Where a client stands (MQTT-SN 1.2 §6.14). "Lost" and "disconnected" are not here: such a
 /// client has no entry, its session's wire state waits for the next CONNECT.
@@ -41,13 +54,13 @@ pub(super) struct Client {
     pub(super) peer: Peer,
     /// What may be sent there.
     pub(super) budget: Budget,
-    /// Empty until the dialogue is over.
-    pub(super) id: Box<str>,
+    /// Whose session it has; shared with the layer above. `None` until the dialogue is over.
+    pub(super) key: Option<SessionKey>,
     pub(super) session: Option<SessionId>,
     /// Keep-alive, sleep duration or the dialogue's patience.
     pub(super) alive: Timer,
-    /// Retransmission of the one packet in flight.
-    pub(super) retry: Timer,
+    /// Retransmission of the one packet in flight; absent when the queue of timers knows of none.
+    pub(super) retry: Option<Box<Timer>>,
     /// Present from CONNECT until the answer to `Event::Connect`.
     pub(super) dialogue: Option<Box<Dialogue>>,
     /// Bytes delivered since the last credit.
@@ -85,10 +98,10 @@ impl Client {
         Client {
             peer,
             budget: Budget::PROVEN,
-            id: Box::default(),
+            key: None,
             session: None,
             alive: Timer::default(),
-            retry: Timer::default(),
+            retry: None,
             dialogue: None,
             spent: 0,
             keep_alive: 0,
@@ -113,10 +126,34 @@ impl Client {
         self.peer.node.as_ref().map_or(0, |node| 3 + node.len())
     }
 
+    /// As the device gave it; empty while it says who it is.
+    pub(super) fn id(&self) -> &str {
+        match (&self.key, &self.dialogue) {
+            (Some(key), _) => key.client_id(),
+            (None, Some(dialogue)) if dialogue.stage == DialogueStage::Opening => {
+                &dialogue.client_id
+            }
+            (None, _) => "",
+        }
+    }
+
+    /// Nothing is to be repeated.
+    pub(super) fn stop_retry(&mut self) {
+        if let Some(retry) = &mut self.retry {
+            retry.clear();
+        }
+    }
+
     /// Whether it is supervised by its sleep duration.
     pub(super) fn sleeps(&self) -> bool {
         matches!(self.state, State::Asleep | State::Awake)
     }
+}
+
+/// Generations have 30 bits, so that a reference has two to spare (for [`super::TimerKey`], and for
+/// whoever keeps references of several protocols in one number).
+const fn next(generation: u32) -> u32 {
+    generation.wrapping_add(1) & 0x3fff_ffff
 }
 
 #[derive(Debug, Default)]
@@ -148,23 +185,23 @@ impl Clients {
     }
 
     pub(super) fn get(&self, slot: Slot) -> Option<&Client> {
-        self.slots.get(slot as usize)?.client.as_deref()
+        self.slots.get(slot.index())?.client.as_deref()
     }
 
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Client> {
-        self.slots.get_mut(slot as usize)?.client.as_deref_mut()
+        self.slots.get_mut(slot.index())?.client.as_deref_mut()
     }
 
     /// The reference that means the client in `slot` now.
     pub(super) fn ref_of(&self, slot: Slot) -> ClientRef {
-        let generation = self.slots.get(slot as usize).map_or(0, |entry| entry.generation);
-        ClientRef(u64::from(generation) << 32 | u64::from(slot))
+        let generation = self.slots.get(slot.index()).map_or(0, |entry| entry.generation);
+        ClientRef(u64::from(generation) << 32 | slot.index() as u64)
     }
 
     /// The slot that `client` means, if it still means one.
     pub(super) fn slot_of(&self, client: ClientRef) -> Option<Slot> {
-        let slot = Slot::try_from(client.0 & 0xffff_ffff).ok()?;
-        let entry = self.slots.get(slot as usize)?;
+        let slot = Slot::new(usize::try_from(client.0 & 0xffff_ffff).ok()?)?;
+        let entry = self.slots.get(slot.index())?;
         (entry.client.is_some() && self.ref_of(slot) == client).then_some(slot)
     }
 
@@ -188,7 +225,7 @@ impl Clients {
     pub(super) fn find_id(&self, listener: ListenerId, id: &str) -> Option<Slot> {
         let hash = self.hasher.hash_one((listener, id));
         let same = |slot: &Slot| {
-            self.get(*slot).is_some_and(|c| &*c.id == id && c.peer.listener == listener)
+            self.get(*slot).is_some_and(|c| c.id() == id && c.peer.listener == listener)
         };
         self.by_id.find(hash, same).copied()
     }
@@ -196,10 +233,10 @@ impl Clients {
     pub(super) fn insert(&mut self, client: Client) -> Slot {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Entry::default());
-            Slot::try_from(self.slots.len() - 1).expect("max_clients fits 32 bits")
+            Slot::new(self.slots.len() - 1).expect("max_clients fits 32 bits")
         });
         self.connecting += usize::from(client.state == State::Connecting);
-        if let Some(entry) = self.slots.get_mut(slot as usize) {
+        if let Some(entry) = self.slots.get_mut(slot.index()) {
             entry.client = Some(Box::new(client));
         }
         self.index_peer(slot);
@@ -209,9 +246,9 @@ impl Clients {
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Box<Client>> {
         self.unindex_id(slot);
         self.unindex_peer(slot);
-        let entry = self.slots.get_mut(slot as usize)?;
+        let entry = self.slots.get_mut(slot.index())?;
         let client = entry.client.take()?;
-        entry.generation = entry.generation.wrapping_add(1);
+        entry.generation = next(entry.generation);
         self.connecting -= usize::from(client.state == State::Connecting);
         self.free.push(slot);
         Some(client)
@@ -222,12 +259,13 @@ impl Clients {
     pub(super) fn renew(&mut self, slot: Slot) -> ClientRef {
         self.unindex_id(slot);
         self.set_state(slot, State::Connecting);
-        if let Some(entry) = self.slots.get_mut(slot as usize) {
-            entry.generation = entry.generation.wrapping_add(1);
+        if let Some(entry) = self.slots.get_mut(slot.index()) {
+            entry.generation = next(entry.generation);
             if let Some(client) = &mut entry.client {
                 client.alive = Timer::default();
-                client.retry = Timer::default();
+                client.retry = None;
                 client.session = None;
+                client.key = None;
                 client.fresh = false;
                 client.overdue = false;
                 client.draining = false;
@@ -243,7 +281,7 @@ impl Clients {
     }
 
     pub(super) fn set_state(&mut self, slot: Slot, state: State) {
-        let Some(client) = self.slots.get_mut(slot as usize).and_then(|e| e.client.as_mut()) else {
+        let Some(client) = self.slots.get_mut(slot.index()).and_then(|e| e.client.as_mut()) else {
             return;
         };
         let was = core::mem::replace(&mut client.state, state);
@@ -254,13 +292,13 @@ impl Clients {
     /// The client in `slot` is the one of its name from now on.
     pub(super) fn index_id(&mut self, slot: Slot) {
         let Some(client) = self.get(slot) else { return };
-        if let Some(other) = self.find_id(client.peer.listener, &client.id) {
+        if let Some(other) = self.find_id(client.peer.listener, client.id()) {
             self.unindex_id(other);
         }
         let Clients { slots, by_id, hasher, .. } = self;
         let hash = |slot: &Slot| {
-            let client = slots.get(*slot as usize).and_then(|entry| entry.client.as_ref());
-            client.map_or(0, |c| hasher.hash_one((c.peer.listener, &*c.id)))
+            let client = slots.get(slot.index()).and_then(|entry| entry.client.as_ref());
+            client.map_or(0, |c| hasher.hash_one((c.peer.listener, c.id())))
         };
         by_id.insert_unique(hash(&slot), slot, hash);
     }
@@ -282,7 +320,7 @@ impl Clients {
     fn index_peer(&mut self, slot: Slot) {
         let Clients { slots, by_peer, hasher, .. } = self;
         let hash = |slot: &Slot| {
-            let client = slots.get(*slot as usize).and_then(|entry| entry.client.as_ref());
+            let client = slots.get(slot.index()).and_then(|entry| entry.client.as_ref());
             client.map_or(0, |c| {
                 hasher.hash_one((c.peer.listener, c.peer.addr, c.peer.node.as_deref()))
             })
@@ -301,13 +339,20 @@ impl Clients {
 
     fn unindex_id(&mut self, slot: Slot) {
         let Some(client) = self.get(slot) else { return };
-        let hash = self.hasher.hash_one((client.peer.listener, &*client.id));
+        let hash = self.hasher.hash_one((client.peer.listener, client.id()));
         if let Ok(entry) = self.by_id.find_entry(hash, |other| *other == slot) {
             entry.remove();
         }
     }
 
-    /// Every slot in use, for a report or a shutdown.
+    /// Everybody, in the order of the slots.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ClientRef, &Client)> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter_map(|(at, entry)| Some((self.ref_of(Slot::new(at)?), entry.client.as_deref()?)))
+    }
+
+    /// Entries of both indices.
     #[cfg(test)]
     pub(super) fn indexed(&self) -> (usize, usize) {
         (self.by_peer.len(), self.by_id.len())
@@ -324,7 +369,7 @@ mod tests {
     }
 
     fn named(port: u16, id: &str) -> Client {
-        Client { id: id.into(), ..Client::connecting(peer(port)) }
+        Client { key: Some(SessionKey::new("r", id)), ..Client::connecting(peer(port)) }
     }
 
     #[test]

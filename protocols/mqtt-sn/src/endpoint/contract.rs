@@ -6,7 +6,8 @@ use bytes::Bytes;
 use core::time::Duration;
 
 use motegate_message::{
-    DeliveryId, ListenerId, Peer, Qos, Reason, Seq, SessionId, TopicFilter, TopicName, Will,
+    DeliveryId, ListenerId, Peer, Qos, Reason, Seq, SessionId, SessionKey, TopicFilter, TopicName,
+    Will,
 };
 use motegate_timers::Instant;
 
@@ -180,8 +181,10 @@ pub enum Event {
     },
     /// A connection that had a session is over.
     Disconnected {
-        /// Which connection.
+        /// Which connection; it means nobody any more.
         client: ClientRef,
+        /// Where it was; `None` if it went before it was accepted.
+        peer: Option<Peer>,
         /// Whose session.
         session: SessionId,
         /// Why.
@@ -234,8 +237,10 @@ pub enum WillUpdate {
 }
 
 /// How a CONNECT is accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accept {
+    /// Whose session: the client id, in a realm. The endpoint keeps it for both layers.
+    pub key: SessionKey,
     /// The broker's session.
     pub session: SessionId,
     /// Whether it existed before.

@@ -385,7 +385,7 @@ impl Line<'_> {
     fn take_current(&mut self, msg_id: u16, stage: Stage) -> Option<Current> {
         let out = self.wire.out.as_mut()?;
         let current = out.current.take_if(|c| c.msg_id == msg_id && c.stage == stage && c.sent)?;
-        self.client.retry.clear();
+        self.client.stop_retry();
         // Only who reads what is sent there knows the id; at QoS 2 it may be of an earlier
         // connection from elsewhere.
         if current.item.delivery.qos == Qos::AtLeastOnce || stage == Stage::Register {

@@ -7,13 +7,12 @@
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use motegate_message::journal::{Reader, Writer, owner};
 use motegate_message::{
-    DeliveryId, Peer, Qos, Reason, Record, Seq, SessionId, TopicFilter, TopicName, Turn,
+    DeliveryId, NodeId, Peer, Qos, Reason, Record, Seq, SessionId, TopicFilter, TopicName, Turn,
 };
 
 use super::Endpoint;
@@ -154,7 +153,7 @@ pub(super) struct Saved {
     /// Numbers of listeners hold as long as the program runs: the name is what lasts.
     listener: String,
     addr: SocketAddr,
-    node: Option<Arc<[u8]>>,
+    node: Option<NodeId>,
     /// The address of this machine that it spoke to, where the shell has told.
     local: Option<IpAddr>,
     keep_alive: u16,
@@ -165,7 +164,7 @@ pub(super) struct Saved {
 impl Saved {
     fn encode(client: &Client, listener: &str, local: Option<IpAddr>) -> Vec<u8> {
         value(|out| {
-            out.str(&client.id);
+            out.str(client.id());
             out.str(listener);
             match client.peer.addr {
                 SocketAddr::V4(addr) => {
@@ -279,14 +278,14 @@ impl Endpoint {
     /// without CleanSession, which is not told of the stop either (MQTT-SN 1.2 §6.14).
     #[must_use]
     pub fn goes_on(&self, turn: &Turn, session: SessionId) -> bool {
-        let wire = self.wires.get(&session).filter(|wire| wire.durable && turn.durable);
+        let wire = self.wires.get(session).filter(|wire| wire.durable && turn.durable);
         let client = wire.and_then(|wire| self.clients.get(wire.slot?));
         client.is_some_and(|client| client.state == State::Asleep)
     }
 
     /// Forgets the wire state of a session, in the journal too.
     pub(super) fn drop_wire(&mut self, turn: &Turn, session: SessionId) {
-        let Some(wire) = self.wires.remove(&session) else { return };
+        let Some(wire) = self.wires.remove(session) else { return };
         if !(turn.durable && wire.durable) {
             return;
         }
@@ -347,7 +346,7 @@ impl Endpoint {
     }
 
     fn restored_wire(&mut self, session: SessionId) -> &mut Wire {
-        let wire = self.wires.entry(session).or_insert_with(|| Box::new(Wire::new(session)));
+        let wire = self.wires.get_or_insert(session);
         wire.durable = true;
         wire
     }
@@ -362,7 +361,7 @@ impl Endpoint {
         // Message ids are not journaled. Those of the last life are not used again at once: a late
         // answer to one of them would be taken for the answer to another packet.
         let first = (self.seed ^ turn.wall.as_millis()) % u64::from(u16::MAX) + 1;
-        for wire in self.wires.values_mut() {
+        for wire in self.wires.iter_mut() {
             wire.next_msg_id = u16::try_from(first).unwrap_or(1);
             wire.topics.restored();
         }
@@ -391,7 +390,7 @@ impl Endpoint {
             }
             let dialogue = Dialogue {
                 stage: DialogueStage::Opening,
-                client_id: Box::default(),
+                client_id: client_id.as_str().into(),
                 clean: false,
                 with_will: false,
                 keep_alive,
@@ -402,7 +401,6 @@ impl Endpoint {
             let budget = self.budget_of(turn, &peer);
             let slot = self.clients.insert(Client {
                 budget,
-                id: client_id.as_str().into(),
                 dialogue: Some(Box::new(dialogue)),
                 clean: false,
                 keep_alive,
@@ -432,6 +430,7 @@ mod tests {
     use motegate_message::ListenerId;
 
     use super::*;
+    use motegate_message::SessionKey;
 
     #[test]
     fn keys_round_trip_and_damage_is_seen() {
@@ -470,7 +469,7 @@ mod tests {
             let node = node.map(Into::into);
             let peer = Peer { node: node.clone(), ..Peer::new(ListenerId(4), addr) };
             let client = Client {
-                id: "pump".into(),
+                key: Some(SessionKey::new("r", "pump")),
                 keep_alive: 30,
                 sleep: 600,
                 state,

@@ -112,12 +112,13 @@ impl Line<'_> {
             _ => patience(self.config, secs),
         };
         let deadline = self.turn.now + core::time::Duration::from_millis(patience);
-        self.timers.set(&mut self.client.alive, (self.at, TimerKind::Alive), deadline);
+        self.timers.set(&mut self.client.alive, TimerKey::new(self.at, TimerKind::Alive), deadline);
     }
 
     pub(super) fn arm_retry(&mut self) {
         let deadline: Instant = self.turn.now + self.config.retry_timeout;
-        self.timers.set(&mut self.client.retry, (self.at, TimerKind::Retry), deadline);
+        let retry = self.client.retry.get_or_insert_default();
+        self.timers.set(retry, TimerKey::new(self.at, TimerKind::Retry), deadline);
     }
 }
 

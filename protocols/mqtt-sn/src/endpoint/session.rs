@@ -15,8 +15,7 @@ use super::journal::Key;
 use super::line::{Line, overdue_after, patience, reply_for};
 use super::view::is_lost;
 use super::will::{Dialogue, DialogueStage};
-use super::wire::Wire;
-use super::{Endpoint, Held, TimerKind};
+use super::{Endpoint, Held, TimerKey, TimerKind};
 use crate::{PROTOCOL_ID, Packet, ReturnCode};
 
 /// The fields of a CONNECT.
@@ -77,7 +76,7 @@ impl Endpoint {
 
     fn sleeps_under_another_name(&self, slot: Slot, f: &ConnectFields<'_>) -> bool {
         let client = self.clients.get(slot);
-        client.is_some_and(|client| client.state == State::Asleep && *client.id != *f.client_id)
+        client.is_some_and(|client| client.state == State::Asleep && client.id() != f.client_id)
     }
 
     fn objection(&self, listener: ListenerId, f: &ConnectFields<'_>) -> Option<Reason> {
@@ -106,7 +105,7 @@ impl Endpoint {
         if client.dialogue.as_deref().is_some_and(opening) {
             return true;
         }
-        let same = &*client.id == f.client_id
+        let same = client.id() == f.client_id
             && client.clean == f.clean
             && client.keep_alive == f.duration
             && client.with_will == f.will;
@@ -126,7 +125,7 @@ impl Endpoint {
         let at = self.clients.ref_of(slot);
         if let Some(client) = self.clients.get_mut(slot) {
             let deadline = turn.now + patience;
-            self.timers.set(&mut client.alive, (at, TimerKind::Alive), deadline);
+            self.timers.set(&mut client.alive, TimerKey::new(at, TimerKind::Alive), deadline);
         }
     }
 
@@ -139,7 +138,7 @@ impl Endpoint {
         let clean = dialogue.clean;
         if client.session.is_none() {
             self.end_sleeper_elsewhere(turn, slot, &client_id, clean);
-        } else if *client.id == *client_id {
+        } else if client.id() == &*client_id {
             self.end_renewed(turn, slot, clean);
         } else {
             // Another client at the same address: the one before is gone.
@@ -148,7 +147,6 @@ impl Endpoint {
         let new = self.clients.renew(slot);
         self.arm_dialogue(turn, slot);
         let Some(client) = self.clients.get_mut(slot) else { return };
-        client.id = client_id.clone();
         let expiry = if clean { Duration::ZERO } else { self.config.session_expiry };
         self.events.push_back(Event::Connect(Box::new(Connect {
             client: new,
@@ -174,11 +172,13 @@ impl Endpoint {
         let lives_on = client.sleeps() && client.clean && !clean;
         let expiry = lives_on.then_some(self.config.session_expiry);
         // What waits at QoS 0 stays in the wire state, for `Wire::resume`.
+        let peer = Some(client.peer.clone());
         self.drop_connection_record(turn, session);
         self.leave_wire(session, slot);
         let (reason, drop_will) = (Reason::TakenOver, true);
         self.events.push_back(Event::Disconnected {
             client: at,
+            peer,
             session,
             reason,
             drop_will,
@@ -197,20 +197,20 @@ impl Endpoint {
     }
 
     fn leave_wire(&mut self, session: SessionId, slot: Slot) {
-        if let Some(wire) = self.wires.get_mut(&session)
-            && wire.slot == Some(slot)
-        {
-            wire.slot = None;
+        let Some(client) = self.clients.get(slot) else { return };
+        if let Some(wire) = self.wires.get_mut(session).filter(|wire| wire.slot == Some(slot)) {
+            wire.leave(&client.peer);
         }
     }
 
     pub(super) fn accept_client(&mut self, turn: &Turn, at: ClientRef, accept: Accept) {
-        let session = accept.session;
+        let Accept { key, session, present, mut after } = accept;
         let Some(slot) = self.clients.slot_of(at) else {
             // It went away while it was being opened.
             let reason = Reason::ConnectionLost;
             self.events.push_back(Event::Disconnected {
                 client: at,
+                peer: None,
                 session,
                 reason,
                 drop_will: true,
@@ -228,13 +228,15 @@ impl Endpoint {
         client.keep_alive = dialogue.keep_alive;
         client.with_will = dialogue.with_will;
         client.session = Some(session);
+        client.key = Some(key);
         let clean = client.clean;
-        if let Some(old) = resumed.filter(|old| *old != session || !accept.present) {
+        if let Some(old) = resumed.filter(|old| *old != session || !present) {
             // What it had is gone: it is told so when it speaks, and subscribes anew.
             self.drop_wire(turn, old);
-            let client = self.clients.remove(slot).map(|_| at);
-            self.events.extend(client.map(|client| Event::Disconnected {
+            let client = self.clients.remove(slot).map(|client| (at, client.peer));
+            self.events.extend(client.map(|(client, peer)| Event::Disconnected {
                 client,
+                peer: Some(peer),
                 session,
                 reason: Reason::SessionExpired,
                 drop_will: true,
@@ -242,7 +244,7 @@ impl Endpoint {
             }));
             return;
         }
-        let begins = self.take_wire(turn, slot, session, accept.present, clean);
+        let begins = self.take_wire(turn, slot, session, present, clean);
         self.renumber(turn, slot);
         self.clients.index_id(slot);
         if resumed.is_some() {
@@ -255,7 +257,6 @@ impl Endpoint {
             });
             return;
         }
-        let mut after = accept.after;
         self.with_line(turn, slot, |line| {
             line.record_connection();
             if begins {
@@ -283,9 +284,8 @@ impl Endpoint {
         if !present {
             self.drop_wire(turn, session);
         }
-        let home = self.clients.get(slot).map(|c| (c.peer.listener, c.peer.addr.ip()));
-        let wire = self.wires.entry(session).or_insert_with(|| Box::new(Wire::new(session)));
-        wire.home = home;
+        let wire = self.wires.get_or_insert(session);
+        wire.home = None;
         let other = wire.slot.filter(|other| *other != slot);
         let begins = !clean && !wire.durable;
         wire.durable = !clean;
@@ -358,7 +358,7 @@ impl Endpoint {
     pub(super) fn on_ping_id(&mut self, turn: &Turn, source: Source<'_>, id: &str) {
         let here = source
             .slot
-            .filter(|slot| self.clients.get(*slot).is_some_and(|client| &*client.id == id));
+            .filter(|slot| self.clients.get(*slot).is_some_and(|client| client.id() == id));
         let slot = here.or_else(|| self.rebound(turn, source, id));
         match slot {
             Some(slot) if self.is_connected(slot) => {
@@ -418,23 +418,30 @@ impl Endpoint {
 
     fn end_session(&mut self, turn: &Turn, slot: Slot, reason: Reason, drop_will: bool) {
         let client = self.clients.ref_of(slot);
-        let Some(session) = self.clients.get(slot).and_then(|client| client.session) else {
-            return;
-        };
+        let Some(known) = self.clients.get(slot) else { return };
+        let Some(session) = known.session else { return };
+        let peer = Some(known.peer.clone());
         self.detach(turn, slot, session);
-        if let Some(wire) = self.wires.get_mut(&session) {
+        if let Some(wire) = self.wires.get_mut(session) {
             wire.lost = is_lost(reason);
         }
         let expiry = None;
-        self.events.push_back(Event::Disconnected { client, session, reason, drop_will, expiry });
+        self.events.push_back(Event::Disconnected {
+            client,
+            peer,
+            session,
+            reason,
+            drop_will,
+            expiry,
+        });
     }
 
     /// The session has no connection from now on, if it had this one.
     fn detach(&mut self, turn: &Turn, slot: Slot, session: SessionId) {
-        if self.wires.get(&session).is_some_and(|wire| wire.slot == Some(slot)) {
+        if self.wires.get(session).is_some_and(|wire| wire.slot == Some(slot)) {
             self.with_line(turn, slot, |line| {
                 line.record(Key::Connection, None);
-                line.wire.disconnect();
+                line.wire.disconnect(&line.client.peer);
             });
         }
     }
@@ -467,7 +474,7 @@ impl Endpoint {
             let left =
                 patience(&self.config, client.sleep) - overdue_after(&self.config, client.sleep);
             let lost_at = turn.now + Duration::from_millis(left);
-            self.timers.set(&mut client.alive, (at, TimerKind::Alive), lost_at);
+            self.timers.set(&mut client.alive, TimerKey::new(at, TimerKind::Alive), lost_at);
             self.events.push_back(Event::Overdue { client: at, lost_at });
             return;
         }
@@ -492,7 +499,7 @@ impl Line<'_> {
         self.client.drained = false;
         self.client.drain_again = false;
         self.client.credited = false;
-        self.client.retry.clear();
+        self.client.stop_retry();
         self.client.spent = 0;
         self.touch();
         self.credit();
@@ -562,11 +569,15 @@ impl Line<'_> {
         self.client.drain_again = false;
         self.client.credited = false;
         self.client.spent = 0;
-        self.client.retry.clear();
+        self.client.stop_retry();
         if let Some(heard) = heard {
             let overdue = overdue_after(self.config, self.client.sleep);
             let deadline = heard + Duration::from_millis(overdue);
-            self.timers.set(&mut self.client.alive, (self.at, TimerKind::Alive), deadline);
+            self.timers.set(
+                &mut self.client.alive,
+                TimerKey::new(self.at, TimerKind::Alive),
+                deadline,
+            );
         }
         self.credit();
     }
@@ -576,7 +587,7 @@ impl Line<'_> {
         self.client.state = State::Asleep;
         self.client.drained = false;
         self.client.spent = 0;
-        self.client.retry.clear();
+        self.client.stop_retry();
         self.touch();
         if core::mem::take(&mut self.client.credited) {
             // The top-up may reach the broker after the end of its drain.

@@ -226,7 +226,12 @@ impl Line<'_> {
         match subscribed.iter().position(|(known, _)| known == filter) {
             Some(at) if subscribed[at].1 == qos => return,
             Some(at) => subscribed[at].1 = qos,
-            None => subscribed.push((filter.clone(), qos)),
+            None => {
+                if subscribed.is_empty() {
+                    subscribed.reserve_exact(1); // many clients have one and no more
+                }
+                subscribed.push((filter.clone(), qos));
+            }
         }
         self.record(Key::Subscribed(filter), Some(journal::subscribed_value(qos)));
     }

@@ -13,10 +13,15 @@ use motegate_message::{TopicFilter, TopicName};
 
 /// Names that are searched without an index.
 const FEW: usize = 16;
+/// Names for which room is made one by one.
+const FIRST: usize = 4;
 
-/// Names and ids of one session.
+/// Names and ids of one session; a pointer while it has none.
 #[derive(Debug, Default)]
-pub(super) struct Topics {
+pub(super) struct Topics(Option<Box<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
     /// `entries[id - 1]`.
     entries: Vec<Entry>,
     index: Option<Box<Index>>,
@@ -42,23 +47,34 @@ fn index_of(id: u16) -> Option<usize> {
 
 impl Topics {
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries().len()
+    }
+
+    fn entries(&self) -> &[Entry] {
+        self.0.as_ref().map_or(&[], |table| &table.entries)
+    }
+
+    fn entry(&self, id: u16) -> Option<&Entry> {
+        self.entries().get(index_of(id)?)
+    }
+
+    fn entry_mut(&mut self, id: u16) -> Option<&mut Entry> {
+        self.0.as_mut()?.entries.get_mut(index_of(id)?)
     }
 
     pub(super) fn name(&self, id: u16) -> Option<&TopicName> {
-        self.entries.get(index_of(id)?)?.name.as_ref()
+        self.entry(id)?.name.as_ref()
     }
 
     pub(super) fn id(&self, name: &TopicName) -> Option<u16> {
-        let is = |at: usize| self.entries.get(at).is_some_and(|e| e.name.as_ref() == Some(name));
-        match &self.index {
+        let Table { entries, index } = self.0.as_deref()?;
+        match index {
             Some(index) => {
                 let hash = index.hasher.hash_one(name.as_str());
-                let found = index.table.find(hash, |id| index_of(*id).is_some_and(is));
-                found.copied()
+                index.table.find(hash, |id| self.name(*id) == Some(name)).copied()
             }
             None => {
-                let at = (0..self.entries.len()).find(|at| is(*at))?;
+                let at = entries.iter().position(|entry| entry.name.as_ref() == Some(name))?;
                 u16::try_from(at + 1).ok()
             }
         }
@@ -67,11 +83,15 @@ impl Topics {
     /// Gives `name` an id; `None` when `max` names have one. Ids 0x0000 and 0xFFFF are reserved
     /// (MQTT-SN 1.2 §5.3.11).
     pub(super) fn allocate(&mut self, name: &TopicName, max: usize) -> Option<u16> {
-        if self.entries.len() >= max.min(0xfffe) {
+        if self.len() >= max.min(0xfffe) {
             return None;
         }
-        let id = u16::try_from(self.entries.len() + 1).ok()?;
-        self.entries.push(Entry { name: Some(name.clone()), known: false, refused: false });
+        let id = u16::try_from(self.len() + 1).ok()?;
+        let entries = &mut self.0.get_or_insert_default().entries;
+        if entries.len() < FIRST {
+            entries.reserve_exact(1); // many clients have one topic and no more
+        }
+        entries.push(Entry { name: Some(name.clone()), known: false, refused: false });
         self.index_names();
         Some(id)
     }
@@ -79,14 +99,16 @@ impl Topics {
     /// Puts a journaled name back.
     pub(super) fn restore(&mut self, id: u16, name: TopicName, refused: bool) -> bool {
         let Some(at) = index_of(id).filter(|_| id != 0xffff) else { return false };
-        if self.entries.len() <= at {
+        let Table { entries, index } = &mut **self.0.get_or_insert_default();
+        if entries.len() <= at {
             let none = Entry { name: None, known: false, refused: false };
-            self.entries.resize(at + 1, none);
+            entries.reserve_exact(if entries.len() < FIRST { at + 1 - entries.len() } else { 0 });
+            entries.resize(at + 1, none);
         }
-        if let Some(entry) = self.entries.get_mut(at) {
+        if let Some(entry) = entries.get_mut(at) {
             *entry = Entry { name: Some(name), known: false, refused };
         }
-        self.index = None; // `restored` builds it once
+        *index = None; // `restored` builds it once
         true
     }
 
@@ -97,32 +119,30 @@ impl Topics {
 
     /// Whether the client has used or accepted the id on this connection.
     pub(super) fn is_known(&self, id: u16) -> bool {
-        index_of(id).and_then(|at| self.entries.get(at)).is_some_and(|entry| entry.known)
+        self.entry(id).is_some_and(|entry| entry.known)
     }
 
     pub(super) fn set_known(&mut self, id: u16, known: bool) {
-        if let Some(entry) = index_of(id).and_then(|at| self.entries.get_mut(at)) {
+        if let Some(entry) = self.entry_mut(id) {
             entry.known = known;
         }
     }
 
     /// The client may have lost every mapping.
     pub(super) fn forget_known(&mut self) {
-        for entry in &mut self.entries {
+        for entry in self.0.iter_mut().flat_map(|table| &mut table.entries) {
             entry.known = false;
         }
     }
 
     /// Whether the client has refused the name by REGACK (MQTT-SN 1.2 §6.10).
     pub(super) fn is_refused(&self, id: u16) -> bool {
-        index_of(id).and_then(|at| self.entries.get(at)).is_some_and(|entry| entry.refused)
+        self.entry(id).is_some_and(|entry| entry.refused)
     }
 
     /// Returns whether that is a change.
     pub(super) fn set_refused(&mut self, id: u16, refused: bool) -> bool {
-        let Some(entry) = index_of(id).and_then(|at| self.entries.get_mut(at)) else {
-            return false;
-        };
+        let Some(entry) = self.entry_mut(id) else { return false };
         core::mem::replace(&mut entry.refused, refused) != refused
     }
 
@@ -134,18 +154,18 @@ impl Topics {
 
     /// Ids and names, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u16, &TopicName)> {
-        let numbered = self.entries.iter().zip(1_u16..);
+        let numbered = self.entries().iter().zip(1_u16..);
         numbered.filter_map(|(entry, id)| Some((id, entry.name.as_ref()?)))
     }
 
     /// Brings the index up to the entries, once there are enough of them.
     fn index_names(&mut self) {
-        if self.entries.len() <= FEW {
+        let Some(Table { entries, index }) = self.0.as_deref_mut() else { return };
+        if entries.len() <= FEW {
             return;
         }
-        let entries = &self.entries;
-        let fresh = self.index.is_none();
-        let index = self.index.get_or_insert_default();
+        let fresh = index.is_none();
+        let index = index.get_or_insert_default();
         let Index { hasher, table } = &mut **index;
         let hash = |id: &u16| {
             let name = index_of(*id).and_then(|at| entries.get(at)?.name.as_ref());
@@ -175,7 +195,8 @@ mod tests {
         for n in 1..=100 {
             assert_eq!(topics.id(&name(&format!("t/{n}"))), None);
             assert_eq!(topics.allocate(&name(&format!("t/{n}")), 100), Some(n));
-            assert_eq!(topics.index.is_some(), usize::from(n) > FEW);
+            let indexed = topics.0.as_ref().is_some_and(|table| table.index.is_some());
+            assert_eq!(indexed, usize::from(n) > FEW);
         }
         assert_eq!(topics.allocate(&name("one/more"), 100), None);
         for n in 1..=100 {
@@ -192,7 +213,7 @@ mod tests {
             assert!(topics.restore(n, name(&format!("t/{n}")), n == 7));
         }
         topics.restored();
-        assert!(topics.index.is_some());
+        assert!(topics.0.as_ref().is_some_and(|table| table.index.is_some()));
         assert!(!topics.restore(0, name("zero"), false));
         assert!(!topics.restore(0xffff, name("last"), false));
         assert_eq!(topics.id(&name("t/33")), Some(33));

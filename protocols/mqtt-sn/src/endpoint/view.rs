@@ -3,11 +3,11 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
-use motegate_message::{ListenerId, Qos, Reason, SessionId, TopicName};
+use motegate_message::{ListenerId, Peer, Qos, Reason, SessionId, SessionKey, TopicName};
 use motegate_timers::Instant;
 
 use super::Endpoint;
-use super::clients::State;
+use super::clients::{Client, State};
 use super::contract::{ClientRef, Filter};
 use super::line::{overdue_after, patience};
 
@@ -35,6 +35,24 @@ pub struct ClientView {
     pub lost_at: Option<Instant>,
     /// Of its CONNECT, in seconds; 0 is unsupervised.
     pub keep_alive_secs: u16,
+}
+
+/// Who a client is. The layer above keeps nothing of it a client.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// Whose session it has.
+    pub key: &'a SessionKey,
+    /// Where it is.
+    pub peer: &'a Peer,
+    /// Its session.
+    pub session: SessionId,
+}
+
+impl<'a> Known<'a> {
+    fn of(client: &'a Client) -> Option<Known<'a>> {
+        let (key, session) = (client.key.as_ref()?, client.session?);
+        Some(Known { key, peer: &client.peer, session })
+    }
 }
 
 /// A session's wire state.
@@ -69,29 +87,55 @@ impl Endpoint {
         Some(ClientView { state, wakes, lost_at, keep_alive_secs: client.keep_alive })
     }
 
+    /// A client whose CONNECT was accepted.
+    #[must_use]
+    pub fn known(&self, client: ClientRef) -> Option<Known<'_>> {
+        Known::of(self.clients.get(self.clients.slot_of(client)?)?)
+    }
+
+    /// All of them, the same order in every run.
+    pub fn all_known(&self) -> impl Iterator<Item = (ClientRef, Known<'_>)> {
+        self.clients.iter().filter_map(|(at, client)| Some((at, Known::of(client)?)))
+    }
+
+    /// Where a client is, also while it connects.
+    #[must_use]
+    pub fn peer(&self, client: ClientRef) -> Option<&Peer> {
+        self.clients.get(self.clients.slot_of(client)?).map(|client| &client.peer)
+    }
+
     /// The wire state of a session that is or was MQTT-SN's.
     #[must_use]
     pub fn wire(&self, session: SessionId) -> Option<WireView> {
-        let wire = self.wires.get(&session)?;
+        let wire = self.wires.get(session)?;
         Some(WireView { lost: wire.lost, topics: wire.topics.len() })
     }
 
     /// The names to which the client and the gateway have given ids, as the client knows them.
     pub fn registered_names(&self, session: SessionId) -> impl Iterator<Item = &TopicName> {
-        let wire = self.wires.get(&session);
+        let wire = self.wires.get(session);
         wire.into_iter().flat_map(|wire| wire.topics.iter().map(|(_, name)| name))
     }
 
     /// What a session is subscribed to, in the client's own words, and the QoS granted.
     pub fn subscribed_of(&self, session: SessionId) -> impl Iterator<Item = &(Filter, Qos)> {
-        let exchange = self.wires.get(&session).and_then(|wire| wire.exchange.as_deref());
+        let exchange = self.wires.get(session).and_then(|wire| wire.exchange.as_deref());
         exchange.into_iter().flat_map(|exchange| &exchange.subscribed)
     }
 
     /// Sessions whose clients are away, and where each was last; in some order.
     pub fn away(&self) -> impl Iterator<Item = (SessionId, ListenerId, IpAddr)> {
-        let away = self.wires.values().filter(|wire| wire.slot.is_none());
-        away.filter_map(|wire| wire.home.map(|(listener, ip)| (wire.session, listener, ip)))
+        let away = self.wires.iter().filter(|wire| wire.slot.is_none());
+        away.filter_map(|wire| {
+            let (listener, ip) = **wire.home.as_ref()?;
+            Some((wire.session, listener, ip))
+        })
+    }
+
+    /// Clients whose CONNECT was accepted.
+    #[must_use]
+    pub fn connected_count(&self) -> usize {
+        self.clients.len() - self.clients.connecting()
     }
 
     /// How often the oldest CONNECT dialogue was given up for a younger one.

@@ -7,9 +7,11 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::hash::BuildHasher;
 use core::net::IpAddr;
 
-use motegate_message::{Delivery, DeliveryId, ListenerId, Qos, Seq, SessionId};
+use hashbrown::{DefaultHashBuilder, HashTable};
+use motegate_message::{Delivery, DeliveryId, ListenerId, Peer, Qos, Seq, SessionId};
 use motegate_timers::Instant;
 
 use super::clients::Slot;
@@ -25,8 +27,8 @@ pub(super) struct Wire {
     pub(super) slot: Option<Slot>,
     /// Whether its changes are journaled: a session without CleanSession.
     pub(super) durable: bool,
-    /// Where its client was last, in this life of the process.
-    pub(super) home: Option<(ListenerId, IpAddr)>,
+    /// Where its client was last, in this life of the process; present while it has none.
+    pub(super) home: Option<Box<(ListenerId, IpAddr)>>,
     /// Its client missed a deadline and has not connected since.
     pub(super) lost: bool,
     pub(super) next_msg_id: u16,
@@ -73,9 +75,15 @@ impl Wire {
     }
 
     /// A connection is over: what was handed out comes again from the layer above.
-    pub(super) fn disconnect(&mut self) {
-        self.slot = None;
+    pub(super) fn disconnect(&mut self, peer: &Peer) {
+        self.leave(peer);
         self.out = None;
+    }
+
+    /// Its client, which was there, has no connection from now on, or begins a new one.
+    pub(super) fn leave(&mut self, peer: &Peer) {
+        self.slot = None;
+        self.home = Some(Box::new((peer.listener, peer.addr.ip())));
     }
 
     /// A new connection resumes: QoS 1/2 deliveries come again, QoS 0 ones that waited would not.
@@ -96,6 +104,49 @@ impl Wire {
                 self.out = None;
             }
         }
+    }
+}
+
+/// The wire state of all sessions, found by session. An entry is a pointer: the session is in it.
+#[derive(Debug, Default)]
+pub(super) struct Wires {
+    table: HashTable<Box<Wire>>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Wires {
+    pub(super) fn get(&self, session: SessionId) -> Option<&Wire> {
+        let found = self.table.find(self.hasher.hash_one(session), |w| w.session == session);
+        found.map(|wire| &**wire)
+    }
+
+    pub(super) fn get_mut(&mut self, session: SessionId) -> Option<&mut Wire> {
+        let hash = self.hasher.hash_one(session);
+        self.table.find_mut(hash, |w| w.session == session).map(|wire| &mut **wire)
+    }
+
+    /// A new one if there is none.
+    pub(super) fn get_or_insert(&mut self, session: SessionId) -> &mut Wire {
+        let Wires { table, hasher } = self;
+        let hash = hasher.hash_one(session);
+        table
+            .entry(hash, |wire| wire.session == session, |wire| hasher.hash_one(wire.session))
+            .or_insert_with(|| Box::new(Wire::new(session)))
+            .into_mut()
+    }
+
+    pub(super) fn remove(&mut self, session: SessionId) -> Option<Box<Wire>> {
+        let hash = self.hasher.hash_one(session);
+        let entry = self.table.find_entry(hash, |wire| wire.session == session).ok()?;
+        Some(entry.remove().0)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Wire> {
+        self.table.iter().map(|wire| &**wire)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Wire> {
+        self.table.iter_mut().map(|wire| &mut **wire)
     }
 }
 

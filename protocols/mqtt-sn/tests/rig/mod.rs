@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use motegate_message::{
     Announcement, Delivery, DeliveryId, Group, ListenerId, Message, Peer, Qos, Reason, Seq,
-    SessionId, TopicName, Turn, Wall,
+    SessionId, SessionKey, TopicName, Turn, Wall,
 };
 use motegate_mqtt_sn::endpoint::{
     Accept, ClientRef, Config, Connect, Endpoint, Event, Filter, Names, Topic, WillChange,
@@ -385,7 +385,7 @@ impl Rig {
                 }
                 self.pump(turn, session);
             }
-            Event::Disconnected { session, client, reason, drop_will, expiry } => {
+            Event::Disconnected { session, client, reason, drop_will, expiry, .. } => {
                 self.disconnected.push((reason, drop_will));
                 let s = self.sessions.get_mut(&session);
                 if let Some(s) = s.filter(|s| s.client == Some(client)) {
@@ -427,6 +427,7 @@ impl Rig {
             self.next_session += 1;
             SessionId::new(self.next_session, 1)
         });
+        let key = SessionKey::new("mqttsn", &connect.client_id);
         self.by_name.insert(connect.client_id, id);
         let s = self.sessions.entry(id).or_default();
         s.client = Some(connect.client);
@@ -438,7 +439,8 @@ impl Rig {
             s.queue.push_front(delivery);
         }
         let after = if connect.clean { Seq::NONE } else { self.after(turn) };
-        self.endpoint.accept(turn, connect.client, Accept { session: id, present, after });
+        let accept = Accept { key, session: id, present, after };
+        self.endpoint.accept(turn, connect.client, accept);
         self.pump(turn, id);
     }
 
