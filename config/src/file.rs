@@ -113,6 +113,10 @@ pub(crate) struct Listener {
     /// Whether clients that give no identity may connect.
     #[schemars(extend("default" = "false"))]
     pub(crate) anonymous: Flag,
+    /// MQTT only: whether a client's id must be its identity (the user, or what `tls.identity` names of
+    /// its certificate); another is refused with 0x85 and not renamed.
+    #[schemars(extend("default" = "false"))]
+    pub(crate) client_id_from_identity: Flag,
     /// CoAP only: where a client's name comes from: `address` (`anon-IP`) or `query` (`?client=`).
     #[schemars(extend("otherwise" = "`address`"))]
     pub(crate) client_from: Option<Typed<ClientFromWord>>,

@@ -120,6 +120,7 @@ fn plain(name: &str, realm: &str, protocol: Protocol) -> Listener {
         tenant: "".into(),
         mount: "".into(),
         client_from: ClientFrom::Address,
+        client_id_from_identity: false,
         limits: None,
     }
 }
@@ -174,6 +175,7 @@ fn one(
     }
     let client_from = client_from(reader, entry, at, protocol);
     let anonymous = reader.get(entry.anonymous.as_ref(), at, "anonymous").unwrap_or(false);
+    let client_id_from_identity = client_id_from_identity(reader, entry, at, protocol, anonymous);
     let mount = mount(reader, entry, at, [&tenant, &name, &core.gateway_name]);
     let at_limits = at.at("limits");
     listener_limits::check_protocol(reader, &at_limits, (protocol, word));
@@ -188,6 +190,7 @@ fn one(
         tenant: tenant.into(),
         mount: mount.into(),
         client_from,
+        client_id_from_identity,
         limits,
     };
     let transport = Arc::new(transport::read(reader, entry, at, word, protocol));
@@ -350,6 +353,26 @@ fn client_from(
         Some(ClientFromWord::Query) => ClientFrom::Query,
         Some(ClientFromWord::Address) | None => ClientFrom::Address,
     }
+}
+
+fn client_id_from_identity(
+    reader: &mut Reader<'_>,
+    entry: &file::Listener,
+    at: &Place,
+    protocol: Protocol,
+    anonymous: bool,
+) -> bool {
+    const KEY: &str = "client_id_from_identity";
+    let wanted = reader.get(entry.client_id_from_identity.as_ref(), at, KEY).unwrap_or(false);
+    if wanted && protocol != Protocol::Mqtt {
+        let text = "`client_id_from_identity` is for mqtt: these devices have no identity yet";
+        reader.report(&at.at(KEY), Code::NotForProtocol, text, "remove the key");
+    } else if wanted && anonymous {
+        let text = "a client that `anonymous: true` lets in has no identity to compare its id with";
+        let fix = "remove `anonymous: true` from the listener, or `client_id_from_identity`";
+        reader.report(&at.at(KEY), Code::NotForProtocol, text, fix);
+    }
+    wanted
 }
 
 /// The mount with its placeholders filled.

@@ -62,6 +62,8 @@ pub struct Listener {
     pub mount: Arc<str>,
     /// Where a CoAP client's name comes from.
     pub client_from: ClientFrom,
+    /// Whether an MQTT client's id must be its identity.
+    pub client_id_from_identity: bool,
     /// Its own bounds, where it has some.
     pub limits: Option<Arc<ListenerLimits>>,
 }

@@ -177,12 +177,28 @@ impl Core {
         }
     }
 
+    /// What to change where a listener wants each client to be called what it has proved to be;
+    /// `None` where it is, or need not be.
+    fn names_somebody_else(&mut self, connect: &Connect) -> Option<String> {
+        if !self.listener(connect.listener).client_id_from_identity {
+            return None;
+        }
+        let identity = self.mqtt_client(connect.conn).and_then(|client| client.identity.clone());
+        let identity = identity.as_deref().unwrap_or_default();
+        (identity != connect.client_id)
+            .then(|| format!("its client id must be its identity: connect as `{identity}`"))
+    }
+
     /// Whoever it is may come in.
     pub(crate) fn mqtt_open(&mut self, connect: Connect) {
         let conn = connect.conn;
         let Some(key) = self.mqtt_client(conn).and_then(|client| client.key.clone()) else {
             return;
         };
+        if let Some(text) = self.names_somebody_else(&connect) {
+            self.mqtt_refuse(conn, Reason::BadClientId, Some(text));
+            return;
+        }
         let mount = self.listener(connect.listener).mount.clone();
         let config = self.config.mqtt_of(connect.listener);
         let will = connect.will.map(|will| mount_will(config, will, &mount, &key)).transpose();

@@ -493,3 +493,27 @@ fn a_stop_does_not_wait_for_verdicts() {
     gateway.judge();
     assert_eq!(gateway.code(conn), None);
 }
+
+/// mqtt.md §2.20: another client id than the identity is refused, and nobody is renamed.
+#[test]
+fn a_client_id_may_have_to_be_the_identity() {
+    let mut config = closed(&["anna"]);
+    config.listeners[0].client_id_from_identity = true;
+    let mut gateway = Gateway::new(config);
+    for (id, code) in [("device-1", 0), ("device-2", 0x85), ("", 0x85)] {
+        let conn = gateway.open_as(Some("device-1"));
+        gateway.send(conn, &connect(true, id, None, None));
+        assert_eq!(gateway.code(conn), Some(code), "{id}");
+    }
+    let kind = NoticeKind::Refused(Reason::BadClientId);
+    assert_eq!(gateway.told(), (kind, "its client id must be its identity: connect as `device-1`"));
+    let conn = gateway.open_as(Some("device-1"));
+    gateway.send(conn, &connect(false, "device-2", None, None));
+    assert_eq!(gateway.code(conn), Some(2), "identifier rejected, in MQTT 3");
+    // Users are identities, too.
+    gateway.login("anna", "anna");
+    let conn = gateway.open();
+    gateway.send(conn, &connect(true, "bert", Some("anna"), Some("anna")));
+    gateway.judge();
+    assert_eq!(gateway.code(conn), Some(0x85));
+}

@@ -51,6 +51,7 @@ fn listener(name: &str, protocol: Protocol) -> Listener {
         tenant: "".into(),
         mount: "".into(),
         client_from: ClientFrom::Address,
+        client_id_from_identity: false,
         limits: None,
     }
 }

@@ -57,6 +57,7 @@ pub fn listener(name: &str, protocol: Protocol, realm: &str) -> Listener {
         tenant: "".into(),
         mount: "".into(),
         client_from: motegate_core::ClientFrom::Address,
+        client_id_from_identity: false,
         limits: None,
     }
 }
