@@ -9,6 +9,7 @@
 //! [`readme`] cuts README.md into its blocks. The tests themselves are under `tests/`.
 
 pub mod certificates;
+pub mod coap_matrix;
 pub mod commands;
 pub mod durability;
 pub mod fuzz;

@@ -100,37 +100,43 @@ impl Make {
     }
 
     fn command(self) -> Command {
-        let script = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name);
         match self {
             Make::Mosquitto => {
                 for name in ["mosquitto_pub", "mosquitto_sub", "mosquitto_rr"] {
                     program(name, "mosquitto-clients");
                 }
-                python(from_venv("python3"), &script("mosquitto_peer.py"))
+                python(from_venv("python3"), "mosquitto_peer.py")
             }
-            Make::Paho1 => {
-                python(from_environment("venv-paho-1", "python3"), &script("paho_peer.py"))
-            }
-            Make::Paho2 => python(from_venv("python3"), &script("paho_peer.py")),
-            Make::MqttJs => {
-                let modules = repository().join("target/peers/node/node_modules");
-                let installed = modules.join("mqtt").is_dir();
-                assert!(
-                    installed,
-                    "{} is missing; install it with: ./integration-tests/run",
-                    modules.join("mqtt").display()
-                );
-                let mut command = program("node", "nodejs");
-                command.env("MOTEGATE_NODE_MODULES", modules).arg(script("mqttjs_peer.js"));
-                command
-            }
+            Make::Paho1 => python(from_environment("venv-paho-1", "python3"), "paho_peer.py"),
+            Make::Paho2 => python(from_venv("python3"), "paho_peer.py"),
+            Make::MqttJs => node("mqtt", "mqttjs_peer.js"),
             Make::Rumqttc => Command::new(rumqttc()),
         }
     }
 }
 
-fn python(mut command: Command, script: &Path) -> Command {
-    command.arg(script).env("PYTHONDONTWRITEBYTECODE", "1");
+/// A file of `integration-tests/peers`.
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name)
+}
+
+/// A script for this Python.
+pub(crate) fn python(mut command: Command, name: &str) -> Command {
+    command.arg(script(name)).env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+/// A script for Node that needs a package.
+///
+/// # Panics
+/// If that is not installed.
+pub(crate) fn node(package: &str, name: &str) -> Command {
+    let modules = repository().join("target/peers/node/node_modules");
+    let wanted = modules.join(package);
+    let shown = wanted.display();
+    assert!(wanted.is_dir(), "{shown} is missing; install it with: ./integration-tests/run");
+    let mut command = program("node", "nodejs");
+    command.env("MOTEGATE_NODE_MODULES", modules).arg(script(name));
     command
 }
 
@@ -192,7 +198,15 @@ impl Peer {
     /// # Panics
     /// If it is not installed or does not come up.
     pub fn start(make: Make) -> Peer {
-        let mut process = Process::start(make.command());
+        Peer::of(make.command())
+    }
+
+    /// Starts any other that speaks the same way: `ready` first, then an event a line.
+    ///
+    /// # Panics
+    /// As [`start`](Peer::start).
+    pub fn of(command: Command) -> Peer {
+        let mut process = Process::start(command);
         process.wait_for_text(r#""ready""#);
         Peer { process, waiting: HashMap::new() }
     }

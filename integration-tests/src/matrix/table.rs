@@ -1,7 +1,8 @@
 //! What came out: a line a row, and each failing cell by name.
 //!
 //! A column is one cell, `ok` or `FAIL`, or a cell for each QoS, whose number stands there if it
-//! passed and `x` in its place if it did not: `012`, `0x2`.
+//! passed and `x` in its place if it did not: `012`, `0x2`, or so many cells that only their number
+//! is said: `8`, `7/8`.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -16,11 +17,18 @@ pub struct Table {
     failures: Vec<String>,
 }
 
-/// Whether it passed, and of which QoS it is.
+/// Whether it passed, and what it is of its column.
 #[derive(Debug, Clone, Copy)]
 struct Cell {
-    qos: Option<u64>,
+    mark: Mark,
     passed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Whole,
+    Qos(u64),
+    Part,
 }
 
 impl Table {
@@ -39,7 +47,7 @@ impl Table {
     /// # Panics
     /// If there is no such column, or no row.
     pub fn fill(&mut self, column: &str, outcome: Outcome) {
-        self.add(column, None, outcome);
+        self.add(column, Mark::Whole, "", outcome);
     }
 
     /// Adds the cell of one QoS to a column of the last row.
@@ -47,17 +55,24 @@ impl Table {
     /// # Panics
     /// As [`fill`](Table::fill).
     pub fn fill_qos(&mut self, column: &str, qos: u64, outcome: Outcome) {
-        self.add(column, Some(qos), outcome);
+        self.add(column, Mark::Qos(qos), &format!(", QoS {qos}"), outcome);
     }
 
-    fn add(&mut self, column: &str, qos: Option<u64>, outcome: Outcome) {
+    /// Adds one of many cells to a column of the last row.
+    ///
+    /// # Panics
+    /// As [`fill`](Table::fill).
+    pub fn fill_part(&mut self, column: &str, part: &str, outcome: Outcome) {
+        self.add(column, Mark::Part, &format!(", {part}"), outcome);
+    }
+
+    fn add(&mut self, column: &str, mark: Mark, which: &str, outcome: Outcome) {
         let at =
             self.columns.iter().position(|name| *name == column).expect("a column by its name");
         let (name, cells) = self.rows.last_mut().expect("a row is started first");
-        cells[at].push(Cell { qos, passed: outcome.is_ok() });
+        cells[at].push(Cell { mark, passed: outcome.is_ok() });
         if let Err(failure) = outcome {
-            let qos = qos.map(|qos| format!(", QoS {qos}")).unwrap_or_default();
-            self.failures.push(format!("{name} / {column}{qos}: {failure}"));
+            self.failures.push(format!("{name} / {column}{which}: {failure}"));
         }
     }
 
@@ -75,6 +90,7 @@ impl Table {
                 let word = match cells.as_slice() {
                     // The peer cannot do it.
                     [] => "-".to_owned(),
+                    [Cell { mark: Mark::Part, .. }, ..] => count(cells),
                     cells => cells.iter().map(|cell| cell.word()).collect(),
                 };
                 put(&mut text, &format!("  {word:width$}", width = column.len().max(4)));
@@ -100,13 +116,19 @@ impl Table {
 
 impl Cell {
     fn word(self) -> String {
-        match (self.qos, self.passed) {
-            (Some(qos), true) => qos.to_string(),
-            (Some(_), false) => "x".to_owned(),
-            (None, true) => "ok".to_owned(),
-            (None, false) => "FAIL".to_owned(),
+        match (self.mark, self.passed) {
+            (Mark::Qos(qos), true) => qos.to_string(),
+            (Mark::Qos(_), false) => "x".to_owned(),
+            (_, true) => "ok".to_owned(),
+            (_, false) => "FAIL".to_owned(),
         }
     }
+}
+
+/// How many there are, and how many of them passed if not all did.
+fn count(cells: &[Cell]) -> String {
+    let passed = cells.iter().filter(|cell| cell.passed).count();
+    if passed == cells.len() { passed.to_string() } else { format!("{passed}/{}", cells.len()) }
 }
 
 #[cfg(test)]
@@ -152,5 +174,19 @@ mod tests {
         }
         let wanted = "\n     a     order  c   \none  ok    0x2    -   \n4 cells, 1 failed\n";
         assert_eq!(table.text(), (wanted.to_owned(), 4));
+    }
+
+    #[test]
+    fn of_many_cells_the_number_stands_there() {
+        let mut table = Table::new(&["put", "get"]);
+        table.row("one".to_owned());
+        for size in 0..3 {
+            table.fill_part("put", &size.to_string(), Ok(()));
+            let outcome = if size == 1 { Err("broken".to_owned()) } else { Ok(()) };
+            table.fill_part("get", &format!("{size} B"), outcome);
+        }
+        let wanted = "\n     put   get \none  3     2/3 \n6 cells, 1 failed\n";
+        assert_eq!(table.text(), (wanted.to_owned(), 6));
+        assert_eq!(table.failures, ["one / get, 1 B: broken"]);
     }
 }

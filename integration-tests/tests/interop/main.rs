@@ -1,12 +1,13 @@
 //! Independent clients against the real gateway over real sockets, one behaviour a module.
 //!
 //! Which, and what they showed: mosquitto with its three clients, paho-mqtt in two generations,
-//! MQTT.js, rumqttc, libcoap's coap-client and server, aiocoap, mqtt-sn-12 (PyPI), and Wireshark as
-//! the reader of what was sent. `commands_*` are our own clients at other servers, the rest other
+//! MQTT.js, rumqttc, libcoap's coap-client and server, aiocoap, node-coap, mqtt-sn-12 (PyPI), and
+//! Wireshark as the reader of what was sent. `commands_*` are our own clients at other servers, the rest other
 //! clients at our gateway.
 
 mod aiocoap;
 mod between_protocols;
+mod coap_matrix;
 mod coap_methods;
 mod coap_observe;
 mod commands_coap;

@@ -1,0 +1,182 @@
+//! A gateway, its peers, the record of its datagrams, and the subscriber behind it.
+#![allow(clippy::disallowed_methods)] // a test harness has a clock of its own: real processes run in real time
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::peer::{Make, Row, Transport};
+use crate::gateway::Gateway;
+use crate::matrix::peer::Peer;
+use crate::matrix::{Outcome, ensure, same};
+use crate::peer::mosquitto_sub;
+use crate::process::{DEADLINE, Process};
+use crate::relay::Relay;
+
+/// Below it lie all topics, which the subscriber sees.
+const ROOT: &str = "matrix";
+
+/// What a peer saw: the code as `2.05`, and the whole body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Class and detail.
+    pub code: String,
+    /// In however many blocks it came.
+    pub payload: String,
+}
+
+impl Answer {
+    fn of(event: &Value) -> Answer {
+        let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+        Answer { code: text("code"), payload: text("payload") }
+    }
+
+    /// Whether it is this.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn is(&self, code: &str, payload: &str) -> Outcome {
+        same("code", self.code.as_str(), code)?;
+        ensure(self.payload == payload, || {
+            let (got, wanted) = (self.payload.len(), payload.len());
+            format!("another body: {got} bytes for {wanted}")
+        })
+    }
+}
+
+/// Everything beside each other.
+#[derive(Debug)]
+pub struct World {
+    relays: BTreeMap<Transport, Relay>,
+    bases: BTreeMap<Transport, String>,
+    port: u16,
+    peers: RefCell<BTreeMap<Make, Peer>>,
+    subscriber: RefCell<Process>,
+    next: Cell<u32>,
+    _gateway: Gateway,
+}
+
+impl World {
+    /// A gateway with a relay before it.
+    pub fn start() -> World {
+        let gateway = Gateway::dev();
+        let relay = Relay::start(gateway.coap);
+        let subscriber =
+            mosquitto_sub(&gateway, &["-t", &format!("{ROOT}/#"), "-q", "1", "-F", "> %t %p"]);
+        let base = format!("coap://{}", relay.address);
+        World {
+            // coap+tcp and coap+ws join these two when the gateway listens for them.
+            bases: BTreeMap::from([(Transport::Udp, base)]),
+            relays: BTreeMap::from([(Transport::Udp, relay)]),
+            port: gateway.coap.port(),
+            peers: RefCell::default(),
+            subscriber: RefCell::new(subscriber),
+            next: Cell::new(0),
+            _gateway: gateway,
+        }
+    }
+
+    /// The transports that there are.
+    pub fn transports(&self) -> impl Iterator<Item = Transport> {
+        self.bases.keys().copied()
+    }
+
+    /// A name that was not given before.
+    pub fn fresh(&self) -> String {
+        self.next.set(self.next.get() + 1);
+        format!("t{}", self.next.get())
+    }
+
+    fn command(&self, row: Row, topic: &str) -> Value {
+        let uri = format!("{}/mqtt/{ROOT}/{topic}", self.bases[&row.transport]);
+        json!({"uri": uri, "confirmable": row.confirmable, "block": row.block})
+    }
+
+    fn with<T>(&self, make: Make, call: impl FnOnce(&mut Peer) -> T) -> T {
+        let mut peers = self.peers.borrow_mut();
+        call(peers.entry(make).or_insert_with(|| Peer::of(make.command())))
+    }
+
+    /// One request of this row's client about a topic.
+    ///
+    /// # Errors
+    /// If it is not answered.
+    pub fn ask(&self, row: Row, method: &str, topic: &str, payload: &str) -> Outcome<Answer> {
+        let mut command = self.command(row, topic);
+        command["method"] = method.into();
+        command["payload"] = payload.into();
+        let name = self.fresh();
+        self.with(row.make, |peer| {
+            peer.say(&name, "request", command);
+            let event = peer.event(&name, "response");
+            peer.forget(&name);
+            event.map(|event| Answer::of(&event))
+        })
+    }
+
+    /// Begins to observe a topic; the name of the observation, and its first value.
+    ///
+    /// # Errors
+    /// If the gateway does not take it for that.
+    pub fn observe(&self, row: Row, topic: &str) -> Outcome<(String, Answer)> {
+        let name = self.fresh();
+        let command = self.command(row, topic);
+        let event = self.with(row.make, |peer| {
+            peer.say(&name, "observe", command);
+            peer.event(&name, "observing")
+        })?;
+        ensure(event["registered"] == true, || format!("not registered: {event}"))?;
+        Ok((name, Answer::of(&event)))
+    }
+
+    /// The next value of an observation.
+    ///
+    /// # Errors
+    /// If none comes.
+    pub fn value(&self, row: Row, observation: &str) -> Outcome<Answer> {
+        self.with(row.make, |peer| peer.event(observation, "value")).map(|event| Answer::of(&event))
+    }
+
+    /// The client wants no more of it.
+    ///
+    /// # Errors
+    /// If it had a value that was not asked for.
+    pub fn cancel(&self, row: Row, observation: &str) -> Outcome {
+        self.with(row.make, |peer| {
+            peer.say(observation, "cancel", json!({}));
+            peer.event(observation, "cancelled")?;
+            ensure(!peer.has(observation, "value"), || "a value came twice".to_owned())?;
+            peer.forget(observation);
+            Ok(())
+        })
+    }
+
+    /// What the subscriber has next: this, and once, as the one after it will show.
+    ///
+    /// # Errors
+    /// If it is something else, or nothing.
+    pub fn published(&self, topic: &str, payload: &str) -> Outcome {
+        let mut subscriber = self.subscriber.borrow_mut();
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let line = subscriber.next_line(deadline).ok_or("nothing was published")?;
+            let Some(message) = line.strip_prefix("> ") else { continue };
+            let (name, body) = message.split_once(' ').unwrap_or((message, ""));
+            same("topic", name, format!("{ROOT}/{topic}").as_str())?;
+            return ensure(body == payload, || {
+                format!("another payload: {} bytes for {}", body.len(), payload.len())
+            });
+        }
+    }
+
+    /// Wireshark reads every datagram of the gateway; its words about them.
+    ///
+    /// # Panics
+    /// If it marks one.
+    pub fn dissect(mut self) -> Vec<String> {
+        let relay = self.relays.get_mut(&Transport::Udp).expect("it was started with one");
+        relay.dissect("coap", self.port)
+    }
+}

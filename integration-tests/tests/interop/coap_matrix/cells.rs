@@ -1,0 +1,123 @@
+//! The cells of the CoAP matrix.
+
+use motegate_tests::coap_matrix::peer::{Make, Row};
+use motegate_tests::coap_matrix::world::World;
+use motegate_tests::matrix::Outcome;
+
+/// The largest body.
+const MOST: usize = 64 * 1024;
+
+/// So many blocks where nothing that is lost comes again.
+const MOST_BLOCKS: usize = 256;
+
+/// Nothing, a byte, and what is about the size of one block and of several.
+pub(super) fn sizes(row: Row) -> Vec<usize> {
+    let block = row.block;
+    let mut sizes = vec![0, 1, block - 1, block, block + 1, 2 * block, 5 * block + 3];
+    sizes.push(if row.confirmable { MOST } else { MOST.min(MOST_BLOCKS * block) });
+    sizes
+}
+
+/// In one message, in blocks.
+pub(super) fn some_sizes(row: Row) -> Vec<usize> {
+    vec![row.block, 3 * row.block + 1]
+}
+
+/// A small one.
+pub(super) fn one_size(_: Row) -> Vec<usize> {
+    vec![5]
+}
+
+/// Of notifications; some clients know none in blocks.
+pub(super) fn observed_sizes(row: Row) -> Vec<usize> {
+    let mut sizes = vec![1, row.block];
+    if row.make.observes_blocks() {
+        sizes.extend([row.block + 1, 4 * row.block, MOST.min(32 * row.block)]);
+    }
+    sizes
+}
+
+/// A line of so many letters, another for another `turn`.
+fn text(size: usize, turn: usize) -> String {
+    (0..size).map(|at| char::from(b'a' + ((at / 7 + at + turn) % 26) as u8)).collect()
+}
+
+/// Another client, of the largest blocks, that puts what a row's is to see.
+fn partner(row: Row) -> Row {
+    let other = if row.make == Make::Libcoap { Make::Aiocoap } else { Make::Libcoap };
+    Row { make: other, confirmable: true, block: 1024, ..row }
+}
+
+fn put_by_partner(world: &World, row: Row, topic: &str, code: &str, value: &str) -> Outcome {
+    world.ask(partner(row), "PUT", topic, value)?.is(code, "")?;
+    world.published(topic, value)
+}
+
+/// A PUT is published once, whole; the first creates, the second changes. An empty one leaves no
+/// value, so that the next creates again.
+pub(super) fn put(world: &World, row: Row, size: usize) -> Outcome {
+    let topic = world.fresh();
+    for (turn, code) in ["2.01", "2.04"].into_iter().enumerate() {
+        let code = if size == 0 { "2.04" } else { code };
+        let value = text(size, turn);
+        world.ask(row, "PUT", &topic, &value)?.is(code, "")?;
+        world.published(&topic, &value)?;
+    }
+    let code = if size == 0 { "4.04" } else { "2.05" };
+    let kept = world.ask(partner(row), "GET", &topic, "")?;
+    if size == 0 { super::same_code(&kept, code) } else { kept.is(code, &text(size, 1)) }
+}
+
+/// A GET has what another client put.
+pub(super) fn get(world: &World, row: Row, size: usize) -> Outcome {
+    let topic = world.fresh();
+    if size == 0 {
+        return super::same_code(&world.ask(row, "GET", &topic, "")?, "4.04");
+    }
+    let value = text(size, 0);
+    put_by_partner(world, row, &topic, "2.01", &value)?;
+    world.ask(row, "GET", &topic, "")?.is("2.05", &value)
+}
+
+/// A POST is published once, and is no value.
+pub(super) fn post(world: &World, row: Row, size: usize) -> Outcome {
+    let topic = world.fresh();
+    let value = text(size, 0);
+    world.ask(row, "POST", &topic, &value)?.is("2.04", "")?;
+    world.published(&topic, &value)?;
+    super::same_code(&world.ask(row, "GET", &topic, "")?, "4.04")
+}
+
+/// A DELETE leaves no value, and is published as MQTT does it.
+pub(super) fn delete(world: &World, row: Row, size: usize) -> Outcome {
+    let topic = world.fresh();
+    put_by_partner(world, row, &topic, "2.01", &text(size, 0))?;
+    world.ask(row, "DELETE", &topic, "")?.is("2.02", "")?;
+    world.published(&topic, "")?;
+    super::same_code(&world.ask(row, "GET", &topic, "")?, "4.04")
+}
+
+/// No resource of the gateway has parts yet that could be fetched (RFC 8132 §2).
+pub(super) fn fetch(world: &World, row: Row, size: usize) -> Outcome {
+    super::same_code(&world.ask(row, "FETCH", &world.fresh(), &text(size, 0))?, "4.05")
+}
+
+/// An observer has the value that is there, and each that follows, whether it comes by CON or by NON.
+/// Then it leaves, some clients by a RST to the next one (RFC 7641 §3.6), aiocoap to the one after
+/// that: a gateway that heeded no RST would have no room for all of its observations.
+pub(super) fn observe(world: &World, row: Row, size: usize) -> Outcome {
+    let topic = world.fresh();
+    put_by_partner(world, row, &topic, "2.01", &text(size, 0))?;
+    let (observation, first) = world.observe(row, &topic)?;
+    first.is("2.05", &text(size, 0))?;
+    for turn in 1..4 {
+        let (value, publisher) = (text(size, turn), partner(row));
+        let publisher = Row { confirmable: turn % 2 == 0, ..publisher };
+        world.ask(publisher, "PUT", &topic, &value)?.is("2.04", "")?;
+        world.published(&topic, &value)?;
+        world.value(row, &observation)?.is("2.05", &value)?;
+    }
+    world.cancel(row, &observation)?;
+    put_by_partner(world, row, &topic, "2.04", "unseen")?;
+    put_by_partner(world, row, &topic, "2.04", "unheard")
+}

@@ -1,0 +1,85 @@
+//! Every CoAP client that we know, CON and NON, over every transport, into blocks of each size: what
+//! it puts is published once and whole, what it gets is what was put, and an observer has every
+//! value. Bodies have from nothing to 64 KiB. One gateway a client, so that the clients run beside
+//! each other; Wireshark reads every datagram that the gateways sent.
+
+mod cells;
+
+use motegate_tests::coap_matrix::peer::{Make, Row, Transport};
+use motegate_tests::coap_matrix::world::{Answer, World};
+use motegate_tests::matrix::table::Table;
+use motegate_tests::matrix::{Outcome, same};
+
+/// What blocks may have.
+const BLOCKS: [usize; 7] = [16, 32, 64, 128, 256, 512, 1024];
+
+/// A column: each cell of it by the size of the body.
+type Column = (&'static str, fn(Row) -> Vec<usize>, fn(&World, Row, usize) -> Outcome);
+
+const COLUMNS: [Column; 6] = [
+    ("put", cells::sizes, cells::put),
+    ("get", cells::sizes, cells::get),
+    ("post", cells::some_sizes, cells::post),
+    ("delete", cells::one_size, cells::delete),
+    ("fetch", cells::one_size, cells::fetch),
+    ("observe", cells::observed_sizes, cells::observe),
+];
+
+/// The columns of a row: name, size of the body, and what came of it.
+type Cells = Vec<(&'static str, usize, Outcome)>;
+
+/// Whether it is this code, whatever its text.
+fn same_code(answer: &Answer, code: &str) -> Outcome {
+    same("code", answer.code.as_str(), code)
+}
+
+fn rows(make: Make, world: &World) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for transport in world.transports().filter(|one| make.transports().contains(one)) {
+        // Over a stream every message is as good as confirmable (RFC 8323 §2.2).
+        let kinds = if transport == Transport::Udp { &[true, false][..] } else { &[true] };
+        for &confirmable in kinds {
+            for block in BLOCKS {
+                rows.push(Row { make, transport, confirmable, block });
+            }
+        }
+    }
+    rows
+}
+
+fn run(make: Make) -> (Vec<(Row, Cells)>, Vec<String>) {
+    let world = World::start();
+    let mut done = Vec::new();
+    for row in rows(make, &world) {
+        let mut cells = Cells::new();
+        for (name, sizes, cell) in COLUMNS {
+            cells.extend(sizes(row).into_iter().map(|size| (name, size, cell(&world, row, size))));
+        }
+        done.push((row, cells));
+    }
+    (done, world.dissect())
+}
+
+#[test]
+fn every_client_kind_and_block_size() {
+    let mut table = Table::new(&COLUMNS.map(|(name, ..)| name));
+    let all = std::thread::scope(|scope| {
+        let runs = Make::ALL.map(|make| scope.spawn(move || run(make)));
+        runs.map(|run| run.join().expect("the thread of a client says what is wrong"))
+    });
+    for (row, cells) in all.iter().flat_map(|(rows, _)| rows) {
+        table.row(row.to_string());
+        for (name, size, outcome) in cells {
+            table.fill_part(name, &format!("{size} bytes"), outcome.clone());
+        }
+    }
+    table.finish();
+    for (make, (_, read)) in Make::ALL.iter().zip(&all) {
+        let read = read.join("\n");
+        for words in
+            ["2.01 Created", "2.02 Deleted", "2.04 Changed", "2.05 Content", "2.31 Continue"]
+        {
+            assert!(read.contains(words), "{words} is missing before {make:?}");
+        }
+    }
+}
