@@ -19,6 +19,7 @@ pub mod kill;
 pub mod load;
 pub mod matrix;
 pub mod mosquitto;
+pub mod observers;
 pub mod peer;
 pub mod process;
 pub mod readme;

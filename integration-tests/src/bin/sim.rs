@@ -1,4 +1,5 @@
 //! `sim --seeds 10000 [--from N] [--seed N --trace] [--fault NAME]`: the deterministic simulation.
+//! `sim --model coap --seeds 10000 …`: CoAP alone, at 20 % loss to the end ([`sim::Scene::Coap`]).
 //! `sim --model mqtt --seeds 10000 …`: the model check of the MQTT broker ([`exact`]).
 //! Ends with 0 when every seed passed; with `--fault`, when the fault was found.
 
@@ -9,12 +10,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
-use motegate_tests::sim::{self, Detail, Fault, Report, exact};
+use motegate_tests::sim::{self, Detail, Fault, Report, Scene, exact};
 
 /// Runs the deterministic simulation.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The check: all three protocols over bad links, or MQTT alone, each packet foretold.
+    /// The check: all three protocols over bad links, CoAP alone at 20 % loss, or MQTT alone, each
+    /// packet foretold.
     #[arg(long, value_enum, default_value_t = Check::Gateway)]
     model: Check,
     /// How many seeds.
@@ -29,8 +31,8 @@ struct Arguments {
     /// Print everything that happens.
     #[arg(long)]
     trace: bool,
-    /// Plant a fault: no-duplicate-check, ack-before-commit, early-pingresp, ack-on-failed-sync; with
-    /// `--model mqtt`: wrong-identifier, expiry-as-published, wrong-retain, dup-forgotten, wrong-qos,
+    /// Plant a fault: no-duplicate-check, ack-before-commit, early-pingresp, ack-on-failed-sync,
+    /// fragment-published, notification-lost; with `--model mqtt`: wrong-identifier, expiry-as-published, wrong-retain, dup-forgotten, wrong-qos,
     /// property-lost, expired-delivered, shared-lost.
     #[arg(long)]
     fault: Option<String>,
@@ -54,6 +56,8 @@ struct Arguments {
 enum Check {
     /// [`sim`].
     Gateway,
+    /// [`sim::Scene::Coap`].
+    Coap,
     /// [`exact`].
     Mqtt,
 }
@@ -91,20 +95,25 @@ thread_local! {
     static SEED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-fn run(seed: u64, fault: Option<Fault>, detail: Detail) -> Report {
-    run_at(seed, fault, detail, None)
-}
-
-fn run_at(seed: u64, fault: Option<Fault>, detail: Detail, at_batch: Option<u64>) -> Report {
+fn run_at(
+    model: Check,
+    seed: u64,
+    fault: Option<Fault>,
+    detail: Detail,
+    at_batch: Option<u64>,
+) -> Report {
     SEED.set(seed);
-    sim::run_crashing(seed, fault, detail, at_batch)
+    match model {
+        Check::Coap => sim::run_scene(Scene::Coap, seed, fault, detail),
+        _ => sim::run_crashing(seed, fault, detail, at_batch),
+    }
 }
 
 /// Seed, batch at which it crashed too, what went wrong.
 type Failure = (u64, Option<u64>, String);
 
-fn print_failure(fault: Option<Fault>, (seed, at_batch, failure): &Failure) {
-    let report = run_at(*seed, fault, Detail::Tail(60), *at_batch);
+fn print_failure(model: Check, fault: Option<Fault>, (seed, at_batch, failure): &Failure) {
+    let report = run_at(model, *seed, fault, Detail::Tail(60), *at_batch);
     for line in &report.lines {
         println!("{line}");
     }
@@ -114,8 +123,10 @@ fn print_failure(fault: Option<Fault>, (seed, at_batch, failure): &Failure) {
     }
     let fault = fault.map(|f| format!(" --fault {}", f.name())).unwrap_or_default();
     let at = at_batch.map(|batch| format!(" --at-batch {batch}")).unwrap_or_default();
+    let model = if model == Check::Coap { " --model coap" } else { "" };
     println!(
-        "again: cargo run --release -p motegate-tests --bin sim -- --seed {seed}{at} --trace{fault}"
+        "again: cargo run --release -p motegate-tests --bin sim --{model} --seed {seed}{at} \
+         --trace{fault}"
     );
 }
 
@@ -145,7 +156,7 @@ fn work(arguments: &Arguments, fault: Option<Fault>, totals: &Totals) -> Vec<Fai
             Some(seed) => (seed, Some(n + 1)),
             None => (arguments.from + n, None),
         };
-        let report = run_at(seed, fault, Detail::Hash, at_batch);
+        let report = run_at(arguments.model, seed, fault, Detail::Hash, at_batch);
         if at_batch.is_some_and(|batch| batch > report.batches) {
             break;
         }
@@ -161,7 +172,7 @@ fn work(arguments: &Arguments, fault: Option<Fault>, totals: &Totals) -> Vec<Fai
         }
         if failure.is_none()
             && (seed.is_multiple_of(97) && at_batch.is_none())
-            && run(seed, fault, Detail::Hash).hash != report.hash
+            && run_at(arguments.model, seed, fault, Detail::Hash, None).hash != report.hash
         {
             failure = Some("two runs differ".into());
         }
@@ -198,14 +209,15 @@ fn main() -> ExitCode {
     };
     if let Some(seed) = arguments.seed {
         let detail = if arguments.trace { Detail::Print } else { Detail::Tail(60) };
-        let report = run_at(seed, fault, detail, arguments.at_batch);
+        let report = run_at(arguments.model, seed, fault, detail, arguments.at_batch);
         if let (Some(_), false) = (&report.failure, arguments.trace) {
             report.lines.iter().for_each(|line| println!("{line}"));
         }
         println!(
-            "seed {seed}: {} steps, {} published, {} delivered, {} restarts, {} batches, {} s, hash {:016x}",
+            "seed {seed}: {} steps, {} published ({} of CoAP in blocks), {} delivered, {} restarts, {} batches, {} s, hash {:016x}",
             report.steps,
             report.published,
+            report.in_blocks,
             report.messages,
             report.restarts,
             report.batches,
@@ -236,7 +248,7 @@ fn many(arguments: &Arguments, fault: Option<Fault>) -> ExitCode {
         }
     }
     if let Some(failure) = failures.first() {
-        print_failure(fault, failure);
+        print_failure(arguments.model, fault, failure);
     }
     let ran = totals.next.load(Ordering::Relaxed).min(arguments.seeds);
     let failed =

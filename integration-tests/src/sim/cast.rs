@@ -48,6 +48,29 @@ impl Client {
     }
 }
 
+/// The cast of [`Scene::Coap`](super::Scene): two MQTT clients that subscribe for good, one that probes
+/// at the end, four CoAP requesters, four observers of them.
+#[must_use]
+pub(super) fn cast_of_coap(rng: &mut Rng, model: &mut Model) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for (v5, durable, probe) in [(false, true, false), (true, true, false), (true, false, true)] {
+        let index = clients.len();
+        model.receiver(durable, false);
+        let traits = mqtt::Traits { index, v5, durable, lazy: false, wills: false, probe };
+        clients.push(Client::Mqtt(mqtt::Client::new(traits, rng.range(MS, SEC))));
+    }
+    for observer in [false, false, false, false, true, true, true, true] {
+        let index = clients.len();
+        model.receiver(false, true);
+        let seed = u16::try_from(rng.below(60_000)).unwrap_or(0);
+        let mut client =
+            coap::Client::new(index, observer, vec![3, 4, 5, 6], seed, rng.range(MS, SEC));
+        client.lossy = true;
+        clients.push(Client::Coap(client));
+    }
+    clients
+}
+
 /// The cast of a run: four MQTT clients (one only probes at the end), three MQTT-SN, two CoAP
 /// requesters, two observers.
 #[must_use]

@@ -1,9 +1,12 @@
-//! The scripted CoAP client: a requester (PUT, POST, GET, DELETE; CON with retransmission, NON) or an
-//! observer (RFC 7641) that resets notifications it does not know.
+//! The scripted CoAP client: a requester (PUT, POST, GET, DELETE; CON with retransmission, NON; bodies
+//! in one message or in blocks, RFC 7959 §2.5) or an observer (RFC 7641) that resets notifications it
+//! does not know. It proves its address where it is asked to (RFC 9175 §2.3).
 
 use std::collections::BTreeMap;
 
-use super::coap_wire::{self as wire, ACK, CON, DELETE, GET, Message, NON, POST, PUT, RST};
+use super::coap_wire::{
+    self as wire, ACK, BLOCK1, CON, DELETE, ECHO, GET, Message, NON, OBSERVE, POST, PUT, RST,
+};
 use super::ctx::{Act, Ctx, MAX_DELAY, MS, Micros, SEC, TOPICS, retained_topic};
 use super::model::{Model, MsgId, Origin};
 
@@ -20,6 +23,52 @@ struct Request {
     tries: u32,
     timeout: Micros,
     acked: bool,
+    /// Its body goes in blocks.
+    upload: Option<Upload>,
+}
+
+/// A body of which a block is under way.
+#[derive(Debug, Clone)]
+struct Upload {
+    body: Vec<u8>,
+    /// Where that block begins.
+    at: usize,
+    /// 16 or 32 bytes.
+    exponent: u8,
+    /// When it began, and how often the gateway had died by then.
+    since: Micros,
+    crashes: u32,
+}
+
+impl Upload {
+    /// What `ctx` chooses for this body, which is longer than a block.
+    fn new(ctx: &mut Ctx<'_>, body: Vec<u8>) -> Upload {
+        let exponent = u8::from(body.len() > 32 && ctx.rng.chance(500));
+        Upload { body, at: 0, exponent, since: ctx.now, crashes: ctx.model.crashes() }
+    }
+
+    fn block(&self) -> &[u8] {
+        let end = self.body.len().min(self.at + self.size());
+        &self.body[self.at..end]
+    }
+
+    fn size(&self) -> usize {
+        16 << self.exponent
+    }
+
+    fn more(&self) -> bool {
+        self.at + self.size() < self.body.len()
+    }
+
+    /// The value of the Block1 option: number, more, exponent.
+    fn option(&self) -> Vec<u8> {
+        let number = self.at / self.size();
+        vec![
+            u8::try_from(number).expect("few blocks") << 4
+                | u8::from(self.more()) << 3
+                | self.exponent,
+        ]
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -48,6 +97,27 @@ pub struct Client {
     said_last: u8,
     healed: bool,
     targets: Vec<usize>,
+    /// Whether the link loses datagrams to the end: then an observer registers again after silence
+    /// there, too, because notifications that no repetition brought are not repeated for ever.
+    pub lossy: bool,
+}
+
+/// What is asked next.
+struct Asked {
+    code: u8,
+    confirmable: bool,
+    topic: String,
+    message: Option<MsgId>,
+    payload: Vec<u8>,
+    upload: Option<Upload>,
+    echo: Option<Vec<u8>>,
+}
+
+impl Asked {
+    fn new(code: u8, confirmable: bool, topic: String) -> Asked {
+        let (message, payload, upload, echo) = (None, Vec::new(), None, None);
+        Asked { code, confirmable, topic, message, payload, upload, echo }
+    }
 }
 
 fn path(topic: &str) -> Vec<(u16, Vec<u8>)> {
@@ -73,6 +143,7 @@ impl Client {
             said_last: 0,
             healed: false,
             targets,
+            lossy: false,
         }
     }
 
@@ -163,18 +234,19 @@ impl Client {
             70..76 => self.write(ctx, DELETE, confirmable),
             _ => {
                 let target = *ctx.rng.pick(&self.targets);
-                self.ask(ctx, GET, confirmable, retained_topic(target), None, Vec::new(), None);
+                let asked = Asked::new(GET, confirmable, retained_topic(target));
+                self.ask(ctx, asked);
             }
         }
     }
 
     fn watch(&mut self, ctx: &mut Ctx<'_>) {
-        let due = |o: &Observation| o.seen + 60 * SEC < ctx.now;
+        let due = |o: &Observation| o.seen + 60 * SEC < ctx.now && (self.lossy || !ctx.healing);
         let targets = self.targets.iter().map(|t| retained_topic(*t));
         let next = targets.into_iter().find(|t| self.observed.get(t).is_none_or(due));
         if let Some(topic) = next {
             self.registering = Some(topic.clone());
-            self.ask(ctx, GET, true, topic, None, Vec::new(), Some(0));
+            self.ask(ctx, Asked::new(GET, true, topic));
         } else {
             self.healed = ctx.healing;
             if !ctx.healing && ctx.rng.chance(60) {
@@ -193,27 +265,32 @@ impl Client {
         let flags = (retain, code == DELETE);
         let qos = u8::from(confirmable);
         let (id, payload) = ctx.model.begin(self.index, Origin::Coap, &topic, qos, flags);
-        self.ask(ctx, code, confirmable, topic, Some(id), payload, None);
+        let in_blocks = payload.len() > 16 && ctx.rng.chance(400);
+        let mut asked = Asked { message: Some(id), ..Asked::new(code, confirmable, topic) };
+        match in_blocks {
+            true => asked.upload = Some(Upload::new(ctx, payload)),
+            false => asked.payload = payload,
+        }
+        self.ask(ctx, asked);
     }
 
-    #[allow(clippy::too_many_arguments)] // the parts of a request
-    fn ask(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        code: u8,
-        confirmable: bool,
-        topic: String,
-        message: Option<MsgId>,
-        payload: Vec<u8>,
-        observe: Option<u32>,
-    ) {
+    fn ask(&mut self, ctx: &mut Ctx<'_>, asked: Asked) {
+        let Asked { code, confirmable, topic, message, payload, upload, echo } = asked;
         self.next_mid = self.next_mid.wrapping_add(1);
         self.next_token += 1;
         let token = self.next_token.to_be_bytes().to_vec();
         let mut options = path(&topic);
-        if observe == Some(0) {
-            options.insert(0, (6, Vec::new()));
+        if self.registering.is_some() {
+            options.insert(0, (OBSERVE, Vec::new()));
         }
+        let payload = match &upload {
+            Some(upload) => {
+                options.push((BLOCK1, upload.option()));
+                upload.block().to_vec()
+            }
+            None => payload,
+        };
+        options.extend(echo.map(|value| (ECHO, value)));
         let kind = if confirmable { CON } else { NON };
         let mid = self.next_mid;
         let bytes = Message { kind, code, mid, token: token.clone(), options, payload }.encode();
@@ -234,7 +311,15 @@ impl Client {
             tries: 1,
             timeout,
             acked: false,
+            upload,
         });
+    }
+
+    /// The same again: another block of it, or with what the gateway asked for.
+    fn ask_on(&mut self, ctx: &mut Ctx<'_>, r: Request, echo: Option<Vec<u8>>) {
+        let Request { code, confirmable, topic, message, upload, .. } = r;
+        let payload = Vec::new();
+        self.ask(ctx, Asked { code, confirmable, topic, message, payload, upload, echo });
     }
 
     /// A datagram came.
@@ -291,12 +376,35 @@ impl Client {
     }
 
     fn on_response(&mut self, ctx: &mut Ctx<'_>, m: &Message) {
-        let Some(r) = self.request.take() else { return };
+        let Some(mut r) = self.request.take() else { return };
+        if let Some(upload) = &mut r.upload
+            && upload.more()
+        {
+            return match m.code {
+                // RFC 7959 §2.5: the next one, after what the answer names.
+                0x5f if m.option(BLOCK1) == Some(&upload.option()[..]) => {
+                    upload.at += upload.size();
+                    self.ask_on(ctx, r, None);
+                }
+                0x88 => self.begin_again(ctx, r),
+                code => {
+                    let answer = format!("{}.{:02}", code >> 5, code & 31);
+                    ctx.fail(&self.name, format!("{answer} to a block that is not the last block"));
+                }
+            };
+        }
+        match (m.code, m.option(ECHO)) {
+            // RFC 9175 §2.3
+            (0x81, Some(echo)) if r.code == GET => return self.ask_on(ctx, r, Some(echo.to_vec())),
+            (0x88, _) if r.upload.is_some() => return self.begin_again(ctx, r),
+            _ => {}
+        }
         let found = match (r.code, m.code) {
             (PUT, 0x41 | 0x44) | (POST, 0x44) | (DELETE, 0x42) => {
                 if let Some(id) = r.message {
                     ctx.model.acked(id);
                 }
+                ctx.model.in_blocks += u64::from(r.upload.is_some());
                 Ok(())
             }
             // 5.03: the store fails.
@@ -319,6 +427,18 @@ impl Client {
         self.registering = None;
         ctx.check(&self.name, found);
         self.pause(ctx);
+    }
+
+    /// 4.08: the blocks before are not there any more, so the body begins anew. They may be lost with
+    /// the process, or forgotten after `block_timeout`, 30 s.
+    fn begin_again(&mut self, ctx: &mut Ctx<'_>, mut r: Request) {
+        let Some(upload) = &mut r.upload else { return };
+        let crashed = upload.crashes < ctx.model.crashes();
+        if !crashed && ctx.now < upload.since + 30 * SEC {
+            return ctx.fail(&self.name, "blocks are gone without a reason");
+        }
+        upload.at = 0;
+        self.ask_on(ctx, r, None);
     }
 
     fn on_registered(&mut self, ctx: &mut Ctx<'_>, r: &Request, m: &Message) -> Result<(), String> {

@@ -19,6 +19,13 @@ pub const PUT: u8 = 3;
 /// DELETE.
 pub const DELETE: u8 = 4;
 
+/// Observe (RFC 7641 §2).
+pub const OBSERVE: u16 = 6;
+/// Block1 (RFC 7959 §2.1).
+pub const BLOCK1: u16 = 27;
+/// Echo (RFC 9175 §2.2.1).
+pub const ECHO: u16 = 252;
+
 /// A CoAP message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Message {
@@ -37,11 +44,16 @@ pub struct Message {
 }
 
 impl Message {
+    /// Value of an option.
+    #[must_use]
+    pub fn option(&self, wanted: u16) -> Option<&[u8]> {
+        self.options.iter().find(|(number, _)| *number == wanted).map(|(_, value)| value.as_slice())
+    }
+
     /// Value of the Observe option.
     #[must_use]
     pub fn observe(&self) -> Option<u32> {
-        let (_, value) = self.options.iter().find(|(number, _)| *number == 6)?;
-        Some(value.iter().fold(0, |n, b| n << 8 | u32::from(*b)))
+        Some(self.option(OBSERVE)?.iter().fold(0, |n, b| n << 8 | u32::from(*b)))
     }
 
     /// Writes the message.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use motegate_coap::EchoWhen;
 use motegate_core::{ClientFrom, Config, Core, Input, Listener, Protocol, Reload, Sources};
 use motegate_mapping::Table;
 use motegate_message::{ListenerId, Reason, Wall};
@@ -76,6 +77,9 @@ pub fn config(rng: &mut Rng, fault: Option<Fault>, tight: bool) -> Config {
         // Most of most queues is on disk only.
         config.broker.head_messages = rng.index(4);
         config.broker.head_messages_away = rng.index(3);
+    }
+    if rng.chance(300) {
+        config.coap.unverified.echo = EchoWhen::Always;
     }
     if tight {
         config.queue.max_messages = 6;

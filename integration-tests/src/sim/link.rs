@@ -51,6 +51,12 @@ impl Link {
         }
     }
 
+    /// A link that loses so many of a thousand datagrams; 10 % are doubled, 20 % late.
+    #[must_use]
+    pub fn losing(loss: u64) -> Self {
+        Link { flights: BinaryHeap::new(), order: 0, loss, doubling: 100, late: 200 }
+    }
+
     /// From now on nothing is lost or doubled.
     pub fn heal(&mut self) {
         (self.loss, self.doubling, self.late) = (0, 0, 0);

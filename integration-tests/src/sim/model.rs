@@ -118,6 +118,8 @@ pub struct Model {
     crashes: u32,
     /// Deliveries seen.
     pub delivered: u64,
+    /// Publishes in blocks that were acknowledged.
+    pub in_blocks: u64,
     /// A queue was read that is damaged: its messages may be missing, or come late.
     pub damaged: bool,
     /// Messages of which earlier lives of the gateway have said that the disk has lost them.
@@ -139,6 +141,12 @@ impl Model {
             arrivals: Vec::new(),
             order: HashMap::new(),
         });
+    }
+
+    /// How often the gateway has crashed.
+    #[must_use]
+    pub fn crashes(&self) -> u32 {
+        self.crashes
     }
 
     /// Publishes in all.

@@ -6,8 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use motegate_core::Input;
 use motegate_message::{ConnectionId, LocalId, Reason};
 
+use super::Fault;
 use super::cast::Client;
 use super::ctx::{Act, Ctx, MS};
+use super::falsify;
 use super::gateway;
 use super::link::{Happening, Stream};
 use super::rng::Rng;
@@ -41,8 +43,11 @@ impl World {
                 self.sleepers.upward(client, &flight.bytes, &self.model);
             }
             let (listener, peer) = (flight.listener, self.address(client));
-            let input =
-                Input::Datagram { listener, local: LocalId::ANY, peer, bytes: &flight.bytes };
+            let mut bytes = flight.bytes;
+            if self.fault == Some(Fault::FragmentPublished) && listener == gateway::COAP {
+                falsify::into_whole(&mut bytes);
+            }
+            let input = Input::Datagram { listener, local: LocalId::ANY, peer, bytes: &bytes };
             self.gateway.handle(self.now, input);
             self.pump(Some(client));
         } else {

@@ -8,6 +8,7 @@ use motegate_message::{ConnectionId, ListenerId, Reason};
 
 use super::Fault;
 use super::ctx::{MAX_DELAY, MS, SEC};
+use super::falsify;
 use super::gateway;
 use super::store::Done;
 use super::world::World;
@@ -228,7 +229,10 @@ impl World {
                     self.fail(text);
                 }
             }
-            if addr.port() == self.ports[client] {
+            let lost = self.fault == Some(Fault::NotificationLost)
+                && listener == gateway::COAP
+                && falsify::is_forgotten(&bytes);
+            if addr.port() == self.ports[client] && !lost {
                 let to = (false, client, listener);
                 self.link.send(&mut self.rng, self.now, to, &bytes);
             }

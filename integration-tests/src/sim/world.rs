@@ -13,7 +13,7 @@ use super::rng::Rng;
 use super::sleep::Sleepers;
 use super::store::Troubles;
 use super::trace::{Detail, Trace};
-use super::{Fault, Report};
+use super::{Fault, Report, Scene};
 
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -50,6 +50,8 @@ pub(super) struct World {
     pub(super) model: Model,
     pub(super) gateway: Gateway,
     pub(super) link: Link,
+    /// The link stays as bad as it is.
+    pub(super) lossy: bool,
     pub(super) streams: Vec<Stream>,
     pub(super) generations: Vec<u32>,
     pub(super) clients: Vec<Client>,
@@ -82,18 +84,23 @@ impl World {
         fault: Option<Fault>,
         detail: Detail,
         crash_batch: Option<u64>,
+        scene: Scene,
     ) -> Self {
         let mut rng = Rng::new(seed);
-        let tight = fault.is_none() && seed % 10 == 9;
+        let lossy = scene == Scene::Coap;
+        let tight = !lossy && fault.is_none() && seed % 10 == 9;
         let config = gateway::config(&mut rng, fault, tight);
         let mut model = Model::default();
         model.lossy_queues = tight;
         let inflight = u32::from(config.mqtt.max_inflight);
         let max_outbox = config.mqtt.max_outbox_bytes as usize;
-        let clients = cast::cast(&mut rng, &mut model, tight.then_some(6 + inflight + 20));
+        let clients = match scene {
+            Scene::All => cast::cast(&mut rng, &mut model, tight.then_some(6 + inflight + 20)),
+            Scene::Coap => cast::cast_of_coap(&mut rng, &mut model),
+        };
         let active_steps = rng.range(600, 1400);
-        let troubles = troubles(&mut rng, seed, fault);
-        let crashes = rng.range(1, 3);
+        let troubles = if lossy { Troubles::default() } else { troubles(&mut rng, seed, fault) };
+        let crashes = if lossy { 0 } else { rng.range(1, 3) };
         let mut crash_steps: Vec<u64> =
             (0..crashes).map(|_| rng.range(120, active_steps)).collect();
         crash_steps.sort_unstable();
@@ -102,7 +109,8 @@ impl World {
         World {
             now: 0,
             steps: 0,
-            link: Link::new(&mut rng),
+            link: if lossy { Link::losing(200) } else { Link::new(&mut rng) },
+            lossy,
             sleepers: Sleepers::new(clients.len(), if tight { 5 + 12 } else { 1_000 }),
             ports: (0..clients.len()).map(|_| 40_000).collect(),
             max_outbox,
@@ -140,6 +148,7 @@ impl World {
             steps: self.steps,
             messages: self.model.delivered,
             published: self.model.published() as u64,
+            in_blocks: self.model.in_blocks,
             restarts: u64::from(self.gateway.crashes),
             batches: self.batches,
             failures: self.gateway.store.failures,
@@ -292,7 +301,9 @@ impl World {
         self.trace.line(self.now, || "---- healing".into());
         self.phase = Phase::Healing;
         self.heal_deadline = self.now + 500 * SEC;
-        self.link.heal();
+        if !self.lossy {
+            self.link.heal();
+        }
         self.gateway.store.heal();
         self.model.healing = true;
         for client in &mut self.clients {

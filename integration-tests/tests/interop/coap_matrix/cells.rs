@@ -54,10 +54,11 @@ fn put_by_partner(world: &World, row: Row, topic: &str, code: &str, value: &str)
 }
 
 /// A PUT is published once, whole; the first creates, the second changes. An empty one leaves no
-/// value, so that the next creates again.
+/// value, and creates none. The largest body, of many round trips, goes once.
 pub(super) fn put(world: &World, row: Row, size: usize) -> Outcome {
     let topic = world.fresh();
-    for (turn, code) in ["2.01", "2.04"].into_iter().enumerate() {
+    let codes = if size == MOST { &["2.01"][..] } else { &["2.01", "2.04"] };
+    for (turn, code) in codes.iter().enumerate() {
         let code = if size == 0 { "2.04" } else { code };
         let value = text(size, turn);
         world.ask(row, "PUT", &topic, &value)?.is(code, "")?;
@@ -65,7 +66,11 @@ pub(super) fn put(world: &World, row: Row, size: usize) -> Outcome {
     }
     let code = if size == 0 { "4.04" } else { "2.05" };
     let kept = world.ask(partner(row), "GET", &topic, "")?;
-    if size == 0 { super::same_code(&kept, code) } else { kept.is(code, &text(size, 1)) }
+    if size == 0 {
+        super::same_code(&kept, code)
+    } else {
+        kept.is(code, &text(size, codes.len() - 1))
+    }
 }
 
 /// A GET has what another client put.
