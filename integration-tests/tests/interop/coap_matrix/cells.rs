@@ -37,9 +37,11 @@ pub(super) fn observed_sizes(row: Row) -> Vec<usize> {
     sizes
 }
 
+const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz";
+
 /// A line of so many letters, another for another `turn`.
 fn text(size: usize, turn: usize) -> String {
-    (0..size).map(|at| char::from(b'a' + ((at / 7 + at + turn) % 26) as u8)).collect()
+    (0..size).map(|at| char::from(LETTERS[(at / 7 + at + turn) % LETTERS.len()])).collect()
 }
 
 /// Another client, of the largest blocks, that puts what a row's is to see.
