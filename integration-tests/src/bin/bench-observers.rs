@@ -1,6 +1,7 @@
 //! `bench-observers [--observers 10000] [--rounds 10]`: very many CoAP observers of one topic.
 //!
-//! Each has an address of its own. Prints the memory that an observation costs, then publishes values
+//! Each has an address of its own, unless `--each` makes several of them one client, whose confirmable
+//! notifications leave one after the other (NSTART). Prints the memory that an observation costs, then publishes values
 //! at QoS 1, whose notifications are confirmable, and at QoS 0, whose are not (but every eighth): how
 //! long until all observers have each, how many datagrams that took, and what a notification costs of
 //! the gateway's CPU. Exit code 1 when an observation costs more than `--require` bytes, a value is
@@ -27,6 +28,9 @@ struct Options {
     /// How many
     #[arg(long, default_value_t = 10_000)]
     observers: usize,
+    /// Of one client
+    #[arg(long, default_value_t = 1)]
+    each: u8,
     /// Values of each kind
     #[arg(long, default_value_t = 10)]
     rounds: usize,
@@ -96,14 +100,14 @@ fn main() -> ExitCode {
          - {protocol: mqttsn, bind: \"127.0.0.1:0\", anonymous: true}\n  \
          - {protocol: coap, bind: \"127.0.0.1:0\", anonymous: true}\n";
     let gateway = Gateway::of_file(&binary(), &["run"], text);
-    let mut fleet = Fleet::new(gateway.coap, "mqtt/observed");
+    let mut fleet = Fleet::new(gateway.coap, "mqtt/observed", options.each);
     fleet.register(100.min(options.observers));
     let (before, _) = resident(gateway.id());
     let more = options.observers - fleet.len();
     fleet.register(more);
     let (after, _) = resident(gateway.id());
     let each = after.saturating_sub(before) / more.max(1) as u64;
-    println!("observers                        {}, each with an address of its own", fleet.len());
+    println!("observers                        {}, {} a client", fleet.len(), options.each);
     println!("bytes an observation             {each}   (at most {})", options.require);
     let slowest = rounds(&options, &gateway, &fleet, 1).max(rounds(&options, &gateway, &fleet, 0));
     let (_, most) = resident(gateway.id());

@@ -1,8 +1,9 @@
-//! Very many CoAP observers, each with an address of its own: they register, acknowledge what is
-//! confirmable, and say which value they have.
+//! Very many CoAP observers: they register, acknowledge what is confirmable, and say which value they
+//! have.
 //!
-//! A few sockets serve all of them: an observer is an address of 127.0.0.0/8, which the kernel tells
-//! of a datagram and takes for an answer (`IP_PKTINFO`), together with the port of its socket.
+//! A few sockets serve all of them: a client is an address of 127.0.0.0/8, which the kernel tells
+//! of a datagram and takes for an answer (`IP_PKTINFO`), together with the port of its socket. Its
+//! observations, one or several, are told by their tokens.
 #![allow(clippy::disallowed_methods)] // measured in real time
 
 use std::io::{IoSlice, IoSliceMut};
@@ -50,6 +51,8 @@ pub struct Seen {
 pub struct Fleet {
     gateway: SocketAddr,
     path: String,
+    /// Observations of a client.
+    each: usize,
     seen: Arc<Seen>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -57,12 +60,13 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Observers of one resource; nobody is registered yet.
+    /// Observers of one resource, so many of them (1 to 255) one client; nobody is registered yet.
     #[must_use]
-    pub fn new(gateway: SocketAddr, path: &str) -> Fleet {
+    pub fn new(gateway: SocketAddr, path: &str, each: u8) -> Fleet {
+        let each = usize::from(each.max(1));
         let (seen, stop) = (Arc::default(), Arc::default());
         let threads = Vec::new();
-        Fleet { gateway, path: path.to_owned(), seen, stop, threads, count: 0 }
+        Fleet { gateway, path: path.to_owned(), each, seen, stop, threads, count: 0 }
     }
 
     /// How many there are.
@@ -140,13 +144,14 @@ struct Socket {
     socket: UdpSocket,
     gateway: SockaddrIn,
     path: String,
+    each: usize,
     seen: Arc<Seen>,
     stop: Arc<AtomicBool>,
     /// The number each observer has.
     have: Vec<u64>,
 }
 
-/// The address of an observer of a socket: 127.1.x.y.
+/// The address of a client of a socket: 127.1.x.y.
 fn address(number: usize) -> Ipv4Addr {
     let [.., high, low] = (number + 1).to_be_bytes();
     Ipv4Addr::new(127, 1, high, low)
@@ -171,6 +176,7 @@ impl Socket {
             socket,
             gateway: SockaddrIn::from(gateway),
             path: fleet.path.clone(),
+            each: fleet.each,
             seen: fleet.seen.clone(),
             stop: fleet.stop.clone(),
             have: vec![0; count],
@@ -204,16 +210,18 @@ impl Socket {
             _ => None,
         })?;
         let message = wire::decode(&buffer[..length]).expect("the gateway sends what can be read");
-        Some((number(to), to, message))
+        let token = message.token.first().map_or(0, |byte| usize::from(*byte));
+        Some((number(to) * self.each + token, to, message))
     }
 
     fn ask(&self, observer: usize) {
         let mut options = vec![(OBSERVE, Vec::new())];
         options.extend(self.path.split('/').map(|part| (11, part.as_bytes().to_vec())));
         let mid = u16::try_from(observer).expect("few to a socket");
-        let get =
-            Message { kind: CON, code: GET, mid, token: vec![1], options, payload: Vec::new() };
-        self.send(address(observer), &get.encode());
+        let token = vec![u8::try_from(observer % self.each).expect("at most 255")];
+        let payload = Vec::new();
+        let get = Message { kind: CON, code: GET, mid, token, options, payload };
+        self.send(address(observer / self.each), &get.encode());
     }
 
     fn register(self) -> Socket {

@@ -7,6 +7,7 @@ mod cells;
 
 use motegate_tests::coap_matrix::peer::{Make, Row, Transport};
 use motegate_tests::coap_matrix::world::{Answer, World};
+use motegate_tests::gateway::Gateway;
 use motegate_tests::matrix::table::Table;
 use motegate_tests::matrix::{Outcome, same};
 
@@ -82,4 +83,34 @@ fn every_client_kind_and_block_size() {
             assert!(read.contains(words), "{words} is missing before {make:?}");
         }
     }
+}
+
+/// Where every address is in doubt, libcoap sends back the Echo option that it is given (RFC 9175
+/// §2.3). aiocoap and node-coap tell their user of the 4.01.
+#[test]
+fn libcoap_proves_its_address() {
+    let echo = "coap: {unverified_peer: {echo: always}}\n";
+    let mut world = World::before(Gateway::run(echo));
+    let mut told = Vec::new();
+    for block in [64, 1024] {
+        for confirmable in [true, false] {
+            let (make, transport) = (Make::Libcoap, Transport::Udp);
+            let row = Row { make, transport, confirmable, block };
+            for size in [1, 5_000] {
+                for name in ["PUT", "GET"] {
+                    let topic = &format!("{block}{confirmable}{size}");
+                    let value = "v".repeat(size);
+                    let (sent, code) = if name == "PUT" { (&*value, "2.01") } else { ("", "2.05") };
+                    let wanted = if name == "PUT" { "" } else { &*value };
+                    let answer = world.ask(row, name, topic, sent);
+                    told.push(answer.and_then(|answer| answer.is(code, wanted)));
+                }
+            }
+            let observed = world.observe(row, &format!("{block}{confirmable}1"));
+            told.push(observed.and_then(|(_, first)| first.is("2.05", "v")));
+        }
+    }
+    assert_eq!(told, vec![Ok(()); told.len()]);
+    // Not by Wireshark, of which Debian's version knows no option 252.
+    assert!(world.answered(0x81), "nobody was asked for an Echo");
 }
