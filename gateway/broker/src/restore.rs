@@ -112,9 +112,14 @@ impl Broker {
         self.journal.begin(turn);
         let Some(state) = self.restoring.take() else { return };
         let mut state = *state;
-        let (mut open, mut queues) = (Vec::new(), Vec::new());
+        let (mut open, mut queues, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         for (id, session) in core::mem::take(&mut state.sessions) {
             state.generation_mark = state.generation_mark.max(id.generation().saturating_add(1));
+            if session.session.key.is_none() {
+                // It has ended, and its place may be another's.
+                ended.push(session);
+                continue;
+            }
             let window = session.session.journaled_window;
             let slot = session.session.slot();
             if self.sessions.restore(session.session) {
@@ -157,7 +162,30 @@ impl Broker {
         for (slot, on_disk) in queues {
             self.restore_queue(turn, slot, on_disk, saved);
         }
+        for session in ended {
+            self.end_once_more(turn, session, saved);
+        }
         self.close_restored(turn, &open);
+    }
+
+    /// The process died before the queue of a session that had ended was read to its end.
+    fn end_once_more(&mut self, turn: &Turn, ended: SavedSession, saved: &mut dyn Saved) {
+        let SavedSession { mut session, started, perhaps, head, .. } = ended;
+        let id = session.id;
+        let mut on_disk = OnDisk {
+            started: DeliveryId(started),
+            perhaps,
+            is_exact: false,
+            grouped: true,
+            ..OnDisk::new(DeliveryId(head))
+        };
+        if let Some([first, last]) = saved.queue_ends(id, on_disk.from) {
+            session.restore_mark(last.key.delivery.next().0);
+            on_disk.from = first.key.delivery;
+            on_disk.restored = last.key.delivery;
+            on_disk.perhaps.end_at(last.key.delivery);
+        }
+        self.end_on_disk(turn, &session, on_disk);
     }
 
     fn restore_queue(

@@ -266,6 +266,29 @@ fn qos_0_of_an_earlier_life_goes_to_no_other_member() {
     assert_eq!(got, ["c <- t=1@1", "c <- t=2@1", "c <- t=4@1"]);
 }
 
+/// A session that ended is read while another has its place and its name: that one is not taken for
+/// it after a crash, and neither loses anything. [MQTT-4.1.0-1, MQTT-4.8.2-5]
+#[test]
+fn a_session_in_the_place_of_one_that_ended_outlives_a_crash() {
+    let mut b = small();
+    let (a, _) = b.open(open("a"));
+    b.subscribe(a, &[sub("$share/g/t", 2)]);
+    b.close(a);
+    let all: Vec<String> = (0..100).map(|i| i.to_string()).collect();
+    all.iter().for_each(|i| drop(b.publish(&format!("t={i}@2"))));
+    b.restart(SECOND);
+    b.listener(Open { window: 1_000, ..open("c") }, &[sub("$share/g/t", 2)]);
+    b.open_and_die(Open { clean: true, ..open("a") }, SECOND);
+    let (_, said) = b.open(open("a"));
+    assert!(
+        said.iter().any(|said| said.starts_with("opened again")),
+        "its CONNECT was stored: {said:?}"
+    );
+    let (_, mut said) = b.open(Open { window: 1_000, ..open("c") });
+    said.extend(b.advance(SECOND));
+    assert_eq!(payloads(&said), all);
+}
+
 /// The process dies while the queue of a session that ended is read: what was shared to it goes to
 /// others all the same, but for QoS 2 that was sent. [MQTT-4.8.2-5]
 #[test]
