@@ -200,18 +200,19 @@ fn a_hint_names_what_helps() {
     }
 }
 
-/// A payload of more than a message: our gateway says which option it does not know.
+/// A payload of more than a message goes in blocks, as far as `coap.max_body` allows.
 #[test]
-fn a_large_payload_is_refused_in_words() {
+fn a_large_payload_goes_in_blocks() {
     let gateway = Program::dev();
-    let addr = gateway.address("coap");
-    let large = "x".repeat(3_000);
+    let value = format!("coap://{}/mqtt/a", gateway.address("coap"));
     for command in ["put", "post"] {
-        let line = format!("{command} coap://{addr}/mqtt/a -s");
-        said_with_stdin(&line, &large)
-            .bad(4, &["a body must fit one message", "at most 1,024 bytes"]);
+        let line = format!("{command} {value} -s");
+        said_with_stdin(&line, &"x".repeat(300_000)).bad(4, &["4.13", "at most 262144 bytes"]);
     }
-    said(&format!("get coap://{addr}/mqtt/a")).bad(4, &["4.04"]);
+    said(&format!("get {value}")).bad(4, &["4.04"]);
+    let large = "x".repeat(3_000);
+    said_with_stdin(&format!("put {value} -s"), &large).good();
+    assert_eq!(said(&format!("get {value}")).good().trim_end(), large);
 }
 
 #[test]
