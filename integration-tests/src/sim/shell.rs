@@ -7,11 +7,12 @@ use motegate_core::{Input, Output};
 use motegate_message::{ConnectionId, ListenerId, Reason};
 
 use super::Fault;
+use super::cast::Client;
 use super::ctx::{MAX_DELAY, MS, SEC};
 use super::falsify;
 use super::gateway;
 use super::store::Done;
-use super::world::World;
+use super::world::{Phase, World};
 
 impl World {
     pub(super) fn crash(&mut self) {
@@ -53,6 +54,14 @@ impl World {
         let result = self.gateway.restart(&mut self.rng, self.now);
         if let Err(text) = result {
             self.fail(text);
+        }
+        if self.phase > Phase::Active {
+            // An observer hears of a restart by the silence behind Max-Age alone (RFC 7641 §3.3.1).
+            let coap = self.clients.iter_mut().filter_map(|client| match client {
+                Client::Coap(client) => Some(client),
+                Client::Mqtt(_) | Client::Sn(_) => None,
+            });
+            coap.for_each(|client| client.heal(self.now));
         }
         self.pump(None);
     }
