@@ -31,8 +31,7 @@ impl Core {
             self.mqtt.pass_over(&self.turn, conn, delivery, false);
             return self.ask(Request::Ack { session, delivery: delivery.id });
         }
-        let own = self.listener(listener).limits.as_ref();
-        let policy = own.map_or(self.config.queue, |own| own.queue);
+        let policy = self.config.queue_of(listener);
         let size = delivery.message.size() as u64;
         let passed = self.nameless.entry(conn).or_default();
         let is_first = passed.messages == 0;
