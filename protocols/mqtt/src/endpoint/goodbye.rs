@@ -34,14 +34,7 @@ impl Connection {
     /// A fault of the client's: says goodbye as its version allows, and ends.
     pub(super) fn fail(&mut self, shared: &mut Shared, turn: &Turn, violation: Violation) {
         let (code, reason) = self.count(shared, violation);
-        match self.state {
-            State::Open => self.say_goodbye(shared, code),
-            // No DISCONNECT before the CONNACK. [MQTT-3.14.0-1]
-            State::Pending | State::Challenged | State::Gated => {
-                self.send_refusal(shared, reply::connack_code(reason));
-            }
-            State::Fresh | State::Leaving | State::Closing => {}
-        }
+        self.say_why(shared, code, reason);
         self.end(shared, turn, reason, Some(Goodbye::default()));
     }
 
@@ -105,14 +98,20 @@ impl Connection {
 
     /// Ended from above: the client hears the reason, the layer above nothing.
     pub(super) fn close(&mut self, shared: &mut Shared, turn: &Turn, reason: Reason) {
+        self.say_why(shared, reply::disconnect_code(reason), reason);
+        self.end(shared, turn, reason, None);
+    }
+
+    /// Why the connection ends, in the packet that may say it by now; the code is that of a DISCONNECT.
+    fn say_why(&mut self, shared: &mut Shared, code: ReasonCode, reason: Reason) {
         match self.state {
-            State::Open => self.say_goodbye(shared, reply::disconnect_code(reason)),
+            State::Open => self.say_goodbye(shared, code),
+            // No DISCONNECT before the CONNACK. [MQTT-3.14.0-1]
             State::Pending | State::Challenged | State::Gated => {
                 self.send_refusal(shared, reply::connack_code(reason));
             }
             State::Fresh | State::Leaving | State::Closing => {}
         }
-        self.end(shared, turn, reason, None);
     }
 
     /// DISCONNECT; before 5.0 a server has none.
