@@ -96,8 +96,7 @@ impl Connection {
         if !matches!(self.state, State::Open | State::Gated) {
             return; // the broker keeps it for the next connection
         }
-        let size = u32::try_from(delivery.message.size()).unwrap_or(u32::MAX);
-        self.room = self.room.saturating_sub(size);
+        self.charge(&delivery);
         // Also one that the broker does not call a repetition: after a crash it cannot know.
         let known = self.wire.as_ref().and_then(|wire| wire.by_delivery(delivery.id));
         let (id, mut after) = (delivery.id, Seq::NONE);
@@ -137,14 +136,19 @@ impl Connection {
         if !matches!(self.state, State::Open | State::Gated) {
             return;
         }
-        let size = u32::try_from(delivery.message.size()).unwrap_or(u32::MAX);
-        self.room = self.room.saturating_sub(size);
+        self.charge(delivery);
         if kept {
             self.window = self.window.saturating_add(1);
             let (window, room) = (self.window, self.room);
             shared.events.push_back(Event::Credit { session, window, room });
         }
         self.go_on(delivery.id, true); // no PUBREL waits for it
+    }
+
+    /// Takes the room of a delivery, as the broker does on its side.
+    fn charge(&mut self, delivery: &Delivery) {
+        let size = u32::try_from(delivery.message.size()).unwrap_or(u32::MAX);
+        self.room = self.room.saturating_sub(size);
     }
 
     fn may_deliver(&self) -> bool {
