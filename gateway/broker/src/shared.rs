@@ -211,10 +211,13 @@ impl Broker {
     fn has_other_connected(&self, group: GroupId, slot: u32, message: &Message) -> bool {
         let members = self.groups.get(group).map_or(&[][..], |g| g.members.as_slice());
         let connected = |slot: u32| self.sessions.at(slot).is_some_and(|s| s.connected);
-        let spared = self.is_spared(group, message);
-        let takes = |member: &&Subscriber| !(spared && member.grant.marks.spares_dollar());
-        let mut others = members.iter().filter(takes).filter(|member| member.slot != slot);
-        others.any(|member| connected(member.slot))
+        let wanted = Wanted {
+            strategy: self.config.shared_strategy,
+            topic: message.topic.as_str(),
+            passed: &[slot],
+            spares_dollar: self.is_spared(group, message),
+        };
+        members.iter().any(|member| wanted.may_take(member) && connected(member.slot))
     }
 
     /// Whoever held it does not any more: for another it is new, and expires as such.
