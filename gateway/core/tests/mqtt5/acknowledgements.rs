@@ -299,10 +299,8 @@ fn acknowledgements_leave_in_order() {
     w.send(c, &all.concat());
     w.expect(c, "");
     w.gateway.commit();
-    let got = w.take(c);
-    let order: Vec<(u8, u8)> = packets(&got).iter().map(|packet| (packet[0], packet[3])).collect();
     let expected = [(0x40, 1), (0x40, 2), (0x50, 3), (0x50, 4), (0x70, 4), (0x62, 9), (0x62, 8)];
-    assert_eq!(order, expected);
+    assert_eq!(order(&w.take(c)), expected);
 }
 
 /// [MQTT-4.6.0-4]: PUBRELs in the order of the PUBRECs, which is not that of the PUBLISHes, although
@@ -324,9 +322,7 @@ fn pubrels_follow_the_pubrecs() {
     w.send(c, "50 02 0002 50 02 0003 50 02 0001 50 02 0009");
     w.expect(c, "");
     w.gateway.commit();
-    let order: Vec<(u8, u8)> =
-        packets(&w.take(c)).iter().map(|packet| (packet[0], packet[3])).collect();
-    assert_eq!(order, [(0x62, 2), (0x62, 3), (0x62, 1), (0x62, 9)]);
+    assert_eq!(order(&w.take(c)), [(0x62, 2), (0x62, 3), (0x62, 1), (0x62, 9)]);
 }
 
 /// First byte and packet id of each packet.
