@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Gateway, MQTT, SN, config, publish, sn_connect};
-use motegate_core::admin::{Answer, Limit, Query};
 use motegate_core::{ConnectRate, Input, ListenerLimits, NoticeKind};
 use motegate_message::{ConnectionId, Reason};
 
@@ -36,12 +35,6 @@ fn connack(gateway: &mut Gateway, conn: ConnectionId) -> Option<u8> {
     gateway.received(conn).get(3).copied()
 }
 
-fn limit(gateway: &mut Gateway, key: &str) -> Limit {
-    gateway.input(Input::Admin { ticket: 1, query: Query::Status });
-    let Some(Answer::Status(status)) = gateway.answers.pop() else { panic!("no status") };
-    *status.limits.iter().find(|limit| limit.key == key).expect("every limit has a row")
-}
-
 #[test]
 fn a_connect_that_comes_too_early_waits_and_then_is_refused() {
     let mut config = config();
@@ -54,14 +47,14 @@ fn a_connect_that_comes_too_early_waits_and_then_is_refused() {
     };
     let (ok, refused) = (Some(0), Some(0x9f));
     assert_eq!(codes(&mut gateway), [ok, ok, None, None, refused, refused]);
-    assert_eq!(limit(&mut gateway, "max_connect_rate").used, Some(2), "two wait");
+    assert_eq!(gateway.limit("max_connect_rate").used, Some(2), "two wait");
     gateway.advance(Duration::from_millis(499));
     assert_eq!(codes(&mut gateway), [None; 6]);
     gateway.advance(Duration::from_millis(1));
     assert_eq!(codes(&mut gateway), [None, None, ok, None, None, None]);
     gateway.advance(Duration::from_millis(500));
     assert_eq!(codes(&mut gateway), [None, None, None, ok, None, None]);
-    let row = limit(&mut gateway, "max_connect_rate");
+    let row = gateway.limit("max_connect_rate");
     assert_eq!((row.max, row.used, row.acted), (2, Some(0), Some(4)));
     let told: Vec<_> = gateway.notices.iter().filter(|n| n.limit.is_some()).collect();
     assert_eq!(told.len(), 1, "folded: {told:?}");
@@ -81,7 +74,7 @@ fn one_address_has_its_own_rate_and_mqtt_3_its_own_word() {
     let third = gateway.open();
     gateway.send(third, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a");
     assert_eq!(gateway.received(third), [0x20, 2, 0, 3], "server unavailable");
-    assert_eq!(limit(&mut gateway, "max_connect_rate_per_address").acted, Some(2));
+    assert_eq!(gateway.limit("max_connect_rate_per_address").acted, Some(2));
 }
 
 /// Nobody waits for who has gone meanwhile, and a stop does not wait either.
@@ -100,7 +93,7 @@ fn who_goes_while_it_waits_leaves_nothing() {
     assert_eq!(gateway.closed.get(&other), Some(&Reason::Shutdown));
     assert_eq!(gateway.closed.get(&held), Some(&Reason::Shutdown));
     gateway.advance(Duration::from_secs(2));
-    assert_eq!(limit(&mut gateway, "max_sessions").used, Some(0));
+    assert_eq!(gateway.limit("max_sessions").used, Some(0));
 }
 
 /// mqtt.md 2.1 (h): two clients that take one id from each other.
@@ -131,7 +124,7 @@ fn a_fight_over_a_client_id_is_slowed_down_and_told_once() {
         gateway.advance(Duration::from_secs(1));
         assert_eq!(connack(&mut gateway, conn), Some(0));
     }
-    assert!(limit(&mut gateway, "takeovers").acted >= Some(25));
+    assert!(gateway.limit("takeovers").acted >= Some(25));
 }
 
 #[test]
@@ -152,7 +145,7 @@ fn bounds_of_broker_and_endpoint_are_counted_and_told_once_each() {
     }
     gateway.send(conn, b"\x30\xff\xff\xff\x7f");
     assert_eq!(gateway.closed.get(&conn), Some(&Reason::TooLarge));
-    let mut acted = |key| limit(&mut gateway, key).acted;
+    let mut acted = |key| gateway.limit(key).acted;
     assert_eq!(acted("max_subscriptions_per_session"), Some(2));
     assert_eq!(acted("max_retained_messages"), Some(2));
     assert_eq!(acted("max_packet_size"), Some(1));
@@ -209,7 +202,7 @@ fn every_bound_of_the_configuration_has_a_row() {
         "max_blocks_in_progress_per_peer",
         "max_exchanges",
     ] {
-        assert!(limit(&mut gateway, key).acted.is_some(), "{key}");
+        assert!(gateway.limit(key).acted.is_some(), "{key}");
     }
 }
 
@@ -233,7 +226,7 @@ fn a_listener_has_its_own_bounds() {
     for id in 1..=3 {
         gateway.send(conn, &publish("q", b"m", 1, false, id));
     }
-    assert_eq!(limit(&mut gateway, "max_queued_messages").acted, Some(2));
+    assert_eq!(gateway.limit("max_queued_messages").acted, Some(2));
 }
 
 /// New MQTT-SN sessions have the same rates and a pace of their own; who has a session comes back.
@@ -254,7 +247,7 @@ fn new_sessions_of_mqtt_sn_come_at_a_rate_and_known_clients_at_once() {
     let told: Vec<_> =
         gateway.notices.iter().filter(|n| n.limit == Some("max_connect_rate")).collect();
     assert_eq!(told[0].kind, NoticeKind::Refused(Reason::RateLimited));
-    assert_eq!(limit(&mut gateway, "max_connect_rate").acted, Some(21));
+    assert_eq!(gateway.limit("max_connect_rate").acted, Some(21));
     // Clients of MQTT do not wait for it.
     let phone = try_connect(&mut gateway, "phone");
     assert_eq!(connack(&mut gateway, phone), Some(0));
@@ -278,7 +271,7 @@ fn a_fight_over_an_id_of_mqtt_sn_is_slowed_down_and_told_once() {
     assert_eq!(code(&mut gateway, 3_000, "other"), 0);
     let told = gateway.notices.iter().filter(|n| n.kind == NoticeKind::Limited).count();
     assert_eq!(told, 1);
-    assert!(limit(&mut gateway, "takeovers").acted >= Some(25));
+    assert!(gateway.limit("takeovers").acted >= Some(25));
     // Some go on.
     gateway.advance(Duration::from_secs(2));
     assert!([2_000, 2_001].map(|port| code(&mut gateway, port, "same")).contains(&0));

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use motegate_core::admin::Answer;
+use motegate_core::admin::{Answer, Limit, Query};
 use motegate_core::{
     Authenticate, Config, Core, Input, Listener, Notice, Output, Protocol, Sources, Touched,
 };
@@ -183,6 +183,13 @@ impl Gateway {
         }
         self.now = end;
         self.input(Input::Timeout);
+    }
+
+    /// A bound's row in the status.
+    pub fn limit(&mut self, key: &str) -> Limit {
+        self.input(Input::Admin { ticket: 1, query: Query::Status });
+        let Some(Answer::Status(status)) = self.answers.pop() else { panic!("no status") };
+        *status.limits.iter().find(|limit| limit.key == key).expect("every limit has a row")
     }
 
     pub fn open(&mut self) -> ConnectionId {

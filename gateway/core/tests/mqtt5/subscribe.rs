@@ -150,13 +150,7 @@ fn bytes_of_filters_are_bounded() {
     let old = w.gateway.mqtt("old", true);
     w.gateway.send(old, &hex(&packet(0x82, &format!("0001 {} 00", field(&long)))));
     w.expect(old, "90 03 0001 80");
-    let query = motegate_core::admin::Query::Status;
-    w.gateway.input(motegate_core::Input::Admin { ticket: 1, query });
-    let Some(motegate_core::admin::Answer::Status(status)) = w.gateway.answers.pop() else {
-        panic!("no status")
-    };
-    let row = status.limits.iter().find(|l| l.key == "max_subscription_bytes_per_session");
-    let row = row.expect("a row");
+    let row = w.gateway.limit("max_subscription_bytes_per_session");
     assert_eq!((row.max, row.acted), (20, Some(2)), "since the restart");
 }
 
