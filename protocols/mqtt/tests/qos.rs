@@ -200,6 +200,40 @@ fn resume_sends_again_in_order() {
     assert_eq!(w.log.last().unwrap(), "acked 2");
 }
 
+/// [MQTT-4.3.3-7] Exactly once, also when PUBCOMP comes before the broker has handed the delivery to
+/// this connection: no word reaches it yet, and when it comes it is over.
+#[test]
+fn a_pubcomp_before_its_delivery_ends_it_all_the_same() {
+    let mut w = World::new();
+    let c = subscriber(&mut w);
+    w.send(c, "50 02 0002");
+    w.expect(c, "62 02 0002");
+    w.lose(c);
+    let enter = |w: &mut World| {
+        w.put_on_disk("sub");
+        let c = w.open();
+        w.send(c, &connect_bytes(5, 0, 60, "11 00000e10 21 0001", "sub"));
+        (c, show(&w.take(c)))
+    };
+    let acked = |w: &World| w.log.iter().filter(|line| *line == "acked 2").count();
+    let (c, got) = enter(&mut w);
+    assert!(got.contains(&show(&common::hex("62 02 0002"))), "{got}");
+    for _ in 0..2 {
+        w.send(c, "70 02 0002"); // the client may repeat it
+        w.expect(c, "");
+    }
+    assert_eq!(acked(&w), 0, "its place in the window is that of the first");
+    w.lose(c);
+    let (c, got) = enter(&mut w);
+    assert!(got.ends_with(&show(&common::hex(&publish(0x3a, "0001", "1")))), "{got}");
+    w.send(c, "40 02 0001");
+    w.expect(c, "");
+    assert_eq!(acked(&w), 1);
+    w.inject("t", Qos::AtLeastOnce, b"3");
+    let got = show(&w.take(c));
+    assert!(got.contains("33"), "{got}");
+}
+
 #[test]
 fn nothing_is_sent_again_while_connected() {
     let mut w = World::new();

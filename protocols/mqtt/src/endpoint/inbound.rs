@@ -413,6 +413,7 @@ impl Connection {
     ) -> Result<(), Violation> {
         match self.flow(shared, ack.id) {
             Some(Flow::AtLeastOnce) => self.finish(shared, turn, ack.id),
+            Some(Flow::Complete) => {}
             Some(_) => return Err(Violation::WrongFlow),
             None => {}
         }
@@ -456,6 +457,7 @@ impl Connection {
     ) -> Result<(), Violation> {
         match self.flow(shared, ack.id) {
             Some(Flow::Released) => self.finish(shared, turn, ack.id),
+            Some(Flow::Complete) => {}
             Some(_) => return Err(Violation::WrongFlow),
             None => {}
         }
@@ -463,9 +465,15 @@ impl Connection {
     }
 
     /// A delivery of ours is over on the wire.
-    fn finish(&mut self, shared: &mut Shared, turn: &Turn, id: NonZeroU16) {
-        let wire = self.wire.as_mut();
-        let delivery = wire.and_then(|wire| wire.outgoing(id)).map(|out| out.delivery);
+    pub(super) fn finish(&mut self, shared: &mut Shared, turn: &Turn, id: NonZeroU16) {
+        let mut journal = self.journal(shared, turn);
+        let Some(wire) = self.wire.as_mut() else { return };
+        let out = wire.outgoing(id).copied();
+        if out.is_some_and(|out| !out.handed) {
+            wire.complete(id, &mut journal);
+            return self.release_again();
+        }
+        let delivery = out.map(|out| out.delivery);
         self.finish_wire(shared, turn, id);
         if let (Some(session), Some(delivery)) = (self.session, delivery) {
             shared.events.push_back(Event::Acked { session, delivery });

@@ -102,8 +102,13 @@ impl Connection {
         let (id, mut after) = (delivery.id, Seq::NONE);
         let stage = match known {
             _ if delivery.qos == Qos::AtMostOnce => Stage::Plain,
-            Some(out) if out.flow == Flow::Released => return, // its PUBREL needs no word
             Some(out) => {
+                self.wire_mut().hand(out.id);
+                match out.flow {
+                    Flow::Complete => return self.finish(shared, turn, out.id),
+                    Flow::Released => return, // its PUBREL needs no word
+                    Flow::AtLeastOnce | Flow::ExactlyOnce => {}
+                }
                 self.go_on(id, false);
                 after = self.wire.as_ref().map_or(Seq::NONE, |wire| wire.last_record);
                 Stage::Publish(out.id, out.sent)

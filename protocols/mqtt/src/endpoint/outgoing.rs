@@ -20,6 +20,9 @@ pub(super) enum Flow {
     ExactlyOnce = 2,
     /// QoS 2: PUBREC was seen, the message is the client's; no PUBCOMP yet.
     Released = 3,
+    /// Its last acknowledgement came on a connection that the broker had not handed the delivery to
+    /// yet. It is over for the client; the broker hears it when it comes.
+    Complete = 4,
 }
 
 /// One of our deliveries.
@@ -34,6 +37,8 @@ pub(super) struct Outgoing {
     pub(super) sent: bool,
     /// Of an earlier connection: it has to go again on this one, and what was begun behind it waits.
     pub(super) due: bool,
+    /// Whether the broker has handed it to this connection: before, it takes no word that it is over.
+    pub(super) handed: bool,
     /// Whether the journal has it.
     pub(super) recorded: bool,
 }
@@ -184,6 +189,7 @@ mod tests {
             flow: Flow::AtLeastOnce,
             sent: false,
             due: false,
+            handed: true,
             recorded: false,
         }
     }

@@ -68,7 +68,12 @@ impl Wire {
         let mut turns = Vec::new();
         for out in self.out.iter_mut() {
             let in_window = last.is_none_or(|last| out.delivery < last);
-            out.due = out.flow == Flow::Released || in_window;
+            out.handed = false;
+            out.due = match out.flow {
+                Flow::AtLeastOnce | Flow::ExactlyOnce => in_window,
+                Flow::Released => true,
+                Flow::Complete => false,
+            };
             if out.due {
                 turns.push((out.order, out.delivery, out.id));
             }

@@ -97,6 +97,7 @@ impl Wire {
             flow,
             sent: false,
             due: false,
+            handed: true,
             recorded: false,
         };
         self.note(record_outgoing(&mut entry, journal));
@@ -115,6 +116,25 @@ impl Wire {
         }
         let seq = record_outgoing(entry, journal);
         self.note(seq);
+    }
+
+    /// The client is done with a delivery that the broker has not handed out on this connection:
+    /// it is kept in mind until it comes.
+    pub(super) fn complete(&mut self, id: NonZeroU16, journal: &mut Journal<'_>) {
+        let Some(entry) = self.out.get_mut(id) else { return };
+        if let Some(resume) = &mut self.resume {
+            resume.leave(entry);
+        }
+        (entry.flow, entry.due) = (Flow::Complete, false);
+        let seq = record_outgoing(entry, journal);
+        self.note(seq);
+    }
+
+    /// The broker hands a delivery to this connection that was begun on another.
+    pub(super) fn hand(&mut self, id: NonZeroU16) {
+        if let Some(entry) = self.out.get_mut(id) {
+            entry.handed = true;
+        }
     }
 
     /// A delivery is over: its id is free again.
@@ -212,8 +232,17 @@ impl Wire {
     pub(super) fn restore(&mut self, record: Restored) {
         match record {
             Restored::Outgoing { id, flow, delivery, order } => {
-                let entry =
-                    Outgoing { delivery, order, id, flow, sent: true, due: false, recorded: true };
+                let (sent, recorded) = (true, true);
+                let entry = Outgoing {
+                    delivery,
+                    order,
+                    id,
+                    flow,
+                    sent,
+                    due: false,
+                    handed: false,
+                    recorded,
+                };
                 self.order = self.order.max(order);
                 self.newest = self.newest.max(Some(delivery));
                 self.out.insert(entry);
@@ -317,6 +346,7 @@ pub(super) fn read_record(key: &[u8], value: &[u8]) -> Option<(SessionId, Restor
                 1 => Flow::AtLeastOnce,
                 2 => Flow::ExactlyOnce,
                 3 => Flow::Released,
+                4 => Flow::Complete,
                 _ => return None,
             };
             let delivery = DeliveryId(value.u64()?);

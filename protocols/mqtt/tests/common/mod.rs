@@ -553,6 +553,13 @@ impl World {
         self.drain();
     }
 
+    /// What is open is on disk: after a resume it comes page by page, as the window allows.
+    pub(crate) fn put_on_disk(&mut self, client: &str) {
+        let session = self.sessions.get_mut(client).unwrap();
+        session.open.append(&mut session.queue);
+        session.queue = std::mem::take(&mut session.open);
+    }
+
     fn feed(&mut self, client: &str) {
         let turn = self.turn();
         let session = self.sessions.get_mut(client).unwrap();
