@@ -1,9 +1,10 @@
-//! Where a datagram came from ([`Peer`]), which way its answer goes ([`Route`]), and the datagrams
-//! that wait to leave ([`DatagramQueue`]).
+//! Where a datagram came from ([`Peer`]), whether only the own network can come from there
+//! ([`is_private`]), which way its answer goes ([`Route`]), and the datagrams that wait to leave
+//! ([`DatagramQueue`]).
 
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::NodeId;
 
@@ -100,6 +101,19 @@ impl fmt::Debug for Peer {
     }
 }
 
+/// Whether only the own network can use an address: loopback, link-local and private ones (RFC 1918,
+/// RFC 3927, RFC 4193, RFC 4291 §2.5.6), also as IPv4-mapped ones.
+#[must_use]
+pub fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => is_private(IpAddr::V4(v4)),
+            None => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+        },
+    }
+}
+
 /// Datagrams that wait to be sent, one arena for all of them: no allocation a datagram, and the
 /// shell can hand many to one system call. Holds only what one turn produced.
 #[derive(Debug, Default)]
@@ -160,6 +174,19 @@ impl DatagramQueue {
 mod tests {
     use super::*;
     use core::net::Ipv4Addr;
+
+    #[test]
+    fn private_addresses() {
+        for yes in ["127.0.0.1", "10.1.2.3", "192.168.0.9", "172.31.0.1", "169.254.3.4", "::1"] {
+            assert!(is_private(yes.parse().unwrap()), "{yes}");
+        }
+        for yes in ["fe80::1", "fd00::1", "::ffff:10.0.0.1"] {
+            assert!(is_private(yes.parse().unwrap()), "{yes}");
+        }
+        for no in ["8.8.8.8", "172.32.0.1", "2001:db8::1", "::ffff:8.8.8.8", "0.0.0.0"] {
+            assert!(!is_private(no.parse().unwrap()), "{no}");
+        }
+    }
 
     #[test]
     fn datagrams_keep_their_bounds() {

@@ -18,7 +18,7 @@ mod reason;
 mod session;
 mod topic;
 
-pub use datagram::{ConnectionId, DatagramQueue, ListenerId, LocalId, Peer, Route};
+pub use datagram::{ConnectionId, DatagramQueue, ListenerId, LocalId, Peer, Route, is_private};
 pub use delivery::{Delivery, DeliveryId, Will};
 pub use group::{Announcement, Group, Interface, Network, NotAGroup, NotANetwork, with_scope};
 pub use journal::{Gate, Record, Seq, Turn, Wall};

@@ -10,6 +10,7 @@
 use core::net::IpAddr;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use motegate_message::is_private;
 use motegate_timers::Instant;
 use sha2::Sha256;
 
@@ -103,17 +104,6 @@ impl Unverified {
         let headers = if ip.is_ipv4() { HEADERS_V4 } else { HEADERS_V6 };
         let sent = (request + headers).saturating_mul(self.amplification as usize);
         sent.saturating_sub(headers)
-    }
-}
-
-/// Loopback, link-local and private addresses (RFC 1918, RFC 3927, RFC 4193, RFC 4291 §2.5.6).
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => is_private(IpAddr::V4(v4)),
-            None => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-        },
     }
 }
 
