@@ -59,8 +59,8 @@ impl Exchange {
     /// As this client wants to read it, and no longer than it may be.
     fn present(&self, body: Body) -> Body {
         let mut body = if self.manner.problem { body.into_problem() } else { body };
-        let length = body.overhead(&self.token) + body.payload.len();
-        if body.code.class() > 3 && self.room.is_some_and(|room| length > room) {
+        let exceeds = |room| body.overhead(&self.token) + body.payload.len() > room;
+        if body.code.class() > 3 && self.room.is_some_and(exceeds) {
             body.payload = Bytes::new();
             body.content_format = None;
         }
@@ -365,9 +365,8 @@ impl Endpoint {
         let parts = exchange.parts.take();
         let begins = response.observe.map(|id| Key::from_u64(id.0));
         let mut body = Body::from(response);
-        let max = self.payload_room(key, &body);
         if let Some(parts) = parts {
-            if block::is_cut(&body, wanted, max) {
+            if block::is_cut(&body, wanted, self.payload_room(key, &body)) {
                 self.keep_answer(now, peer, &parts, &body);
             }
             self.settle_parts(now, &parts, &mut body);
