@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use motegate_tests::durability::server::resident;
-use motegate_tests::gateway::{Gateway, binary};
+use motegate_tests::gateway::Gateway;
 use motegate_tests::observers::Fleet;
 use motegate_tests::sim::coap_wire::{self as wire, CON, Message, PUT};
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
@@ -95,11 +95,7 @@ fn rounds(options: &Options, gateway: &Gateway, fleet: &Fleet, qos: u8) -> Durat
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let text = "version: 1\ndurability: none\nlog: {level: info}\nlisteners:\n  \
-         - {protocol: mqtt, bind: \"127.0.0.1:0\", anonymous: true}\n  \
-         - {protocol: mqttsn, bind: \"127.0.0.1:0\", anonymous: true}\n  \
-         - {protocol: coap, bind: \"127.0.0.1:0\", anonymous: true}\n";
-    let gateway = Gateway::of_file(&binary(), &["run"], text);
+    let gateway = Gateway::run("log: {level: info}\n");
     let mut fleet = Fleet::new(gateway.coap, "mqtt/observed", options.each);
     fleet.register(100.min(options.observers));
     let (before, _) = resident(gateway.id());
