@@ -25,6 +25,7 @@ use crate::access::{Target, admits};
 use crate::admission::Admission;
 use crate::backpressure::Backpressure;
 use crate::coap::{Notified, Observation, Pack};
+use crate::journal_clock::JournalClock;
 use crate::lockout::Lockout;
 use crate::login::Login;
 use crate::mqtt::{MqttClient, Opened};
@@ -59,6 +60,8 @@ pub struct Core {
     pub(crate) notified: Notified,
     pub(crate) pending: PendingTable,
     pub(crate) turn: Turn,
+    /// The wall clock as it is, jumps and all.
+    pub(crate) wall: Wall,
     pub(crate) backpressure: Backpressure,
     /// MQTT-SN publishes at QoS −1.
     pub(crate) minus_one: RateLimit,
@@ -70,8 +73,8 @@ pub struct Core {
     pub(crate) ending: HashMap<ConnectionId, &'static str>,
     /// What of the broker's bounds was told.
     told_limits: motegate_broker::Acted,
-    /// A wall clock that the journal proves to be behind counts on from here.
-    wall_floor: Option<(Instant, Wall)>,
+    /// That of persisted deadlines, from the first turn on.
+    clock: Option<JournalClock>,
     batch: Vec<Record>,
     /// For after the batch: they are to see it.
     fetches: Vec<Output>,
@@ -119,7 +122,8 @@ impl Core {
             notified: Notified::default(),
             pending: PendingTable::default(),
             turn,
-            wall_floor: None,
+            wall: Wall::default(),
+            clock: None,
             batch: Vec::new(),
             fetches: Vec::new(),
             outputs: VecDeque::new(),
@@ -131,18 +135,18 @@ impl Core {
     /// were damaged or belong to nobody.
     pub fn restore(&mut self, now: Instant, wall: Wall, saved: &mut dyn Saved) -> usize {
         self.turn.now = now;
-        // Where the wall clock is behind the last record (a board that boots without one), no
-        // time has passed.
-        let last = saved.value(LAST_WALL).as_deref().and_then(last_wall).unwrap_or_default();
-        self.turn.wall = wall.max(last);
-        self.wall_floor = (last > wall).then_some((now, last));
+        let last = saved.value(CLOCK);
+        self.clock = last.and_then(|value| JournalClock::resume(now, wall, &value));
+        self.look_at_the_clock(wall);
         let mut damaged = 0;
         saved.state(&mut |key, value| {
             let understood = match key.first() {
                 Some(&journal::owner::BROKER) => self.broker.restore(&self.turn, key, value),
                 Some(&journal::owner::MQTT) => self.mqtt.restore(&self.turn, key, value),
                 Some(&journal::owner::MQTT_SN) => self.sn.restore(&self.turn, key, value),
-                Some(&journal::owner::CORE) => key == LAST_WALL && last_wall(value).is_some(),
+                Some(&journal::owner::CORE) => {
+                    key == CLOCK && JournalClock::resume(now, wall, value).is_some()
+                }
                 _ => false,
             };
             damaged += usize::from(!understood);
@@ -160,11 +164,7 @@ impl Core {
     /// One mutation; then drain `poll_output` and `datagrams`.
     pub fn handle(&mut self, now: Instant, wall: Wall, input: Input<'_>) {
         self.turn.now = self.turn.now.max(now);
-        self.turn.wall = match self.wall_floor {
-            // The clock was behind the journal at the start: count from there until it catches up.
-            Some((at, floor)) => wall.max(Turn::new(at, floor).to_wall(self.turn.now)),
-            None => wall,
-        };
+        self.look_at_the_clock(wall);
         match input {
             Input::Datagram { listener, local, peer, bytes } => {
                 self.datagram(Route { listener, local, addr: peer }, None, bytes);
@@ -430,6 +430,13 @@ impl Core {
         }
     }
 
+    fn look_at_the_clock(&mut self, wall: Wall) {
+        let now = self.turn.now;
+        let clock = self.clock.get_or_insert_with(|| JournalClock::new(now, wall));
+        self.turn.wall = clock.look(now, wall);
+        self.wall = wall;
+    }
+
     /// All records of one `handle` are one atomic batch (architecture: the journal).
     fn close_batch(&mut self) {
         self.collect_records();
@@ -438,13 +445,14 @@ impl Core {
     }
 
     fn output_batch(&mut self) {
-        if self.batch.is_empty() {
+        let jumped = self.turn.durable && self.clock.is_some_and(|clock| clock.jumped());
+        if self.batch.is_empty() && !jumped {
             return;
         }
-        self.batch.push(Record {
-            key: LAST_WALL.to_vec(),
-            value: Some(self.turn.wall.as_millis().to_be_bytes().to_vec()),
-        });
+        if let Some(clock) = &mut self.clock {
+            let value = Some(clock.value(self.turn.wall));
+            self.batch.push(Record { key: CLOCK.to_vec(), value });
+        }
         let seq = self.turn.seq;
         self.turn.seq = seq.next();
         let batch = core::mem::take(&mut self.batch);
@@ -579,9 +587,5 @@ impl Core {
     }
 }
 
-/// Key of the wall clock that the last batch was closed at.
-const LAST_WALL: &[u8] = &[journal::owner::CORE, b'w'];
-
-fn last_wall(value: &[u8]) -> Option<Wall> {
-    Some(Wall::from_millis(u64::from_be_bytes(value.try_into().ok()?)))
-}
+/// Key of the clock that the last batch was closed at.
+const CLOCK: &[u8] = &[journal::owner::CORE, b'w'];

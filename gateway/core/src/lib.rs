@@ -15,6 +15,7 @@ mod content_types;
 mod contract;
 mod core;
 mod discovery;
+mod journal_clock;
 mod lockout;
 mod login;
 mod mqtt;

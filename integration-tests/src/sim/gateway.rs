@@ -34,8 +34,8 @@ pub struct Gateway {
     seed: u64,
     /// Virtual time at which this process started: its `Instant`s count from there.
     started: Micros,
-    /// How wrong the wall clock of this process is: it may boot in 1970.
-    stopped_clock: bool,
+    /// The wall clock is in 1970 until the network sets it.
+    clock_set_at: Micros,
     /// The journal's disk.
     pub store: Store,
     /// Crashes so far.
@@ -117,7 +117,11 @@ impl Gateway {
             table,
             seed,
             started: 0,
-            stopped_clock: false,
+            clock_set_at: match seed % 16 {
+                1 => Micros::MAX,
+                2 => 20_000_000,
+                _ => 0,
+            },
             store: Store::default(),
             crashes: 0,
         }
@@ -141,7 +145,8 @@ impl Gateway {
     }
 
     pub(crate) fn clocks(&self, now: Micros) -> (Instant, Wall) {
-        let wall = if self.stopped_clock { 1_000 } else { START_OF_TIME } + now / 1000;
+        let epoch = if now < self.clock_set_at { 1_000 } else { START_OF_TIME };
+        let wall = epoch + now / 1000;
         (Instant::from_micros(now - self.started), Wall::from_millis(wall))
     }
 
@@ -185,7 +190,11 @@ impl Gateway {
     /// Damaged records.
     pub fn restart(&mut self, rng: &mut Rng, now: Micros) -> Result<(), String> {
         self.started = now - rng.below(now.min(5_000_000));
-        self.stopped_clock = rng.chance(60);
+        self.clock_set_at = match rng.chance(60) {
+            true if rng.chance(500) => Micros::MAX,
+            true => now + rng.below(30_000_000),
+            false => 0,
+        };
         let (instant, wall) = self.clocks(now);
         let seed = self.seed ^ u64::from(self.crashes) << 32;
         let mut core = Core::new(self.config.clone(), self.table.clone(), seed);

@@ -130,7 +130,7 @@ impl Core {
         self.sys_loads(&figures, now.saturating_since(last).as_secs_f64(), first);
         self.sys_rows(&figures);
         self.sys.rounds = Some((begun, now));
-        let wall = self.turn.wall;
+        let wall = self.wall;
         self.sys.schedule(now, wall);
     }
 

@@ -67,7 +67,7 @@ pub struct Record {
     pub value: Option<Vec<u8>>,
 }
 
-/// The wall clock: milliseconds since 1970-01-01T00:00:00Z. Only persisted deadlines use it.
+/// A wall clock: milliseconds since 1970-01-01T00:00:00Z. Only persisted deadlines use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Wall(u64);
 
@@ -90,7 +90,8 @@ impl Wall {
 pub struct Turn {
     /// The monotonic clock; never goes backwards.
     pub now: Instant,
-    /// The wall clock at `now`; may jump.
+    /// The clock of persisted deadlines at `now`: within one life of the process it goes as `now`
+    /// does, from one to the next as the wall clock does.
     pub wall: Wall,
     /// The batch that records written in this turn will belong to.
     pub seq: Seq,

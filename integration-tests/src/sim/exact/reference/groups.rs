@@ -169,14 +169,16 @@ impl Reference {
         true
     }
 
-    /// A message of a group enters the queues of those that may have it.
-    fn enter(&mut self, mut common: Entry, found: &[(usize, Subscription)]) {
+    /// A message of a group enters the queues of those that may have it; whether one of them cannot
+    /// take it.
+    fn enter(&mut self, mut common: Entry, found: &[(usize, Subscription)]) -> bool {
         let message = common.message.clone();
         let too_large = |(who, s): &(usize, Subscription)| {
             self.link(*who).is_some_and(|link| !self.is_small_enough(&message, s, link))
         };
         // Given to one that cannot take it, it comes to the next behind what is given meanwhile.
-        if found.len() > 1 && found.iter().any(too_large) {
+        let passes = found.iter().any(too_large);
+        if found.len() > 1 && passes {
             common.place = self.begin_lane();
         }
         for (who, subscription) in found {
@@ -188,13 +190,15 @@ impl Reference {
             };
             self.offer(*who, entry);
         }
+        passes
     }
 
-    /// What this session had, or perhaps had, goes to another member.
-    fn share_again(&mut self, entry: Entry, passed: &[usize], place: Place, exact: bool) {
-        let Some((name, instance)) = entry.group.clone() else { return };
+    /// What this session had, or perhaps had, goes to another member; whether that, or one that it
+    /// may be, cannot take it.
+    fn share_again(&mut self, entry: Entry, passed: &[usize], place: Place, exact: bool) -> bool {
+        let Some((name, instance)) = entry.group.clone() else { return false };
         if !self.arrives(&entry) {
-            return;
+            return false;
         }
         if let Some(group) = self.groups.get_mut(&name) {
             group.turns.clear();
@@ -218,13 +222,14 @@ impl Reference {
             _ => {}
         }
         let group = Some((name.clone(), self.instance(&name)));
-        self.enter(Entry { group, place, maybe, ..entry.moved() }, &found);
+        let passes = self.enter(Entry { group, place, maybe, ..entry.moved() }, &found);
         if let Some(id) = maybe {
             self.one_less(id);
         }
         if exact {
             self.pump_all();
         }
+        passes
     }
 
     /// Who may get it, whether those count as tried that may have been or not.
@@ -248,7 +253,7 @@ impl Reference {
     /// there only perhaps, nobody knows who is how ready for the next.
     pub(super) fn share_all(&mut self, entries: Vec<Entry>, passed: &[usize]) {
         let beside = |pair: &[Entry]| pair[0].place.is_beside(pair[1].place);
-        let exact = !self.at_once
+        let mut exact = !self.at_once
             && entries.iter().all(|entry| entry.maybe.is_none() && entry.suspects.is_empty())
             && !entries.windows(2).any(beside);
         self.moving(&entries);
@@ -260,7 +265,9 @@ impl Reference {
             before = Some(entry.place);
             let tried = entry.tried.clone();
             let passed = if tried.is_empty() { passed } else { &tried };
-            self.share_again(entry, passed, place, exact);
+            // What is too large for a client has its place in the window until that is known, which
+            // is when all have been given away.
+            exact &= !self.share_again(entry, passed, place, exact);
         }
         self.pump_all();
     }
