@@ -1,7 +1,6 @@
 //! [`World`]: the gateway, the devices and the operator, one event at a time in virtual time.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use motegate_core::{Input, Output};
@@ -38,8 +37,10 @@ pub struct World {
     devices: Vec<Device>,
     accounts: Vec<Account>,
     operator: Operator,
-    /// Devices by when they want to be called; an entry may be too early.
-    wakes: BinaryHeap<Reverse<(Micros, usize)>>,
+    /// Devices by when they want to be called, one entry each…
+    wakes: BTreeSet<(Micros, usize)>,
+    /// …which is at this time.
+    wakes_at: Vec<Micros>,
     /// When chance strikes, by what.
     fates: BTreeMap<(Micros, u64), Fate>,
     fates_made: u64,
@@ -81,7 +82,8 @@ impl World {
             lives: 0,
             link,
             accounts: devices.iter().map(|_| Account::default()).collect(),
-            wakes: devices.iter().enumerate().map(|(at, d)| Reverse((d.next(), at))).collect(),
+            wakes: devices.iter().enumerate().map(|(at, d)| (d.next(), at)).collect(),
+            wakes_at: devices.iter().map(Device::next).collect(),
             devices,
             operator: Operator::new(),
             fates: BTreeMap::new(),
@@ -179,7 +181,7 @@ impl World {
 
     fn step(&mut self) {
         let fate = self.fates.first_key_value().map_or(Micros::MAX, |((at, _), _)| *at);
-        let device = self.wakes.peek().map_or(Micros::MAX, |Reverse((at, _))| *at);
+        let device = self.wakes.first().map_or(Micros::MAX, |(at, _)| *at);
         let core = if self.gateway.is_up() { self.gateway.next_at() } else { Micros::MAX };
         let commit = self.gateway.store.due.filter(|_| self.gateway.is_up()).unwrap_or(Micros::MAX);
         let flight = self.link.next_at();
@@ -197,12 +199,10 @@ impl World {
         } else if next == core {
             self.gateway.handle(self.now, Input::Timeout);
             self.pump(None);
-        } else if let Some(Reverse((_, at))) = self.wakes.pop() {
-            if self.devices[at].next() <= self.now {
-                let account = &mut self.accounts[at];
-                let (counts, rng) = (&mut self.counts, &mut self.rng);
-                self.devices[at].wake(self.now, account, counts, rng, self.healing);
-            }
+        } else if let Some((_, at)) = self.wakes.first().copied() {
+            let account = &mut self.accounts[at];
+            let (counts, rng) = (&mut self.counts, &mut self.rng);
+            self.devices[at].wake(self.now, account, counts, rng, self.healing);
             self.sends(at);
         }
     }
@@ -212,10 +212,10 @@ impl World {
         while let Some(datagram) = self.devices[at].transmit() {
             self.send((true, at, SN), &datagram);
         }
-        let next = self.devices[at].next();
-        if next < Micros::MAX {
-            self.wakes.push(Reverse((next.max(self.now + 1), at)));
-        }
+        let next = self.devices[at].next().max(self.now + 1);
+        self.wakes.remove(&(self.wakes_at[at], at));
+        self.wakes.insert((next, at));
+        self.wakes_at[at] = next;
     }
 
     fn send(&mut self, to: (bool, usize, ListenerId), bytes: &[u8]) {
