@@ -156,6 +156,7 @@ impl Broker {
                 self.resubscribe(turn, ticket, session, &from, &to);
             }
             Request::Ack { session, delivery } => self.ack(turn, session, delivery),
+            Request::PutAside { session, delivery } => self.put_aside(turn, session, delivery),
             Request::TooLarge { session, delivery, message, share } => {
                 self.too_large(turn, session, delivery, &message, GroupId::new(share));
             }

@@ -208,6 +208,15 @@ pub enum Request {
         /// Which.
         delivery: DeliveryId,
     },
+    /// A QoS 1/2 delivery that the present connection cannot be given: it waits for the session's
+    /// next one and takes no place in the window. So many may wait so as may be queued; one more is
+    /// dropped ([`Reason::QueueFull`]). Unknown ids are ignored.
+    PutAside {
+        /// Whose.
+        session: SessionId,
+        /// Which.
+        delivery: DeliveryId,
+    },
     /// A delivery out of a group ([`Delivery::share`]) is larger than its client takes: as `Ack` for
     /// this session, and another member gets the message, if one takes it.
     TooLarge {

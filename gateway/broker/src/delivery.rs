@@ -98,7 +98,7 @@ impl Broker {
             (self.next_delivery(turn, slot), out.identifiers)
         } else {
             let identifiers = out.identifiers.clone();
-            (self.enqueue(turn, slot, message, out, Progress::Sent), identifiers)
+            (self.enqueue(turn, slot, message, out, Progress::First), identifiers)
         };
         let Some(session) = self.sessions.at_mut(slot) else { return };
         charge(session, message);
@@ -349,7 +349,7 @@ impl Broker {
                 message: entry.message,
                 qos: entry.qos,
                 retain: entry.retain,
-                again: entry.progress == Progress::Sent,
+                again: entry.progress.is_sent(),
                 identifiers: entry.identifiers,
                 share: entry.group.get(),
             },
@@ -376,6 +376,31 @@ impl Broker {
         let Some(at) = session.queue.find_started(delivery) else { return };
         self.remove_entry(slot, at);
         self.pump(turn, slot);
+    }
+
+    /// A delivery that this connection cannot be given waits for the next, within the bounds of the
+    /// queue: what goes beyond them is dropped.
+    pub(crate) fn put_aside(&mut self, turn: &Turn, session: SessionId, delivery: DeliveryId) {
+        let Some(session) = self.sessions.get_mut(session) else { return };
+        let (id, slot, policy) = (session.id, session.slot(), session.policy);
+        let Some(at) = session.queue.find_started(delivery) else { return };
+        let Some(entry) = session.queue.get(at) else { return };
+        let (count, bytes) = session.queue.aside();
+        let size = entry.message.size() as u64;
+        let by_count = count >= policy.max_messages;
+        if !by_count && u64::from(bytes) + size <= u64::from(policy.max_bytes) {
+            session.queue.put_aside(at);
+        } else {
+            if by_count {
+                self.acted.max_queued_messages += 1;
+            } else {
+                self.acted.max_queued_bytes += 1;
+            }
+            self.remove_entry(slot, at);
+            self.dropped(id, Reason::QueueFull);
+        }
+        self.pump(turn, slot);
+        self.arm(slot);
     }
 
     pub(crate) fn credit(&mut self, turn: &Turn, session: SessionId, window: u16, room: u32) {

@@ -14,6 +14,7 @@ mod connection;
 mod contract;
 mod delivery;
 mod disk;
+mod entry;
 mod journal;
 mod levels;
 mod own;

@@ -8,69 +8,14 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 
-use motegate_message::{DeliveryId, Message, Qos};
+use motegate_message::{DeliveryId, Qos};
 use motegate_timers::Instant;
 
+use crate::entry::size;
+pub(crate) use crate::entry::{Entry, Progress};
 use crate::perhaps::Perhaps;
 use crate::shared::GroupId;
-
-/// How far a delivery has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// Not delivered yet: it expires, may be dropped and may move to another member of its group.
-    Waiting,
-    /// Restored from the journal of a connection that was open at the crash: perhaps delivered.
-    /// It neither expires nor moves at QoS 2 (MQTT-4.3.3-7), but is not called a repetition.
-    Perhaps,
-    /// Delivered and not acknowledged.
-    Sent,
-    /// As `Waiting`, at QoS 0, and in the journal all the same: it came from the disk.
-    Kept,
-}
-
-impl Progress {
-    /// Not delivered yet.
-    pub(crate) fn waits(self) -> bool {
-        matches!(self, Progress::Waiting | Progress::Kept)
-    }
-}
-
-/// One delivery that is not finished.
-#[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) id: DeliveryId,
-    pub(crate) message: Arc<Message>,
-    pub(crate) identifiers: Option<Arc<[u32]>>,
-    /// The group that it was shared out of.
-    pub(crate) group: GroupId,
-    pub(crate) qos: Qos,
-    pub(crate) retain: bool,
-    pub(crate) progress: Progress,
-    /// A retained message sent because of a SUBSCRIBE: outside the bounds.
-    pub(crate) snapshot: bool,
-}
-
-impl Entry {
-    /// Whether a durable session's journal holds it.
-    pub(crate) fn is_journaled(&self) -> bool {
-        self.qos != Qos::AtMostOnce || self.progress == Progress::Kept
-    }
-
-    fn counts(&self) -> bool {
-        self.progress.waits() && !self.snapshot
-    }
-
-    /// Whether it can be dropped because its time is over.
-    pub(crate) fn is_expired(&self, now: Instant) -> bool {
-        self.progress.waits() && self.message.is_expired(now)
-    }
-}
-
-fn size(entry: &Entry) -> u32 {
-    u32::try_from(entry.message.size()).unwrap_or(u32::MAX)
-}
 
 /// Messages and bytes that count against the bounds, and retained messages, which do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -176,8 +121,12 @@ pub(crate) struct Queue {
     next_expiry: Instant,
     /// Leading entries delivered on the present connection.
     flying: u32,
-    /// Bytes of them.
+    /// Bytes of them, without those put aside.
     flying_bytes: u32,
+    /// Of them, put aside.
+    aside: u32,
+    /// Bytes of these.
+    aside_bytes: u32,
     /// Leading entries ever delivered; at least `flying`.
     started: u32,
     /// Entries that count.
@@ -195,6 +144,8 @@ impl Default for Queue {
             next_expiry: Instant::FAR_FUTURE,
             flying: 0,
             flying_bytes: 0,
+            aside: 0,
+            aside_bytes: 0,
             started: 0,
             waiting: 0,
             waiting_qos0: 0,
@@ -307,9 +258,37 @@ impl Queue {
         self.flying as usize
     }
 
-    /// Bytes of them.
+    /// Of these, those that take a place in the window.
+    pub(crate) fn in_window(&self) -> usize {
+        self.flying.saturating_sub(self.aside) as usize
+    }
+
+    /// Bytes of those that take a place in the window.
     pub(crate) fn flying_bytes(&self) -> u32 {
         self.flying_bytes
+    }
+
+    /// Deliveries put aside on this connection, and their bytes.
+    pub(crate) fn aside(&self) -> (u32, u32) {
+        (self.aside, self.aside_bytes)
+    }
+
+    /// A delivery of this connection takes no place in the window from now on, until the next.
+    pub(crate) fn put_aside(&mut self, index: usize) {
+        let flying = index < self.flying();
+        let Some(entry) = self.entries.get_mut(index).filter(|_| flying) else { return };
+        entry.progress = match entry.progress {
+            Progress::First => Progress::Aside,
+            Progress::Sent => Progress::AsideSent,
+            _ => return,
+        };
+        let size = size(entry);
+        self.flying_bytes = self.flying_bytes.saturating_sub(size);
+        self.aside += 1;
+        self.aside_bytes = self.aside_bytes.saturating_add(size);
+        if let Some(expires) = entry.message.expires.filter(|_| entry.progress.is_unsent()) {
+            self.next_expiry = self.next_expiry.min(expires);
+        }
     }
 
     /// Deliveries of this and earlier connections that are not acknowledged.
@@ -328,15 +307,15 @@ impl Queue {
         self.entries.len() - self.started() - self.waiting as usize + on_disk as usize
     }
 
-    /// Appends an entry. A `Sent` one is flying, so everything before it must be.
+    /// Appends an entry. One that was sent is flying, so everything before it must be.
     pub(crate) fn push(&mut self, entry: Entry) {
         match entry.progress {
-            Progress::Sent => {
+            Progress::First | Progress::Sent => {
                 self.flying += 1;
                 self.flying_bytes = self.flying_bytes.saturating_add(size(&entry));
                 self.started += 1;
             }
-            Progress::Perhaps => self.started += 1,
+            Progress::Perhaps | Progress::Aside | Progress::AsideSent => self.started += 1,
             Progress::Waiting | Progress::Kept => {
                 let expires = entry.message.expires.unwrap_or(Instant::FAR_FUTURE);
                 self.next_expiry = self.next_expiry.min(expires);
@@ -373,7 +352,12 @@ impl Queue {
         let entry = self.entries.remove(index)?;
         if index < self.flying() {
             self.flying -= 1;
-            self.flying_bytes = self.flying_bytes.saturating_sub(size(&entry));
+            if entry.progress.is_aside() {
+                self.aside = self.aside.saturating_sub(1);
+                self.aside_bytes = self.aside_bytes.saturating_sub(size(&entry));
+            } else {
+                self.flying_bytes = self.flying_bytes.saturating_sub(size(&entry));
+            }
         }
         self.started -= u32::from(index < self.started());
         self.give_back();
@@ -394,7 +378,8 @@ impl Queue {
         let index = self.flying();
         self.uncount(index);
         if let Some(entry) = self.entries.get_mut(index) {
-            entry.progress = Progress::Sent;
+            let unsent = entry.progress.is_unsent();
+            entry.progress = if unsent { Progress::First } else { Progress::Sent };
             self.flying += 1;
             self.flying_bytes = self.flying_bytes.saturating_add(size(entry));
             self.started = self.started.max(self.flying);
@@ -404,6 +389,7 @@ impl Queue {
     /// The connection is over: what was flying must go again on the next.
     pub(crate) fn land(&mut self) {
         (self.flying, self.flying_bytes) = (0, 0);
+        (self.aside, self.aside_bytes) = (0, 0);
     }
 
     /// Where the started delivery of this id is.
@@ -444,30 +430,28 @@ impl Queue {
         tail.rev().find(|(_, e)| e.counts()).map(|(at, _)| at)
     }
 
-    /// The first waiting entry at or after `from` whose time is over.
+    /// The first entry at or after `from` that was not sent and whose time is over.
     pub(crate) fn find_expired(&self, from: usize, now: Instant) -> Option<usize> {
-        let from = from.max(self.started());
         let mut tail = self.entries.iter().enumerate().skip(from);
         tail.find(|(_, e)| e.is_expired(now)).map(|(at, _)| at)
     }
 
-    /// The first entry at or after `from` that is not started and satisfies `wanted`, retained
+    /// The first entry at or after `from` that was not sent and satisfies `wanted`, retained
     /// messages of a SUBSCRIBE included.
     pub(crate) fn find_unsent(
         &self,
         from: usize,
         wanted: impl Fn(&Entry) -> bool,
     ) -> Option<usize> {
-        let from = from.max(self.started());
         let mut tail = self.entries.iter().enumerate().skip(from);
-        tail.find(|(_, e)| wanted(e)).map(|(at, _)| at)
+        tail.find(|(_, e)| e.progress.is_unsent() && wanted(e)).map(|(at, _)| at)
     }
 
     /// Looks again for the first expiry; called when what had expired is gone.
     pub(crate) fn refresh_expiry(&mut self) {
-        let waiting = self.entries.iter().skip(self.started());
+        let unsent = self.entries.iter().filter(|e| e.progress.is_unsent());
         self.next_expiry =
-            waiting.filter_map(|e| e.message.expires).min().unwrap_or(Instant::FAR_FUTURE);
+            unsent.filter_map(|e| e.message.expires).min().unwrap_or(Instant::FAR_FUTURE);
     }
 
     /// The lowest id that is not over.
@@ -485,8 +469,9 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::sync::Arc;
     use bytes::Bytes;
-    use motegate_message::TopicName;
+    use motegate_message::{Message, TopicName};
 
     fn entry(id: u64, qos: Qos) -> Entry {
         let topic = TopicName::new("t").unwrap();

@@ -144,7 +144,7 @@ impl Session {
     /// Whether one more delivery may be in flight: by the window, and by the bytes of those that are,
     /// of which there may be as many as may wait. One may exceed them.
     pub(crate) fn has_place(&self) -> bool {
-        let (flying, max_bytes) = (self.queue.flying(), self.policy.max_bytes);
+        let (flying, max_bytes) = (self.queue.in_window(), self.policy.max_bytes);
         flying < usize::from(self.window) && (flying == 0 || self.queue.flying_bytes() < max_bytes)
     }
 
@@ -380,9 +380,10 @@ mod tests {
         }
     }
 
+    /// With what an allocator adds, 224 bytes.
     #[test]
     fn a_session_is_small() {
-        assert!(size_of::<Session>() <= 208, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 216, "{}", size_of::<Session>());
     }
 
     #[test]

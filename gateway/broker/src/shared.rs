@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 use motegate_message::{DeliveryId, Message, Qos, Reason, SessionId, Turn};
 
-use crate::queue::{Entry, Progress};
+use crate::queue::Entry;
 use crate::retained::etag;
 use crate::subscriptions::{FilterId, Subscriber, Subscribers};
 use crate::{Broker, Effect, SharedStrategy};
@@ -182,7 +182,7 @@ impl Broker {
     /// What was shared to a session that ended goes to another member, as a new message; QoS 2
     /// that may have been sent stays with who may have it (MQTT-4.8.2-5).
     pub(crate) fn hand_over_ended(&mut self, turn: &Turn, entry: &Entry) {
-        let movable = entry.progress == Progress::Waiting || entry.qos != Qos::ExactlyOnce;
+        let movable = entry.progress.is_unsent() || entry.qos != Qos::ExactlyOnce;
         if entry.group != GroupId::NONE && movable {
             self.share_again(turn, &entry.message, entry.group, &[]);
         }

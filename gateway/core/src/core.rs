@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use motegate_broker::{Broker, Effect, Handle, Request};
 use motegate_coap::endpoint::{ExchangeId, ObservationId};
 use motegate_mapping::Table;
@@ -29,7 +29,6 @@ use crate::journal_clock::JournalClock;
 use crate::lockout::Lockout;
 use crate::login::Login;
 use crate::mqtt::{MqttClient, Opened};
-use crate::nameless::Nameless;
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::{Pending, PendingTable};
 use crate::rate::RateLimit;
@@ -50,7 +49,8 @@ pub struct Core {
     /// MQTT clients whose identity is being found out.
     pub(crate) logins: HashMap<ConnectionId, Login>,
     /// MQTT connections whose session has messages that they have no name for.
-    pub(crate) nameless: HashMap<ConnectionId, Nameless>,
+    /// Whose operator was told that messages wait which have no name there.
+    pub(crate) nameless: HashSet<ConnectionId>,
     pub(crate) lockout: Lockout,
     /// MQTT-SN clients that are sent away once what waits for them has been delivered.
     pub(crate) sn_leaving: HashMap<ClientRef, Reason>,
@@ -114,7 +114,7 @@ impl Core {
             config,
             mqtt_clients: Vec::new(),
             logins: HashMap::new(),
-            nameless: HashMap::new(),
+            nameless: HashSet::new(),
             lockout: Lockout::default(),
             sn_leaving: HashMap::new(),
             observations: HashMap::new(),

@@ -3,20 +3,14 @@
 //! below another.
 //!
 //! What was acknowledged to its publisher is not lost for that: it stays open, outside the window, until
-//! the session comes back to a listener that can name it, within the bounds of the session's queue.
-//! QoS 0 is not kept, as for a session that is away.
+//! the session comes back to a listener that can name it, within the bounds of the session's queue
+//! ([`Request::PutAside`]); it expires as it would there. QoS 0 is not kept, as for a session that is
+//! away.
 
 use motegate_broker::Request;
 use motegate_message::{ConnectionId, Delivery, ListenerId, Qos, Reason, SessionId};
 
 use crate::{Core, Notice, NoticeKind};
-
-/// What one connection passes over.
-#[derive(Debug, Default)]
-pub(crate) struct Nameless {
-    messages: u32,
-    bytes: u64,
-}
 
 impl Core {
     /// A message that does not lie below the mount of the connection's listener.
@@ -27,34 +21,18 @@ impl Core {
         listener: ListenerId,
         delivery: &Delivery,
     ) {
+        self.mqtt.pass_over(&self.turn, conn, delivery);
         if !self.is_of_another_mount(session, listener, delivery) {
-            self.mqtt.pass_over(&self.turn, conn, delivery, false);
             return self.ask(Request::Ack { session, delivery: delivery.id });
         }
-        let policy = self.config.queue_of(listener);
-        let size = delivery.message.size() as u64;
-        let passed = self.nameless.entry(conn).or_default();
-        let is_first = passed.messages == 0;
-        let fits = passed.messages < policy.max_messages
-            && passed.bytes + size <= u64::from(policy.max_bytes);
-        let kept = fits && delivery.qos != Qos::AtMostOnce;
-        if kept {
-            passed.messages += 1;
-            passed.bytes += size;
+        if delivery.qos == Qos::AtMostOnce {
+            return self.tell_nameless(conn, NoticeKind::Dropped(Reason::NoReceiver), None);
         }
-        self.mqtt.pass_over(&self.turn, conn, delivery, kept);
-        if kept && is_first {
+        if self.nameless.insert(conn) {
             let text = "messages of another listener's mount have no name on this one: they wait";
             self.tell_nameless(conn, NoticeKind::Limited, Some(text));
-        } else if !kept {
-            let at_most_once = delivery.qos == Qos::AtMostOnce;
-            let reason = if at_most_once { Reason::NoReceiver } else { Reason::QueueFull };
-            self.sys.dropped += u64::from(!at_most_once);
-            self.tell_nameless(conn, NoticeKind::Dropped(reason), None);
-            if !at_most_once {
-                self.ask(Request::Ack { session, delivery: delivery.id });
-            }
         }
+        self.ask(Request::PutAside { session, delivery: delivery.id });
     }
 
     /// Whether a message came by a subscription that was made elsewhere. `a/#` matches `a` itself,

@@ -303,6 +303,10 @@ impl Bench {
         self.ask(Request::Ack { session: client.session, delivery: DeliveryId(id) })
     }
 
+    pub(crate) fn put_aside(&mut self, client: Client, id: u64) -> Vec<String> {
+        self.ask(Request::PutAside { session: client.session, delivery: DeliveryId(id) })
+    }
+
     pub(crate) fn credit(&mut self, client: Client, window: u16, room: u32) -> Vec<String> {
         self.ask(Request::Credit { session: client.session, window, room })
     }

@@ -46,6 +46,35 @@ fn once_sent_it_expires_no_more() {
     assert_eq!(b.open(open("a")).1, ["opened again", "a <- t=1@2 again"]);
 }
 
+/// What was delivered and put aside was not sent: its time goes on, on this connection and after it.
+#[test]
+fn what_is_put_aside_expires_unless_it_was_sent() {
+    let mut b = Bench::new();
+    let a = b.listener(open("a"), &[sub("t", 2)]);
+    for (text, seconds) in [("t=sent@2", 5), ("t=1@2", 5), ("t=2@2", 10), ("t=3@2", 20)] {
+        let m = expiring(&b, text, SECOND * seconds);
+        b.publish_message(m);
+    }
+    b.close(a);
+    let (a, said) = b.open(Open { window: 1, ..open("a") });
+    assert_eq!(said.len(), 2, "{said:?}");
+    b.put_aside(a, 1);
+    b.credit(a, 10, 100_000);
+    // The others were sent on the first connection, as far as the broker knows.
+    b.publish_message(expiring(&b, "t=4@2", SECOND * 5));
+    b.publish_message(expiring(&b, "t=5@2", SECOND * 10));
+    b.publish_message(expiring(&b, "t=6@2", SECOND * 30));
+    for n in 2..=7 {
+        assert_eq!(b.put_aside(a, n), none());
+    }
+    assert_eq!(b.advance(SECOND * 5), ["dropped message_expired"]);
+    b.close(a);
+    assert_eq!(b.advance(SECOND * 5), ["dropped message_expired"]);
+    let again = ["a <- t=sent@2 again", "a <- t=1@2 again", "a <- t=2@2 again", "a <- t=3@2 again"];
+    let said = b.open(open("a")).1;
+    assert_eq!(said[1..], [&again[..], &["a <- t=6@2"]].concat());
+}
+
 #[test]
 fn interval_zero_goes_to_those_who_can_take_it_and_is_stored_nowhere() {
     let mut b = Bench::new();

@@ -348,10 +348,10 @@ impl Endpoint {
         self.with(turn, conn, |c, shared| c.deliver(shared, turn, delivery, topic));
     }
 
-    /// Instead of [`deliver`](Self::deliver) where this connection has no name for the message. `kept`:
-    /// it stays open for another connection, beyond this one's window; else it is over.
-    pub fn pass_over(&mut self, turn: &Turn, conn: ConnectionId, delivery: &Delivery, kept: bool) {
-        self.with(turn, conn, |c, shared| c.pass_over(shared, delivery, kept));
+    /// Instead of [`deliver`](Self::deliver) where this connection has no name for the message: what
+    /// becomes of it is for the caller to say.
+    pub fn pass_over(&mut self, turn: &Turn, conn: ConnectionId, delivery: &Delivery) {
+        self.with(turn, conn, |c, _| c.pass_over(delivery));
     }
 
     /// Ends a connection from above (taken over, kicked, shutdown): the reason goes to the client.

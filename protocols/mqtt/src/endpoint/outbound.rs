@@ -134,19 +134,12 @@ impl Connection {
         self.go_on(id, true);
     }
 
-    /// A delivery that has no name on this connection: its room is given back. One that is `kept`
-    /// for another connection of the session stays open and takes no place in the window.
-    pub(super) fn pass_over(&mut self, shared: &mut Shared, delivery: &Delivery, kept: bool) {
-        let Some(session) = self.session else { return };
+    /// A delivery that has no name on this connection: its room is given back.
+    pub(super) fn pass_over(&mut self, delivery: &Delivery) {
         if !matches!(self.state, State::Open | State::Gated) {
             return;
         }
         self.charge(delivery);
-        if kept {
-            self.window = self.window.saturating_add(1);
-            let (window, room) = (self.window, self.room);
-            shared.events.push_back(Event::Credit { session, window, room });
-        }
         self.go_on(delivery.id, true); // no PUBREL waits for it
     }
 

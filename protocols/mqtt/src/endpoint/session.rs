@@ -53,8 +53,8 @@ pub(super) struct Wire {
     pub(super) resume: Option<Box<Resume>>,
     /// Ordered, so that a batch's records come in the same order in every run.
     held: BTreeMap<u16, Incoming>,
-    /// The highest delivery begun; they grow, so that only one up to it can be known.
-    newest: Option<DeliveryId>,
+    /// The highest delivery that may be known here: they come in their order, each connection anew.
+    pub(super) newest: Option<DeliveryId>,
     /// The youngest batch with records of ours.
     pub(super) last_record: Seq,
 }
