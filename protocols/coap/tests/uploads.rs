@@ -455,6 +455,35 @@ fn both_directions_in_one_exchange() {
     assert_eq!(sender.server.endpoint.transfers(), (0, 0));
 }
 
+/// RFC 7959 §2.7, RFC 9175 §2.4: the answer says which block it answers, and that is part of what an
+/// address in doubt may be sent: whatever is cut for it is kept, for every length.
+#[test]
+fn whatever_is_cut_beside_a_block1_is_kept() {
+    let block2 = |text: &str| {
+        let word = text.split(' ').find_map(|word| word.strip_prefix("23="))?;
+        Some(u32::from_str_radix(word, 16).unwrap())
+    };
+    let (mut cut, mut whole) = (0, 0);
+    for length in 30..150 {
+        let mut server = Server::new();
+        server.ip = [192, 0, 2, 1];
+        let mut sender = Sender::to(server, 16, 0);
+        assert_eq!(sender.block(0), "");
+        let said = sender.finish(Response { payload: "z".repeat(length).into(), ..CHANGED });
+        assert!(said.starts_with("ACK 2.04 #1 t=74"), "{length}: {said}");
+        let Some(value) = block2(&said) else {
+            whole += 1;
+            continue;
+        };
+        cut += 1;
+        let next = Msg::con(PUT, 9).path("x").opt(BLOCK2, &option(1, false, value & 7));
+        let said = sender.send(&next);
+        assert!(said.starts_with("ACK 2.04 #9 "), "{length}: {said}");
+        sender.server.no_request();
+    }
+    assert!(cut > 20 && whole > 20, "{cut} {whole}");
+}
+
 /// What fits a message is not kept, and GET is asked again for each block.
 #[test]
 fn little_is_kept() {

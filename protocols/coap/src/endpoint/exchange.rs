@@ -366,10 +366,11 @@ impl Endpoint {
         let begins = response.observe.map(|id| Key::from_u64(id.0));
         let mut body = Body::from(response);
         if let Some(parts) = parts {
+            // First: what it says of the request's block takes room, too.
+            self.settle_parts(now, &parts, &mut body);
             if block::is_cut(&body, wanted, self.payload_room(key, &body)) {
                 self.keep_answer(now, peer, &parts, &body);
             }
-            self.settle_parts(now, &parts, &mut body);
         }
         let Some(body) = self.cut(now, key, body) else { return };
         let observation = begun

@@ -201,7 +201,9 @@ impl Endpoint {
     pub(super) fn keep_answer(&mut self, now: Instant, peer: Key, parts: &Parts, body: &Body) {
         let cost = Transfers::cost(&parts.operation, body.payload.len());
         if self.may_have_more_blocks(peer) && self.make_block_room(now, cost) {
-            let state = State::Answer(Box::new(body.clone()));
+            let mut kept = Box::new(body.clone());
+            kept.block1 = None; // whoever asks for another part of it sends no block
+            let state = State::Answer(kept);
             self.begin_transfer(now, peer, &parts.operation, state);
         }
     }
