@@ -464,7 +464,7 @@ fn whatever_is_cut_beside_a_block1_is_kept() {
         Some(u32::from_str_radix(word, 16).unwrap())
     };
     let (mut cut, mut whole) = (0, 0);
-    for length in 30..150 {
+    for length in 30..200 {
         let mut server = Server::new();
         server.ip = [192, 0, 2, 1];
         let mut sender = Sender::to(server, 16, 0);
