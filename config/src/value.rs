@@ -361,6 +361,19 @@ pub(crate) struct PerTime {
     pub(crate) per: Duration,
 }
 
+impl PerTime {
+    /// As it is written.
+    pub(crate) fn word(&self) -> String {
+        let unit = match self.per.as_secs() {
+            60 => "m",
+            3_600 => "h",
+            86_400 => "d",
+            _ => "s",
+        };
+        format!("{}/{unit}", self.count)
+    }
+}
+
 impl Value for PerTime {
     const WHAT: &'static str = "a rate such as 5/s or 10/m, or 0 for no bound";
     const PATTERN: &'static str = r"^[0-9]+(/[smhd])?$";

@@ -205,9 +205,10 @@ fn mosquitto_listeners_limits_and_what_has_no_place_yet() {
     assert_eq!(remark(&imported, 14, "max_packet_size 100").0, RemarkKind::Changed);
     assert_eq!(remark(&imported, 11, "max_queued_bytes").0, RemarkKind::Changed);
     assert_eq!(remark(&imported, 35, "acl_file").0, RemarkKind::Later);
-    // Whether its files can be read is not known here: told as it is written.
-    let tls = imported.remarks.iter().find(|r| r.what == "listener 8883").unwrap();
-    assert_eq!(tls.kind, RemarkKind::Changed);
+    assert_eq!(resolved.core.listeners[0].limits.as_ref().unwrap().max_connections, 50);
+    // Its files cannot be read here: told as it is written.
+    let tls = imported.remarks.iter().find(|r| r.what == "listener mqtts-8883").unwrap();
+    assert_eq!((tls.kind, tls.line), (RemarkKind::Changed, 38));
     assert!(tls.equivalent[0].ends_with("client_cert: required, identity: cn}}"), "{tls:?}");
     assert_eq!(remark(&imported, 66, "max_conections").0, RemarkKind::Unknown);
     let bridge = imported.remarks.iter().find(|r| r.what == "connection cloud").unwrap();
@@ -362,4 +363,153 @@ fn a_port_that_is_none_is_told_wherever_it_stands() {
     }
     let imported = remarks("connection b\naddress ::1\ntopic # out\n");
     assert!(!imported.remarks.iter().any(|r| r.text.contains("port")), "{:#?}", imported.remarks);
+}
+
+/// The layers of a listener, with its certificates where they can be read.
+fn layers<'a>(resolved: &'a Resolved, name: &str) -> (&'a motegate_config::Transport, bool, usize) {
+    let at = resolved.core.listeners.iter().position(|l| &*l.name == name);
+    let at = at.unwrap_or_else(|| panic!("no listener {name}"));
+    let (bind, listener) = (&resolved.listeners[at], &resolved.core.listeners[at]);
+    let most = listener.limits.as_ref().map_or(0, |own| own.max_connections);
+    (&bind.transport, listener.anonymous, most)
+}
+
+fn import_text(dialect: Dialect, text: &str) -> (Imported, Resolved) {
+    let source = [Source { name: "x.conf", text }];
+    let imported = import(dialect, &source).unwrap();
+    let resolved = Config::parse("motegate.yaml", &imported.yaml);
+    let resolved = resolved.unwrap_or_else(|e| panic!("{e}\n\n{}", imported.yaml));
+    assert!(!imported.yaml.contains("does not pass check"), "{}", imported.yaml);
+    assert!(!imported.yaml.contains("left out"), "{}", imported.yaml);
+    (imported, resolved)
+}
+
+#[test]
+fn mosquitto_certificates_proxies_and_bounds_of_a_listener() {
+    use motegate_config::IdentityFrom;
+    let (imported, resolved) = import_text(
+        Dialect::Mosquitto,
+        "listener 8883\nallow_anonymous true\ncertfile tests/certs/server.pem\n\
+         keyfile tests/certs/server.key\nmax_connections 70000\n\
+         listener 8884\ncertfile tests/certs/server.pem\nkeyfile tests/certs/server.key\n\
+         cafile tests/certs/server.pem\nrequire_certificate true\nuse_identity_as_username true\n\
+         listener 8885\nprotocol websockets\ncertfile tests/certs/server.pem\n\
+         keyfile tests/certs/server.key\nallow_anonymous true\nwebsockets_origin https://a.example\n\
+         cafile tests/certs/server.pem\nrequire_certificate true\nmax_connections 50000\n\
+         listener 1884\nproxy_protocol_v2 true\nmax_connections 0\nallow_anonymous true\n",
+    );
+    let (plain, open, most) = layers(&resolved, "mqtts-8883");
+    assert_eq!(
+        (plain.tls.as_ref().unwrap().identity, open, most),
+        (IdentityFrom::None, true, 70_000)
+    );
+    // Who shows a certificate needs no password, as there.
+    let (named, open, _) = layers(&resolved, "mqtts-8884");
+    assert_eq!((named.tls.as_ref().unwrap().identity, open), (IdentityFrom::Cn, true));
+    assert!(!imported.remarks.iter().any(|r| r.line == 6), "{:#?}", imported.remarks);
+    let (web, open, most) = layers(&resolved, "wss-8885");
+    assert_eq!(web.websocket.as_ref().unwrap().origins, ["https://a.example"]);
+    assert!(web.tls.is_some() && open && most == 50_000);
+    let (proxied, _, most) = layers(&resolved, "mqtt-1884");
+    let proxy = proxied.proxy.as_ref().unwrap();
+    assert!(proxy.v2 && !proxy.v1 && most == 0);
+    assert_eq!(remark(&imported, 22, "proxy_protocol_v2").0, RemarkKind::Changed);
+    assert_eq!(resolved.max_connections, 120_000);
+}
+
+/// One setting for all listeners here: carried over where all of them agree.
+#[test]
+fn mosquitto_versions_of_all_listeners() {
+    let two = "listener 1883\naccept_protocol_versions 4,5\nlistener 1884\n";
+    let (_, resolved) =
+        import_text(Dialect::Mosquitto, &format!("{two}accept_protocol_versions 4, 5\n"));
+    let mqtt = &resolved.core.mqtt;
+    assert!(!mqtt.allow_v31 && mqtt.allow_v311 && mqtt.allow_v5);
+    let source = [Source { name: "x.conf", text: two }];
+    let imported = import(Dialect::Mosquitto, &source).unwrap();
+    assert_eq!(remark(&imported, 2, "accept_protocol_versions").0, RemarkKind::Unsupported);
+    // Bytes in flight are bounded here by a bound of their own.
+    let text = "max_inflight_bytes 1000\n";
+    let imported = import(Dialect::Mosquitto, &[Source { name: "x.conf", text }]).unwrap();
+    let (kind, text) = remark(&imported, 1, "max_inflight_bytes");
+    assert!(kind == RemarkKind::Changed && text.contains("max_queued_bytes"), "{text}");
+}
+
+/// What kept clients out by other means than a certificate keeps them out still.
+#[test]
+fn mosquitto_a_certificate_opens_no_more_than_it_did() {
+    let secure = "listener 8883\ncertfile tests/certs/server.pem\nkeyfile tests/certs/server.key\n\
+                  require_certificate true\nuse_identity_as_username true\n";
+    let with = |more: &str| {
+        let (_, resolved) = import_text(Dialect::Mosquitto, &format!("{secure}{more}"));
+        let (transport, open, _) = layers(&resolved, "mqtts-8883");
+        (transport.identifies(), open)
+    };
+    assert_eq!(with("cafile tests/certs/server.pem\n"), (true, false));
+    assert_eq!(with("cafile tests/certs/server.pem\nacl_file acl\n"), (false, false));
+    assert_eq!(with("capath certs\nallow_anonymous true\n"), (false, false));
+}
+
+#[test]
+fn emqx_certificates_proxies_and_bounds_of_a_listener() {
+    let text = "listeners.ssl.default { bind = 8883, max_connections = 300000, max_conn_rate = 900/s\n\
+         ssl_options { certfile = \"tests/certs/server.pem\", keyfile = \"tests/certs/server.key\"\n\
+         cacertfile = \"tests/certs/server.pem\", verify = verify_peer, fail_if_no_peer_cert = true\n\
+         ciphers = [a] } }\n\
+         listeners.tcp.a { bind = 1883, proxy_protocol = true, max_connections = infinity\n\
+         max_conn_rate = \"500/s\" }\n\
+         listeners.ws.b { bind = 8083, websocket { mqtt_path = \"/m\", check_origin_enable = true\n\
+         check_origins = \"http://a.example, https://b.example\", compress = true } }\n\
+         listeners.wss.c { bind = 8084, ssl_options { certfile = \"tests/certs/server.pem\"\n\
+         keyfile = \"tests/certs/server.key\", verify = verify_peer } }\n\
+         gateway.mqttsn.listeners.udp.default { bind = 1884, max_conn_rate = 10/s }\n\
+         mqtt.peer_cert_as_username = cn\n";
+    let (imported, resolved) = import_text(Dialect::Emqx, text);
+    let (secure, open, most) = layers(&resolved, "mqtts");
+    let identity = secure.tls.as_ref().unwrap().identity;
+    assert_eq!((identity, open, most), (motegate_config::IdentityFrom::Cn, true, 300_000));
+    assert_eq!((resolved.max_connections, resolved.core.max_connect_rate.count), (300_000, 1_410));
+    let proxy = layers(&resolved, "mqtt-a").0.proxy.as_ref().unwrap();
+    assert!(proxy.v1 && proxy.v2);
+    let web = layers(&resolved, "ws-b").0.websocket.clone().unwrap();
+    assert_eq!((web.path.as_str(), web.origins.len()), ("/m", 2));
+    assert!(!layers(&resolved, "wss-c").1, "no authorities: nobody may connect");
+    for (line, what, kind) in [
+        (4, "listeners.ssl.default.ssl_options.ciphers", RemarkKind::Unsupported),
+        (5, "listeners.tcp.a.proxy_protocol", RemarkKind::Changed),
+        (8, "listeners.ws.b.websocket.compress", RemarkKind::Unsupported),
+        (10, "listeners.wss.c.ssl_options.verify", RemarkKind::Unsupported),
+        (12, "mqtt.peer_cert_as_username", RemarkKind::Changed),
+    ] {
+        assert_eq!(remark(&imported, line, what).0, kind, "{what}");
+    }
+    assert!(
+        !imported.remarks.iter().any(|r| r.kind == RemarkKind::Later),
+        "{:#?}",
+        imported.remarks
+    );
+    // With logins a certificate is no way around them.
+    let (_, locked) = import_text(Dialect::Emqx, &format!("{text}authentication = [{{a = b}}]\n"));
+    let (secure, open, _) = layers(&locked, "mqtts");
+    assert!(!secure.identifies() && !open);
+}
+
+#[test]
+fn nanomq_listeners_of_every_kind() {
+    let text = "listeners.tcp { bind = \"0.0.0.0:1883\" }\n\
+         listeners.ssl { bind = \"0.0.0.0:8883\", keyfile = \"tests/certs/server.key\"\n\
+         certfile = \"tests/certs/server.pem\", cacertfile = \"tests/certs/server.pem\"\n\
+         verify_peer = true, fail_if_no_peer_cert = true, key_password = hunter2 }\n\
+         listeners.ws { bind = \"0.0.0.0:8083/m\" }\n\
+         listeners.wss { enable = false, bind = \"0.0.0.0:8084/m\" }\n\
+         listeners.ssl.other { bind = 8885, keyfile = \"tests/certs/server.key\"\n\
+         certfile = \"tests/certs/server.pem\", verify_peer = true }\n";
+    let (imported, resolved) = import_text(Dialect::Nanomq, text);
+    let names: Vec<&str> = resolved.core.listeners.iter().map(|l| &*l.name).collect();
+    assert_eq!(names, ["mqtt", "mqtts", "mqtts-other", "ws"]);
+    assert!(layers(&resolved, "mqtts").0.tls.is_some() && layers(&resolved, "mqtts").1);
+    assert!(!layers(&resolved, "mqtts-other").1, "no authorities: nobody may connect");
+    assert_eq!(layers(&resolved, "ws").0.websocket.as_ref().unwrap().path, "/m");
+    assert_eq!(remark(&imported, 4, "listeners.ssl.key_password").0, RemarkKind::Unsupported);
+    assert!(!imported.yaml.contains("hunter2"));
 }

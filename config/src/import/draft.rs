@@ -6,6 +6,8 @@
 use super::listener::{Listener, Placed};
 use super::yaml::{Item, Map, Value};
 use super::{Remark, RemarkKind, Source, level};
+use crate::Config;
+use crate::value::PerTime;
 
 /// Where a remark stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +42,28 @@ pub(crate) struct Spot<'a> {
     pub(crate) line: usize,
 }
 
+/// Defaults of `limits`.
+const DEFAULT_CONNECTIONS: u64 = 100_000;
+const DEFAULT_CONNECT_RATE: u64 = 1_000;
+/// Most that `max_connections` can be.
+const MAX_CONNECTIONS: u64 = 10_000_000;
+
 /// Most listeners, as many as a configuration can have.
 const MAX_LISTENERS: usize = 500;
+
+/// Why a listener cannot be served on this machine, if it cannot.
+fn why_not(listener: &Listener) -> Option<String> {
+    // Its bounds are another matter.
+    let (max_connections, max_connect_rate) = (None, None);
+    let bare = Listener { max_connections, max_connect_rate, ..listener.clone() };
+    let mut map = Map::default();
+    map.set("version", "1");
+    let item = Item { above: Vec::new(), value: Some(bare.value()) };
+    map.set("listeners", Value::List(vec![item]));
+    let findings = Config::parse("motegate.yaml", &map.write()).err()?;
+    let first = findings.diagnostics.iter().find(|found| found.is_error());
+    Some(first.map_or_else(String::new, |found| found.text.clone()))
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
@@ -118,7 +140,11 @@ impl Draft {
             self.remark(At::Listeners, spot, RemarkKind::Unsupported, &listener.name, text);
             return None;
         }
-        self.listen_silently(listener)
+        let at = self.listen_silently(listener)?;
+        if let Some(placed) = self.listeners.get_mut(at) {
+            placed.spot = Some((spot.source.name.to_owned(), spot.line));
+        }
+        Some(at)
     }
 
     /// Adds a listener whose addresses are free.
@@ -130,7 +156,7 @@ impl Draft {
         let mut names = std::iter::once(base.clone()).chain((2..).map(|n| format!("{base}-{n}")));
         let taken = |name: &str| self.listeners.iter().any(|p| p.listener.name == *name);
         listener.name = names.find(|name| !taken(name)).unwrap_or(base);
-        self.listeners.push(Placed { listener });
+        self.listeners.push(Placed { listener, spot: None, left_out: false });
         Some(self.listeners.len() - 1)
     }
 
@@ -146,6 +172,50 @@ impl Draft {
     pub(crate) fn close_protocol(&mut self, protocol: &str) {
         let of = self.listeners.iter_mut().map(|placed| &mut placed.listener);
         of.filter(|listener| listener.protocol == protocol).for_each(|l| l.anonymous = false);
+    }
+
+    /// Everything is read: what bounds a listener's own bounds is wide enough for them, and a listener
+    /// that cannot be served on this machine is only told of.
+    pub(crate) fn settle(&mut self) {
+        self.make_room();
+        for (at, placed) in self.listeners.iter_mut().enumerate() {
+            let listener = &placed.listener;
+            let Some(cause) = listener.tls.as_ref().and_then(|_| why_not(listener)) else {
+                continue;
+            };
+            placed.left_out = true;
+            let (file, line) = placed.spot.clone().unwrap_or_default();
+            let text =
+                format!("left out: {cause}. Take it over where the gateway can read its files");
+            let what = short(&format!("listener {}", listener.name));
+            let equivalent = vec![format!("- {}", listener.value().line())];
+            let kind = RemarkKind::Changed;
+            self.remarks
+                .push((At::Listener(at), Remark { file, line, kind, what, text, equivalent }));
+        }
+    }
+
+    /// No bound of a listener may be above that of all.
+    fn make_room(&mut self) {
+        let all = self.limits.number("max_connections");
+        let own = |l: &&mut Placed| l.listener.max_connections;
+        let sum = self.listeners.iter_mut().filter_map(|l| own(&l)).fold(0, u64::saturating_add);
+        if all.is_none() && sum > DEFAULT_CONNECTIONS {
+            self.limits.set("max_connections", sum.min(MAX_CONNECTIONS).to_string());
+        }
+        let most = all.unwrap_or(sum.clamp(DEFAULT_CONNECTIONS, MAX_CONNECTIONS));
+        for placed in &mut self.listeners {
+            if let Some(own) = &mut placed.listener.max_connections {
+                *own = (*own).min(most);
+            }
+        }
+        let rates = self.listeners.iter().filter_map(|placed| placed.listener.max_connect_rate);
+        let second = |rate: PerTime| u64::from(rate.count).div_ceil(rate.per.as_secs().max(1));
+        let sum = rates.map(second).fold(0, u64::saturating_add);
+        if sum > DEFAULT_CONNECT_RATE {
+            let sum = sum.min(u64::from(u32::MAX));
+            self.limits.set("max_connect_rate", format!("{sum}/s"));
+        }
     }
 
     /// Remarks in the order of the sources.
@@ -221,7 +291,7 @@ impl Draft {
         out.comments(self.comments(At::Listeners));
         let items = self.listeners.iter().enumerate().map(|(i, placed)| Item {
             above: self.comments(At::Listener(i)),
-            value: Some(placed.listener.value()),
+            value: (!placed.left_out).then(|| placed.listener.value()),
         });
         out.set("listeners", Value::List(items.collect()));
     }

@@ -4,6 +4,7 @@
 //! has without being told are not made up.
 
 mod gateway;
+mod layers;
 mod tables;
 
 use super::draft::{At, Draft, Spot};
@@ -11,7 +12,7 @@ use super::hocon::{Entry, Value};
 use super::listener::{Bound, Listener, address, loopback, mount_fault};
 use super::rewrite;
 use super::tree::{Tree, field};
-use super::yaml::{Map, scalar};
+use super::yaml::Map;
 use super::{ImportError, RemarkKind, Source};
 use crate::Config;
 
@@ -119,12 +120,9 @@ fn listeners(tree: &Tree<'_>, door: &Door<'_>, draft: &mut Draft) -> Vec<usize> 
                 continue;
             }
         };
-        let web = [door.path, &[name.as_str(), "websocket", "mqtt_path"]].concat();
-        if let (Some((_, text)), "ws") = (tree.text(&web), door.protocol) {
-            text.clone_into(&mut listener.path);
-        }
         listener.anonymous =
             door.open && !tree.root.find(&at("authentication")).is_some_and(says_something);
+        layers::read(tree, &path, &mut listener, draft);
         let own = tree.text(&at("mountpoint")).map(|(_, text)| (text.to_owned(), spot.line));
         let Some(place) = draft.listen(listener, spot) else {
             tree.done(&path);
@@ -167,33 +165,15 @@ fn mqtt_listeners(tree: &Tree<'_>, doors: &Doors, draft: &mut Draft) {
     let open = !doors.authentication && !doors.authorization;
     let path = &["listeners", "tcp"];
     let door = Door { path, protocol: "mqtt", open, mount: None };
-    let places = listeners(tree, &door, draft);
-    let mut total = Some(0_u64);
-    let mut last = None;
-    for (name, _) in tree.keys(path) {
-        let max = tree.text(&["listeners", "tcp", &name, "max_connections"]);
-        let number = max.and_then(|(_, text)| text.parse::<u64>().ok());
-        total = total.zip(number).map(|(total, number)| total.saturating_add(number));
-        last = max.map(|(spot, _)| spot).or(last);
+    listeners(tree, &door, draft);
+    for (group, protocol) in [("ws", "ws"), ("ssl", "mqtts"), ("wss", "wss")] {
+        listeners(tree, &Door { path: &["listeners", group], protocol, open, mount: None }, draft);
     }
-    if let (Some(spot), false) = (last, places.is_empty()) {
-        let text = match total.filter(|total| *total > 0) {
-            Some(total) => {
-                let total = total.min(10_000_000);
-                draft.limits.set("max_connections", total.to_string());
-                "counts all stream connections here, not those of one listener"
-            }
-            None => "not a number for each listener: the default of `max_connections` holds",
-        };
-        draft.remark(At::Limits, spot, RemarkKind::Changed, "max_connections", text);
-    }
-    listeners(tree, &Door { path: &["listeners", "ws"], protocol: "ws", open, mount: None }, draft);
-    for (group, protocol) in [("ssl", "mqtts"), ("wss", "wss"), ("quic", "quic")] {
-        later_listeners(tree, &["listeners", group], protocol, draft);
-    }
+    layers::done(tree, draft);
+    later_listeners(tree, &["listeners", "quic"], "quic", draft);
 }
 
-/// Listeners with certificates, and of protocols that are not built: what they are here.
+/// Listeners of protocols that are not built: what they are here.
 fn later_listeners(tree: &Tree<'_>, path: &[&str], protocol: &str, draft: &mut Draft) {
     for (name, spot) in tree.keys(path) {
         let path = [path, &[name.as_str()]].concat();
@@ -207,22 +187,6 @@ fn later_listeners(tree: &Tree<'_>, path: &[&str], protocol: &str, draft: &mut D
         }
         let (kind, text, equivalent) = match protocol {
             "quic" => (RemarkKind::Unsupported, "QUIC has no counterpart".to_owned(), Vec::new()),
-            "mqtts" | "wss" => {
-                let name = listener_name(&name, protocol);
-                let file = |key: &'static str| {
-                    let path = [path.as_slice(), &["ssl_options", key]].concat();
-                    tree.text(&path).map_or_else(|| "\"\"".to_owned(), |(_, text)| scalar(text))
-                };
-                let tls = format!("cert: {}, key: {}", file("certfile"), file("keyfile"));
-                let line = format!(
-                    "- {{name: {name}, protocol: {protocol}, bind: {}, tls: {{{tls}}}}}",
-                    scalar(&bind)
-                );
-                let text = format!(
-                    "TLS: left out; take this over where the gateway can read its files{others}"
-                );
-                (RemarkKind::Changed, text, vec![line])
-            }
             _ => {
                 let name = listener_name(&name, protocol);
                 let line = format!("- {{name: {name}, protocol: {protocol}, bind: \"{bind}\"}}");

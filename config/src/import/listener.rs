@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::yaml::Value;
+use crate::value::PerTime;
 
 /// An entry of `listeners`.
 #[derive(Debug, Clone)]
@@ -18,12 +19,55 @@ pub(crate) struct Listener {
     pub(crate) mount: String,
     /// `client_from: query`, of CoAP.
     pub(crate) client_from_query: bool,
+    /// Of mqtts and wss.
+    pub(crate) tls: Option<Certificates>,
+    /// Of a WebSocket; empty: all.
+    pub(crate) origins: Vec<String>,
+    /// `proxy_protocol`.
+    pub(crate) proxy: Option<&'static str>,
+    /// `limits` of its own.
+    pub(crate) max_connections: Option<u64>,
+    pub(crate) max_connect_rate: Option<PerTime>,
+}
+
+/// `tls` of a listener.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Certificates {
+    pub(crate) cert: String,
+    pub(crate) key: String,
+    pub(crate) client_ca: Option<String>,
+    /// Whether each client shows one; with `client_ca` only.
+    pub(crate) required: bool,
+    pub(crate) crl: Option<String>,
+    /// What of a client's is its identity.
+    pub(crate) identity: Option<&'static str>,
+}
+
+impl Certificates {
+    fn value(&self) -> Value {
+        let mut pairs: Vec<(String, Value)> = vec![
+            ("cert".into(), self.cert.as_str().into()),
+            ("key".into(), self.key.as_str().into()),
+        ];
+        if let Some(ca) = &self.client_ca {
+            let word = if self.required { "required" } else { "optional" };
+            pairs.push(("client_ca".into(), ca.as_str().into()));
+            pairs.push(("client_cert".into(), word.into()));
+            pairs.extend(self.crl.as_deref().map(|crl| ("crl".into(), crl.into())));
+            pairs.extend(self.identity.map(|word| ("identity".into(), word.into())));
+        }
+        Value::Flow(pairs)
+    }
 }
 
 /// A listener in its place.
 #[derive(Debug)]
 pub(crate) struct Placed {
     pub(crate) listener: Listener,
+    /// File and line of the source.
+    pub(crate) spot: Option<(String, usize)>,
+    /// It cannot be served here: only remarks are written.
+    pub(crate) left_out: bool,
 }
 
 impl Listener {
@@ -37,12 +81,22 @@ impl Listener {
             anonymous: false,
             mount: String::new(),
             client_from_query: false,
+            tls: None,
+            origins: Vec::new(),
+            proxy: None,
+            max_connections: None,
+            max_connect_rate: None,
         }
+    }
+
+    /// Whether it has connections, and not datagrams.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.protocol, "mqtt" | "mqtts" | "ws" | "wss")
     }
 
     /// Whether an address of another listener cannot be had beside this one.
     pub(crate) fn clashes(&self, other: &Listener, addr: SocketAddr) -> bool {
-        let stream = |listener: &Listener| matches!(listener.protocol, "mqtt" | "ws");
+        let stream = |listener: &Listener| listener.is_stream();
         let all = |ip: IpAddr| ip == Ipv6Addr::UNSPECIFIED;
         let same = |mine: &SocketAddr| {
             mine.port() == addr.port()
@@ -73,6 +127,21 @@ impl Listener {
         }
         if !self.mount.is_empty() {
             pairs.push(("mount".into(), self.mount.as_str().into()));
+        }
+        if !self.origins.is_empty() {
+            pairs.push(("origins".into(), Value::Texts(self.origins.clone())));
+        }
+        pairs.extend(self.proxy.map(|word| ("proxy_protocol".into(), word.into())));
+        pairs.extend(self.tls.as_ref().map(|tls| ("tls".into(), tls.value())));
+        let mut limits: Vec<(String, Value)> = Vec::new();
+        limits.extend(
+            self.max_connections.map(|most| ("max_connections".into(), most.to_string().into())),
+        );
+        limits.extend(
+            self.max_connect_rate.map(|rate| ("max_connect_rate".into(), rate.word().into())),
+        );
+        if !limits.is_empty() {
+            pairs.push(("limits".into(), Value::Flow(limits)));
         }
         Value::Flow(pairs)
     }
@@ -126,6 +195,21 @@ pub(crate) fn on(host: &str, port: u16) -> Bound {
 pub(crate) fn loopback(port: u16) -> Vec<SocketAddr> {
     vec![(Ipv4Addr::LOCALHOST, port).into()]
 }
+
+/// What a browser sends as `Origin`, as `origins` takes it (RFC 6454 §6.2).
+pub(crate) fn is_origin(text: &str) -> bool {
+    let host = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty());
+    host.is_some_and(|(_, host)| !host.is_empty() && !host.contains('/')) || text == "null"
+}
+
+/// A path of a WebSocket, as `path` takes it.
+pub(crate) fn is_path(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#');
+    text.starts_with('/') && text.chars().all(plain)
+}
+
+/// Said where a load balancer names the clients.
+pub(crate) const PROXIED: &str = "its header is believed from this machine only: set `proxy_from` to the load balancer's address";
 
 /// What keeps a text from being a mount.
 pub(crate) fn mount_fault(text: &str) -> Option<&'static str> {

@@ -176,6 +176,7 @@ pub fn import(dialect: Dialect, sources: &[Source<'_>]) -> Result<Imported, Impo
         Dialect::Paho => paho::read(sources),
         Dialect::Nanomq => nanomq::read(sources),
     }?;
+    draft.settle();
     draft.sort(sources);
     checked(draft, sources)
 }

@@ -6,7 +6,7 @@
 use super::RemarkKind::{Changed, Later, Unknown, Unsupported};
 use super::draft::{At, Draft, Spot};
 use super::hocon::{Entry, Value};
-use super::listener::{Bound, Listener, address, loopback};
+use super::listener::{Bound, Certificates, Listener, address, is_path, loopback};
 use super::tree::{Block, Carried, Form, Known, Tree, field};
 use super::yaml::scalar;
 use super::{ImportError, Source};
@@ -26,7 +26,9 @@ const KNOWN: &[Known] = &[
     ("mqtt.keepalive_multiplier", At::Mqtt, Unsupported, "1.5, as the standard says"),
     ("mqtt.retry_interval", At::Mqtt, Unsupported, "repeated at a reconnect, as the standard says"),
     ("mqtt.*", At::Mqtt, Unsupported, "there is no such setting"),
-    ("listeners.tcp.*", At::Listeners, Unsupported, "there is no such setting"),
+    ("listeners.*.key_password", At::Listeners, Unsupported, "keys are read without a password"),
+    ("listeners.*.*.key_password", At::Listeners, Unsupported, "keys are read without a password"),
+    ("listeners.*.*", At::Listeners, Unsupported, "there is no such setting"),
     ("sqlite", At::Top, Unsupported, "`data_dir` and `durability` say what is kept"),
     ("log.*", At::Log, Unsupported, "the log goes to stderr, as logfmt or JSON"),
     (
@@ -105,57 +107,95 @@ fn auth(tree: &Tree<'_>, draft: &mut Draft) -> bool {
     closed
 }
 
+/// A listener there: where it stands, and what its address says.
+struct Found<'a> {
+    spot: Spot<'a>,
+    bind: String,
+    path: Vec<String>,
+    protocol: &'static str,
+    name: String,
+}
+
 fn listeners(tree: &Tree<'_>, open: bool, draft: &mut Draft) {
-    let old = tree.text(&["url"]).map(|(spot, text)| (spot, text, String::new()));
-    let mut found: Vec<(Spot<'_>, &str, String)> = old.into_iter().collect();
-    if tree.flag(&["listeners", "tcp", "enable"]).is_none_or(|(_, on)| on)
-        && let Some((spot, text)) = tree.text(&["listeners", "tcp", "bind"])
-    {
-        found.push((spot, text, String::new()));
+    let mut found: Vec<Found<'_>> = Vec::new();
+    if let Some((spot, text)) = tree.text(&["url"]) {
+        let (bind, name) = (text.to_owned(), "mqtt".to_owned());
+        found.push(Found { spot, bind, path: Vec::new(), protocol: "mqtt", name });
     }
-    for (name, _) in tree.keys(&["listeners", "tcp"]) {
-        let path = ["listeners", "tcp", &name, "enable"];
-        let on = tree.flag(&path).is_none_or(|(_, on)| on);
-        if let (Some((spot, text)), true) = (tree.text(&["listeners", "tcp", &name, "bind"]), on) {
-            found.push((spot, text, name));
-        }
-    }
-    for (spot, text, name) in found {
-        let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
-        let name = if name.is_empty() { "mqtt".to_owned() } else { format!("mqtt-{name}") };
-        let mut listener = Listener::new(name, "mqtt");
-        listener.anonymous = open;
-        let host = match address(bare) {
-            Bound::Addrs(addrs) => {
-                listener.bind = addrs;
-                false
-            }
-            Bound::Host(port) => {
-                listener.bind = loopback(port);
-                true
-            }
-            Bound::Nonsense => {
-                draft.remark(At::Listeners, spot, Unknown, text, "no address: left out");
+    for (group, protocol) in [("tcp", "mqtt"), ("ssl", "mqtts"), ("ws", "ws"), ("wss", "wss")] {
+        let below = tree.keys(&["listeners", group]).into_iter().map(|(name, _)| Some(name));
+        for name in std::iter::once(None).chain(below) {
+            let mut path = vec!["listeners".to_owned(), group.to_owned()];
+            path.extend(name.clone());
+            let keys: Vec<&str> = path.iter().map(String::as_str).collect();
+            let at = |key: &'static str| [keys.as_slice(), &[key]].concat();
+            let Some((spot, text)) = tree.text(&at("bind")) else { continue };
+            if tree.flag(&at("enable")).is_some_and(|(_, on)| !on) {
                 continue;
             }
-        };
-        let place = draft.listen(listener, spot);
-        if let (Some(place), true) = (place, host) {
-            let why = "a host name: set `bind` to its address; until then this machine only";
-            draft.remark(At::Listener(place), spot, Changed, text, why);
+            let bind = text.to_owned();
+            let name =
+                name.map_or_else(|| protocol.to_owned(), |name| format!("{protocol}-{name}"));
+            found.push(Found { spot, bind, path, protocol, name });
         }
     }
-    for (group, protocol) in [("ssl", "mqtts"), ("ws", "ws"), ("wss", "wss")] {
-        let path = ["listeners", group];
-        let Some(entry) = tree.root.find(&path) else { continue };
-        let bind = tree.text(&["listeners", group, "bind"]).map_or("", |(_, text)| text);
-        let line = format!("- {{name: {protocol}, protocol: {protocol}, bind: {}}}", scalar(bind));
-        let others = tree.others(&path);
-        let text = format!("write it as below, and its files where it has TLS: left out{others}");
-        let what = path.join(".");
-        draft.remark_with(At::Listeners, entry.spot, Changed, what, text, vec![line]);
-        tree.done(&path);
+    for found in found {
+        one(tree, &found, open, draft);
     }
+}
+
+fn one(tree: &Tree<'_>, found: &Found<'_>, open: bool, draft: &mut Draft) {
+    let (spot, text) = (found.spot, found.bind.as_str());
+    let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
+    // Of a WebSocket it ends in the path.
+    let (bare, path) = bare.split_at(bare.find('/').unwrap_or(bare.len()));
+    let mut listener = Listener::new(found.name.as_str(), found.protocol);
+    listener.anonymous = open;
+    if matches!(found.protocol, "ws" | "wss") && is_path(path) {
+        path.clone_into(&mut listener.path);
+    }
+    if matches!(found.protocol, "mqtts" | "wss") {
+        listener.tls = Some(certificates(tree, &found.path, &mut listener.anonymous));
+    }
+    let host = match address(bare) {
+        Bound::Addrs(addrs) => {
+            listener.bind = addrs;
+            false
+        }
+        Bound::Host(port) => {
+            listener.bind = loopback(port);
+            true
+        }
+        Bound::Nonsense => {
+            return draft.remark(At::Listeners, spot, Unknown, text, "no address: left out");
+        }
+    };
+    let place = draft.listen(listener, spot);
+    if let (Some(place), true) = (place, host) {
+        let why = "a host name: set `bind` to its address; until then this machine only";
+        draft.remark(At::Listener(place), spot, Changed, text, why);
+    }
+}
+
+/// Its files; without authorities nobody's certificate can be verified, so that nobody may connect
+/// where that was asked for.
+fn certificates(tree: &Tree<'_>, path: &[String], anonymous: &mut bool) -> Certificates {
+    let keys: Vec<&str> = path.iter().map(String::as_str).collect();
+    let at = |key: &'static str| [keys.as_slice(), &[key]].concat();
+    let text = |key: &'static str| tree.text(&at(key)).map(|(_, text)| text.to_owned());
+    let on = |key: &'static str| tree.flag(&at(key)).is_some_and(|(_, on)| on);
+    let mut tls = Certificates {
+        cert: text("certfile").unwrap_or_default(),
+        key: text("keyfile").unwrap_or_default(),
+        ..Certificates::default()
+    };
+    let (ca, verified, required) =
+        (text("cacertfile"), on("verify_peer"), on("fail_if_no_peer_cert"));
+    if verified || required {
+        *anonymous &= ca.is_some();
+        (tls.client_ca, tls.required) = (ca, required);
+    }
+    tls
 }
 
 /// A bridge, as it will be written.

@@ -91,6 +91,14 @@ impl Map {
         }
     }
 
+    /// The number under a key.
+    pub(crate) fn number(&self, key: &str) -> Option<u64> {
+        self.0.iter().find_map(|line| match line {
+            Line::Pair(name, Value::Text(text)) if name == key => text.parse().ok(),
+            _ => None,
+        })
+    }
+
     /// The whole text, ending in a line's end.
     pub(crate) fn write(&self) -> String {
         let mut out = String::new();
@@ -144,6 +152,11 @@ impl Value {
                 out.push('\n');
             }
         }
+    }
+
+    /// On one line, for a comment.
+    pub(crate) fn line(&self) -> String {
+        self.inline()
     }
 
     /// On one line.

@@ -62,7 +62,10 @@ pub(super) const CARRIED: &[Carried] = &[
 /// No hash of another program can be changed into a verifier.
 const USERS: &str =
     "its users are not carried over: nobody may connect until there are `users` here";
-const BY_LISTENER: &str = "limits of one listener come with a later version";
+const SESSIONS: &str = "devices have no connections: `limits.max_sessions` bounds all sessions";
+const NO_CONNECTION: &str = "there are no connections";
+const CIPHERS: &str = "TLS 1.2 and 1.3 with the ciphers of rustls, PEM files";
+const UPGRADE: &str = "there is no such setting of a WebSocket";
 const SOCKET: &str = "the system's and the gateway's own settings of sockets hold";
 
 pub(super) const KNOWN: &[Known] = &[
@@ -71,29 +74,26 @@ pub(super) const KNOWN: &[Known] = &[
     ("gateway.mqttsn.enable_stats", At::MqttSn, Unsupported, "counters are always on"),
     ("gateway.mqttsn.authentication", At::Users, Later, "logins: nobody may connect until then"),
     ("gateway.mqttsn.clientinfo_override", At::Users, Unsupported, "who a device is cannot be set"),
-    ("gateway.mqttsn.listeners.udp.*.max_connections", At::Listeners, Later, BY_LISTENER),
-    ("gateway.mqttsn.listeners.udp.*.max_conn_rate", At::Listeners, Later, BY_LISTENER),
+    ("gateway.mqttsn.listeners.udp.*.max_connections", At::Listeners, Unsupported, SESSIONS),
     ("gateway.mqttsn.listeners.udp.*.*", At::Listeners, Unsupported, SOCKET),
     ("gateway.coap.heartbeat", At::Coap, Unsupported, "an observer is lost by unanswered CONs"),
     ("gateway.coap.idle_timeout", At::Coap, Unsupported, "there are no connections"),
     ("gateway.coap.enable_stats", At::Coap, Unsupported, "counters are always on"),
     ("gateway.coap.authentication", At::Users, Later, "logins: nobody may connect until then"),
     ("gateway.coap.clientinfo_override", At::Users, Unsupported, "who a device is cannot be set"),
-    ("gateway.coap.listeners.udp.*.max_connections", At::Listeners, Later, BY_LISTENER),
-    ("gateway.coap.listeners.udp.*.max_conn_rate", At::Listeners, Later, BY_LISTENER),
+    ("gateway.coap.listeners.udp.*.max_connections", At::Listeners, Unsupported, NO_CONNECTION),
+    ("gateway.coap.listeners.udp.*.max_conn_rate", At::Listeners, Unsupported, NO_CONNECTION),
     ("gateway.coap.listeners.udp.*.*", At::Listeners, Unsupported, SOCKET),
     ("gateway.*", At::Listeners, Unsupported, "the gateway speaks MQTT, MQTT-SN and CoAP"),
-    ("listeners.tcp.*.max_conn_rate", At::Listeners, Later, "connection rates come later"),
-    ("listeners.tcp.*.access_rules", At::Listeners, Unsupported, "a matter of the firewall"),
-    ("listeners.tcp.*.proxy_protocol", At::Listeners, Later, "the PROXY protocol comes later"),
-    ("listeners.tcp.*.authentication", At::Users, Changed, USERS),
-    ("listeners.tcp.*.enable_authn", At::Users, Changed, USERS),
-    ("listeners.tcp.*.*", At::Listeners, Unsupported, SOCKET),
+    ("listeners.*.*.access_rules", At::Listeners, Unsupported, "a matter of the firewall"),
+    ("listeners.*.*.authentication", At::Users, Changed, USERS),
+    ("listeners.*.*.enable_authn", At::Users, Changed, USERS),
+    ("listeners.*.*.ssl_options.*", At::Listeners, Unsupported, CIPHERS),
+    ("listeners.*.*.websocket.*", At::Listeners, Unsupported, UPGRADE),
+    ("listeners.*.*.*", At::Listeners, Unsupported, SOCKET),
     ("mqtt.keepalive_multiplier", At::Mqtt, Unsupported, "1.5, as the standard says"),
     ("mqtt.retry_interval", At::Mqtt, Unsupported, "repeated at a reconnect, as the standard says"),
     ("mqtt.use_username_as_clientid", At::Users, Unsupported, "clients keep their names"),
-    ("mqtt.peer_cert_as_username", At::Users, Later, "TLS comes with a later version"),
-    ("mqtt.peer_cert_as_clientid", At::Users, Later, "TLS comes with a later version"),
     ("mqtt.*", At::Mqtt, Unsupported, "there is no such setting"),
     ("retainer.backend.*", At::Limits, Unsupported, "`durability` says what is kept, for all"),
     ("retainer.max_payload_size", At::Limits, Changed, "`limits.max_packet_size` is the bound"),

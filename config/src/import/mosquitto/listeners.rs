@@ -4,9 +4,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::super::RemarkKind::{Changed, Later, Unknown, Unsupported};
 use super::super::draft::{At, Draft};
-use super::super::listener::{Bound, Listener, loopback, mount_fault, on};
+use super::super::listener::{
+    Bound, Certificates, Listener, PROXIED, is_origin, loopback, mount_fault, on,
+};
 use super::super::tree::{Block, Form, carry};
-use super::super::yaml::scalar;
+use super::super::yaml::Value;
 use super::{File, Set, treat};
 
 /// The port of the default listener.
@@ -26,8 +28,6 @@ enum Kind {
     Open(&'static str, Vec<SocketAddr>),
     /// A Unix socket.
     Unix(&'static str, String),
-    /// One with certificates, as it is written: only the machine knows whether they can be read.
-    Tls(String),
     /// Switched off, or nonsense that is remarked upon.
     None,
 }
@@ -44,6 +44,11 @@ impl<'a> Section<'a> {
 
     fn is_on(&self, name: &str) -> bool {
         self.get(name).is_some_and(Set::is_on)
+    }
+
+    /// Whether it has certificates.
+    fn is_secure(&self) -> bool {
+        ["certfile", "keyfile"].iter().any(|name| self.get(name).is_some())
     }
 
     /// Where remarks about it point to.
@@ -91,7 +96,7 @@ pub(super) fn write(file: &File<'_>, draft: &mut Draft) {
     ] {
         common(&sections, name, block, key, form, draft);
     }
-    connections(&sections, draft);
+    versions(&sections, draft);
 }
 
 /// Adds a listener; gives its addresses if it is one.
@@ -106,12 +111,6 @@ fn one(
     let mut bound = None;
     match kind {
         Kind::None => {}
-        Kind::Tls(line) => {
-            if let Some(set) = section.first() {
-                let text = "TLS: left out; take this over where the gateway can read its files";
-                draft.remark_with(at, set.spot, Changed, set.what(), text, vec![line]);
-            }
-        }
         Kind::Open(word, bind) => {
             let port = bind.first().map_or(PORT, SocketAddr::port);
             let mut listener = Listener::new(format!("{word}-{port}"), word);
@@ -142,13 +141,23 @@ fn listen(
     mut listener: Listener,
     draft: &mut Draft,
 ) -> Option<usize> {
+    listener.tls = matches!(listener.protocol, "mqtts" | "wss").then(|| certificates(section));
+    let closed = closing(file, section).is_some();
+    if let Some(tls) = listener.tls.as_mut().filter(|_| closed) {
+        tls.identity = None; // else it would let in whom other means kept out
+    }
     listener.anonymous = is_open(file, section, local);
+    layers(section, &mut listener);
+    let proved = listener.tls.as_ref().is_some_and(|tls| tls.identity.is_some());
     // Without an option of its own the default listener has no line; nothing can be said of it.
     let place = match section.first().map(|set| set.spot) {
         Some(spot) => draft.listen(listener, spot),
         None => draft.listen_silently(listener),
     }?;
-    say_closed(file, section, place, draft);
+    if !proved {
+        say_closed(file, section, place, draft);
+    }
+    say_layers(section, place, draft);
     if let Some(set) = section.get("protocol").filter(|set| set.value == "websockets") {
         let text = "clients find it at /mqtt, and nowhere else: `path` names another";
         draft.remark(At::Listener(place), set.spot, Changed, set.what(), text);
@@ -169,7 +178,10 @@ fn kind(section: &Section<'_>, local: bool, draft: &mut Draft) -> Kind {
         }
         return Kind::None;
     };
-    let tls = ["certfile", "keyfile", "psk_hint"].iter().any(|name| section.get(name).is_some());
+    let tls = section.is_secure();
+    if !tls && section.get("psk_hint").is_some() {
+        return Kind::None; // pre-shared keys alone, as is remarked upon
+    }
     let protocol = section.get("protocol").map_or("mqtt", |set| set.value);
     let word = match (protocol, tls) {
         ("mqtt", false) => "mqtt",
@@ -187,41 +199,59 @@ fn kind(section: &Section<'_>, local: bool, draft: &mut Draft) -> Kind {
     if port == 0 && host.is_empty() {
         return Kind::None; // switched off
     }
-    if port == 0 && !tls {
+    if port == 0 {
         return Kind::Unix(word, host.to_owned());
     }
-    let bind: Vec<String> = if port == 0 {
-        vec![scalar(&format!("unix:{host}"))]
-    } else {
-        let bind = address(section, port, host, draft);
-        if !tls {
-            return Kind::Open(word, bind);
-        }
-        bind.iter().map(|addr| scalar(&addr.to_string())).collect()
-    };
-    Kind::Tls(format!(
-        "- {{protocol: {word}, bind: [{}]{}}}",
-        bind.join(", "),
-        certificates(section)
-    ))
+    Kind::Open(word, address(section, port, host, draft))
 }
 
-/// `tls` of a listener, as it is written here.
-fn certificates(section: &Section<'_>) -> String {
-    let file = |name: &str| section.get(name).map(|set| scalar(set.value));
-    let pair = [("cert", file("certfile")), ("key", file("keyfile"))];
-    let mut parts: Vec<String> =
-        pair.into_iter().filter_map(|(key, value)| Some(format!("{key}: {}", value?))).collect();
-    if let (Some(ca), true) = (file("cafile"), section.is_on("require_certificate")) {
-        parts.push(format!("client_ca: {ca}, client_cert: required"));
-        parts.extend(file("crlfile").map(|crl| format!("crl: {crl}")));
-        if section.is_on("use_identity_as_username") {
-            parts.push("identity: cn".to_owned());
-        } else if section.is_on("use_subject_as_username") {
-            parts.push("identity: subject".to_owned());
-        }
+/// `tls` of a listener.
+fn certificates(section: &Section<'_>) -> Certificates {
+    let file = |name: &str| section.get(name).map(|set| set.value.to_owned());
+    let mut tls = Certificates {
+        cert: file("certfile").unwrap_or_default(),
+        key: file("keyfile").unwrap_or_default(),
+        ..Certificates::default()
+    };
+    if section.is_on("require_certificate") {
+        (tls.client_ca, tls.crl, tls.required) = (file("cafile"), file("crlfile"), true);
+        tls.identity = if section.is_on("use_identity_as_username") {
+            Some("cn")
+        } else {
+            section.is_on("use_subject_as_username").then_some("subject")
+        };
+        tls.identity = tls.identity.filter(|_| tls.client_ca.is_some());
     }
-    if parts.is_empty() { String::new() } else { format!(", tls: {{{}}}", parts.join(", ")) }
+    tls
+}
+
+/// What a connection goes through before MQTT, and how many there may be.
+fn layers(section: &Section<'_>, listener: &mut Listener) {
+    let web = matches!(listener.protocol, "ws" | "wss");
+    let origin = section.get("websockets_origin").filter(|set| web && is_origin(set.value));
+    listener.origins = origin.into_iter().map(|set| set.value.to_owned()).collect();
+    listener.proxy = section.is_on("proxy_protocol_v2").then_some("v2");
+    let most = section.get("max_connections").and_then(|set| set.value.parse::<u64>().ok());
+    listener.max_connections = most.filter(|most| *most > 0);
+}
+
+fn say_layers(section: &Section<'_>, place: usize, draft: &mut Draft) {
+    let at = At::Listener(place);
+    let Some(listener) = draft.listener_mut(place) else { return };
+    let (proxied, has_origin) = (listener.proxy.is_some(), !listener.origins.is_empty());
+    if let Some(set) = section.get("proxy_protocol_v2").filter(|_| proxied) {
+        draft.remark(at, set.spot, Changed, set.what(), PROXIED);
+    }
+    if let Some(set) = section.get("websockets_origin").filter(|_| !has_origin) {
+        let text = "not what a browser sends as Origin: every origin is served";
+        draft.remark(at, set.spot, Unknown, set.what(), text);
+    }
+    if let Some(set) =
+        section.get("max_connections").filter(|set| set.value.parse::<i64>().is_err())
+    {
+        let text = "not a number: the gateway's bound holds";
+        draft.remark(at, set.spot, Unknown, set.what(), text);
+    }
 }
 
 fn address(section: &Section<'_>, port: u16, host: &str, draft: &mut Draft) -> Vec<SocketAddr> {
@@ -267,8 +297,10 @@ const CLOSING: [&str; 7] = [
 
 fn closing<'f, 'a>(file: &'f File<'a>, section: &'f Section<'a>) -> Option<&'f Set<'a>> {
     let plain = CLOSING.iter().find_map(|name| section.get(name).or(file.global(name)));
-    let on = ["use_username_as_clientid", "require_certificate"];
-    plain.or_else(|| on.iter().find_map(|name| section.get(name).filter(|set| set.is_on())))
+    let renamed = section.get("use_username_as_clientid");
+    // Without a file of authorities nobody's certificate is looked at here.
+    let unseen = section.get("require_certificate").filter(|_| section.get("cafile").is_none());
+    plain.or_else(|| renamed.into_iter().chain(unseen).find(|set| set.is_on()))
 }
 
 fn is_open(file: &File<'_>, section: &Section<'_>, local: bool) -> bool {
@@ -342,28 +374,30 @@ fn common(
     }
 }
 
-fn connections(sections: &Sections<'_, '_>, draft: &mut Draft) {
-    let all: Vec<Option<&Set<'_>>> =
-        sections.iter().map(|(section, _)| section.get("max_connections")).collect();
-    let number = |set: &Option<&Set<'_>>| set.and_then(|set| set.value.parse::<u32>().ok());
-    let total: Option<u64> = all.iter().map(|set| number(set).map(u64::from)).sum();
-    for (i, set) in all.iter().flatten().enumerate() {
-        if set.value == "-1" {
-            continue; // no limit but that of the gateway
-        }
-        match total.filter(|total| *total > 0) {
-            Some(total) if i == 0 => {
-                draft.limits.set("max_connections", total.min(10_000_000).to_string());
-                if all.len() > 1 {
-                    let text = "the sum of all listeners: limits of one come with a later version";
-                    draft.remark(At::Limits, set.spot, Changed, set.what(), text);
-                }
-            }
-            Some(_) => {}
-            None => {
-                let text = "limits of one listener come with a later version";
-                draft.remark(At::Limits, set.spot, Later, set.what(), text);
-            }
-        }
+/// `accept_protocol_versions`, where all agree.
+fn versions(sections: &Sections<'_, '_>, draft: &mut Draft) {
+    let words = |set: &Set<'_>| -> Option<Vec<String>> {
+        let word = |text: &str| match text.trim() {
+            "3" => Some("3.1".to_owned()),
+            "4" => Some("3.1.1".to_owned()),
+            "5" => Some("5.0".to_owned()),
+            _ => None,
+        };
+        set.value.split(',').map(word).collect()
+    };
+    let name = "accept_protocol_versions";
+    let sets: Vec<Option<&Set<'_>>> =
+        sections.iter().map(|(section, _)| section.get(name)).collect();
+    let Some(first) = sets.iter().flatten().next() else { return };
+    let all = words(first);
+    let same = sets.iter().all(|set| set.is_some_and(|set| words(set) == all));
+    if let (Some(all), true) = (all, same) {
+        draft.mqtt.set("protocols", Value::Texts(all));
+        return;
+    }
+    for set in sets.iter().flatten() {
+        let text = "`mqtt: {protocols: […]}` holds for all listeners, and there not all are alike, \
+                    or it is no list of 3, 4 and 5: left out";
+        draft.remark(At::Mqtt, set.spot, Unsupported, set.what(), text);
     }
 }
