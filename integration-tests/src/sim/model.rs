@@ -371,9 +371,10 @@ impl Model {
             let last = receiver.order.entry(key).or_insert(id);
             // Who subscribed between two publishes may see the repeat of the first behind the second,
             // and so may who was away when the first left at QoS 0.
-            // A full queue may have dropped the first and taken its repeat.
-            let certain =
-                !self.lossy_queues && !self.damaged && (p.sent == 1 || a.qos > 0 && stood);
+            // A full queue may have dropped the first and taken its repeat; a store that failed may
+            // have refused it, and the client never have heard of that.
+            let repeat = a.qos > 0 && stood && !self.outage.was_there();
+            let certain = !self.lossy_queues && !self.damaged && (p.sent == 1 || repeat);
             if *last > id && certain {
                 return Err(format!("message {id} came after {last} of the same publisher"));
             }

@@ -49,7 +49,7 @@ impl World {
             }
             let input = Input::Datagram { listener, local: LocalId::ANY, peer, bytes: &bytes };
             self.gateway.handle(self.now, input);
-            self.pump(Some(client));
+            self.pump();
         } else {
             self.with_client(client, |c, ctx| match c {
                 Client::Mqtt(_) => {}
@@ -65,14 +65,14 @@ impl World {
         match what {
             Happening::GatewayWrites => {
                 self.write(conn, false);
-                self.pump(None);
+                self.pump();
             }
             Happening::GatewayReads if stream.upward.is_empty() || stream.paused => {
                 stream.gateway_open = false;
                 self.trace.event(self.now, "closed", client, &[]);
                 let input = Input::Closed { conn, reason: Reason::ConnectionLost };
                 self.gateway.handle(self.now, input);
-                self.pump(None);
+                self.pump();
             }
             Happening::GatewayReads => {
                 let n = piece(&mut self.rng, stream.upward.len());
@@ -80,7 +80,7 @@ impl World {
                 stream.upward_at = self.now + self.rng.range(0, 10 * MS);
                 self.trace.event(self.now, "from mqtt", client, &chunk);
                 self.gateway.handle(self.now, Input::Bytes { conn, chunk: &chunk });
-                self.pump(None);
+                self.pump();
             }
             Happening::ClientReads if stream.downward.is_empty() => {
                 stream.client_open = false;
@@ -182,7 +182,7 @@ impl World {
             self.streams.push(stream);
             let (identity, since) = (None, self.gateway.clocks(self.now).0);
             self.gateway.handle(self.now, Input::Opened { conn, listener, peer, identity, since });
-            self.pump(None);
+            self.pump();
         } else {
             // Connection refused.
             stream.gateway_open = false;

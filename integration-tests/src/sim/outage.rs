@@ -21,6 +21,12 @@ impl Outage {
         self.failing = true;
     }
 
+    /// Whether it ever failed.
+    #[must_use]
+    pub fn was_there(&self) -> bool {
+        self.failing || self.worked_at.is_some()
+    }
+
     /// The store works.
     pub fn is_over(&mut self, now: Micros, tick: u64) {
         if std::mem::take(&mut self.failing) {

@@ -39,7 +39,7 @@ impl World {
     fn shut_down(&mut self) {
         self.trace.line(self.now, || "---- shutdown".into());
         self.gateway.handle(self.now, Input::Shutdown);
-        self.pump(None);
+        self.pump();
         while self.gateway.store.due.is_some() {
             self.commit();
             if self.gateway.store.is_failing() && self.rng.chance(300) {
@@ -63,7 +63,7 @@ impl World {
             });
             coap.for_each(|client| client.heal(self.now));
         }
-        self.pump(None);
+        self.pump();
     }
 
     pub(super) fn commit(&mut self) {
@@ -89,17 +89,17 @@ impl World {
             }
         }
         // What was written can be read.
-        self.pump(None);
+        self.pump();
     }
 
     /// Does what the core wants done, until it wants nothing more.
-    pub(super) fn pump(&mut self, answering: Option<usize>) {
+    pub(super) fn pump(&mut self) {
         loop {
             if std::mem::take(&mut self.crash_now) {
                 self.crash();
             }
             let Some(output) = self.gateway.core().and_then(|core| core.poll_output()) else {
-                self.datagrams(answering);
+                self.datagrams();
                 if let Some(conn) = self.write_now.pop() {
                     self.write(conn, false);
                 } else if let Some(seq) = self.commit_now.pop() {
@@ -217,7 +217,7 @@ impl World {
         stream.write_at = self.now + self.rng.range(MS, 300 * MS);
     }
 
-    fn datagrams(&mut self, answering: Option<usize>) {
+    fn datagrams(&mut self) {
         let mut out: Vec<(ListenerId, SocketAddr, Vec<u8>)> = Vec::new();
         if let Some(core) = self.gateway.core() {
             for queue in core.datagrams() {
@@ -232,8 +232,7 @@ impl World {
             let what = if listener == gateway::SN { "to sn" } else { "to coap" };
             self.trace.event(self.now, what, client, &bytes);
             if listener == gateway::SN {
-                let answering = answering == Some(client);
-                let result = self.sleepers.downward(client, &bytes, answering, &self.model);
+                let result = self.sleepers.downward(client, &bytes, &self.model);
                 if let Err(text) = result {
                     self.fail(text);
                 }

@@ -13,10 +13,34 @@ enum State {
     Awake { owed: Vec<MsgId>, since: u64, sent: u32 },
 }
 
+/// PUBRECs of one client that are not answered: the PUBREL waits for the store, also when the client
+/// has fallen asleep meanwhile.
+#[derive(Debug, Clone, Default)]
+pub struct Received(Vec<u16>);
+
+impl Received {
+    /// A datagram of the client reached the gateway.
+    pub fn upward(&mut self, packet: &Packet) {
+        match packet {
+            Packet::Flow(wire::PUBREC, msg_id) => self.0.push(*msg_id),
+            // What was to be answered before is answered before this is.
+            Packet::Connect { .. } | Packet::Disconnect(_) | Packet::PingReq(_) => self.0.clear(),
+            _ => {}
+        }
+    }
+
+    /// A PUBREL to the client; whether it answers.
+    pub fn answers(&mut self, msg_id: u16) -> bool {
+        let place = self.0.iter().position(|received| *received == msg_id);
+        place.map(|at| self.0.swap_remove(at)).is_some()
+    }
+}
+
 /// The gateway's view of every MQTT-SN client.
 #[derive(Debug)]
 pub struct Sleepers {
     states: Vec<State>,
+    received: Vec<Received>,
     /// Most messages that may have waited for a sleeper.
     pub bound: u32,
 }
@@ -25,40 +49,40 @@ impl Sleepers {
     /// Nobody sleeps.
     #[must_use]
     pub fn new(clients: usize, bound: u32) -> Self {
-        Sleepers { states: vec![State::Unknown; clients], bound }
+        let received = vec![Received::default(); clients];
+        Sleepers { states: vec![State::Unknown; clients], received, bound }
     }
 
     /// A datagram of a client reached the gateway.
     pub fn upward(&mut self, client: usize, bytes: &[u8], model: &Model) {
         let state = &mut self.states[client];
-        match (wire::decode(bytes), &*state) {
-            (Ok(Packet::Disconnect(Some(secs))), _) if secs > 0 => {
+        let Ok(packet) = wire::decode(bytes) else { return };
+        self.received[client].upward(&packet);
+        match (packet, &*state) {
+            (Packet::Disconnect(Some(secs)), _) if secs > 0 => {
                 *state = State::FallingAsleep;
             }
-            (Ok(Packet::PingReq(id)), State::Asleep) if !id.is_empty() => {
+            (Packet::PingReq(id), State::Asleep) if !id.is_empty() => {
                 let owed = model.queued(client);
                 *state = State::Awake { owed, since: model.tick, sent: 0 };
             }
-            (Ok(Packet::Connect { .. } | Packet::Disconnect(_)), _) => *state = State::Unknown,
+            (Packet::Connect { .. } | Packet::Disconnect(_), _) => *state = State::Unknown,
             _ => {}
         }
     }
 
-    /// The gateway sends a datagram to a client; `answering`: in the turn in which it read one of
-    /// the same client.
+    /// The gateway sends a datagram to a client.
     ///
     /// # Errors
     /// The rule that is broken.
-    pub fn downward(
-        &mut self,
-        client: usize,
-        bytes: &[u8],
-        answering: bool,
-        model: &Model,
-    ) -> Result<(), String> {
+    pub fn downward(&mut self, client: usize, bytes: &[u8], model: &Model) -> Result<(), String> {
         let packet = wire::decode(bytes).map_err(|e| format!("malformed to sn-c{client}: {e}"))?;
         let bound = self.bound;
         let state = &mut self.states[client];
+        let answers = match packet {
+            Packet::Flow(wire::PUBREL, msg_id) => self.received[client].answers(msg_id),
+            _ => false,
+        };
         match (&packet, &mut *state) {
             (Packet::Disconnect(_), State::FallingAsleep) => *state = State::Asleep,
             (Packet::Disconnect(_), _) => *state = State::Unknown,
@@ -86,7 +110,7 @@ impl Sleepers {
             ) => {
                 return Err(format!("{packet:?} to sn-c{client}, which is asleep"));
             }
-            (Packet::Flow(wire::PUBREL, _), State::Asleep) if !answering => {
+            (Packet::Flow(wire::PUBREL, _), State::Asleep) if !answers => {
                 return Err(format!("PUBREL to sn-c{client}, which is asleep"));
             }
             _ => {}
@@ -96,6 +120,7 @@ impl Sleepers {
 
     /// The gateway crashed; who was awake counts as asleep until it says something.
     pub fn crash(&mut self) {
+        self.received.fill(Received::default());
         for state in &mut self.states {
             *state = match &*state {
                 State::Awake { .. } => State::Asleep,

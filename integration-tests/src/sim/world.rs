@@ -237,11 +237,11 @@ impl World {
                 }
                 self.trace.event(self.now, "timeout", 0, &[]);
                 self.gateway.handle(self.now, Input::Timeout);
-                self.pump(None);
+                self.pump();
             }
         }
         if self.rng.chance(2) && self.gateway.reload(self.now) {
-            self.pump(None);
+            self.pump();
         }
         self.streams.retain(|s| !s.is_over());
         self.advance();

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use crate::sim::sleep::Received;
+use crate::sim::sn_wire::{self as wire, Packet};
+
 /// One direction of one device at one QoS: numbers 0, 1, 2… in the order of publishing.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
@@ -89,12 +92,13 @@ pub(super) struct Account {
     /// From the device, at QoS 1 and 2.
     pub(super) up: [Lane; 2],
     stand: Stand,
+    received: Received,
 }
 
 impl Account {
     /// A datagram of the device reaches the gateway.
-    pub(super) fn upward(&mut self, packet: &super::world::Packet) {
-        use super::world::Packet;
+    pub(super) fn upward(&mut self, packet: &Packet) {
+        self.received.upward(packet);
         match packet {
             Packet::Disconnect(Some(1..)) => self.stand = Stand::FallingAsleep,
             Packet::PingReq(id) if !id.is_empty() && self.stand == Stand::Asleep => {
@@ -105,13 +109,12 @@ impl Account {
         }
     }
 
-    /// The gateway sends a datagram to the device; `answering` when that has just spoken.
-    pub(super) fn downward(
-        &mut self,
-        packet: &super::world::Packet,
-        answering: bool,
-    ) -> Result<(), String> {
-        use super::world::Packet;
+    /// The gateway sends a datagram to the device.
+    pub(super) fn downward(&mut self, packet: &Packet) -> Result<(), String> {
+        let answers = match packet {
+            Packet::Flow(wire::PUBREL, msg_id) => self.received.answers(*msg_id),
+            _ => false,
+        };
         match (packet, &self.stand) {
             (Packet::Disconnect(_), Stand::FallingAsleep) => self.stand = Stand::Asleep,
             (Packet::Disconnect(_), _) => self.stand = Stand::Unknown,
@@ -129,7 +132,7 @@ impl Account {
             ) => {
                 return Err(format!("{packet:?} although it is asleep"));
             }
-            (Packet::Flow(0x10, _), Stand::Asleep) if !answering => {
+            (Packet::Flow(wire::PUBREL, _), Stand::Asleep) if !answers => {
                 return Err("PUBREL although it is asleep".into());
             }
             _ => {}
@@ -139,6 +142,7 @@ impl Account {
 
     /// The gateway crashed: who was awake counts as asleep until it says something.
     pub(super) fn crash(&mut self) {
+        self.received = Received::default();
         self.stand = match std::mem::take(&mut self.stand) {
             Stand::Awake(_) => Stand::Asleep,
             Stand::FallingAsleep => Stand::Unknown,

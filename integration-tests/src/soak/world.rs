@@ -15,7 +15,7 @@ use crate::sim::gateway::{self, Gateway, MQTT, SN};
 use crate::sim::link::Link;
 use crate::sim::rng::Rng;
 use crate::sim::sn_wire;
-pub(super) use crate::sim::sn_wire::Packet;
+use crate::sim::sn_wire::Packet;
 use crate::sim::store::{Done, Store};
 
 /// Once nothing is lost any more everything must have come within so many sleeps.
@@ -195,10 +195,10 @@ impl World {
             if let Done::Committed(seq) = self.gateway.store.commit(&mut self.rng, self.now) {
                 self.gateway.handle(self.now, Input::Committed(seq));
             }
-            self.pump(None);
+            self.pump();
         } else if next == core {
             self.gateway.handle(self.now, Input::Timeout);
-            self.pump(None);
+            self.pump();
         } else if let Some((_, at)) = self.wakes.first().copied() {
             let account = &mut self.accounts[at];
             let (counts, rng) = (&mut self.counts, &mut self.rng);
@@ -262,7 +262,7 @@ impl World {
                 if let Err(text) = self.gateway.restart(&mut self.rng, self.now) {
                     self.fail(text);
                 }
-                self.pump(None);
+                self.pump();
                 self.connect_operator();
             }
             Fate::Heal => {
@@ -300,7 +300,7 @@ impl World {
         while !self.operator.output.is_empty() {
             let chunk = std::mem::take(&mut self.operator.output);
             self.gateway.handle(self.now, Input::Bytes { conn, chunk: &chunk });
-            self.pump(None);
+            self.pump();
         }
     }
 
@@ -355,7 +355,7 @@ impl World {
                     bytes: &flight.bytes,
                 };
                 self.gateway.handle(self.now, input);
-                self.pump(Some(at));
+                self.pump();
             }
             return;
         }
@@ -371,11 +371,11 @@ impl World {
         self.sends(at);
     }
 
-    /// Does what the core wants done. `answering`: the device that has just spoken.
-    fn pump(&mut self, answering: Option<usize>) {
+    /// Does what the core wants done.
+    fn pump(&mut self) {
         loop {
             let Some(output) = self.gateway.core().and_then(|core| core.poll_output()) else {
-                self.datagrams(answering);
+                self.datagrams();
                 match self.gateway.store.fetched(&mut self.rng) {
                     Some((session, page)) => {
                         self.gateway.handle(self.now, Input::Fetched { session, page });
@@ -401,7 +401,7 @@ impl World {
         }
     }
 
-    fn datagrams(&mut self, answering: Option<usize>) {
+    fn datagrams(&mut self) {
         let mut out: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
         if let Some(core) = self.gateway.core() {
             for queue in core.datagrams() {
@@ -411,8 +411,8 @@ impl World {
         }
         for (addr, bytes) in out {
             let at = device_at(addr);
-            let result = sn_wire::decode(&bytes)
-                .and_then(|packet| self.accounts[at].downward(&packet, answering == Some(at)));
+            let result =
+                sn_wire::decode(&bytes).and_then(|packet| self.accounts[at].downward(&packet));
             if let Err(text) = result {
                 self.fail(format!("to mote-{at}: {text}"));
             }
