@@ -235,3 +235,52 @@ fn the_subprotocol_is_offered_and_frames_are_binary() {
     let Message::Binary(connect) = first else { panic!("no binary frame: {first:?}") };
     assert_eq!((connect[0], published), (0x10, false));
 }
+
+/// `bench` takes every transport that the gateway offers, connections and messages.
+#[test]
+fn bench_loads_every_transport() {
+    let (certs, ca) = Certs::new("bench");
+    ca.issue("device");
+    let socket = certs.path("socket");
+    let demand = format!(", client_ca: {}", certs.path("ca.pem"));
+    let listeners: String = ["mqtts", "ws", "wss"]
+        .iter()
+        .map(|p| listener(p, &certs.0, &demand))
+        .chain([format!(
+            "  - {{protocol: mqtt, name: local, bind: \"unix:{socket}\", anonymous: true}}\n"
+        )])
+        .collect();
+    let gateway = Configured::start(
+        "bench-all",
+        &format!("version: 1\ndurability: none\nlisteners:\n{listeners}"),
+    );
+    let files = format!(
+        " --cafile {} --cert {} --key {}",
+        certs.path("ca.pem"),
+        certs.path("device.pem"),
+        certs.path("device.key")
+    );
+    for (url, files) in [
+        (url(&gateway, "mqtts"), files.as_str()),
+        (url(&gateway, "ws"), ""),
+        (url(&gateway, "wss"), &files),
+        (format!("unix:{socket}"), ""),
+    ] {
+        let figures = |line: &str| -> serde_json::Value {
+            serde_json::from_str(&said(&format!("bench {line}{files} -o json")).good()).unwrap()
+        };
+        let report = figures(&format!("rtt {url} -q 2 -c 3 -n 300 -w 8 --payload 20000"));
+        assert_eq!(report["delivered"], 300, "{url}: {report}");
+        let report = figures(&format!("conn {url} -c 50"));
+        assert_eq!(report["acknowledged"], 50, "{url}: {report}");
+    }
+    // From one to another, and what is wrong is said as `pub` says it.
+    let (tls, ws) = (url(&gateway, "mqtts"), url(&gateway, "ws"));
+    said(&format!("bench rtt {ws} --to {tls}{files} -q 1 -n 50")).good();
+    said(&format!("bench rtt {tls} -n 5")).bad(4, &["not trusted", "--cafile"]);
+    let ca = certs.path("ca.pem");
+    said(&format!("bench rtt {tls} --cafile {ca} -n 5")).bad(4, &["--cert"]);
+    said(&format!("bench rtt {ws} --cafile {ca} -n 5")).bad(2, &["mqtts:// and wss://"]);
+    said(&format!("bench rtt {ws}x -n 5")).bad(4, &["404"]);
+    said("bench rtt unix:/nowhere -n 5").bad(5, &["nothing listens", "bind: unix:"]);
+}

@@ -1,13 +1,20 @@
 //! From a URL to the one address of its host that answers; every client of a bench goes there.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use motegate_coap::client as coap;
 use motegate_mqtt_sn::client as sn;
 
-use crate::client::{Error, Scheme, Target, random};
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+
+use crate::client::{Error, Scheme, Target, random, secure};
 use crate::clock::Clock;
 
 /// Patience with a TCP address.
@@ -19,8 +26,75 @@ const ATTEMPT: Duration = Duration::from_millis(700);
 /// Addresses that are tried.
 const MAX_ADDRESSES: usize = 8;
 
-/// The first address that answers in the target's protocol.
-pub(super) fn find(target: &Target, clock: Clock) -> Result<SocketAddr, Error> {
+/// Where clients go.
+#[derive(Debug)]
+pub(super) enum Address {
+    Inet(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Inet(address) => write!(f, "{address}"),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// How clients go there: all share it.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) target: Target,
+    pub(super) address: Address,
+    /// What TLS trusts and shows, if there is TLS. Every connection has a handshake of its own.
+    pub(super) tls: Option<Arc<ClientConfig>>,
+}
+
+impl Way {
+    /// As it is told of.
+    pub(super) fn place(&self) -> String {
+        match &self.address {
+            Address::Inet(address) => format!("{address}/tcp"),
+            Address::Unix(_) => self.address.to_string(),
+        }
+    }
+}
+
+/// The way to the first address that answers.
+pub(super) fn way(target: &Target, clock: Clock) -> Result<Arc<Way>, Error> {
+    let tls = match target.transport.is_tls() {
+        true => {
+            let mut config = secure::config(&target.tls)?;
+            config.resumption = Resumption::disabled();
+            Some(Arc::new(config))
+        }
+        false => None,
+    };
+    let address = match &target.socket {
+        Some(path) => Address::Unix(find_socket(path.clone())?),
+        None => Address::Inet(find(target, clock)?),
+    };
+    Ok(Arc::new(Way { target: target.clone(), address, tls }))
+}
+
+fn find_socket(path: PathBuf) -> Result<PathBuf, Error> {
+    let source = match UnixStream::connect(&path) {
+        Ok(_) => return Ok(path),
+        Err(source) => source,
+    };
+    let place = path.display().to_string();
+    Err(match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Error::NothingListens {
+            place,
+            hint: "is the gateway up, and is this the path of its `bind: unix:PATH`?",
+        },
+        _ => Error::Unreachable { place, source },
+    })
+}
+
+/// The first address that answers in the target's protocol; what is above the socket is not tried.
+fn find(target: &Target, clock: Clock) -> Result<SocketAddr, Error> {
     let unknown = || Error::NoSuchHost { host: target.host.clone() };
     let found = (target.host.as_str(), target.port).to_socket_addrs().map_err(|_| unknown())?;
     let (mut closed, mut fault) = (Vec::new(), None);

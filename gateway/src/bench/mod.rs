@@ -15,6 +15,7 @@ mod drive;
 mod ending;
 mod find;
 mod histogram;
+mod link;
 mod load;
 mod pace;
 mod plan;

@@ -1,6 +1,7 @@
 //! From a plan to its devices and sockets.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use mio::Registry;
 use motegate_mqtt_sn::Encapsulation;
@@ -8,7 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::device::{Device, Role};
 use super::drive::{Crowd, unreachable, wire_token};
-use super::find::find;
+use super::find::{Address, Way, way};
 use super::plan::{Mode, Plan};
 use super::wire::Wire;
 use crate::client::{Error, Scheme, Target, random};
@@ -20,10 +21,10 @@ const OTHER_FILES: u64 = 32;
 /// All devices, subscribers first; none does anything yet.
 pub(super) fn crowd(plan: &Plan, clock: Clock, registry: &Registry) -> Result<Crowd, Error> {
     allow_files(plan)?;
-    let from = find(&plan.from, clock)?;
+    let from = way(&plan.from, clock)?;
     let to = match (plan.subscribers > 0, plan.to == plan.from) {
-        (true, false) => find(&plan.to, clock)?,
-        _ => from,
+        (true, false) => way(&plan.to, clock)?,
+        _ => Arc::clone(&from),
     };
     let run = u32::try_from(random() >> 32).unwrap_or(0);
     let mut crowd = Crowd { run, ..Crowd::default() };
@@ -31,7 +32,7 @@ pub(super) fn crowd(plan: &Plan, clock: Clock, registry: &Registry) -> Result<Cr
         let topic = topic(plan, &plan.to, run, subscriber % plan.topics().max(1));
         let role = Role::Subscribe { subscriber, topic };
         let id = format!("mgb-{run:x}-s{subscriber}");
-        crowd.add(plan, (&plan.to, to), role, &id, registry)?;
+        crowd.add(plan, &to, role, &id, registry)?;
     }
     for publisher in 0..plan.publishers {
         let role = match plan.mode {
@@ -42,7 +43,7 @@ pub(super) fn crowd(plan: &Plan, clock: Clock, registry: &Registry) -> Result<Cr
             }
         };
         let id = format!("mgb-{run:x}-p{publisher}");
-        let index = crowd.add(plan, (&plan.from, from), role, &id, registry)?;
+        let index = crowd.add(plan, &from, role, &id, registry)?;
         crowd.publishers.push(index);
     }
     Ok(crowd)
@@ -59,20 +60,22 @@ impl Crowd {
     fn add(
         &mut self,
         plan: &Plan,
-        (target, address): (&Target, SocketAddr),
+        way: &Arc<Way>,
         role: Role,
         id: &str,
         registry: &Registry,
     ) -> Result<usize, Error> {
         let index = self.devices.len();
-        let mut device = Device::new(plan, target, address, role, id, index, random())?;
-        device.wire = match target.scheme {
-            Scheme::Mqtt => None,
-            Scheme::MqttSn if plan.forwarder => {
+        let mut device = Device::new(plan, way, role, id, index, random())?;
+        device.wire = match (way.target.scheme, &way.address) {
+            (Scheme::Mqtt, _) | (_, Address::Unix(_)) => None,
+            (Scheme::MqttSn, Address::Inet(address)) if plan.forwarder => {
                 let shared = self.owners.iter().position(Option::is_none);
-                Some(shared.map_or_else(|| self.wire(address, None, registry), Ok)?)
+                Some(shared.map_or_else(|| self.wire(*address, None, registry), Ok)?)
             }
-            Scheme::MqttSn | Scheme::Coap => Some(self.wire(address, Some(index), registry)?),
+            (Scheme::MqttSn | Scheme::Coap, Address::Inet(address)) => {
+                Some(self.wire(*address, Some(index), registry)?)
+            }
         };
         self.devices.push(device);
         Ok(index)

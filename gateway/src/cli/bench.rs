@@ -1,6 +1,7 @@
 //! `motegate bench`: loads a gateway or broker, and says what that did and what it cost.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use motegate_mqtt::Version;
 use super::Exit;
 use super::talk::{Color, Talk, bounded, seconds};
 use crate::bench::{self, Counts, Mode, Outcome, Plan, Process, Report, STAMP, Stop, grouped};
-use crate::client::{Error, Scheme, Target, Transport};
+use crate::client::{Credentials, Error, Scheme, Target};
 use crate::clock::Clock;
 
 /// How long messages are published unless --for or --count says otherwise.
@@ -68,7 +69,8 @@ Exit code 1: connections broke, something was refused, nothing was delivered,
 or at QoS 1 or 2 something was lost. 6: the server took nothing at all, or
 nothing moved for as long as -W says.")]
 struct Options {
-    /// mqtt://, mqttsn:// or coap://HOST[:PORT], perhaps with /TOPIC
+    /// mqtt://, mqtts://, mqttsn:// or coap://HOST[:PORT], perhaps with
+    /// /TOPIC; ws:// or wss://HOST[:PORT][/PATH]; unix:PATH
     #[arg(value_name = "URL", value_parser = target)]
     url: Target,
     /// Subscribe there instead: another protocol of the same gateway
@@ -120,6 +122,18 @@ struct Options {
     /// Also tell the CPU time that this process (the gateway) takes
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
+    /// PEM file of certificates to trust [default: the system's]
+    #[arg(long, value_name = "FILE", help_heading = "TLS (mqtts, wss)")]
+    cafile: Option<PathBuf>,
+    /// Our own certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "key", help_heading = "TLS (mqtts, wss)")]
+    cert: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, value_name = "FILE", requires = "cert", help_heading = "TLS (mqtts, wss)")]
+    key: Option<PathBuf>,
+    /// Take a certificate for another host name; it must be trusted all the same
+    #[arg(long, help_heading = "TLS (mqtts, wss)")]
+    insecure: bool,
     /// text or json
     #[arg(
         short,
@@ -173,6 +187,26 @@ impl Options {
         }
     }
 
+    /// Whom publishers and whom subscribers talk to, with the files of TLS where there is TLS.
+    fn targets(&self) -> Result<[Target; 2], Error> {
+        let tls = Credentials {
+            ca: self.cafile.clone(),
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+            insecure: self.insecure,
+        };
+        let mut both = [self.url.clone(), self.to.clone().unwrap_or_else(|| self.url.clone())];
+        if tls.is_set() && !both.iter().any(|target| target.transport.is_tls()) {
+            return Err(Error::usage(
+                "--cafile, --cert, --key and --insecure are for mqtts:// and wss://",
+            ));
+        }
+        for target in both.iter_mut().filter(|target| target.transport.is_tls()) {
+            target.tls = tls.clone();
+        }
+        Ok(both)
+    }
+
     fn print(&self, report: &Report) -> Result<(), Error> {
         let mut out = io::stdout().lock();
         match self.output {
@@ -199,6 +233,7 @@ impl Options {
         if let Some(pid) = self.pid.filter(|pid| Process::look(*pid).is_none()) {
             return Err(Error::usage(format!("--pid: there is no process {pid}")));
         }
+        let [from, to] = self.targets()?;
         let (publishers, subscribers) = match mode {
             Mode::Conn | Mode::Pub => (clients, 0),
             Mode::Sub => (self.publishers, clients),
@@ -208,8 +243,8 @@ impl Options {
         let count = self.count.or(all_once);
         Ok(Plan {
             mode,
-            from: self.url.clone(),
-            to: self.to.clone().unwrap_or_else(|| self.url.clone()),
+            from,
+            to,
             publishers,
             subscribers,
             rate: self.rate,
@@ -278,9 +313,6 @@ fn target(url: &str) -> Result<Target, String> {
     let target = Target::from_str(url).map_err(|error| error.to_string())?;
     if target.scheme == Scheme::MqttSn && target.username.is_some() {
         return Err("MQTT-SN 1.2 has no login".to_owned());
-    }
-    if target.transport != Transport::Plain || target.socket.is_some() {
-        return Err("bench loads mqtt://, mqttsn:// and coap:// only".to_owned());
     }
     Ok(target)
 }

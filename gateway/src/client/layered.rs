@@ -1,42 +1,46 @@
 //! [`Layered`]: TLS, WebSocket or both between a socket and MQTT, for a driver that asks when to read
-//! and when to write.
+//! and when to write; which socket that is, and how its driver waits, is not said here.
 //!
 //! rustls and tungstenite read and write a socket that never blocks; what they hold back of either
-//! direction is asked for here. One client has one of these, so their buffers do not matter as they do
+//! direction is asked for here. A client has one of these, so their buffers do not matter as they do
 //! at the gateway. WebSocket as mqtt.md §2.18 has it: binary frames, the subprotocol `mqtt`.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::time::Duration;
+use std::sync::Arc;
 
-use rustls::{ClientConnection, StreamOwned};
-use tokio::io::{Interest, Ready};
-use tokio::time::timeout;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tungstenite::client::IntoClientRequest as _;
+use tungstenite::handshake::MidHandshake;
 use tungstenite::http::HeaderValue;
 use tungstenite::protocol::WebSocketConfig;
-use tungstenite::{HandshakeError, Message, WebSocket};
+use tungstenite::{ClientHandshake, HandshakeError, Message, WebSocket};
 
-use super::stream::Socket;
 use super::{Error, Target, secure};
 
-/// Patience with both handshakes.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of one frame that is sent.
 const FRAME: usize = 64 * 1024;
 const SUBPROTOCOL: &str = "mqtt";
 
 /// A socket that never blocks, perhaps with TLS over it.
 #[derive(Debug)]
-enum Pipe {
-    Plain(Socket),
-    Tls(Box<StreamOwned<ClientConnection, Socket>>),
+enum Pipe<S: Read + Write> {
+    Plain(S),
+    Tls(Box<StreamOwned<ClientConnection, S>>),
 }
 
-impl Pipe {
-    const fn socket(&self) -> &Socket {
+impl<S: Read + Write> Pipe<S> {
+    const fn socket(&self) -> &S {
         match self {
             Pipe::Plain(socket) => socket,
             Pipe::Tls(tls) => &tls.sock,
+        }
+    }
+
+    const fn socket_mut(&mut self) -> &mut S {
+        match self {
+            Pipe::Plain(socket) => socket,
+            Pipe::Tls(tls) => &mut tls.sock,
         }
     }
 
@@ -53,7 +57,7 @@ impl Pipe {
     }
 }
 
-impl Read for Pipe {
+impl<S: Read + Write> Read for Pipe<S> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
             Pipe::Plain(socket) => socket.read(bytes),
@@ -62,7 +66,7 @@ impl Read for Pipe {
     }
 }
 
-impl Write for Pipe {
+impl<S: Read + Write> Write for Pipe<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Pipe::Plain(socket) => socket.write(bytes),
@@ -78,68 +82,126 @@ impl Write for Pipe {
     }
 }
 
-#[derive(Debug)]
-enum Upper {
-    None(Pipe),
-    WebSocket(Box<WebSocket<Pipe>>),
+enum Upper<S: Read + Write> {
+    None(Pipe<S>),
+    Upgrading(MidHandshake<ClientHandshake<Pipe<S>>>),
+    WebSocket(Box<WebSocket<Pipe<S>>>),
+    /// A handshake has failed.
+    Gone,
 }
 
-/// An open stream over TLS, WebSocket or both.
-#[derive(Debug)]
-pub(super) struct Layered {
-    upper: Upper,
+/// A socket with TLS, WebSocket or both over it.
+pub(crate) struct Layered<S: Read + Write> {
+    upper: Upper<S>,
     /// Read and not yet taken.
     waiting: Vec<u8>,
     /// A frame did not go out whole.
     unsent: bool,
 }
 
-impl Layered {
-    /// Carries out the handshakes that the target's scheme asks for.
-    pub(super) async fn open(socket: Socket, target: &Target) -> Result<Layered, Error> {
-        let place = target.to_string();
-        let opening = async {
-            let pipe = if target.transport.is_tls() {
-                Pipe::Tls(Box::new(shake_hands(socket, target).await?))
-            } else {
-                Pipe::Plain(socket)
-            };
-            let upper = if target.transport.is_ws() {
-                Upper::WebSocket(Box::new(upgrade(pipe, target).await?))
-            } else {
-                Upper::None(pipe)
-            };
-            Ok(Layered { upper, waiting: Vec::new(), unsent: false })
+impl<S: Read + Write> fmt::Debug for Layered<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layered").field("unsent", &self.unsent).finish_non_exhaustive()
+    }
+}
+
+/// What a handshake waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    Read,
+    Write,
+}
+
+impl<S: Read + Write> Layered<S> {
+    /// Above an open socket; nothing is said yet. `tls` is for a target that has it.
+    pub(crate) fn new(
+        socket: S,
+        target: &Target,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Self, Error> {
+        let pipe = match tls.filter(|_| target.transport.is_tls()) {
+            Some(config) => {
+                let conn = secure::connection(target, config)?;
+                Pipe::Tls(Box::new(StreamOwned::new(conn, socket)))
+            }
+            None => Pipe::Plain(socket),
         };
-        match timeout(HANDSHAKE_TIMEOUT, opening).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::timed_out(format!("no answer to the handshake of {place}"))),
+        Ok(Layered { upper: Upper::None(pipe), waiting: Vec::new(), unsent: false })
+    }
+
+    /// Carries on the handshakes that the target's scheme asks for; `None` when all are through.
+    pub(crate) fn shake_hands(&mut self, target: &Target) -> Result<Option<Wait>, Error> {
+        let step = match std::mem::replace(&mut self.upper, Upper::Gone) {
+            Upper::None(mut pipe) => {
+                if let Some(wait) = encrypt(&mut pipe, target)? {
+                    self.upper = Upper::None(pipe);
+                    return Ok(Some(wait));
+                }
+                if !target.transport.is_ws() {
+                    self.upper = Upper::None(pipe);
+                    return Ok(None);
+                }
+                upgrade(pipe, target)?
+            }
+            Upper::Upgrading(rest) => rest.handshake(),
+            done @ (Upper::WebSocket(_) | Upper::Gone) => {
+                self.upper = done;
+                return Ok(None);
+            }
+        };
+        match step {
+            Ok((socket, _)) => {
+                self.upper = Upper::WebSocket(Box::new(socket));
+                Ok(None)
+            }
+            Err(HandshakeError::Interrupted(rest)) => {
+                let write = rest.get_ref().get_ref().has_unsent();
+                self.upper = Upper::Upgrading(rest);
+                Ok(Some(if write { Wait::Write } else { Wait::Read }))
+            }
+            Err(HandshakeError::Failure(error)) => Err(refused(error, target)),
         }
     }
 
-    fn pipe(&self) -> &Pipe {
+    fn pipe(&self) -> Option<&Pipe<S>> {
         match &self.upper {
-            Upper::None(pipe) => pipe,
-            Upper::WebSocket(socket) => socket.get_ref(),
+            Upper::None(pipe) => Some(pipe),
+            Upper::Upgrading(rest) => Some(rest.get_ref().get_ref()),
+            Upper::WebSocket(socket) => Some(socket.get_ref()),
+            Upper::Gone => None,
         }
     }
 
-    pub(super) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        if interest.is_readable() && !self.waiting.is_empty() {
-            return Ok(Ready::READABLE);
+    /// The socket below; `None` after a handshake that failed.
+    pub(crate) fn socket(&self) -> Option<&S> {
+        self.pipe().map(Pipe::socket)
+    }
+
+    /// The same.
+    pub(crate) fn socket_mut(&mut self) -> Option<&mut S> {
+        match &mut self.upper {
+            Upper::None(pipe) => Some(pipe.socket_mut()),
+            Upper::Upgrading(rest) => Some(rest.get_mut().get_mut().socket_mut()),
+            Upper::WebSocket(socket) => Some(socket.get_mut().socket_mut()),
+            Upper::Gone => None,
         }
-        self.pipe().socket().ready(interest).await
+    }
+
+    /// Whether something was read that nobody has taken.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Whether a layer holds something that has not gone out.
-    pub(super) fn has_unsent(&self) -> bool {
-        self.unsent || self.pipe().has_unsent()
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.unsent || self.pipe().is_some_and(Pipe::has_unsent)
     }
 
-    pub(super) fn try_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn try_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let socket = match &mut self.upper {
             Upper::None(pipe) => return pipe.read(bytes),
             Upper::WebSocket(socket) => socket,
+            Upper::Upgrading(_) | Upper::Gone => return Err(ErrorKind::NotConnected.into()),
         };
         // All frames that have come: nobody wakes us for one that is in memory already.
         let mut end = None;
@@ -169,7 +231,7 @@ impl Layered {
         }
     }
 
-    pub(super) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.push()?;
         match &mut self.upper {
             Upper::None(pipe) => {
@@ -188,6 +250,7 @@ impl Layered {
                 }
                 Ok(n)
             }
+            Upper::Upgrading(_) | Upper::Gone => Err(ErrorKind::NotConnected.into()),
         }
     }
 
@@ -195,7 +258,7 @@ impl Layered {
     ///
     /// # Errors
     /// `WouldBlock` where some of it stays.
-    pub(super) fn push(&mut self) -> io::Result<()> {
+    pub(crate) fn push(&mut self) -> io::Result<()> {
         match &mut self.upper {
             Upper::None(pipe) => pipe.flush(),
             Upper::WebSocket(socket) => {
@@ -203,48 +266,47 @@ impl Layered {
                 self.unsent = false;
                 Ok(())
             }
+            Upper::Upgrading(_) | Upper::Gone => Ok(()),
         }
     }
 
-    /// Takes leave in each layer, and ends our half below.
-    pub(super) async fn shutdown(&mut self) -> io::Result<()> {
-        let pipe = match &mut self.upper {
-            Upper::None(pipe) => pipe,
+    /// Takes leave in each layer, as far as the socket takes it now.
+    pub(crate) fn close(&mut self) {
+        match &mut self.upper {
+            Upper::None(pipe) => pipe.close(),
             Upper::WebSocket(socket) => {
                 let _ = socket.close(None);
                 let _ = socket.flush();
-                socket.get_mut()
+                socket.get_mut().close();
             }
-        };
-        pipe.close();
-        match pipe {
-            Pipe::Plain(socket) => socket.shutdown().await,
-            Pipe::Tls(tls) => tls.sock.shutdown().await,
+            Upper::Upgrading(_) | Upper::Gone => {}
         }
     }
 }
 
-async fn shake_hands(
-    socket: Socket,
-    target: &Target,
-) -> Result<StreamOwned<ClientConnection, Socket>, Error> {
-    let mut tls = StreamOwned::new(secure::connection(target)?, socket);
+/// Carries on the handshake of TLS, if there is one.
+fn encrypt<S: Read + Write>(pipe: &mut Pipe<S>, target: &Target) -> Result<Option<Wait>, Error> {
+    let Pipe::Tls(tls) = pipe else { return Ok(None) };
     while tls.conn.is_handshaking() || tls.conn.wants_write() {
         match tls.conn.complete_io(&mut tls.sock) {
             Ok(_) => {}
             Err(error) if is_blocked(&error) => {
                 let write = tls.conn.wants_write();
-                let interest = if write { Interest::WRITABLE } else { Interest::READABLE };
-                let ready = tls.sock.ready(interest).await;
-                ready.map_err(|error| secure::fault(&error, target))?;
+                return Ok(Some(if write { Wait::Write } else { Wait::Read }));
             }
             Err(error) => return Err(secure::fault(&error, target)),
         }
     }
-    Ok(tls)
+    Ok(None)
 }
 
-async fn upgrade(pipe: Pipe, target: &Target) -> Result<WebSocket<Pipe>, Error> {
+/// What a step of an upgrade comes to.
+type Step<S> = Result<
+    <ClientHandshake<Pipe<S>> as tungstenite::handshake::HandshakeRole>::FinalResult,
+    HandshakeError<ClientHandshake<Pipe<S>>>,
+>;
+
+fn upgrade<S: Read + Write>(pipe: Pipe<S>, target: &Target) -> Result<Step<S>, Error> {
     let url = format!("{target}{}", target.resource);
     let mut request = url
         .into_client_request()
@@ -252,21 +314,7 @@ async fn upgrade(pipe: Pipe, target: &Target) -> Result<WebSocket<Pipe>, Error> 
     let name = "Sec-WebSocket-Protocol";
     request.headers_mut().insert(name, HeaderValue::from_static(SUBPROTOCOL)); // [MQTT-6.0.0-3]
     let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-    let mut step = tungstenite::client::client_with_config(request, pipe, Some(config));
-    loop {
-        match step {
-            Ok((socket, _)) => return Ok(socket),
-            Err(HandshakeError::Interrupted(rest)) => {
-                let pipe: &Pipe = rest.get_ref().get_ref();
-                let interest =
-                    if pipe.has_unsent() { Interest::WRITABLE } else { Interest::READABLE };
-                let ready = pipe.socket().ready(interest).await;
-                ready.map_err(|error| secure::fault(&error, target))?;
-                step = rest.handshake();
-            }
-            Err(HandshakeError::Failure(error)) => return Err(refused(error, target)),
-        }
-    }
+    Ok(tungstenite::client::client_with_config(request, pipe, Some(config)))
 }
 
 /// An upgrade that failed, in words.

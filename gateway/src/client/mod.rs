@@ -11,13 +11,14 @@ mod error;
 mod layered;
 mod mqtt;
 mod scram;
-mod secure;
+pub(crate) mod secure;
 mod sn;
 mod stream;
 mod target;
 
 pub(crate) use coap::CoapClient;
 pub(crate) use error::Error;
+pub(crate) use layered::{Layered, Wait};
 pub(crate) use mqtt::MqttClient;
 pub(crate) use secure::Credentials;
 pub(crate) use sn::{Reception, SnClient};

@@ -50,15 +50,18 @@ impl Credentials {
 }
 
 /// A connection that has not begun its handshake.
-pub(super) fn connection(target: &Target) -> Result<ClientConnection, Error> {
+pub(super) fn connection(
+    target: &Target,
+    config: Arc<ClientConfig>,
+) -> Result<ClientConnection, Error> {
     let host = target.host.clone();
     let name = ServerName::try_from(host)
         .map_err(|_| Error::usage(format!("`{}` can be in no certificate", target.host)))?;
-    let config = Arc::new(config(&target.tls)?);
     ClientConnection::new(config, name).map_err(|error| Error::Failed(error.to_string()))
 }
 
-fn config(files: &Credentials) -> Result<ClientConfig, Error> {
+/// What the files say, read once for any number of connections.
+pub(crate) fn config(files: &Credentials) -> Result<ClientConfig, Error> {
     let failed = |error: rustls::Error| Error::Failed(error.to_string());
     let provider = Arc::new(ring::default_provider());
     let trusted = trusted(files.ca.as_deref())?;
@@ -197,7 +200,7 @@ impl ServerCertVerifier for Verifier {
 }
 
 /// What ended a handshake, or a connection above one.
-pub(super) fn fault(error: &io::Error, target: &Target) -> Error {
+pub(crate) fn fault(error: &io::Error, target: &Target) -> Error {
     if let Some(said) = said(error) {
         return explain(said, target);
     }
@@ -211,11 +214,11 @@ pub(super) fn fault(error: &io::Error, target: &Target) -> Error {
 }
 
 /// The fault of TLS that is in an error of a stream.
-pub(super) fn said(error: &io::Error) -> Option<&rustls::Error> {
+pub(crate) fn said(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-pub(super) fn explain(error: &rustls::Error, target: &Target) -> Error {
+pub(crate) fn explain(error: &rustls::Error, target: &Target) -> Error {
     let refused = |text: String, hint: &'static str| Error::Refused { text, hint: hint.into() };
     let host = &target.host;
     match error {

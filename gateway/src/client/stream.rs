@@ -6,17 +6,19 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncWrite as _, Interest, Ready};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::layered::Layered;
-use super::{Error, Target, Transport, resolve};
+use super::{Error, Layered, Target, Transport, Wait, resolve, secure};
 
 /// Patience with one address.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Patience with the handshakes above it.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An open socket.
 #[derive(Debug)]
@@ -79,7 +81,7 @@ impl Write for Socket {
 #[derive(Debug)]
 pub(super) enum Stream {
     Plain(Socket),
-    Layered(Box<Layered>),
+    Layered(Box<Layered<Socket>>),
 }
 
 impl Stream {
@@ -89,13 +91,22 @@ impl Stream {
         if target.transport == Transport::Plain {
             return Ok(Stream::Plain(socket));
         }
-        Ok(Stream::Layered(Box::new(Layered::open(socket, target).await?)))
+        match timeout(HANDSHAKE_TIMEOUT, shake_hands(socket, target)).await {
+            Ok(layered) => Ok(Stream::Layered(Box::new(layered?))),
+            Err(_) => Err(Error::timed_out(format!("no answer to the handshake of {target}"))),
+        }
     }
 
     pub(super) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         match self {
             Stream::Plain(socket) => socket.ready(interest).await,
-            Stream::Layered(layered) => layered.ready(interest).await,
+            Stream::Layered(layered) if interest.is_readable() && layered.has_waiting() => {
+                Ok(Ready::READABLE)
+            }
+            Stream::Layered(layered) => match layered.socket() {
+                Some(socket) => socket.ready(interest).await,
+                None => Err(io::ErrorKind::NotConnected.into()),
+            },
         }
     }
 
@@ -109,7 +120,13 @@ impl Stream {
     pub(super) async fn end(mut self) {
         let shut = match &mut self {
             Stream::Plain(socket) => socket.shutdown().await,
-            Stream::Layered(layered) => layered.shutdown().await,
+            Stream::Layered(layered) => {
+                layered.close();
+                match layered.socket_mut() {
+                    Some(socket) => socket.shutdown().await,
+                    None => return,
+                }
+            }
         };
         if shut.is_err() {
             return;
@@ -155,6 +172,20 @@ impl Stream {
             Stream::Layered(layered) => layered.try_write(bytes),
         }
     }
+}
+
+async fn shake_hands(socket: Socket, target: &Target) -> Result<Layered<Socket>, Error> {
+    let tls = match target.transport.is_tls() {
+        true => Some(Arc::new(secure::config(&target.tls)?)),
+        false => None,
+    };
+    let mut layered = Layered::new(socket, target, tls)?;
+    while let Some(wait) = layered.shake_hands(target)? {
+        let interest = if wait == Wait::Write { Interest::WRITABLE } else { Interest::READABLE };
+        let Some(socket) = layered.socket() else { break };
+        socket.ready(interest).await.map_err(|error| secure::fault(&error, target))?;
+    }
+    Ok(layered)
 }
 
 async fn open_unix(path: &Path) -> Result<Socket, Error> {

@@ -8,13 +8,14 @@ mod coap;
 mod mqtt;
 mod sn;
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use mio::{Registry, Token};
 use motegate_timers::{Instant, Timer};
 
-use crate::client::{Error, Scheme, Target};
+use crate::client::{Error, Scheme};
 
+use super::find::Way;
 use super::plan::Plan;
 use super::stamp::Stamp;
 use super::wire::Wire;
@@ -98,25 +99,22 @@ impl Device {
     /// A device that does nothing yet. `index` is its number among all; `id` its client id.
     pub(super) fn new(
         plan: &Plan,
-        target: &Target,
-        address: SocketAddr,
+        way: &Arc<Way>,
         role: Role,
         id: &str,
         index: usize,
         seed: u64,
     ) -> Result<Self, Error> {
-        let kind = match target.scheme {
+        let kind = match way.target.scheme {
             Scheme::Mqtt => {
                 let token = Token(index);
-                Kind::Mqtt(Box::new(mqtt::Mqtt::new(
-                    plan, target, address, &role, id, token, seed,
-                )?))
+                Kind::Mqtt(Box::new(mqtt::Mqtt::new(plan, way, &role, id, token, seed)?))
             }
             Scheme::MqttSn => {
                 let node = plan.forwarder.then(|| u32::try_from(index).unwrap_or(u32::MAX));
                 Kind::Sn(Box::new(sn::Sn::new(plan, &role, id, node)?))
             }
-            Scheme::Coap => Kind::Coap(Box::new(coap::Coap::new(plan, target, &role, seed))),
+            Scheme::Coap => Kind::Coap(Box::new(coap::Coap::new(plan, &way.target, &role, seed))),
         };
         let (wire, timer) = (None, Timer::default());
         Ok(Device { role, wire, timer, dirty: false, opening: false, gone: false, kind })

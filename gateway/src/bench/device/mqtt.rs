@@ -1,10 +1,9 @@
-//! An MQTT client on a stream that the event loop polls.
+//! An MQTT client on a stream that the event loop polls, over every transport that there is.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::io;
+use std::sync::Arc;
 
-use mio::net::TcpStream;
-use mio::{Interest, Token};
+use mio::Token;
 use motegate_message::Qos;
 use motegate_mqtt::PropertyBuf;
 use motegate_mqtt::client::{
@@ -14,9 +13,11 @@ use motegate_mqtt::client::{
 use motegate_timers::Instant;
 
 use super::{Around, Fact, Role, Taken};
+use crate::bench::find::Way;
+use crate::bench::link::Link;
 use crate::bench::plan::Plan;
 use crate::bench::stamp::Stamp;
-use crate::client::{Error, Target};
+use crate::client::{Error, secure};
 
 /// Bytes that wait to be written, from which on a publisher waits.
 const FULL: usize = 64 * 1024;
@@ -32,30 +33,37 @@ const BARRIER: u64 = 2;
 #[derive(Debug)]
 pub(super) struct Mqtt {
     machine: Client,
-    address: SocketAddr,
+    way: Arc<Way>,
     token: Token,
     /// What it publishes or subscribes to.
     topic: String,
     subscribes: bool,
     qos: Qos,
-    stream: Option<TcpStream>,
+    link: Option<Link>,
     opened: bool,
     paused: bool,
-    fault: Option<io::Error>,
+    fault: Option<Fault>,
+}
+
+/// Why a connection broke, or did not come about.
+#[derive(Debug)]
+enum Fault {
+    Socket(io::Error),
+    /// A layer above it says so.
+    Said(Error),
 }
 
 impl Mqtt {
     pub(super) fn new(
         plan: &Plan,
-        target: &Target,
-        address: SocketAddr,
+        way: &Arc<Way>,
         role: &Role,
         id: &str,
         token: Token,
         seed: u64,
     ) -> Result<Self, Error> {
         let window = u16::try_from(plan.window).unwrap_or(u16::MAX).max(1);
-        let defaults = ClientConfig::new(id);
+        let (target, defaults) = (&way.target, ClientConfig::new(id));
         let packet = plan.payload + AROUND_PAYLOAD;
         let max_packet_size = u32::try_from(packet).unwrap_or(MAX_PACKET).min(MAX_PACKET);
         let config = ClientConfig {
@@ -78,12 +86,12 @@ impl Mqtt {
         };
         Ok(Mqtt {
             machine,
-            address,
+            way: Arc::clone(way),
             token,
             topic,
             subscribes,
             qos: Qos::from_bits(plan.qos).unwrap_or(Qos::AtMostOnce),
-            stream: None,
+            link: None,
             opened: false,
             paused: false,
             fault: None,
@@ -106,11 +114,11 @@ impl Mqtt {
             Err(PublishError::TooLarge { max }) => Taken::Never(Error::usage(format!(
                 "--payload {}: {} takes packets of at most {max} bytes",
                 payload.len(),
-                self.address
+                self.way.address
             ))),
             Err(PublishError::QosNotSupported) => Taken::Never(Error::usage(format!(
                 "--qos: {} takes a lower one only",
-                self.address
+                self.way.address
             ))),
             Err(error) => Taken::Never(Error::Failed(format!("{}: {error}", self.topic))),
         }
@@ -131,8 +139,8 @@ impl Mqtt {
     }
 
     pub(super) fn ready(&mut self, readable: bool, writable: bool, around: &mut Around<'_>) {
-        if !self.opened && writable {
-            self.check_opened(around);
+        if !self.opened {
+            self.check_opened(writable, around);
         }
         if self.opened && readable && !self.paused {
             self.read(around);
@@ -152,7 +160,8 @@ impl Mqtt {
     /// Writes, and does and tells what follows from it.
     pub(super) fn flush(&mut self, around: &mut Around<'_>) {
         self.tell(around);
-        if self.opened && !self.machine.outbox().is_empty() {
+        let unsent = self.link.as_ref().is_some_and(Link::has_unsent);
+        if self.opened && (unsent || !self.machine.outbox().is_empty()) {
             self.write(around);
             self.tell(around);
         }
@@ -167,6 +176,9 @@ impl Mqtt {
                 Transmit::Close => {
                     // A last packet that the kernel does not take is not waited for.
                     self.write(around);
+                    if let Some(link) = &mut self.link {
+                        link.close();
+                    }
                     self.drop_stream(around);
                     self.machine.handle_closed(around.now);
                 }
@@ -182,74 +194,89 @@ impl Mqtt {
 
     fn connect(&mut self, around: &mut Around<'_>) {
         (self.opened, self.paused, self.fault) = (false, false, None);
-        let opened = TcpStream::connect(self.address).and_then(|mut stream| {
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            around.registry.register(&mut stream, self.token, interest)?;
-            Ok(stream)
-        });
-        match opened {
-            Ok(stream) => self.stream = Some(stream),
-            Err(error) => self.lose(Some(error), around),
+        match Link::connect(&self.way, around.registry, self.token) {
+            Ok(link) => self.link = Some(link),
+            Err(error) => self.lose(Some(Fault::Socket(error)), around),
         }
     }
 
-    fn check_opened(&mut self, around: &mut Around<'_>) {
-        let Some(stream) = &self.stream else { return };
-        match stream.take_error() {
-            Ok(None) if stream.peer_addr().is_ok() => {
-                let _ = stream.set_nodelay(true);
+    /// Whether the socket is open, and what comes above it.
+    fn check_opened(&mut self, writable: bool, around: &mut Around<'_>) {
+        let Some(link) = &mut self.link else { return };
+        if !link.is_connected() {
+            if !writable {
+                return;
+            }
+            match link.check_connected() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => return self.lose(Some(Fault::Socket(error)), around),
+            }
+        }
+        match link.shake_hands(&self.way) {
+            Ok(true) => {
                 self.opened = true;
                 self.machine.handle_opened(around.now);
             }
-            Ok(None) => {}
-            Ok(Some(error)) | Err(error) => self.lose(Some(error), around),
+            Ok(false) => {}
+            Err(error) => self.lose(Some(Fault::Said(error)), around),
         }
     }
 
     fn read(&mut self, around: &mut Around<'_>) {
-        while let Some(stream) = &mut self.stream {
-            match stream.read(around.chunk) {
+        while let Some(link) = &mut self.link {
+            match link.read(around.chunk) {
                 Ok(0) => return self.lose(None, around),
                 Ok(len) => {
+                    // A short read empties a stream: epoll tells of the next bytes (epoll(7)).
+                    let is_last = len < around.chunk.len() && link.is_plain();
                     let chunk = around.chunk.get(..len).unwrap_or_default();
                     self.machine.handle_bytes(around.now, chunk);
                     self.tell(around);
-                    // A short read empties a stream: epoll tells of the next bytes (epoll(7)).
-                    if len < around.chunk.len() || self.paused {
+                    if is_last || self.paused {
                         return;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return self.lose(Some(error), around),
+                Err(error) => return self.break_off(error, around),
             }
         }
     }
 
     fn write(&mut self, around: &mut Around<'_>) {
-        while let Some(stream) = &mut self.stream
-            && !self.machine.outbox().is_empty()
-        {
+        while let Some(link) = &mut self.link {
             let bytes = self.machine.outbox();
-            match stream.write(bytes) {
+            let written = match bytes.is_empty() {
+                true if link.has_unsent() => link.push().map(|()| 0),
+                true => return,
+                false => link.write(bytes),
+            };
+            match written {
+                Ok(0) => {}
                 Ok(len) => self.machine.handle_written(around.now, len),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return self.lose(Some(error), around),
+                Err(error) => return self.break_off(error, around),
             }
         }
     }
 
-    fn lose(&mut self, error: Option<io::Error>, around: &mut Around<'_>) {
-        self.fault = error;
+    fn break_off(&mut self, error: io::Error, around: &mut Around<'_>) {
+        let said = secure::said(&error).map(|error| secure::explain(error, &self.way.target));
+        self.lose(Some(said.map_or(Fault::Socket(error), Fault::Said)), around);
+    }
+
+    fn lose(&mut self, fault: Option<Fault>, around: &mut Around<'_>) {
+        self.fault = fault;
         self.drop_stream(around);
         self.machine.handle_closed(around.now);
         self.tell(around);
     }
 
     fn drop_stream(&mut self, around: &Around<'_>) {
-        if let Some(mut stream) = self.stream.take() {
-            let _ = around.registry.deregister(&mut stream);
+        if let Some(mut link) = self.link.take() {
+            link.deregister(around.registry);
         }
         self.opened = false;
     }
@@ -298,10 +325,13 @@ impl Mqtt {
     }
 
     fn ended(&mut self, error: &ClientError) -> Error {
-        let place = format!("{}/tcp", self.address);
+        let place = self.way.place();
         let (text, hint) = (error.to_string(), error.hint());
         match (error.kind(), self.fault.take()) {
-            (ErrorKind::Unreachable, Some(fault)) if *error == ClientError::Unreachable => {
+            (ErrorKind::Unreachable, Some(Fault::Said(said))) => said,
+            (ErrorKind::Unreachable, Some(Fault::Socket(fault)))
+                if *error == ClientError::Unreachable =>
+            {
                 match fault.kind() {
                     io::ErrorKind::ConnectionRefused => Error::NothingListens { place, hint },
                     _ => Error::Unreachable { place, source: fault },

@@ -1,0 +1,169 @@
+//! [`Link`]: a stream that the event loop polls, TCP or a Unix domain socket, perhaps with TLS and
+//! WebSocket over it. It never blocks.
+
+use std::io::{self, Read, Write};
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+
+use super::find::{Address, Way};
+use crate::client::{Error, Layered, Transport};
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Socket::Tcp(stream) => stream,
+            Socket::Unix(stream) => stream,
+        }
+    }
+
+    /// Whether it is open by now.
+    fn check_connected(&self) -> io::Result<bool> {
+        let (error, is_there) = match self {
+            Socket::Tcp(stream) => (stream.take_error()?, stream.peer_addr().is_ok()),
+            Socket::Unix(stream) => (stream.take_error()?, stream.peer_addr().is_ok()),
+        };
+        if let (Socket::Tcp(stream), true) = (self, is_there) {
+            let _ = stream.set_nodelay(true);
+        }
+        error.map_or(Ok(is_there), Err)
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.read(bytes),
+            Socket::Unix(stream) => stream.read(bytes),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.write(bytes),
+            Socket::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(Socket),
+    Layered(Box<Layered<Socket>>),
+    Gone,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Link {
+    stream: Stream,
+    connected: bool,
+}
+
+impl Link {
+    /// Begins to connect.
+    pub(super) fn connect(way: &Way, registry: &Registry, token: Token) -> io::Result<Self> {
+        let mut socket = match &way.address {
+            Address::Inet(address) => Socket::Tcp(TcpStream::connect(*address)?),
+            Address::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
+        };
+        registry.register(socket.source(), token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Link { stream: Stream::Plain(socket), connected: false })
+    }
+
+    /// Whether the socket is known to be open.
+    pub(super) const fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// Whether nothing is between socket and MQTT.
+    pub(super) const fn is_plain(&self) -> bool {
+        matches!(self.stream, Stream::Plain(_))
+    }
+
+    /// Looks whether the socket is open.
+    pub(super) fn check_connected(&mut self) -> io::Result<bool> {
+        if let Stream::Plain(socket) = &self.stream {
+            self.connected = socket.check_connected()?;
+        }
+        Ok(self.connected)
+    }
+
+    /// Carries on what comes before MQTT on an open socket; `true` when it is through.
+    pub(super) fn shake_hands(&mut self, way: &Way) -> Result<bool, Error> {
+        if way.target.transport == Transport::Plain {
+            return Ok(true);
+        }
+        if self.is_plain()
+            && let Stream::Plain(socket) = std::mem::replace(&mut self.stream, Stream::Gone)
+        {
+            let layered = Layered::new(socket, &way.target, way.tls.clone())?;
+            self.stream = Stream::Layered(Box::new(layered));
+        }
+        match &mut self.stream {
+            Stream::Layered(layered) => Ok(layered.shake_hands(&way.target)?.is_none()),
+            Stream::Plain(_) | Stream::Gone => Ok(false),
+        }
+    }
+
+    pub(super) fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match &mut self.stream {
+            Stream::Plain(socket) => socket.read(bytes),
+            Stream::Layered(layered) => layered.try_read(bytes),
+            Stream::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.stream {
+            Stream::Plain(socket) => socket.write(bytes),
+            Stream::Layered(layered) => layered.try_write(bytes),
+            Stream::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Whether something that was written waits in a layer.
+    pub(super) fn has_unsent(&self) -> bool {
+        matches!(&self.stream, Stream::Layered(layered) if layered.has_unsent())
+    }
+
+    /// Sends it.
+    pub(super) fn push(&mut self) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Layered(layered) => layered.push(),
+            Stream::Plain(_) | Stream::Gone => Ok(()),
+        }
+    }
+
+    /// Takes leave in each layer.
+    pub(super) fn close(&mut self) {
+        if let Stream::Layered(layered) = &mut self.stream {
+            layered.close();
+        }
+    }
+
+    /// The event loop has nothing to do with it any more.
+    pub(super) fn deregister(&mut self, registry: &Registry) {
+        let socket = match &mut self.stream {
+            Stream::Plain(socket) => Some(socket),
+            Stream::Layered(layered) => layered.socket_mut(),
+            Stream::Gone => None,
+        };
+        if let Some(socket) = socket {
+            let _ = registry.deregister(socket.source());
+        }
+    }
+}
