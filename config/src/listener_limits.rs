@@ -41,6 +41,8 @@ const OF_ALL: &[(&str, &str)] = &[
         "it bounds those of all CoAP clients together; `max_observers_per_peer` can stand here",
     ),
     ("max_exchanges", "one table remembers the requests of all CoAP clients"),
+    ("max_pubsub_topics", "one table keeps the topics of all collections"),
+    ("max_pubsub_topic_size", "a topic's configuration is the topic's, whoever has made it"),
 ];
 
 /// Why a key of `limits` cannot stand under a listener, if it cannot.

@@ -343,6 +343,8 @@ fn limits(r: &mut Reader<'_>, block: Option<&Limits>, at: &Place, core: &mut Cor
         max_observers_per_peer => coap.max_observers_per_peer;
         max_blocks_in_progress_per_peer => coap.max_blocks_in_progress_per_peer;
         max_exchanges => coap.max_exchanges;
+        max_pubsub_topics => core.max_pubsub_topics;
+        max_pubsub_topic_size => core.max_pubsub_topic_size;
     }
     if let Some(Rate { count, per }) =
         r.get(block.max_auth_failures.as_ref(), at, "max_auth_failures")

@@ -87,6 +87,7 @@ fn every_kind_of_key_arrives() {
     assert_eq!((coap.unverified.amplification, coap.max_request_rate), (5, 20));
     assert_eq!(coap.unverified.echo, motegate_core::settings::EchoWhen::Always);
     assert_eq!((coap.block_timeout, coap.max_blocks_in_progress_per_peer), (secs(20), 2));
+    assert_eq!((core.max_pubsub_topics, core.max_pubsub_topic_size), (100, 1024));
     assert_eq!((core.queue.max_messages, core.queue.max_bytes), (100, 256 * 1024));
     assert_eq!(core.broker.max_retained_bytes, 8 << 20);
     let asleep = example("sensors.yaml").core.when_asleep;

@@ -168,7 +168,7 @@ const MQTT_5_0_UNNUMBERED: [Section; 20] = [
 const MQTT_SN: [Section; 3] = [("2", 1, 48), ("7", 1, 15), ("9", 1, 13)];
 
 /// The RFCs of CoAP number no statements: ours, in `coap.txt`, by checklist, RFC and plugtest.
-const COAP: [Section; 10] = [
+const COAP: [Section; 11] = [
     ("row", 1, 36),
     ("7252", 1, 55),
     ("7641", 1, 23),
@@ -177,7 +177,8 @@ const COAP: [Section; 10] = [
     ("9175", 1, 14),
     ("8516", 1, 1),
     ("9290", 1, 2),
-    ("8132", 1, 2),
+    ("8132", 1, 3),
+    ("ps", 1, 31),
     ("td", 1, 31),
 ];
 

@@ -80,8 +80,8 @@ const RESERVED: [(&str, &[&str]); 32] = [
     ("schemars", &["motegate-config"]),
     ("serde", &["motegate", "motegate-config"]),
     ("serde_json", &["motegate", "motegate-config"]),
-    // Payloads and patterns are the mapping's.
-    ("minicbor", &["motegate-mapping"]),
+    // Payloads and patterns are the mapping's, topic properties CoAP's.
+    ("minicbor", &["motegate-coap", "motegate-mapping"]),
     ("json-event-parser", &["motegate-mapping"]),
     ("data-encoding", &["motegate", "motegate-core", "motegate-mapping"]),
     ("regex", &["motegate-mapping"]),

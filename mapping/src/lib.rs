@@ -42,5 +42,5 @@ pub use rule::{
     QosMinusOne, Rate, Retain, Rules, Scope, SnRules, TopicId,
 };
 pub use table::{
-    Action, Caller, CoapMatch, CoapMethod, MapError, SnMatch, SnNames, SnTopic, Table,
+    Action, Caller, CoapMatch, CoapMethod, Managed, MapError, SnMatch, SnNames, SnTopic, Table,
 };

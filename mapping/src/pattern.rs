@@ -60,6 +60,18 @@ impl Pattern {
         Pattern { segments, tail: true, names }
     }
 
+    /// One segment, never wrong.
+    pub(crate) fn literal(segment: &str) -> Pattern {
+        let segments = vec![Segment::Literal(segment.into())];
+        Pattern { segments, tail: false, names: Vec::new() }
+    }
+
+    /// `literal/{name}`, never wrong.
+    pub(crate) fn one_below(segment: &str, name: &str) -> Pattern {
+        let segments = vec![Segment::Literal(segment.into()), Segment::Any];
+        Pattern { segments, tail: false, names: vec![(name.into(), 1)] }
+    }
+
     /// Parses `/a/{b}/{c...}`; the first slash may be left out.
     pub(crate) fn parse(text: &str) -> Result<Pattern, PatternError> {
         if text.len() > MAX_BYTES {

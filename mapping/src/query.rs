@@ -61,13 +61,14 @@ impl Queries {
         Queries::default()
     }
 
-    /// What EMQX's gateway takes in a publish; who the client is and what proves it are the
-    /// listener's.
+    /// What EMQX's gateway takes, in long and in short; who the client is and what proves it are the
+    /// listener's. What else its clients say (`nl`, `rh` of a subscription) it passes over, too.
     pub(crate) fn emqx() -> Queries {
         let mut queries = Queries::passthrough();
-        let who = ["clientid", "username", "password", "token"];
+        queries.keys.extend([("q".into(), Target::Qos), ("r".into(), Target::Retain)]);
+        let who = ["clientid", "c", "username", "u", "password", "p", "token", "t"];
         queries.keys.extend(who.map(|key| (key.into(), Target::Ignored)));
-        queries
+        Queries { ignore_others: true, ..queries }
     }
 
     pub(crate) fn new(

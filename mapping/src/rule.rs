@@ -46,8 +46,8 @@ impl Default for Rules {
 pub enum Preset {
     /// CoAP `/PREFIX/{topic...}` is topic `{topic}`, both ways.
     Passthrough,
-    /// `/ps/data/{topic...}`: the topic-data resources of draft-ietf-core-coap-pubsub. All of `/ps`
-    /// is its own; the collection, which makes topics, is not there.
+    /// draft-ietf-core-coap-pubsub: `/ps/data/{topic...}` are topics' data, `/ps` the collection,
+    /// `/ps/{id}` topics' configurations.
     CorePubsub,
     /// `/ps/{topic...}` as EMQX's gateway has it: retained only with `?retain=true`.
     EmqxPs,

@@ -1,5 +1,6 @@
 //! [`Table`]: the checked rules, asked per request, and the vocabulary of asking.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +73,24 @@ impl Action {
             Action::Publish => "publish",
             Action::Clear => "clear",
         }
+    }
+}
+
+/// A resource that describes topics instead of being the value of one (the preset `core-pubsub`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Managed {
+    /// The collection, which lists and makes topics.
+    Collection,
+    /// A topic's configuration; the path's last segment is its id.
+    Topic,
+}
+
+impl fmt::Display for Managed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Managed::Collection => "the topic collection of core-pubsub",
+            Managed::Topic => "a topic's configuration (core-pubsub)",
+        })
     }
 }
 
@@ -177,7 +196,7 @@ impl Table {
         let table = Table {
             coap: CoapTable::new(&rules, &mut errors),
             sn: SnTable::new(&rules, &mut errors),
-            roots: rules.presets.iter().map(|one| one.root(&rules).to_owned()).collect(),
+            roots: rules.presets.iter().map(|one| one.entry(&rules).to_owned()).collect(),
             prefix: rules.presets.contains(&Preset::Passthrough).then_some(rules.prefix),
         };
         if errors.is_empty() { Ok(table) } else { Err(errors) }
@@ -198,10 +217,33 @@ impl Table {
         self.prefix.as_deref()
     }
 
-    /// Under which CoAP paths presets have every topic as it is: segments with slashes between
-    /// them, possibly none. Its order is that of the configuration.
+    /// Where presets have every topic as it is, or the collection that leads there: segments with
+    /// slashes between them, possibly none. Its order is that of the configuration.
     pub fn roots(&self) -> impl Iterator<Item = &str> {
         self.roots.iter().map(String::as_str)
+    }
+
+    /// What a path describes instead of leading to a topic; rules of the file go before.
+    #[must_use]
+    pub fn managed(
+        &self,
+        caller: &Caller<'_>,
+        host: Option<&str>,
+        path: &[String],
+    ) -> Option<Managed> {
+        self.coap.managed(Asker { caller, host }, path)
+    }
+
+    /// Whether some path does.
+    #[must_use]
+    pub const fn manages_topics(&self) -> bool {
+        self.coap.manages()
+    }
+
+    /// The path of the topic collection, one segment, where there is one.
+    #[must_use]
+    pub const fn collection(&self) -> Option<&'static str> {
+        if self.coap.manages() { Some(crate::coap::COLLECTION) } else { None }
     }
 
     /// Maps a CoAP request; `host` (Uri-Host), `path` and `query` are the options as they are. An

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use common::{CALLER, caller_at, rule, strings, table};
 use motegate_mapping::{
-    Action, CoapMatch, CoapMethod, CoapRule, MapError, Retain, RuleErrorKind, Rules, Table,
+    Action, CoapMatch, CoapMethod, CoapRule, Managed, MapError, Preset, Retain, RuleErrorKind,
+    Rules, Table,
 };
 use motegate_message::{Qos, Reason, TopicName};
 
@@ -361,4 +362,37 @@ fn every_mistake_is_reported_with_its_place() {
         ]
     );
     assert!(matches!(errors[3].kind, RuleErrorKind::WildcardTopic));
+}
+
+/// The preset `core-pubsub`: `/ps` and `/ps/{id}` describe topics and are no topic's value; a rule of
+/// the file goes before them, and they go before a preset of all paths.
+#[test]
+fn paths_that_describe_topics() {
+    let with = |presets: &[Preset], prefix: &str, coap| {
+        let prefix = prefix.to_owned();
+        table(Rules { presets: presets.to_vec(), prefix, coap, ..Rules::default() })
+    };
+    let path = |url: &str| strings(url.split('/'));
+    let managed = |table: &Table, url: &str| table.managed(&CALLER, None, &path(url));
+    let put = |table: &Table, url: &str| {
+        let found = table.coap(&CALLER, None, CoapMethod::Put, &path(url), &[]);
+        found.map(|found| found.topic.as_str().to_owned()).map_err(|error| error.reason)
+    };
+    let alone = with(&[Preset::CorePubsub], "mqtt", Vec::new());
+    assert_eq!(managed(&alone, "ps"), Some(Managed::Collection));
+    assert_eq!(managed(&alone, "ps/h9392"), Some(Managed::Topic));
+    assert_eq!(managed(&alone, "ps/data/a"), None);
+    assert_eq!(managed(&alone, "ps/"), None, "an empty segment is no id");
+    assert_eq!(put(&alone, "ps/data/a"), Ok("a".into()));
+    assert_eq!(put(&alone, "ps/a"), Err(Reason::NoRule));
+    assert!(alone.manages_topics());
+    assert!(!with(&[Preset::EmqxPs], "mqtt", Vec::new()).manages_topics());
+
+    let wide = with(&[Preset::CorePubsub, Preset::Passthrough], "", Vec::new());
+    assert_eq!(managed(&wide, "ps/a"), Some(Managed::Topic));
+    assert_eq!(put(&wide, "other/a"), Ok("other/a".into()));
+
+    let mine = with(&[Preset::CorePubsub], "mqtt", vec![rule("mine", "/ps/{x}", "mine/{x}")]);
+    assert_eq!(managed(&mine, "ps/a"), None);
+    assert_eq!(put(&mine, "ps/a"), Ok("mine/a".into()));
 }

@@ -170,7 +170,7 @@ fn p03_presets() {
     assert!(!found.content_when_empty, "the draft: no value, 4.04");
     let post = ask(&pubsub, CoapMethod::Post, "/ps/data/a");
     assert_eq!(post.unwrap_err(), Reason::MethodNotAllowed, "the draft has PUT");
-    assert_eq!(put(&pubsub, "/ps/a"), Err(Reason::NoRule), "no collection");
+    assert_eq!(put(&pubsub, "/ps/a"), Err(Reason::NoRule), "no topic's value");
     assert_eq!(put(&pubsub, "/mqtt/a"), Err(Reason::NoRule), "a list replaces passthrough");
 
     let emqx = of(Preset::EmqxPs);
@@ -179,13 +179,15 @@ fn p03_presets() {
     assert_eq!((plain.topic.as_str(), plain.retain), ("a/b", false));
     let full = asked("/ps/a?qos=1&retain=true&expiry=60").unwrap();
     assert_eq!((full.qos, full.retain), (Some(Qos::AtLeastOnce), true));
-    assert_eq!(asked("/ps/a?nl=1").unwrap_err(), Reason::BadOption);
+    let short = asked("/ps/a?c=n&u=me&p=word&t=1&q=2&r=true&nl=1").unwrap();
+    assert_eq!((short.qos, short.retain), (Some(Qos::ExactlyOnce), true), "EMQX's short names");
+    assert_eq!(asked("/ps/a?q=3").unwrap_err(), Reason::BadOption);
     assert_eq!(ask(&emqx, CoapMethod::Observe, "/ps/a").unwrap().action, Action::Subscribe);
 
     let ponte = of(Preset::PonteR);
     assert!(ask(&ponte, CoapMethod::Post, "/r/a/b").unwrap().retain);
     let roots = table(with(&[Preset::CorePubsub, Preset::PonteR, Preset::Passthrough]));
-    assert_eq!(roots.roots().collect::<Vec<_>>(), ["ps/data", "r", "mqtt"]);
+    assert_eq!(roots.roots().collect::<Vec<_>>(), ["ps", "r", "mqtt"]);
 
     // Presets are of lowest priority, and two that claim one path are a conflict.
     let mine = vec![rule("mine", "/{a}/data/{b...}", "mine/{a}/{b}")];

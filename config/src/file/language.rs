@@ -52,8 +52,8 @@ pub(crate) struct Mappings {
     /// What holds where a rule says nothing.
     pub(crate) defaults: Option<MappingDefaults>,
     /// Ready rules of lowest priority: `passthrough` (`/PREFIX/…`, see `coap.prefix`), `core-pubsub`
-    /// (`/ps/data/…`, the topic data of draft-ietf-core-coap-pubsub), `emqx-ps` (`/ps/…`), `ponte-r`
-    /// (`/r/…`). A list replaces the default.
+    /// (draft-ietf-core-coap-pubsub: topics are made at `/ps`, their data are at `/ps/data/…`),
+    /// `emqx-ps` (`/ps/…`), `ponte-r` (`/r/…`). A list replaces the default.
     #[schemars(extend("default" = ["passthrough"]))]
     pub(crate) presets: Option<Vec<Typed<String>>>,
     /// Rules for CoAP.

@@ -131,6 +131,12 @@ pub(crate) struct Limits {
     /// Requests that CoAP remembers, to recognise repetitions.
     #[schemars(extend("default" = "200000", "range" = "64 to 1099511627776"))]
     pub(crate) max_exchanges: Number,
+    /// Topics that CoAP clients may make in the collection of the preset `core-pubsub`; beyond it 5.03.
+    #[schemars(extend("default" = "10000", "range" = "0 to 1099511627776"))]
+    pub(crate) max_pubsub_topics: Number,
+    /// Bytes of the configuration of one of them, with its first data; beyond it 4.13.
+    #[schemars(extend("default" = "4KiB", "range" = "64 to 64KiB"))]
+    pub(crate) max_pubsub_topic_size: Bytes,
 }
 
 /// Bounds of one listener; what it does not say is as in `limits`. Each key of `limits` is here, or in

@@ -39,6 +39,10 @@ pub struct Config {
     pub max_connect_rate_per_address: ConnectRate,
     /// How often `$SYS` is published; zero: never.
     pub sys_interval: Duration,
+    /// Topics of the collection of draft-ietf-core-coap-pubsub, all mounts together.
+    pub max_pubsub_topics: usize,
+    /// Bytes of the configuration of one.
+    pub max_pubsub_topic_size: usize,
     /// Bytes of records that may wait for the store; beyond it publishers are held back.
     pub max_uncommitted_bytes: usize,
 }
@@ -231,6 +235,8 @@ impl Default for Config {
             max_connect_rate: ConnectRate::per_second(1_000),
             max_connect_rate_per_address: ConnectRate::per_second(50),
             sys_interval: Duration::from_secs(10),
+            max_pubsub_topics: 10_000,
+            max_pubsub_topic_size: 4 * 1024,
             max_uncommitted_bytes: 32 * 1024 * 1024,
         }
     }

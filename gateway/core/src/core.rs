@@ -24,7 +24,7 @@ use motegate_timers::{Instant, earliest};
 use crate::access::{Target, admits};
 use crate::admission::Admission;
 use crate::backpressure::Backpressure;
-use crate::coap::{Notified, Observation, Pack};
+use crate::coap::{Notified, Observation, Pack, Topics};
 use crate::journal_clock::JournalClock;
 use crate::lockout::Lockout;
 use crate::login::Login;
@@ -58,6 +58,8 @@ pub struct Core {
     /// Packs whose records the broker has not all answered.
     pub(crate) packs: HashMap<ExchangeId, Pack>,
     pub(crate) notified: Notified,
+    /// Of the topic collection.
+    pub(crate) topics: Topics,
     pub(crate) pending: PendingTable,
     pub(crate) turn: Turn,
     /// The wall clock as it is, jumps and all.
@@ -120,6 +122,7 @@ impl Core {
             observations: HashMap::new(),
             packs: HashMap::new(),
             notified: Notified::default(),
+            topics: Topics::default(),
             pending: PendingTable::default(),
             turn,
             wall: Wall::default(),
@@ -144,9 +147,10 @@ impl Core {
                 Some(&journal::owner::BROKER) => self.broker.restore(&self.turn, key, value),
                 Some(&journal::owner::MQTT) => self.mqtt.restore(&self.turn, key, value),
                 Some(&journal::owner::MQTT_SN) => self.sn.restore(&self.turn, key, value),
-                Some(&journal::owner::CORE) => {
-                    key == CLOCK && JournalClock::resume(now, wall, value).is_some()
+                Some(&journal::owner::CORE) if key == CLOCK => {
+                    JournalClock::resume(now, wall, value).is_some()
                 }
+                Some(&journal::owner::CORE) => self.restore_topic(key, value),
                 _ => false,
             };
             damaged += usize::from(!understood);
@@ -246,7 +250,7 @@ impl Core {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let datagrams = earliest(self.sn.poll_timeout(), self.coap.poll_timeout());
         let streams = earliest(self.broker.poll_timeout(), self.mqtt.poll_timeout());
-        let own = earliest(self.sys.next(), self.admission.next());
+        let own = earliest(self.sys.next(), earliest(self.admission.next(), self.topics.next()));
         earliest(earliest(streams, datagrams), own)
     }
 
@@ -356,6 +360,7 @@ impl Core {
         if due(self.coap.poll_timeout()) {
             self.coap.handle_timeout(&self.turn);
         }
+        self.topics_due();
         self.mqtt_turns();
         self.sys_round();
     }
@@ -435,6 +440,7 @@ impl Core {
         let clock = self.clock.get_or_insert_with(|| JournalClock::new(now, wall));
         self.turn.wall = clock.look(now, wall);
         self.wall = wall;
+        self.topics.look(&Turn { wall, ..self.turn });
     }
 
     /// All records of one `handle` are one atomic batch (architecture: the journal).
@@ -470,6 +476,7 @@ impl Core {
         while let Some(record) = self.sn.poll_record() {
             self.batch.push(record);
         }
+        self.batch.extend(self.topics.take_records());
     }
 
     /// Asks the broker something that answers without a ticket, and tells which batch its records

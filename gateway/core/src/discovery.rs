@@ -1,7 +1,7 @@
 //! `.well-known/core` (RFC 6690): the roots that every topic lies under, the resources of rules of
 //! one path, then the retained topics that the asking client may read, as the CoAP paths that read
 //! them (mapping.md §2.15). What a rule says of its resources (`link`) comes before what is known
-//! of the value. Rules for a certain host are not listed: a link would need an authority.
+//! of the value. The topic collection (draft-ietf-core-coap-pubsub) is listed by the same means. Rules for a certain host are not listed: a link would need an authority.
 
 use std::sync::Arc;
 
@@ -9,8 +9,9 @@ use hashbrown::{HashMap, HashSet};
 use motegate_broker::Request;
 use motegate_coap::endpoint::{Code, ExchangeId, Method, Request as CoapRequest, Response};
 use motegate_coap::link_format::{self, CONTENT_FORMAT, Filter, Link, Value};
+use motegate_coap::pubsub;
 use motegate_mapping::{Link as Resource, MapError};
-use motegate_message::{Message, Reason, Seq, TopicFilter};
+use motegate_message::{Message, Peer, Reason, Seq, TopicFilter};
 
 use crate::coap::{content_format, rules_query};
 use crate::notice::{Notice, NoticeKind};
@@ -31,6 +32,15 @@ pub(crate) fn is_discovery(request: &CoapRequest) -> bool {
     request.path.iter().map(String::as_str).eq([".well-known", "core"])
 }
 
+/// What is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listing {
+    /// `.well-known/core`.
+    Server,
+    /// The topics of the collection, and their data if the query asks for a type.
+    Collection,
+}
+
 impl Core {
     pub(crate) fn discover(&mut self, request: CoapRequest) {
         let refusal = if request.method != Method::Get {
@@ -45,6 +55,11 @@ impl Core {
             self.coap.respond(&self.turn, request.exchange, response, Seq::NONE);
             return;
         }
+        self.discover_from(request, Listing::Server);
+    }
+
+    /// Lists what the query asks for; method and Accept have been judged.
+    pub(crate) fn discover_from(&mut self, request: CoapRequest, listing: Listing) {
         let mount = &self.listener(request.peer.listener).mount;
         // A mount may end within a level; the mapping takes only what is behind it.
         let levels = mount.rfind('/').map_or("", |slash| &mount[..=slash]);
@@ -56,6 +71,7 @@ impl Core {
             }
         };
         let asked = Discover {
+            listing,
             key: self.coap_client(&request),
             query: rules_query(&self.config, request.peer.listener, &request.query).into_owned(),
             peer: request.peer,
@@ -74,6 +90,9 @@ impl Core {
         asked: &Discover,
         topics: &[Arc<Message>],
     ) {
+        if asked.listing == Listing::Collection {
+            return self.collection_listed(exchange, asked, topics);
+        }
         let caller = self.caller(asked.peer.listener, asked.key.client_id(), asked.peer.addr.ip());
         let filter = Filter::new(&asked.query);
         let values: HashMap<&str, &Message> =
@@ -90,6 +109,12 @@ impl Core {
             }
         };
         self.table.roots().map(root).for_each(&mut take);
+        if let Some(path) = self.table.collection() {
+            let collection = Link::to(&[path]).resource_type(pubsub::COLLECTION);
+            take(collection.content_formats(&[CONTENT_FORMAT]));
+        }
+        let mount = self.listener(asked.peer.listener).mount.clone();
+        self.topic_links(&mount, false).into_iter().for_each(&mut take);
         // Every rule of one path is looked at, but no further than the answer can hold.
         for resource in self.table.links(&caller, asked.host.as_deref()).take(MAX_TOPICS) {
             let value = resource.topic.as_ref().and_then(|topic| values.get(topic.as_str()));
@@ -104,19 +129,68 @@ impl Core {
                 _ => {}
             }
         }
-        let document = link_format::document(&links, &filter, MAX_DOCUMENT);
+        self.answer_document(exchange, &asked.peer, &asked.etags, &links, left_out);
+    }
+
+    /// §2.4.1 and §2.3.4 of the draft: the topics, and with a type in the query their data, too, as
+    /// well as topics that others have published to, which are data resources all the same.
+    fn collection_listed(
+        &mut self,
+        exchange: ExchangeId,
+        asked: &Discover,
+        topics: &[Arc<Message>],
+    ) {
+        let filter = Filter::new(&asked.query);
+        let with_data = asked.query.iter().any(|one| one.split('=').next() == Some("rt"));
+        let mount = self.listener(asked.peer.listener).mount.clone();
+        let mut links = self.topic_links(&mount, with_data);
+        if with_data {
+            let caller =
+                self.caller(asked.peer.listener, asked.key.client_id(), asked.peer.addr.ip());
+            let collection = self.table.collection();
+            let others = topics.iter().filter(|message| !self.is_topics_data(&message.topic));
+            links.extend(others.filter_map(|message| {
+                let resource = self.table.link(&caller, asked.host.as_deref(), &message.topic)?;
+                let below = resource.path.first().map(String::as_str) == collection;
+                below.then(|| link(&resource, Some(message)))
+            }));
+        }
+        links.retain(|link| filter.matches(link));
+        self.answer_links(exchange, &asked.peer, &asked.etags, &links);
+    }
+
+    /// Answers with links, as many as a document holds.
+    pub(crate) fn answer_links(
+        &mut self,
+        exchange: ExchangeId,
+        peer: &Peer,
+        etags: &[Vec<u8>],
+        links: &[Link],
+    ) {
+        self.answer_document(exchange, peer, etags, links, 0);
+    }
+
+    fn answer_document(
+        &mut self,
+        exchange: ExchangeId,
+        peer: &Peer,
+        etags: &[Vec<u8>],
+        links: &[Link],
+        mut left_out: usize,
+    ) {
+        let document = link_format::document(links, &Filter::default(), MAX_DOCUMENT);
         left_out += document.left_out;
         if left_out > 0 {
             let kind = NoticeKind::Dropped(Reason::QuotaExceeded);
             let text = format!(
-                "`.well-known/core` has {left_out} more links than an answer holds: ask for some of \
+                "this list has {left_out} more links than an answer holds: ask for some of \
                  them, as in ?href=/mqtt/site/*"
             );
-            let notice = Notice::of_peer(kind, Protocol::Coap, &asked.peer);
+            let notice = Notice::of_peer(kind, Protocol::Coap, peer);
             self.notice(Notice { text: Some(text), ..notice });
         }
         let etag = motegate_broker::etag(Some(CONTENT_FORMAT), document.text.as_bytes());
-        let known = asked.etags.iter().any(|theirs| theirs[..] == etag.to_be_bytes());
+        let known = etags.iter().any(|theirs| theirs[..] == etag.to_be_bytes());
         let response = match known {
             true => Response { etag: Some(etag), ..Response::new(Code::VALID) },
             false => Response {

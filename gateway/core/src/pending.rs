@@ -8,7 +8,8 @@ use motegate_coap::endpoint::{ExchangeId, ObservationId};
 use motegate_message::{ConnectionId, ListenerId, Qos, Reason, SessionKey, TopicFilter};
 use motegate_mqtt_sn::endpoint::{ClientRef, WillUpdate};
 
-use crate::coap::Meaning;
+use crate::coap::{Meaning, NewTopic, TopicRef};
+use crate::discovery::Listing;
 
 /// A question to the broker.
 #[derive(Debug)]
@@ -43,7 +44,11 @@ pub(crate) enum Pending {
     CoapPublish { exchange: ExchangeId, kind: CoapPublish },
     /// A record of a CoAP pack.
     CoapRecord { exchange: ExchangeId },
-    /// `.well-known/core`.
+    /// The first data of a topic that is being made.
+    CoapTopic(Box<NewTopic>),
+    /// The data of a topic whose observers are to confirm that they are there.
+    CoapTopicCheck(TopicRef),
+    /// `.well-known/core`, or the topic collection.
     CoapDiscover { exchange: ExchangeId, asked: Box<Discover> },
     /// Nobody waits for the answer.
     Nothing,
@@ -84,6 +89,7 @@ pub(crate) enum CoapPublish {
 /// Who asked for discovery, and with which filters.
 #[derive(Debug)]
 pub(crate) struct Discover {
+    pub(crate) listing: Listing,
     pub(crate) peer: motegate_message::Peer,
     pub(crate) query: Vec<String>,
     pub(crate) host: Option<String>,

@@ -106,14 +106,14 @@ fn p15_rules_say_what_their_resources_are() {
     ];
     let rules = Rules { coap, presets: vec![Preset::CorePubsub], ..Rules::default() };
     let mut gateway = Gateway::with_table(config(), Table::new(rules).expect("fine"));
-    let before = "</ps/data>;rt=\"core.ps\",</cmd>;obs;if=\"core.b\";ct=42;sz=3,</plain>;obs";
+    let before = "</ps>;rt=\"core.ps\",</ps>;rt=\"core.ps.coll\";ct=40,</cmd>;obs;if=\"core.b\";ct=42;sz=3,</plain>;obs";
     assert_eq!(document(&mut gateway, ""), before);
     for (id, path) in [(8, ["s", "hall", "co2"].as_slice()), (9, &["plain"])] {
         gateway.datagram(COAP, peer(4_000), &coap_put(id, path));
     }
     let plain = "</plain>;ct=0;sz=1;obs;rt=\"core.ps.data\"";
     let hall = "</s/hall/co2>;ct=\"60 50\";sz=1;obs;rt=\"sensor.co2\";title=\"co2 in hall\"";
-    assert_eq!(document(&mut gateway, "rt=core.ps.*"), plain, "listed once, with its value");
+    assert_eq!(document(&mut gateway, "href=/plain"), plain, "listed once, with its value");
     assert_eq!(document(&mut gateway, "rt=sensor*"), hall);
     assert_eq!(document(&mut gateway, "if=core.b"), "</cmd>;obs;if=\"core.b\";ct=42;sz=3");
 }

@@ -201,6 +201,8 @@ fn every_bound_of_the_configuration_has_a_row() {
         "packet_rate_per_peer",
         "max_blocks_in_progress_per_peer",
         "max_exchanges",
+        "max_pubsub_topics",
+        "max_pubsub_topic_size",
     ] {
         assert!(gateway.limit(key).acted.is_some(), "{key}");
     }

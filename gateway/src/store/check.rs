@@ -56,6 +56,7 @@ fn kind(key: &[u8]) -> String {
         [owner::BROKER, b'W', ..] => "wills".into(),
         [owner::MQTT, ..] => "mqtt delivery states".into(),
         [owner::MQTT_SN, ..] => "mqtt-sn clients and topic ids".into(),
+        [owner::CORE, b't', ..] => "topics of the collection".into(),
         [owner::BROKER | owner::CORE, ..] => "marks".into(),
         [first, ..] => format!("of an unknown owner ({first:#04x})"),
         [] => "without a key".into(),

@@ -75,6 +75,7 @@ pub(super) fn check(
         content_when_empty: !rule.not_found_when_empty,
         formatted,
         link: link?,
+        manages: None,
     };
     // A rule of one path needs no way back: it is listed as it stands.
     if !checked.link.is_empty() && checked.reversal.is_none() && !checked.is_literal() {

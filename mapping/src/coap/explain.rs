@@ -24,7 +24,10 @@ impl CoapTable {
         path: &[String],
         query: &[String],
     ) -> Explanation<CoapMatch> {
-        let found = self.find(asker, method, path).ok().map(|(rule, _)| rule);
+        let found = match self.managed(asker, path) {
+            Some(_) => None,
+            None => self.find(asker, method, path).ok().map(|(rule, _)| rule),
+        };
         let mut near: Vec<(Nearness, NearMiss)> = self
             .rules
             .iter()
@@ -51,6 +54,7 @@ impl CoapTable {
         let mut rules: Vec<(usize, RuleRef)> = self
             .rules
             .iter()
+            .filter(|rule| rule.manages.is_none())
             .map(|rule| {
                 let index = rule.place.as_ref().and_then(|place| place.steps().last());
                 let order = match index {
@@ -102,6 +106,9 @@ fn near(
     }
     if !rule.is_for(asker.caller, asker.host) {
         return Some((Nearness::ForOthers, for_others(rule, asker)));
+    }
+    if let Some(managed) = rule.manages {
+        return Some((Nearness::Method, format!("the path is {managed}")));
     }
     if rule.methods.get(method).is_none() {
         let methods: Vec<&str> = rule.methods.list().collect();

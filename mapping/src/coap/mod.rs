@@ -14,6 +14,7 @@ use motegate_message::{Reason, TopicName};
 
 pub(crate) use explain::captures;
 pub use links::Link;
+pub(crate) use preset::COLLECTION;
 use rule::Rule;
 
 use crate::conflict;
@@ -21,7 +22,7 @@ use crate::format::Formats;
 use crate::index::{Edge, Index};
 use crate::query;
 use crate::rule::Retain;
-use crate::{Action, Caller, CoapMatch, CoapMethod, MapError, Place, RuleError, Rules};
+use crate::{Action, Caller, CoapMatch, CoapMethod, Managed, MapError, Place, RuleError, Rules};
 
 /// All CoAP rules.
 #[derive(Debug, Default)]
@@ -34,6 +35,8 @@ pub(crate) struct CoapTable {
     reverse_absolute: Index,
     /// Rules of one path each, in order.
     literals: Vec<usize>,
+    /// Whether some describe topics.
+    manages: bool,
 }
 
 /// Who asks, and for which host.
@@ -57,7 +60,7 @@ impl CoapTable {
         for (i, rule) in rules.coap.iter().enumerate() {
             checked.extend(check::check(rule, rules, &formats, &list.at(i), errors));
         }
-        checked.extend(rules.presets.iter().map(|one| preset::rule(*one, rules)));
+        checked.extend(rules.presets.iter().flat_map(|one| preset::rules(*one, rules)));
         preset::find_conflicts(rules, errors);
         checked.sort_by_cached_key(Rule::rank);
         let mut table = CoapTable { rules: checked, ..CoapTable::default() };
@@ -78,6 +81,7 @@ impl CoapTable {
             if rule.is_literal() {
                 self.literals.push(i);
             }
+            self.manages |= rule.manages.is_some();
         }
     }
 
@@ -88,6 +92,10 @@ impl CoapTable {
         path: &[String],
         query: &[String],
     ) -> Result<CoapMatch, MapError> {
+        if let Some(managed) = self.managed(asker, path) {
+            let text = format!("this path is {managed}, not a topic's value");
+            return Err(MapError { reason: Reason::NoRule, text });
+        }
         let (rule, action) = self.find(asker, method, path)?;
         let options = rule.queries.read(query, &rule.topic)?;
         let records = rule.records(asker.caller, path, query)?;
@@ -113,6 +121,26 @@ impl CoapTable {
             conversion: rule.formatted.conversion.clone(),
             records,
         })
+    }
+
+    /// What the path describes, where no rule that goes before takes it.
+    pub(crate) fn managed(&self, asker: Asker<'_>, path: &[String]) -> Option<Managed> {
+        if !self.manages {
+            return None;
+        }
+        let mut first = usize::MAX;
+        self.index.candidates(path, |i| {
+            let rule = &self.rules[i];
+            if rule.is_for(asker.caller, asker.host) && rule.pattern.matches(path, false) {
+                first = first.min(i);
+            }
+        });
+        self.rules.get(first)?.manages
+    }
+
+    /// Whether there are paths that describe topics.
+    pub(crate) const fn manages(&self) -> bool {
+        self.manages
     }
 
     /// The rule that takes the request, and what it makes of the method.

@@ -1,9 +1,9 @@
 //! The presets: ordinary rules of lowest priority that stand ready under a name (mapping.md §2.3).
 //!
 //! `passthrough` is ours. `emqx-ps` and `ponte-r` keep devices of these gateways as they are.
-//! `core-pubsub` has the topic-data resources of draft-ietf-core-coap-pubsub, whose paths the broker
-//! chooses: they lie under `/ps/data`. Its collection and topic resources, which make and describe
-//! topics, are not there; `/ps` is claimed for them all the same, so that no other preset takes it.
+//! `core-pubsub` is draft-ietf-core-coap-pubsub: every topic is a topic-data resource under
+//! `/ps/data`, `/ps` is the collection and `/ps/{id}` a topic resource. The last two are no topic's
+//! value but describe topics ([`Managed`]): no method of theirs is a rule's action.
 
 use super::rule::{Methods, PRESET_PRIORITY, Rule};
 use crate::conflict::Contender;
@@ -13,7 +13,7 @@ use crate::query::Queries;
 use crate::reverse::Reversal;
 use crate::rule::{Preset, Retain};
 use crate::template::Template;
-use crate::{CoapMethod, Place, RuleError, RuleErrorKind, Rules};
+use crate::{CoapMethod, Managed, Place, RuleError, RuleErrorKind, Rules};
 
 impl Preset {
     /// Under which path every topic lies.
@@ -26,15 +26,41 @@ impl Preset {
         }
     }
 
+    /// Where a client begins.
+    pub(crate) fn entry(self, rules: &Rules) -> &str {
+        if self == Preset::CorePubsub { COLLECTION } else { self.root(rules) }
+    }
+
     /// What it claims, of which its rule may be a part.
     fn claim(self, rules: &Rules) -> Pattern {
-        let root = if self == Preset::CorePubsub { "ps" } else { self.root(rules) };
-        Pattern::prefixed_tail(root, "topic")
+        Pattern::prefixed_tail(self.entry(rules), "topic")
     }
 }
 
-/// The rule of a preset.
-pub(super) fn rule(preset: Preset, rules: &Rules) -> Rule {
+/// The path of the topic collection.
+pub(crate) const COLLECTION: &str = "ps";
+
+/// The rules of a preset.
+pub(super) fn rules(preset: Preset, rules: &Rules) -> Vec<Rule> {
+    let mut all = vec![rule(preset, rules)];
+    if preset == Preset::CorePubsub {
+        let managed = [
+            (Managed::Collection, Pattern::literal(COLLECTION)),
+            (Managed::Topic, Pattern::one_below(COLLECTION, "id")),
+        ];
+        all.extend(managed.map(|(managed, pattern)| Rule {
+            pattern,
+            methods: Methods::default(),
+            reversal: None,
+            manages: Some(managed),
+            ..rule(preset, rules)
+        }));
+    }
+    all
+}
+
+/// The rule of a preset that maps paths to topics.
+fn rule(preset: Preset, rules: &Rules) -> Rule {
     let pattern = Pattern::prefixed_tail(preset.root(rules), "topic");
     let topic = Template::tail("topic", pattern.segments.len());
     let without = |method: CoapMethod| {
@@ -72,6 +98,7 @@ pub(super) fn rule(preset: Preset, rules: &Rules) -> Rule {
         content_when_empty: preset != Preset::CorePubsub,
         formatted: Formatted::default(),
         link: Box::default(),
+        manages: None,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::rule::Retain;
 use crate::safety::Unsafe;
 use crate::template::{Part, Template, Values, Var};
 use crate::text::Text;
-use crate::{Action, Caller, CoapMethod, MapError, Place};
+use crate::{Action, Caller, CoapMethod, Managed, MapError, Place};
 
 /// Below every priority that a file can give.
 pub(super) const PRESET_PRIORITY: i32 = i32::MIN;
@@ -47,6 +47,8 @@ pub(crate) struct Rule {
     pub(super) formatted: Formatted,
     pub(super) link: Box<[LinkAttribute]>,
     pub(super) reversal: Option<Reversal>,
+    /// What it describes instead of leading to a topic.
+    pub(super) manages: Option<Managed>,
 }
 
 /// What each method means.
@@ -169,7 +171,7 @@ impl Rule {
     /// Whether its path has no captures: one resource.
     pub(super) fn is_literal(&self) -> bool {
         let literal = |segment: &Segment| matches!(segment, Segment::Literal(_));
-        !self.pattern.tail && self.pattern.segments.iter().all(literal)
+        self.manages.is_none() && !self.pattern.tail && self.pattern.segments.iter().all(literal)
     }
 }
 

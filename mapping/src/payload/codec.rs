@@ -139,17 +139,29 @@ fn wrong_kind(wanted: &'static str, got: &Value<'_>) -> WriteError {
 /// of which much is CBOR by accident. `false` for every other number.
 #[must_use]
 pub fn could_be(content_format: u16, payload: &[u8]) -> bool {
-    let codec = match content_format {
+    let Some(codec) = built_in(content_format) else { return false };
+    let binary = matches!(codec, Codec::Cbor | Codec::SenmlCbor);
+    !(binary && text(payload).is_ok()) && codec.check(payload, &Limits::default()).is_ok()
+}
+
+/// Whether a payload that is said to be of a Content-Format is: by its syntax, where the format is
+/// known here; `true` for every other number.
+#[must_use]
+pub fn is_valid(content_format: u16, payload: &[u8]) -> bool {
+    let codec = built_in(content_format);
+    codec.is_none_or(|codec| codec.check(payload, &Limits::default()).is_ok())
+}
+
+const fn built_in(content_format: u16) -> Option<Codec> {
+    Some(match content_format {
         0 => Codec::Text,
         42 => Codec::Raw,
         50 => Codec::Json,
         60 => Codec::Cbor,
         110 => Codec::SenmlJson,
         112 => Codec::SenmlCbor,
-        _ => return false,
-    };
-    let binary = matches!(codec, Codec::Cbor | Codec::SenmlCbor);
-    !(binary && text(payload).is_ok()) && codec.check(payload, &Limits::default()).is_ok()
+        _ => return None,
+    })
 }
 
 /// The formats that can be named: the built-in ones and the entries of `codecs`.

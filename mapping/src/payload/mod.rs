@@ -59,7 +59,7 @@ mod senml;
 mod value;
 
 pub use cbor_keys::CborKeys;
-pub use codec::{Codec, Codecs, content_type, could_be, is_utf8};
+pub use codec::{Codec, Codecs, content_type, could_be, is_utf8, is_valid};
 pub use conversion::{Conversion, ConversionError, Downlink, Record, Uplink};
 pub use error::{
     At, CodecError, Fault, MAX_FIELDS, MAX_LENGTH, PayloadError, Problem, SenmlProblem,

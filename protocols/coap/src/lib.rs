@@ -2,7 +2,7 @@
 //!
 //! [`Endpoint`] is the server side, [`client`] the other one; both are pure state machines:
 //! datagrams and time come in, datagrams and deadlines go out. [`link_format`] writes and filters
-//! RFC 6690 documents. coap-lite takes packets apart; what it lets pass is checked before and
+//! RFC 6690 documents, [`pubsub`] the topic properties of draft-ietf-core-coap-pubsub. coap-lite takes packets apart; what it lets pass is checked before and
 //! after, see the `message` and `options` modules.
 #![no_std]
 #![warn(clippy::indexing_slicing)]
@@ -17,6 +17,7 @@ pub mod endpoint;
 pub mod link_format;
 mod message;
 pub mod options;
+pub mod pubsub;
 mod random;
 mod slab;
 

@@ -136,6 +136,18 @@ impl Core {
                 counters.evicted,
             ),
             count(
+                "max_pubsub_topics",
+                self.config.max_pubsub_topics,
+                Some(self.topics.len() as u64),
+                self.topics.counts.refused,
+            ),
+            bytes(
+                "max_pubsub_topic_size",
+                self.config.max_pubsub_topic_size,
+                None,
+                self.topics.counts.too_large,
+            ),
+            count(
                 "max_sn_topics_per_client",
                 sn.max_topics_per_client,
                 None,

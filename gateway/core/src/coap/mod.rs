@@ -1,11 +1,13 @@
 //! CoAP's requests to requests of the broker, effects to its endpoint.
 //!
 //! GET reads the retained message (`value`), Observe is a broker session of its own (`observe`),
-//! PUT, POST and DELETE publish (`publish`; mapping.md §2.7).
+//! PUT, POST and DELETE publish (`publish`; mapping.md §2.7); what describes topics instead is in
+//! `pubsub`.
 
 mod notified;
 mod observe;
 mod publish;
+mod pubsub;
 mod value;
 
 use std::time::Duration;
@@ -29,6 +31,7 @@ use crate::{ClientFrom, Config, Core, Protocol};
 pub(crate) use notified::Notified;
 pub(crate) use observe::{OBSERVER_QUEUE, Observation};
 pub(crate) use publish::Pack;
+pub(crate) use pubsub::{NewTopic, TopicRef, Topics};
 pub(crate) use value::{Meaning, content_format};
 
 /// The query of a listener whose clients name themselves.
@@ -58,6 +61,9 @@ impl Core {
         if is_discovery(&request) {
             self.discover(request);
             return;
+        }
+        if let Some(managed) = self.coap_managed(&request) {
+            return self.coap_manage(request, managed);
         }
         match self.coap_map(&request) {
             // RFC 7959 §2.5: nothing happens before the last block; what is refused already need
@@ -154,6 +160,15 @@ impl Core {
                 } else {
                     self.coap_unobserved(&filter, read);
                 }
+            }
+            (Pending::CoapTopic(new), Effect::Accepted { after, .. }) => {
+                self.topic_made(*new, after);
+            }
+            (Pending::CoapTopic(new), Effect::Refused { reason, .. }) => {
+                self.topic_refused(&new, reason);
+            }
+            (Pending::CoapTopicCheck(topic), Effect::Value { message, .. }) => {
+                self.check_observers(topic, message.as_deref());
             }
             (Pending::CoapDiscover { exchange, asked }, Effect::Topics { topics, .. }) => {
                 self.discovered(exchange, &asked, &topics);

@@ -11,11 +11,11 @@ use motegate_coap::endpoint::{
 };
 use motegate_mapping::{Action, CoapMatch};
 use motegate_message::{
-    Delivery, DeliveryId, Qos, Seq, SessionId, SessionKey, SubscriptionFilter, TopicFilter,
+    Delivery, DeliveryId, Message, Qos, Seq, SessionId, SessionKey, SubscriptionFilter, TopicFilter,
 };
 
-use super::Resource;
 use super::value::{Hidden, Meaning, Shown, Wanted, formats, precondition};
+use super::{Resource, TopicRef};
 use crate::access::Target;
 use crate::pending::{CoapRead, Pending};
 use crate::{ClientFrom, Core, Protocol};
@@ -33,7 +33,7 @@ pub(crate) const OBSERVER_QUEUE: QueuePolicy = QueuePolicy {
 const WILDCARD_QUEUE: QueuePolicy = QueuePolicy { max_messages: 1_000, ..OBSERVER_QUEUE };
 
 /// Of a notification that the broker did not deliver; its ids begin at 1.
-const NO_DELIVERY: DeliveryId = DeliveryId(0);
+pub(super) const NO_DELIVERY: DeliveryId = DeliveryId(0);
 
 /// What the core knows of an observation.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub(crate) struct Observation {
     pub(crate) meaning: Meaning,
     /// Of several topics.
     several: bool,
+    /// Whose data it observes, of the topics of the collection.
+    pub(super) of: Option<TopicRef>,
 }
 
 /// Bytes that an observer takes at a time: of several topics one message, as the endpoint would
@@ -83,6 +85,7 @@ impl Asked {
 impl Core {
     pub(super) fn end_observation(&mut self, observation: ObservationId) {
         let Some(known) = self.observations.remove(&observation) else { return };
+        self.forget_observer(&known, observation);
         self.notified.forget(observation);
         if let Some(session) = known.session {
             let handle = Target::Coap(observation).to_handle();
@@ -130,6 +133,8 @@ impl Core {
         if self.coap_rest(&request, mapped.topic.as_name().is_none()) {
             return;
         }
+        let of = self.observed_topic(mapped.topic.as_str());
+        let subscribes = mapped.action == Action::Subscribe && self.takes_observer(&request, of);
         let formats = formats(mapped);
         let read = CoapRead {
             exchange: request.exchange,
@@ -145,10 +150,12 @@ impl Core {
         };
         let filter = mapped.topic.clone();
         let several = filter.as_name().is_none();
-        let observation = (mapped.action == Action::Subscribe)
-            .then(|| self.coap.observe(&self.turn, request.exchange))
-            .flatten();
+        let observation =
+            subscribes.then(|| self.coap.observe(&self.turn, request.exchange)).flatten();
         let Some(observation) = observation else { return self.ask_value(&filter, read) };
+        if let Some(topic) = of {
+            self.topics.observed(&self.turn, topic, observation);
+        }
         let read = CoapRead { observation: Some(observation), ..read };
         let named = self.listener(request.peer.listener).client_from == ClientFrom::Query;
         self.observations.insert(
@@ -165,6 +172,7 @@ impl Core {
                 format: None,
                 meaning: read.meaning.clone(),
                 several,
+                of,
             },
         );
         let ticket = self.pending.insert(Pending::CoapOpen { filter, read });
@@ -179,6 +187,24 @@ impl Core {
             room: room(several),
             queue: queue(several),
         }));
+    }
+
+    /// Whether a topic's `max-subscribers` allows one more, or it is an old one anew.
+    fn takes_observer(&mut self, request: &CoapRequest, of: Option<TopicRef>) -> bool {
+        let Some(topic) = of.filter(|topic| !self.topics.has_room(*topic)) else { return true };
+        let replaced = self.coap.replaces(request.exchange);
+        let same = replaced.and_then(|old| self.observations.get(&old)).and_then(|old| old.of);
+        if same == Some(topic) {
+            return true;
+        }
+        self.topics.counts.unobserved += 1;
+        false
+    }
+
+    fn forget_observer(&mut self, known: &Observation, observation: ObservationId) {
+        if let Some(topic) = known.of {
+            self.topics.unobserved(topic, observation);
+        }
     }
 
     /// The retained value of one topic; of several there is none, only notifications.
@@ -267,44 +293,50 @@ impl Core {
             self.finish_observation(observation, Code::NOT_FOUND);
             return;
         }
-        let mut notification = Notification {
-            delivery: delivery.id,
-            code: Code::CONTENT,
-            payload: bytes::Bytes::new(),
-            content_format: None,
-            etag: None,
-            max_age: self.max_age(message),
-            confirmable: delivery.qos > Qos::AtMostOnce,
-        };
-        if !cleared {
-            let listener = self.coap.observer(observation).map(|peer| peer.listener);
-            let name = listener
-                .map(|listener| self.record_name(&known.meaning, listener, &message.topic))
-                .unwrap_or_default();
-            let wanted = Wanted { accept: known.accept, settled: known.format };
-            match known.meaning.show(message, wanted, &name) {
-                Ok(shown) => {
-                    self.settle_format(observation, shown.format);
-                    self.keep_rest(observation, &shown);
-                    notification.payload = shown.payload;
-                    notification.content_format = Some(shown.format);
-                    notification.etag = Some(shown.etag);
-                }
-                // RFC 7641 §4.2: a representation that was not asked for ends the observation.
-                Err(Hidden::Inexpressible(_)) if known.accept.is_some() => {
-                    self.finish_observation(observation, Code::NOT_ACCEPTABLE);
-                    return;
-                }
-                Err(Hidden::NotAcceptable(_)) => {
-                    self.finish_observation(observation, Code::NOT_ACCEPTABLE);
-                    return;
-                }
-                // The next value may be a sound one.
-                Err(Hidden::Broken(text) | Hidden::Inexpressible(text)) => {
-                    self.notice_broken(&message.topic, &text);
-                    self.notified(observation, delivery.id);
-                    return;
-                }
+        let confirmable = delivery.qos > Qos::AtMostOnce;
+        if cleared {
+            let notification =
+                Notification { max_age: self.max_age(message), confirmable, ..empty(delivery.id) };
+            return self.coap.notify(&self.turn, observation, notification);
+        }
+        self.coap_tell(observation, message, delivery.id, confirmable);
+    }
+
+    /// Notifies an observer of a value.
+    pub(super) fn coap_tell(
+        &mut self,
+        observation: ObservationId,
+        message: &Message,
+        delivery: DeliveryId,
+        confirmable: bool,
+    ) {
+        let Some(known) = self.observations.get(&observation) else { return };
+        let mut notification =
+            Notification { max_age: self.max_age(message), confirmable, ..empty(delivery) };
+        let listener = self.coap.observer(observation).map(|peer| peer.listener);
+        let name = listener
+            .map(|listener| self.record_name(&known.meaning, listener, &message.topic))
+            .unwrap_or_default();
+        let wanted = Wanted { accept: known.accept, settled: known.format };
+        match known.meaning.show(message, wanted, &name) {
+            Ok(shown) => {
+                self.settle_format(observation, shown.format);
+                self.keep_rest(observation, &shown);
+                notification.payload = shown.payload;
+                notification.content_format = Some(shown.format);
+                notification.etag = Some(shown.etag);
+            }
+            // RFC 7641 §4.2: a representation that was not asked for ends the observation.
+            Err(Hidden::Inexpressible(_)) if known.accept.is_some() => {
+                return self.finish_observation(observation, Code::NOT_ACCEPTABLE);
+            }
+            Err(Hidden::NotAcceptable(_)) => {
+                return self.finish_observation(observation, Code::NOT_ACCEPTABLE);
+            }
+            // The next value may be a sound one.
+            Err(Hidden::Broken(text) | Hidden::Inexpressible(text)) => {
+                self.notice_broken(&message.topic, &text);
+                return self.notified(observation, delivery);
             }
         }
         self.coap.notify(&self.turn, observation, notification);
@@ -325,6 +357,9 @@ impl Core {
             return self.finish_observation(observation, Code::NOT_ACCEPTABLE); // RFC 7641 §4.2
         }
         (known.meaning, known.several) = (meaning, several);
+        let left = known.of.take();
+        self.topic_moved(observation, left, &after);
+        let Some(known) = self.observations.get(&observation) else { return };
         let Some(session) = known.session else { return };
         let ticket = self.pending.insert(Pending::Nothing);
         let filters = vec![SubscriptionFilter { share: None, filter: before }];
@@ -341,6 +376,23 @@ impl Core {
         self.subscribe_observation(session, after, RetainHandling::Always, Pending::Nothing);
     }
 
+    /// What it observes is another topic's data now.
+    fn topic_moved(
+        &mut self,
+        observation: ObservationId,
+        left: Option<TopicRef>,
+        after: &TopicFilter,
+    ) {
+        if let Some(topic) = left {
+            self.topics.unobserved(topic, observation);
+        }
+        let Some(topic) = self.observed_topic(after.as_str()) else { return };
+        self.topics.observed(&self.turn, topic, observation);
+        if let Some(known) = self.observations.get_mut(&observation) {
+            known.of = Some(topic);
+        }
+    }
+
     /// The old topic's value is not the new one's: an empty answer says so (mapping.md §2.16).
     pub(super) fn coap_moved(&mut self, observation: ObservationId, has_value: bool) {
         let Some(known) = self.observations.get(&observation) else { return };
@@ -355,15 +407,7 @@ impl Core {
     }
 
     fn notify_empty(&mut self, observation: ObservationId) {
-        let notification = Notification {
-            delivery: NO_DELIVERY,
-            code: Code::CONTENT,
-            payload: bytes::Bytes::new(),
-            content_format: None,
-            etag: None,
-            max_age: None,
-            confirmable: true,
-        };
+        let notification = Notification { confirmable: true, ..empty(NO_DELIVERY) };
         self.coap.notify(&self.turn, observation, notification);
     }
 
@@ -400,7 +444,22 @@ impl Core {
     }
 
     pub(crate) fn coap_closed(&mut self, observation: ObservationId) {
-        self.observations.remove(&observation);
+        if let Some(known) = self.observations.remove(&observation) {
+            self.forget_observer(&known, observation);
+        }
         self.coap.end_observation(&self.turn, observation, Code::SERVICE_UNAVAILABLE);
+    }
+}
+
+/// A notification of 2.05 without a value.
+const fn empty(delivery: DeliveryId) -> Notification {
+    Notification {
+        delivery,
+        code: Code::CONTENT,
+        payload: bytes::Bytes::new(),
+        content_format: None,
+        etag: None,
+        max_age: None,
+        confirmable: false,
     }
 }

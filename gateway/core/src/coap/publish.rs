@@ -97,6 +97,9 @@ impl Core {
             self.coap_refuse(&request, MapError { reason: Reason::Overloaded, text });
             return;
         }
+        if let Some(text) = self.is_other_format(&request, &mapped) {
+            return self.coap_other_format(&request, text);
+        }
         let payload = std::mem::take(&mut request.payload);
         let parts = match mapped.action {
             Action::Clear => one(&mapped, Bytes::new(), None, true),
@@ -120,8 +123,28 @@ impl Core {
         }
     }
 
+    /// What the topic's data must come in, where they do not (draft-ietf-core-coap-pubsub §3.2.1).
+    fn is_other_format(&self, request: &CoapRequest, mapped: &CoapMatch) -> Option<String> {
+        let format = self.required_format(mapped.topic.as_str())?;
+        let fits = mapped.action != Action::Publish || request.content_format == Some(format);
+        (!fits).then(|| format!("this topic's data come as Content-Format {format}"))
+    }
+
+    fn coap_other_format(&mut self, request: &CoapRequest, text: String) {
+        let kind = NoticeKind::Refused(Reason::BadPayload);
+        self.notice(Notice {
+            text: Some(text.clone()),
+            ..Notice::of_peer(kind, Protocol::Coap, &request.peer)
+        });
+        let response = Response::error(Code::UNSUPPORTED_CONTENT_FORMAT, text);
+        self.coap.respond(&self.turn, request.exchange, response, Seq::NONE);
+    }
+
     /// Whether the rest of a body in blocks may come.
     pub(super) fn coap_more(&mut self, request: &CoapRequest, mapped: &CoapMatch) {
+        if let Some(text) = self.is_other_format(request, mapped) {
+            return self.coap_other_format(request, text);
+        }
         let topic = mapped.topic.as_name().filter(|_| mapped.records.is_none());
         match topic.map_or(Ok(()), |topic| self.coap_may_publish(request.peer.listener, &topic)) {
             Ok(()) => {
@@ -132,7 +155,11 @@ impl Core {
         }
     }
 
-    fn coap_may_publish(&self, listener: ListenerId, topic: &TopicName) -> Result<(), MapError> {
+    pub(super) fn coap_may_publish(
+        &self,
+        listener: ListenerId,
+        topic: &TopicName,
+    ) -> Result<(), MapError> {
         check_bounds(self.config.mqtt_of(listener), topic.as_str())?;
         if is_reserved(topic) {
             let text = "this topic is the gateway's own to publish".into();

@@ -1,6 +1,8 @@
 //! A whole gateway on a virtual clock, spoken to in bytes.
 #![allow(dead_code, unreachable_pub, clippy::cast_possible_truncation)] // each test file uses its part
 
+pub mod pubsub;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -359,13 +361,15 @@ pub fn request(code: u8, mid: u16, token: &[u8], options: Options<'_>, payload: 
     let mut packet = coap(0, code, mid, token, None, &[], b"");
     let mut last = 0;
     for (number, value) in options {
-        assert!(value.len() < 13);
-        let delta = number - last;
+        // RFC 7252 §3.1: up to 268 in one byte more.
+        let extend = |n: u16| if n < 13 { (n as u8, None) } else { (13, Some((n - 13) as u8)) };
+        assert!(value.len() < 269);
+        let (delta, delta_more) = extend(number - last);
+        let (length, length_more) = extend(value.len() as u16);
         last = *number;
-        let (nibble, extended) =
-            if delta < 13 { (delta as u8, None) } else { (13, Some(delta - 13)) };
-        packet.push(nibble << 4 | value.len() as u8);
-        packet.extend(extended.map(|delta| delta as u8));
+        packet.push(delta << 4 | length);
+        packet.extend(delta_more);
+        packet.extend(length_more);
         packet.extend_from_slice(value);
     }
     if !payload.is_empty() {
@@ -381,11 +385,18 @@ pub fn options(packet: &[u8]) -> Vec<(u16, Vec<u8>)> {
     let mut found = Vec::new();
     let mut number = 0;
     while let Some((head, tail)) = rest.split_first().filter(|(head, _)| **head != 0xff) {
-        let (delta, tail) = match head >> 4 {
-            13 => (u16::from(tail[0]) + 13, &tail[1..]),
-            short => (u16::from(short), tail),
+        let take = |nibble: u8, tail: &mut &[u8]| match nibble {
+            13 => {
+                let (more, rest) = tail.split_first().expect("an extended number");
+                *tail = rest;
+                u16::from(*more) + 13
+            }
+            short => u16::from(short),
         };
-        let (value, tail) = tail.split_at(usize::from(head & 0xf));
+        let mut tail = tail;
+        let delta = take(head >> 4, &mut tail);
+        let length = take(head & 0xf, &mut tail);
+        let (value, tail) = tail.split_at(usize::from(length));
         number += delta;
         found.push((number, value.to_vec()));
         rest = tail;

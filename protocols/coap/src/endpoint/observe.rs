@@ -291,6 +291,14 @@ impl Endpoint {
         Some(ObservationId(key.to_u64()))
     }
 
+    /// The observation that the registration of `exchange` would end: that of its peer and token.
+    #[must_use]
+    pub fn replaces(&self, exchange: ExchangeId) -> Option<ObservationId> {
+        let found = self.exchanges.get(Key::from_u64(exchange.0))?;
+        let old = self.observations.find(found.peer, &found.token)?;
+        Some(ObservationId(old.to_u64()))
+    }
+
     /// A new value; replaces one that has not left yet. Reported back by `Event::Notified`, unless
     /// the observation is over. A code that is no success ends it (RFC 7641 §4.2), as does a
     /// payload that no blocks can tell (4.13); `Event::ObservationEnded` follows.
