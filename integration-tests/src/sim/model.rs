@@ -197,9 +197,10 @@ impl Model {
         publish.crashes_done.get_or_insert(crashes);
     }
 
-    /// The connection that lodged this will ended without a goodbye: the will is due.
-    pub fn will_due(&mut self, id: MsgId) {
-        self.publishes[id as usize].begun = self.tick;
+    /// The connection that lodged this will ended without a goodbye, and its client knows: the will
+    /// is due, since the step `ended` if the gateway ended it.
+    pub fn will_due(&mut self, id: MsgId, ended: Option<u64>) {
+        self.publishes[id as usize].begun = ended.unwrap_or(self.tick);
         self.acked(id);
     }
 

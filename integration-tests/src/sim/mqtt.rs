@@ -63,6 +63,8 @@ pub struct Client {
     known: bool,
     resetting: bool,
     will: Option<MsgId>,
+    /// The step in which the gateway ended the connection, of which the client does not know yet.
+    ended: Option<u64>,
     pending: Option<(u16, String, bool)>,
     wanted: BTreeMap<String, u8>,
     aliases: BTreeMap<u16, String>,
@@ -97,6 +99,7 @@ impl Client {
             known: false,
             resetting: false,
             will: None,
+            ended: None,
             pending: None,
             wanted: if traits.probe {
                 BTreeMap::new()
@@ -151,15 +154,21 @@ impl Client {
         )
     }
 
+    /// The gateway ends the connection.
+    pub fn ended(&mut self, tick: u64) {
+        self.ended = Some(tick);
+    }
+
     /// The connection ended; `retry` says when to think of a new one.
     pub fn on_closed(&mut self, ctx: &mut Ctx<'_>) {
         if self.link == Link::Down {
             return;
         }
+        let ended = self.ended.take();
         if let Some(will) = self.will.take() {
             // Only a durable session's will survives whatever happens next.
             if self.link == Link::Up && self.traits.durable {
-                ctx.model.will_due(will);
+                ctx.model.will_due(will, ended);
             }
         }
         self.link = Link::Down;

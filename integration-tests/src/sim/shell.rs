@@ -134,6 +134,12 @@ impl World {
                     let stream = &mut self.streams[i];
                     stream.gateway_open = false;
                     stream.downward_ended = true;
+                    let (client, tick) = (stream.client, self.model.tick);
+                    if stream.client_open
+                        && let Client::Mqtt(client) = &mut self.clients[client]
+                    {
+                        client.ended(tick);
+                    }
                 }
                 if self.rng.chance(500) {
                     let reason = Reason::ConnectionLost;

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use motegate_coap::Config;
-use motegate_coap::endpoint::{Code, Event, Observe, Response};
+use motegate_coap::endpoint::{Code, Event, ObservationId, Observe, Response};
 use motegate_message::{Reason, Seq};
 use support::{GET, Msg, Server, content, note, observe_value};
 
@@ -443,6 +443,7 @@ fn a_notification_carries_its_options() {
 fn everything_is_given_back() {
     let mut server = Server::new();
     for port in 0..500 {
+        server.advance(Duration::from_millis(1)); // nobody waits for the pace
         let observation = server.register(port, 1, b"t", "20");
         server.notify_con(observation, 1, "21");
         let id = server.last_id();
@@ -460,6 +461,33 @@ fn everything_is_given_back() {
     assert_eq!(server.endpoint.deduplication_entries(), 0);
     assert_eq!(server.endpoint.peers(), 0);
     assert_eq!(server.endpoint.poll_timeout(), None);
+}
+
+/// RFC 7641 §4.5.1: an update for many leaves in portions, the newest value for those who wait; §3.6
+/// holds for them too.
+#[test]
+fn an_update_for_many_leaves_in_portions() {
+    let mut server = Server::new();
+    let observers: Vec<ObservationId> =
+        (0..400).map(|port| server.register(port, 1, b"t", "20")).collect();
+    server.advance(SECOND);
+    let at_once: usize =
+        observers.iter().map(|observer| server.notify_con(*observer, 1, "21").len()).sum();
+    assert_eq!(at_once, 128, "fewer than a socket's buffer holds of their acknowledgements");
+    // Another value comes while they wait, and one gives up.
+    let last = observers.len() - 1;
+    assert!(server.notify_con(observers[last], 2, "22").is_empty());
+    server.msg(200, &Msg::con(GET, 2).token(b"t").opt(6, &[1]).path("x"));
+    let mut portions = Vec::new();
+    let mut texts = Vec::new();
+    while texts.len() < observers.len() - at_once - 1 {
+        let sent = server.texts(Duration::from_millis(1));
+        portions.push(sent.len());
+        texts.extend(sent);
+    }
+    assert!(portions.len() == 3 && portions.iter().all(|n| *n <= 128), "{portions:?}");
+    assert!(texts[..270].iter().all(|text| text.contains("\"21\"")), "{texts:?}");
+    assert!(texts[270].contains("\"22\""), "{texts:?}");
 }
 
 #[test]

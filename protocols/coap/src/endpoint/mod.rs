@@ -16,6 +16,7 @@ mod deduplication;
 mod exchange;
 mod observe;
 mod outbound;
+mod pace;
 mod peers;
 mod problem;
 mod reachability;
@@ -45,6 +46,7 @@ use crate::{Config, ListenerBounds};
 use deduplication::Deduplication;
 use exchange::Exchange;
 use observe::Observations;
+use pace::Pace;
 use peers::Peers;
 use reachability::Echo;
 use transfers::Transfers;
@@ -64,6 +66,7 @@ pub struct Endpoint {
     deduplication: Deduplication,
     exchanges: Slab<Exchange>,
     observations: Observations,
+    pace: Pace,
     transfers: Transfers,
     /// Of listeners that have some of their own, by their ids.
     bounds: Vec<Option<ListenerBounds>>,
@@ -100,6 +103,7 @@ impl Endpoint {
             deduplication: Deduplication::new(config.max_exchanges),
             exchanges: Slab::default(),
             observations: Observations::new(),
+            pace: Pace::default(),
             transfers: Transfers::new(),
             unanswered: VecDeque::new(),
             orphans: VecDeque::new(),
@@ -186,6 +190,7 @@ impl Endpoint {
     pub fn handle_timeout(&mut self, turn: &Turn) {
         let now = turn.now;
         self.acknowledge_unanswered(now);
+        self.send_paced(now);
         while let Some(raw) = self.timers.pop(now) {
             let key = Key::from_u64(raw);
             let Some(state) = self.peers.get_mut(key) else { continue };
@@ -245,6 +250,7 @@ impl Endpoint {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let unanswered = self.unanswered.front().map(|(at, _)| *at);
         let messages = earliest(unanswered, self.timers.next_deadline());
+        let messages = earliest(messages, self.pace.deadline());
         let orphans = self.orphans.front().map(|(at, _)| *at);
         let transfers = self.transfers.next_expiry(self.config.block_timeout);
         let tables = earliest(self.sweep_at, earliest(orphans, self.peers.next_deadline()));

@@ -45,6 +45,8 @@ pub(super) enum Phase {
     Idle,
     /// A confirmable message is outstanding, or waits for its turn.
     Busy,
+    /// The next notification waits for the [`pace`](super::pace).
+    Paced,
 }
 
 #[derive(Debug)]
@@ -341,8 +343,31 @@ impl Endpoint {
         self.finish(turn.now, Key::from_u64(observation.0), Body::from(Response::new(code)));
     }
 
-    /// Sends, or puts in the queue of the peer, what may leave now.
+    /// Sends what may leave now; else its turn comes.
     fn dispatch(&mut self, now: Instant, peer: Key, key: Key, notification: Notification) {
+        if self.pace.admits(now) {
+            return self.dispatch_now(now, peer, key, notification);
+        }
+        let Some(observation) = self.observations.get_mut(key) else { return };
+        observation.phase = Phase::Paced;
+        observation.pending = Some(Box::new(notification));
+        self.pace.wait(key);
+    }
+
+    /// The next portion of those that wait leaves.
+    pub(super) fn send_paced(&mut self, now: Instant) {
+        while let Some(key) = self.pace.next(now) {
+            let Some(observation) = self.observations.get_mut(key) else { continue };
+            observation.phase = Phase::Idle;
+            let peer = observation.peer;
+            if let Some(notification) = observation.pending.take() {
+                self.dispatch_now(now, peer, key, *notification);
+            }
+        }
+    }
+
+    /// Sends, or puts in the queue of the peer.
+    fn dispatch_now(&mut self, now: Instant, peer: Key, key: Key, notification: Notification) {
         let every = self.config.notify_confirmable_every;
         let unheard = self.peers.get(peer).and_then(|state| state.outbox.as_ref());
         let unheard = unheard.is_some_and(|outbox| outbox.is_unheard());

@@ -350,10 +350,11 @@ mod tests {
     /// An observation that ends while its notification waits leaves no place behind.
     #[test]
     fn ended_observations_do_not_wait() {
-        let turn = Turn::new(Instant::from_secs(1), Wall::from_millis(1));
         let peer = Peer::new(ListenerId(0), SocketAddr::from(([127, 0, 0, 1], 9)));
         let mut endpoint = Endpoint::new(Config::default(), 1);
         let mut observe = |id: u16, token: u8| {
+            let now = Instant::from_micros(1_000 * u64::from(id)); // at a pace that needs no waiting
+            let turn = Turn::new(now, Wall::from_millis(1));
             let [high, low] = id.to_be_bytes();
             // GET with an empty Observe and Uri-Path "x".
             let get = [0x41, 1, high, low, token, 0x60, 0x51, b'x'];
