@@ -199,6 +199,11 @@ pub(crate) struct Mqtt {
     /// QoS 1 and 2 publishes that a client may have open.
     #[schemars(extend("default" = "1024", "range" = "1 to 65535"))]
     pub(crate) receive_maximum: Number,
+    /// MQTT 3, which cannot be told of a receive maximum: QoS 2 publishes that a client has not released
+    /// (PUBREL). One that has more for a minute is closed; the oldest beyond it are forgotten with the
+    /// connection.
+    #[schemars(extend("default" = "8192", "range" = "1 to 65535"))]
+    pub(crate) max_awaiting_release: Number,
     /// QoS 1 and 2 deliveries open towards a client, never above its own Receive Maximum.
     #[schemars(extend("default" = "128", "range" = "1 to 65535"))]
     pub(crate) max_inflight: Number,

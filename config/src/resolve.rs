@@ -171,6 +171,7 @@ fn mqtt(reader: &mut Reader<'_>, block: Option<&Mqtt>, at: &Place, core: &mut Co
         max_session_expiry => config.max_session_expiry, sn.session_expiry;
         topic_alias_maximum => config.topic_alias_maximum;
         receive_maximum => config.receive_maximum;
+        max_awaiting_release => config.max_awaiting_release;
         max_inflight => config.max_inflight;
         server_moved => config.server_moved;
         validate_payload_format => config.validate_payload_format;

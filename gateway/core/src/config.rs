@@ -182,9 +182,16 @@ impl Config {
         self.listeners.iter().map(|listener| listener.limits.as_deref().map(&own)).collect()
     }
 
-    /// Settings of the MQTT endpoint for listeners that have some of their own.
+    /// Settings of the MQTT endpoint for listeners that have some of their own, or a mount, which
+    /// counts with the bounds of topics.
     pub(crate) fn mqtt_by_listener(&self) -> Vec<Option<motegate_mqtt::Config>> {
-        self.by_listener(|own| own.mqtt.clone())
+        let own = |listener: &Listener| {
+            let own = listener.limits.as_deref().map(|own| &own.mqtt);
+            let prefix = motegate_mqtt::Prefix::of(&listener.mount);
+            let config = own.or((prefix.bytes > 0).then_some(&self.mqtt))?;
+            Some(motegate_mqtt::Config { prefix, ..config.clone() })
+        };
+        self.listeners.iter().map(own).collect()
     }
 
     /// The same of the MQTT-SN endpoint.

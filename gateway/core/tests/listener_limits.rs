@@ -89,12 +89,13 @@ fn levels_below_a_mount() {
         config.listeners[usize::from(at.0)].mount = "m/".into();
     }
     let mut gateway = Gateway::new(config);
-    for (n, (listener, code)) in [(MQTT, 0x80), (other(MQTT), 0)].into_iter().enumerate() {
+    for (n, (listener, ends)) in [(MQTT, true), (other(MQTT), false)].into_iter().enumerate() {
         let conn = open(&mut gateway, listener, u32::try_from(n).unwrap());
         gateway.send(conn, CONNECT);
         gateway.received(conn);
         assert_eq!(subscribed(&mut gateway, conn, "a/b"), 0);
-        assert_eq!(subscribed(&mut gateway, conn, "a/b/c"), code);
+        gateway.send(conn, b"\x82\x0a\x00\x09\x00\x05a/b/c\x00");
+        assert_eq!(gateway.received(conn).is_empty(), ends, "as without a mount: closed");
     }
 }
 

@@ -32,6 +32,9 @@ pub struct Config {
     pub topic_alias_maximum: u16,
     /// QoS 1/2 publishes that a client may have open.
     pub receive_maximum: u16,
+    /// QoS 2 publishes of an MQTT 3 client that it has not released: nothing tells it of a bound, so
+    /// that it may have more for a minute.
+    pub max_awaiting_release: u16,
     /// Most deliveries outstanding towards a client.
     pub max_inflight: u16,
     /// Largest packet taken, header included, in bytes.
@@ -44,6 +47,8 @@ pub struct Config {
     pub max_topic_length: usize,
     /// Most levels of a topic name or filter.
     pub max_topic_levels: usize,
+    /// What stands before their topics beyond this endpoint counts with these two.
+    pub prefix: Prefix,
     /// Most user properties of a packet.
     pub max_user_properties: usize,
     /// Most bytes of them together.
@@ -80,6 +85,23 @@ pub struct Config {
     pub deny_disconnects: bool,
 }
 
+/// A text that stands before every topic of a listener, in bytes and in slashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Prefix {
+    /// Bytes.
+    pub bytes: usize,
+    /// As many levels more.
+    pub slashes: usize,
+}
+
+impl Prefix {
+    /// Of this text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        Prefix { bytes: text.len(), slashes: text.matches('/').count() }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -95,12 +117,14 @@ impl Default for Config {
             max_session_expiry: Duration::from_secs(30 * 24 * 3600),
             topic_alias_maximum: 64,
             receive_maximum: 1024,
+            max_awaiting_release: 8192,
             max_inflight: 128,
             max_packet_size: 2 * 1024 * 1024,
             max_connect_size: 512 * 1024,
             max_client_id_length: 1024,
             max_topic_length: 65_535,
             max_topic_levels: 200,
+            prefix: Prefix::default(),
             max_user_properties: 64,
             max_user_property_bytes: 16 * 1024,
             max_will_payload: 65_535,

@@ -16,7 +16,7 @@ pub mod packet;
 pub mod properties;
 pub mod reason;
 
-pub use config::Config;
+pub use config::{Config, Prefix};
 pub use endpoint::Endpoint;
 pub use error::{DecodeError, EncodeError};
 pub use packet::{Packet, PacketType, Sender, Version};

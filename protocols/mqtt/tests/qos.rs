@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{World, connect_bytes, field, packet, show};
 use motegate_message::{Qos, Reason};
 use motegate_mqtt::Config;
@@ -311,6 +313,55 @@ fn an_mqtt_3_client_is_slowed_down_instead() {
     }
     w.send(c, "c000");
     assert_eq!(w.paused.get(&c), Some(&false));
+}
+
+fn resume_311(w: &mut World) -> motegate_message::ConnectionId {
+    let c = w.open();
+    w.send(c, &connect_bytes(4, 0, 0, "", "a"));
+    assert_eq!(w.take(c)[3], 0);
+    c
+}
+
+/// MQTT 3 has no Receive Maximum: a client that releases its QoS 2 publishes as they are answered may
+/// send any number at once; one that does not for a minute is closed, and told of once. A session
+/// keeps the youngest of them.
+#[test]
+fn an_mqtt_3_client_must_release_what_it_publishes() {
+    let config = Config { max_awaiting_release: 3, ..Config::default() };
+    let mut w = World::with(config);
+    let c = resume_311(&mut w);
+    let all = |ids: std::ops::RangeInclusive<u16>, packet: &dyn Fn(&str) -> String| -> String {
+        ids.map(|id| packet(&format!("{id:04x}"))).collect()
+    };
+    let publishes = |ids| all(ids, &|id| publish_3(0x34, id, "x"));
+    w.send(c, &publishes(1..=20));
+    w.expect(c, &all(1..=20, &|id| format!("5002{id}")));
+    assert_eq!(w.limits, ["max_awaiting_release"]);
+    w.advance(Duration::from_secs(59));
+    assert!(w.closed.is_empty());
+    w.send(c, &all(1..=17, &|id| format!("6202{id}")));
+    w.expect(c, &all(1..=17, &|id| format!("7002{id}")));
+    w.advance(Duration::from_secs(30));
+    assert!(w.closed.is_empty(), "it has released them in time");
+    w.send(c, &publishes(21..=22));
+    w.expect(c, &all(21..=22, &|id| format!("5002{id}")));
+    w.advance(Duration::from_secs(59));
+    w.send(c, "c000");
+    w.expect(c, "d000");
+    w.advance(Duration::from_secs(1));
+    assert_eq!(w.closed[&c], Reason::QuotaExceeded);
+    let limits = ["max_awaiting_release", "max_awaiting_release", "max_awaiting_release!"];
+    assert_eq!(w.limits, limits);
+    // Of 18 to 22 the oldest two are forgotten: their PUBRECs were answered long ago, or never will
+    // be. The others are no new messages when they come again. [MQTT-4.3.3-2]
+    let (c, before) = (resume_311(&mut w), w.published.len());
+    w.send(c, &all(20..=22, &|id| publish_3(0x3c, id, "x")));
+    w.expect(c, &all(20..=22, &|id| format!("5002{id}")));
+    assert_eq!(w.published.len(), before);
+    w.send(c, "62020012 62020013");
+    w.expect(c, "70020012 70020013");
+    let acted = w.endpoint.acted().of(motegate_mqtt::endpoint::Limit::MaxAwaitingRelease);
+    assert_eq!(acted, 4, "and once as its connection ended");
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub(super) const CARRIED: &[Carried] = &[
     ("mqtt.wildcard_subscription", Block::Mqtt, "wildcard_subscriptions", Form::Flag),
     ("mqtt.shared_subscription", Block::Mqtt, "shared_subscriptions", Form::Flag),
     ("mqtt.max_inflight", Block::Mqtt, "max_inflight", Form::Number(1, 65_535)),
-    ("mqtt.max_awaiting_rel", Block::Mqtt, "receive_maximum", Form::Number(1, 65_535)),
+    ("mqtt.max_awaiting_rel", Block::Mqtt, "max_awaiting_release", Form::Number(1, 65_535)),
     ("sys_topics.sys_msg_interval", Block::Mqtt, "sys_interval", Form::Time(0, 86_400)),
     ("mqtt.server_keepalive", Block::Mqtt, "max_keep_alive", Form::Time(0, 65_535)),
     (

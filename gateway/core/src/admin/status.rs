@@ -241,6 +241,7 @@ fn mqtt_bound(mqtt: &motegate_mqtt::Config, limit: Bound) -> (Unit, u64) {
         Bound::MaxSessionExpiry => time(mqtt.max_session_expiry),
         Bound::MaxKeepAlive => time(mqtt.max_keep_alive),
         Bound::ReceiveMaximum => (Unit::Count, u64::from(mqtt.receive_maximum)),
+        Bound::MaxAwaitingRelease => (Unit::Count, u64::from(mqtt.max_awaiting_release)),
         Bound::TopicAliasMaximum => (Unit::Count, u64::from(mqtt.topic_alias_maximum)),
         Bound::MaxOutboxBytes => (Unit::Bytes, u64::from(mqtt.max_outbox_bytes)),
         Bound::WriteStallTimeout => time(mqtt.write_stall_timeout),

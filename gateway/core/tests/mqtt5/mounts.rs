@@ -100,3 +100,45 @@ fn what_waits_for_another_listener_is_bounded() {
     w.send(p, &publish(0x32, "mnt/mine", "0001", "", "61"));
     w.expect(c, &publish(0x32, "mine", "0001", "", "61"));
 }
+
+/// `max_topic_levels` and `max_topic_length` hold for the final topic, and what exceeds them has one
+/// answer: whoever comes by a mount hears what others hear, and the bound is counted.
+#[test]
+fn bounds_of_a_topic_answer_alike_below_a_mount() {
+    let said = |mounted: bool, of: &dyn Fn(&str) -> String, connects: bool| {
+        let mut config = config();
+        (config.mqtt.max_topic_levels, config.mqtt.max_topic_length) = (4, 20);
+        config.listeners[0].mount = if mounted { "m/o/".into() } else { "".into() };
+        let mut w = World { gateway: Gateway::new(config) };
+        let prefix = if mounted { "" } else { "m/o/" };
+        let mut all = Vec::new();
+        // Fits, is too deep, is too long.
+        for topic in ["a/b", "a/b/c", "a/345678901234567"] {
+            let packet = of(&format!("{prefix}{topic}"));
+            let conn = if connects { w.open() } else { w.client("c", "") };
+            w.send(conn, &packet);
+            let got = w.take(conn);
+            let rows =
+                ["max_topic_levels", "max_topic_length"].map(|row| w.gateway.limit(row).acted);
+            all.push((got, w.gateway.closed.get(&conn).copied(), rows));
+        }
+        assert_eq!(
+            all.iter().map(|(_, closed, _)| closed.is_some()).collect::<Vec<_>>(),
+            [false, true, true]
+        );
+        all
+    };
+    let packets: [&dyn Fn(&str) -> String; 5] = [
+        &|topic| publish(0x30, topic, "", "", "61"),
+        &|topic| publish(0x32, topic, "0001", "", "61"),
+        &|topic| publish(0x34, topic, "0001", "", "61"),
+        &|topic| subscribe("0001", "", topic, "01"),
+        &|topic| unsubscribe("0001", topic),
+    ];
+    for of in packets {
+        assert_eq!(said(true, of, false), said(false, of, false), "{}", of("a"));
+    }
+    let will =
+        |topic: &str| connect(0x06, "", &format!("{} 00 {} 0001 61", field("w"), field(topic)));
+    assert_eq!(said(true, &will, true), said(false, &will, true));
+}

@@ -30,6 +30,8 @@ use crate::packet::{Packet, Version};
 
 /// How long a started packet may take where no keep alive bounds it.
 const STARTED_TIMEOUT: Duration = Duration::from_secs(60);
+/// A client that has more publishes to release than it may have is closed after so long.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a connection that is over waits for the answers that it is owed.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes ahead of the CONNACK at which reading pauses, and at which the connection ends.
@@ -280,6 +282,8 @@ impl Connection {
             self.fail(shared, turn, Violation::AuthTimeout);
         } else if let Some(violation) = self.pace_violation(turn) {
             self.fail(shared, turn, violation);
+        } else if self.release_deadline().is_some_and(|at| at <= turn.now) {
+            self.fail(shared, turn, Violation::AwaitingRelease);
         } else if self.silence_deadline(shared).is_none_or(|at| at > turn.now) {
             // Held back for long enough: `settle` lets it go on.
         } else if self.pause_told {
@@ -309,6 +313,12 @@ impl Connection {
         self.aliases.as_mut()?.pace.as_mut()
     }
 
+    /// When it must have released what it holds too much of.
+    fn release_deadline(&self) -> Option<Instant> {
+        let since = self.wire.as_ref()?.over_since.filter(|_| self.state == State::Open)?;
+        Some(since + RELEASE_PATIENCE)
+    }
+
     fn silence_deadline(&self, shared: &Shared) -> Option<Instant> {
         match self.state {
             State::Fresh => Some(self.heard + shared.config.of(self.listener).connect_timeout),
@@ -325,7 +335,8 @@ impl Connection {
         let silence = self.silence_deadline(shared);
         let pace = self.pace().filter(|_| self.state == State::Open);
         let paced = earliest(pace.and_then(Pace::deadline), self.stall_deadline(shared));
-        earliest(earliest(silence, self.auth_deadline()), paced)
+        let slow = earliest(paced, self.release_deadline());
+        earliest(earliest(silence, self.auth_deadline()), slow)
     }
 
     /// After every call: what may leave leaves, and deadline, reading and commits are

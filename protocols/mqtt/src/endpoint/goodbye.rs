@@ -6,6 +6,7 @@ use core::time::Duration;
 use motegate_message::{Reason, Seq, Turn};
 
 use super::connection::{Connection, State};
+use super::limits::Limit;
 use super::reply::{self, Violation};
 use super::shared::{Orphan, Place, Shared, Signal};
 use crate::endpoint::Event;
@@ -195,6 +196,12 @@ impl Connection {
         match wire.filter(|wire| !wire.is_empty()) {
             Some(mut wire) => {
                 wire.detach(&mut self.journal(shared, turn));
+                let most = usize::from(shared.config.of(self.listener).max_awaiting_release);
+                if !self.version.is_v5()
+                    && wire.forget_oldest(most, &mut self.journal(shared, turn))
+                {
+                    shared.acted.count(Limit::MaxAwaitingRelease);
+                }
                 let written = wire.last_record;
                 shared.sessions.insert(session, Place::Detached(wire));
                 written

@@ -251,6 +251,7 @@ impl Connection {
             return Ok(());
         }
         self.count_open(shared)?;
+        self.judge_held(shared, turn);
         if let Some(violation) = refused {
             if let Some(limit) = violation.limit(false) {
                 shared.hit(self.id, limit, false);
@@ -352,6 +353,23 @@ impl Connection {
         Ok(())
     }
 
+    /// MQTT 3 has no word for how many publishes may be open. Who releases them as they are answered
+    /// may have any number for a while; who does not is told of, and closed when that lasts.
+    fn judge_held(&mut self, shared: &mut Shared, turn: &Turn) {
+        if self.version.is_v5() {
+            return;
+        }
+        let most = usize::from(shared.config.of(self.listener).max_awaiting_release);
+        let Some(wire) = self.wire.as_mut() else { return };
+        let over = wire.held_len() > most;
+        if over && wire.over_since.is_none() {
+            wire.over_since = Some(turn.now);
+            shared.hit(self.id, Limit::MaxAwaitingRelease, false);
+        } else if !over {
+            wire.over_since = None;
+        }
+    }
+
     /// Hands a message to the layer above: topic and payload are copied here, once.
     fn offer(
         &mut self,
@@ -394,6 +412,7 @@ impl Connection {
             }
         };
         self.acks.owe(owed.0, owed.1);
+        self.judge_held(shared, turn);
     }
 
     /// The state of a delivery under an id of ours, and what to do with an unknown id.

@@ -55,6 +55,9 @@ limits! {
     MaxKeepAlive = "max_keep_alive",
     /// Too many open publishes of a client: 0x93.
     ReceiveMaximum = "receive_maximum",
+    /// Too many QoS 2 publishes of an MQTT 3 client without PUBREL: closed unless it releases them, and
+    /// with its connection the oldest are forgotten.
+    MaxAwaitingRelease = "max_awaiting_release",
     /// An alias above the maximum: 0x94.
     TopicAliasMaximum = "topic_alias_maximum",
     /// A full outbox: the client is not read until it reads.
@@ -116,15 +119,28 @@ impl Configs {
     }
 }
 
-/// The bound that a topic name or filter is beyond, if it is.
+/// The bound that a topic name or filter is beyond, if it is, with what stands before it.
 pub(super) fn topic_limit(config: &Config, topic: &str) -> Option<Limit> {
-    if topic.len() > config.max_topic_length {
+    if topic.len() + config.prefix.bytes > config.max_topic_length {
         return Some(Limit::MaxTopicLength);
     }
-    // The count stops at the bound; an ordinary topic is shorter than that.
-    let levels = config.max_topic_levels;
-    let deep = topic.len() >= levels && topic.split('/').nth(levels).is_some();
-    deep.then_some(Limit::MaxTopicLevels)
+    let levels = config.max_topic_levels.saturating_sub(config.prefix.slashes);
+    is_deeper(topic, levels).then_some(Limit::MaxTopicLevels)
+}
+
+/// The same of a filter: as the packet has it, perhaps with `$share` and the name of a group, and
+/// what of it matches topics, which alone stands behind a prefix.
+pub(super) fn filter_limit(config: &Config, text: &str, filter: &str) -> Option<Limit> {
+    if text.len() > config.max_topic_length {
+        return Some(Limit::MaxTopicLength);
+    }
+    let deep = is_deeper(text, config.max_topic_levels).then_some(Limit::MaxTopicLevels);
+    deep.or_else(|| topic_limit(config, filter).filter(|_| config.prefix.bytes > 0))
+}
+
+/// The count stops at the bound; an ordinary topic is shorter than that.
+fn is_deeper(topic: &str, levels: usize) -> bool {
+    topic.len() >= levels && topic.split('/').nth(levels).is_some()
 }
 
 /// The bound that the user properties of a packet are beyond, if they are.
@@ -142,6 +158,7 @@ pub(super) fn user_limit(config: &Config, properties: Properties<'_>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Prefix;
 
     #[test]
     fn keys_are_distinct_and_counted_apart() {
@@ -162,6 +179,16 @@ mod tests {
         assert_eq!(topic_limit(&config, "///"), Some(Limit::MaxTopicLevels));
         assert_eq!(topic_limit(&config, "a/b/c/"), Some(Limit::MaxTopicLevels));
         assert_eq!(topic_limit(&config, "123456789"), Some(Limit::MaxTopicLength));
+        let config = Config { prefix: Prefix::of("m/"), ..config };
+        for fits in ["a", "a/b", "/", "123456"] {
+            assert_eq!(topic_limit(&config, fits), None, "{fits}");
+        }
+        assert_eq!(topic_limit(&config, "//"), Some(Limit::MaxTopicLevels));
+        assert_eq!(topic_limit(&config, "1234567"), Some(Limit::MaxTopicLength));
+        assert_eq!(filter_limit(&config, "$share/g", "123456"), None, "not both");
+        assert_eq!(filter_limit(&config, "/////", "a"), Some(Limit::MaxTopicLevels));
+        let config = Config { prefix: Prefix::of("1234/6789/"), ..config };
+        assert_eq!(topic_limit(&config, "a"), Some(Limit::MaxTopicLength));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub(super) enum Violation {
     PacketTooLarge,
     #[error("more open publishes than the receive maximum")]
     ReceiveMaximum,
+    #[error("more publishes that wait for PUBREL than there may be, for too long")]
+    AwaitingRelease,
     #[error("a topic alias that is not valid")]
     TopicAlias,
     #[error("publishes faster than the rate for too long")]
@@ -80,6 +82,7 @@ impl Violation {
             Violation::PacketTooLarge if fresh => Some(Limit::MaxConnectSize),
             Violation::PacketTooLarge => Some(Limit::MaxPacketSize),
             Violation::ReceiveMaximum => Some(Limit::ReceiveMaximum),
+            Violation::AwaitingRelease => Some(Limit::MaxAwaitingRelease),
             Violation::TopicAlias => Some(Limit::TopicAliasMaximum),
             Violation::TopicInvalid(limit)
             | Violation::FilterInvalid(limit)
@@ -108,7 +111,9 @@ pub(super) fn reply_for(violation: Violation) -> (ReasonCode, Reason) {
         | Violation::ExpiryFromZero => (C::ProtocolError, Reason::ProtocolError),
         Violation::AuthTimeout => (C::NotAuthorized, Reason::AuthTimeout),
         Violation::PacketTooLarge => (C::PacketTooLarge, Reason::TooLarge),
-        Violation::ReceiveMaximum => (C::ReceiveMaximumExceeded, Reason::QuotaExceeded),
+        Violation::ReceiveMaximum | Violation::AwaitingRelease => {
+            (C::ReceiveMaximumExceeded, Reason::QuotaExceeded)
+        }
         Violation::TopicAlias => (C::TopicAliasInvalid, Reason::ProtocolError),
         Violation::PublishRate => (C::MessageRateTooHigh, Reason::RateLimited),
         Violation::ConnectionAge => (C::MaximumConnectTime, Reason::ConnectionAge),

@@ -12,6 +12,7 @@ use core::num::NonZeroU16;
 
 use motegate_message::journal::{Reader, Writer, owner};
 use motegate_message::{DeliveryId, Record, Seq, SessionId};
+use motegate_timers::Instant;
 
 use super::outgoing::OutgoingTable;
 pub(super) use super::outgoing::{Flow, Outgoing};
@@ -27,11 +28,13 @@ pub(super) struct Incoming {
     /// Whether it counts against the receive maximum of this connection.
     pub(super) counted: bool,
     recorded: bool,
+    /// Its place among those of this life, around the end of the numbers.
+    order: u32,
 }
 
 impl Incoming {
     pub(super) fn new(hash: u32) -> Self {
-        Incoming { hash, taken: false, counted: true, recorded: false }
+        Incoming { hash, taken: false, counted: true, recorded: false, order: 0 }
     }
 }
 
@@ -53,6 +56,10 @@ pub(super) struct Wire {
     pub(super) resume: Option<Box<Resume>>,
     /// Ordered, so that a batch's records come in the same order in every run.
     held: BTreeMap<u16, Incoming>,
+    /// The last place given to one of them.
+    held_order: u32,
+    /// Since when more of them are held than may be.
+    pub(super) over_since: Option<Instant>,
     /// The highest delivery that may be known here: they come in their order, each connection anew.
     pub(super) newest: Option<DeliveryId>,
     /// The youngest batch with records of ours.
@@ -160,7 +167,26 @@ impl Wire {
     /// Holds a QoS 2 id of the client's; journalled once its message is taken.
     pub(super) fn hold(&mut self, id: NonZeroU16, incoming: Incoming, journal: &mut Journal<'_>) {
         self.drop_held(id, journal);
-        self.held.insert(id.get(), incoming);
+        self.held_order = self.held_order.wrapping_add(1);
+        self.held.insert(id.get(), Incoming { order: self.held_order, ..incoming });
+    }
+
+    /// Forgets the oldest held ids beyond so many; whether there were any. Their PUBRECs left first:
+    /// whoever has one sends PUBREL, which is answered whatever is known.
+    pub(super) fn forget_oldest(&mut self, most: usize, journal: &mut Journal<'_>) -> bool {
+        let beyond = self.held.len().saturating_sub(most);
+        if beyond == 0 {
+            return false;
+        }
+        let age = |incoming: &Incoming| self.held_order.wrapping_sub(incoming.order);
+        let mut by_age: Vec<_> = self.held.iter().map(|(id, held)| (age(held), *id)).collect();
+        by_age.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, id) in by_age.into_iter().take(beyond) {
+            if let Some(id) = NonZeroU16::new(id) {
+                self.drop_held(id, journal);
+            }
+        }
+        true
     }
 
     /// The message under a held id is taken over. `keep` false: in this process only.
@@ -193,7 +219,7 @@ impl Wire {
     /// The connection is over. What was handed to the broker counts as taken: its answer finds
     /// nobody any more.
     pub(super) fn detach(&mut self, journal: &mut Journal<'_>) {
-        self.resume = None;
+        (self.resume, self.over_since) = (None, None);
         let mut noted = None;
         for (id, incoming) in &mut self.held {
             incoming.counted = false;
@@ -248,7 +274,8 @@ impl Wire {
                 self.out.insert(entry);
             }
             Restored::Incoming { id, hash } => {
-                let incoming = Incoming { hash, taken: true, counted: false, recorded: true };
+                let incoming =
+                    Incoming { hash, taken: true, counted: false, recorded: true, order: 0 };
                 self.held.insert(id, incoming);
             }
         }

@@ -8,7 +8,7 @@ use motegate_message::{Qos, Reason, Seq, SubscriptionFilter, Turn};
 use super::acks::{Acks, Answer, Owed, granted};
 use super::connect::Offer;
 use super::connection::Connection;
-use super::limits::{topic_limit, user_limit};
+use super::limits::{filter_limit, user_limit};
 use super::reply::{self, Violation};
 use super::shared::Shared;
 use crate::config::Config;
@@ -25,7 +25,8 @@ const MAX_FILTERS: usize = 10_000;
 /// A filter that the specification and the limits allow.
 fn parse(config: &Config, text: &str) -> Result<SubscriptionFilter, Violation> {
     let filter = SubscriptionFilter::lenient(text).map_err(|_| DecodeError::BadTopicFilter)?;
-    topic_limit(config, text).map_or(Ok(filter), |limit| Err(Violation::FilterInvalid(limit)))
+    let limit = filter_limit(config, text, filter.filter.as_str());
+    limit.map_or(Ok(filter), |limit| Err(Violation::FilterInvalid(limit)))
 }
 
 /// What a filter asks for that is not offered, if it does.
