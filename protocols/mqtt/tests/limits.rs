@@ -264,7 +264,8 @@ fn who_publishes_too_fast_is_not_read_and_at_last_sent_away() {
     w.advance(Duration::from_millis(201));
     assert_eq!(w.paused.get(&c), Some(&false), "read again");
     assert_eq!(w.published.len(), 15, "nothing is lost");
-    // Whoever goes on like that for a minute.
+    // Whoever goes on like that for a minute, with more than buffers on the way can hold.
+    let one = packet(0x30, &format!("{} 00 {}", field("t"), "61".repeat(1_000)));
     let mut waited = Duration::ZERO;
     while w.closed.is_empty() && waited < Duration::from_secs(90) {
         if w.paused.get(&c) == Some(&false) {
@@ -280,7 +281,8 @@ fn who_publishes_too_fast_is_not_read_and_at_last_sent_away() {
     let mut w = World::with(config);
     let c = w.connect_311("a");
     for _ in 0..2 {
-        w.send(c, &packet(0x30, &field("t")).repeat(605));
+        let large = packet(0x30, &format!("{} {}", field("t"), "61".repeat(250)));
+        w.send(c, &large.repeat(605));
         w.advance(Duration::from_secs(60) + Duration::from_millis(100));
     }
     w.expect_close(c, "", Reason::RateLimited);
@@ -311,6 +313,19 @@ fn a_burst_is_no_minute_of_speed() {
     w.send(c, "c000");
     w.expect(c, "d000");
     assert!(w.closed.is_empty());
+    // In pieces, as sockets give it, it is the same: it was all sent at once.
+    let mut w = World::with(config.clone());
+    let c = w.connect_v5("p", "");
+    for piece in 0..8 {
+        w.send(c, &packet(0x30, &format!("{} 00", field("t"))).repeat(100));
+        for _ in 0..110 {
+            if piece < 7 && w.paused.get(&c) == Some(&false) {
+                break;
+            }
+            w.advance(Duration::from_millis(100));
+        }
+    }
+    assert_eq!((w.published.len(), w.closed.len()), (800, 0));
     let mut w = World::with(config);
     let c = w.connect_v5("b", "");
     w.send(c, &(burst + "e000"));

@@ -174,7 +174,8 @@ impl Connection {
             State::Open if self.is_held() => self.hold_back(chunk),
             State::Open => {
                 self.process(shared, turn, chunk);
-                let fast = self.pace().is_some_and(|pace| pace.is_too_fast(turn.now));
+                let pace = self.pace_mut();
+                let fast = pace.is_some_and(|pace| pace.is_too_fast(turn.now, chunk.len()));
                 if fast && self.state == State::Open {
                     self.fail_in_turn(shared, turn, Violation::PublishRate);
                 }

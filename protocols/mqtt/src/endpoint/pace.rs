@@ -7,6 +7,9 @@ use motegate_timers::{Instant, earliest};
 
 /// A client that has sent faster for so long without a pause is sent away.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes that may come in that time and be one burst: sockets on both sides hold as much that was sent
+/// at once, and what comes out of them later says nothing of how fast its client is now.
+const BUFFERED: u32 = 256 * 1024;
 /// How far ahead of its rate a client may be before it is held back.
 const AHEAD: Duration = Duration::from_secs(1);
 /// How far when it goes on: not for each publish anew.
@@ -25,6 +28,8 @@ pub(super) struct Pace {
     due: Instant,
     /// Since when it has been ahead of its rate without a pause.
     fast: Option<Instant>,
+    /// Bytes that have come since.
+    came: u32,
     held: bool,
     /// Bytes wait that came before it was held back.
     pub(super) waits: bool,
@@ -40,6 +45,7 @@ impl Pace {
             interval,
             due: now,
             fast: None,
+            came: 0,
             held: false,
             waits: false,
         })
@@ -52,7 +58,7 @@ impl Pace {
             return false;
         }
         if self.due <= now {
-            (self.due, self.fast) = (now, None);
+            (self.due, self.fast, self.came) = (now, None, 0);
         }
         self.due += self.interval;
         if self.held || self.due.saturating_since(now) <= AHEAD {
@@ -76,9 +82,12 @@ impl Pace {
         self.held
     }
 
-    /// Whether it has been too fast for too long, where what has just come holds it back again.
-    pub(super) fn is_too_fast(&self, now: Instant) -> bool {
-        self.held && self.fast.is_some_and(|since| since + PATIENCE <= now)
+    /// So many bytes came. Whether it has been too fast for too long: they hold it back again, and are
+    /// more than a burst that was sent before.
+    pub(super) fn is_too_fast(&mut self, now: Instant, bytes: usize) -> bool {
+        let Some(since) = self.fast else { return false };
+        self.came = self.came.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.held && since + PATIENCE <= now && self.came > BUFFERED
     }
 
     /// Whether it has lasted long enough.
@@ -125,12 +134,26 @@ mod tests {
             (0..12).for_each(|_| {
                 pace.publish(at(s * 1000));
             });
-            pace.is_too_fast(at(s * 1000))
+            pace.is_too_fast(at(s * 1000), 6_000)
         };
         let fast: Vec<u64> = (0..100).filter(|s| second(&mut pace, *s)).collect();
         assert_eq!(fast, (60..100).collect::<Vec<_>>());
         // One that pauses for as long as it was ahead begins anew.
         assert!((200..260).all(|s| !second(&mut pace, s)) && second(&mut pace, 260));
+    }
+
+    /// What buffers on the way have held is no speed, however long it takes to go through.
+    #[test]
+    fn a_burst_in_many_pieces_is_no_speed() {
+        let mut pace = Pace::new(at(0), 10, Duration::ZERO).unwrap();
+        let mut piece = |s: u64| {
+            pace.refresh(at(s * 1000));
+            (0..12).for_each(|_| {
+                pace.publish(at(s * 1000));
+            });
+            pace.is_too_fast(at(s * 1000), 2_048)
+        };
+        assert!((0..128).all(|s| !piece(s)) && piece(128));
     }
 
     #[test]
