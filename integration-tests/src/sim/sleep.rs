@@ -8,9 +8,14 @@ use super::sn_wire::{self as wire, Packet};
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Unknown,
-    FallingAsleep,
+    /// The answer to its DISCONNECT has not left; with what it will be awake for, if it has woken.
+    FallingAsleep(Option<Vec<MsgId>>, u64),
     Asleep,
-    Awake { owed: Vec<MsgId>, since: u64, sent: u32 },
+    Awake {
+        owed: Vec<MsgId>,
+        since: u64,
+        sent: u32,
+    },
 }
 
 /// PUBRECs of one client that are not answered: the PUBREL waits for the store, also when the client
@@ -60,7 +65,10 @@ impl Sleepers {
         self.received[client].upward(&packet);
         match (packet, &*state) {
             (Packet::Disconnect(Some(secs)), _) if secs > 0 => {
-                *state = State::FallingAsleep;
+                *state = State::FallingAsleep(None, model.tick);
+            }
+            (Packet::PingReq(id), State::FallingAsleep(None, _)) if !id.is_empty() => {
+                *state = State::FallingAsleep(Some(model.queued(client)), model.tick);
             }
             (Packet::PingReq(id), State::Asleep) if !id.is_empty() => {
                 let owed = model.queued(client);
@@ -84,7 +92,12 @@ impl Sleepers {
             _ => false,
         };
         match (&packet, &mut *state) {
-            (Packet::Disconnect(_), State::FallingAsleep) => *state = State::Asleep,
+            (Packet::Disconnect(_), State::FallingAsleep(owed, since)) => {
+                *state = match owed.take() {
+                    Some(owed) => State::Awake { owed, since: *since, sent: 0 },
+                    None => State::Asleep,
+                };
+            }
             (Packet::Disconnect(_), _) => *state = State::Unknown,
             (Packet::PingResp, State::Awake { owed, .. }) => {
                 let missing =
@@ -124,7 +137,7 @@ impl Sleepers {
         for state in &mut self.states {
             *state = match &*state {
                 State::Awake { .. } => State::Asleep,
-                State::FallingAsleep => State::Unknown,
+                State::FallingAsleep(..) => State::Unknown,
                 other => other.clone(),
             };
         }

@@ -78,7 +78,9 @@ impl Lane {
 enum Stand {
     #[default]
     Unknown,
-    FallingAsleep,
+    /// The answer to its DISCONNECT has not left; with what was owed when its PINGREQ came, if it has
+    /// woken.
+    FallingAsleep(Option<[Vec<u32>; 2]>),
     Asleep,
     /// What was owed when its PINGREQ came, by QoS 1 and 2.
     Awake([Vec<u32>; 2]),
@@ -100,9 +102,14 @@ impl Account {
     pub(super) fn upward(&mut self, packet: &Packet) {
         self.received.upward(packet);
         match packet {
-            Packet::Disconnect(Some(1..)) => self.stand = Stand::FallingAsleep,
-            Packet::PingReq(id) if !id.is_empty() && self.stand == Stand::Asleep => {
-                self.stand = Stand::Awake(self.down.each_ref().map(|lane| lane.owed().collect()));
+            Packet::Disconnect(Some(1..)) => self.stand = Stand::FallingAsleep(None),
+            Packet::PingReq(id) if !id.is_empty() => {
+                let owed = self.down.each_ref().map(|lane| lane.owed().collect());
+                match self.stand {
+                    Stand::Asleep => self.stand = Stand::Awake(owed),
+                    Stand::FallingAsleep(None) => self.stand = Stand::FallingAsleep(Some(owed)),
+                    _ => {}
+                }
             }
             Packet::Connect { .. } | Packet::Disconnect(_) => self.stand = Stand::Unknown,
             _ => {}
@@ -116,7 +123,9 @@ impl Account {
             _ => false,
         };
         match (packet, &self.stand) {
-            (Packet::Disconnect(_), Stand::FallingAsleep) => self.stand = Stand::Asleep,
+            (Packet::Disconnect(_), Stand::FallingAsleep(owed)) => {
+                self.stand = owed.clone().map_or(Stand::Asleep, Stand::Awake);
+            }
             (Packet::Disconnect(_), _) => self.stand = Stand::Unknown,
             (Packet::PingResp, Stand::Awake(owed)) => {
                 for (lane, owed) in self.down.iter().zip(owed) {
@@ -145,7 +154,7 @@ impl Account {
         self.received = Received::default();
         self.stand = match std::mem::take(&mut self.stand) {
             Stand::Awake(_) => Stand::Asleep,
-            Stand::FallingAsleep => Stand::Unknown,
+            Stand::FallingAsleep(_) => Stand::Unknown,
             other => other,
         };
     }
