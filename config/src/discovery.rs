@@ -1,4 +1,5 @@
-//! Gateway discovery of MQTT-SN, and whose forwarders are served: addresses and ranges of them.
+//! Discovery by multicast, of MQTT-SN and of CoAP, and whose forwarders are served: addresses and
+//! ranges of them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,7 +11,7 @@ use motegate_message::{Group, Network};
 
 use crate::Bind;
 use crate::diagnostic::Code;
-use crate::file::{Advertise, MqttSn};
+use crate::file::{Advertise, File};
 use crate::reader::Reader;
 use crate::value::{OneOrMany, Typed, Value};
 
@@ -94,46 +95,69 @@ pub(crate) fn advertise(
     }
 }
 
-/// The groups that MQTT-SN listeners join.
+/// The groups that listeners join (MQTT-SN 1.2 §6.1, RFC 7252 §8).
 pub(crate) fn joined(
     reader: &mut Reader<'_>,
-    block: Option<&MqttSn>,
-    at: &Place,
+    file: &File,
+    root: &Place,
     binds: &[Bind],
-) -> Vec<Group> {
-    let wanted = block.and_then(|block| block.discovery_groups.as_deref());
-    let wanted = groups(reader, wanted, &at.at("discovery_groups"));
-    for (group, place) in &wanted {
-        let ip = group.addr.ip();
-        if !ip.is_multicast() {
-            let text = format!("{ip} is not a multicast group");
-            let fix = "write one from 224.0.0.0/4 or ff00::/8, such as 224.0.18.83%eth0";
-            reader.report(place, Code::Value, text, fix);
-        } else if group.addr.port() != 0 {
-            let text = "a group is heard at the port of the listener";
-            let fix = "leave the port out; a listener of its own can have it";
-            reader.report(place, Code::Value, text, fix);
-        } else if !reader.listeners_unread && !binds.iter().any(|bind| hears(bind, ip)) {
-            let (any, family) = match ip {
-                IpAddr::V4(_) => ("0.0.0.0 or [::]", "an IPv4"),
-                IpAddr::V6(_) => ("[::]", "an IPv6"),
-            };
-            let text = format!("no mqttsn listener hears {family} group: it takes one on {any}");
-            let fix = "a socket on one address gets only what is sent to it: write \
-                       `bind: \"[::]:1885\"`";
-            reader.report(place, Code::Bind, text, fix);
-        }
+) -> Vec<(Protocol, Group)> {
+    let sn = file.mqttsn.as_ref().and_then(|block| block.discovery_groups.as_deref());
+    let coap = file.coap.as_ref().and_then(|block| block.multicast_discovery.as_deref());
+    let places = [
+        (Protocol::MqttSn, sn, root.at("mqttsn").at("discovery_groups")),
+        (Protocol::Coap, coap, root.at("coap").at("multicast_discovery")),
+    ];
+    let mut all = Vec::new();
+    for (protocol, written, at) in places {
+        let wanted = groups(reader, written, &at);
+        wanted.iter().for_each(|(group, place)| judge(reader, protocol, group, place, binds));
+        all.extend(wanted.into_iter().map(|(group, _)| (protocol, group)));
     }
-    wanted.into_iter().map(|(group, _)| group).collect()
+    all
 }
 
-fn hears(bind: &Bind, group: IpAddr) -> bool {
+/// Whether it is a group, and some listener hears it.
+fn judge(
+    reader: &mut Reader<'_>,
+    protocol: Protocol,
+    group: &Group,
+    place: &Place,
+    binds: &[Bind],
+) {
+    let (name, port, example) = match protocol {
+        Protocol::Coap => ("coap", 5683, "224.0.1.187%eth0"),
+        _ => ("mqttsn", 1885, "224.0.18.83%eth0"),
+    };
+    let ip = group.addr.ip();
+    if !ip.is_multicast() {
+        let text = format!("{ip} is not a multicast group");
+        let fix = format!("write one from 224.0.0.0/4 or ff00::/8, such as {example}");
+        reader.report(place, Code::Value, text, fix);
+    } else if group.addr.port() != 0 {
+        let text = "a group is heard at the port of the listener";
+        let fix = "leave the port out; a listener of its own can have it";
+        reader.report(place, Code::Value, text, fix);
+    } else if !reader.listeners_unread && !binds.iter().any(|bind| hears(bind, protocol, ip)) {
+        let (any, family) = match ip {
+            IpAddr::V4(_) => ("0.0.0.0 or [::]", "an IPv4"),
+            IpAddr::V6(_) => ("[::]", "an IPv6"),
+        };
+        let text = format!("no {name} listener hears {family} group: it takes one on {any}");
+        let fix = format!(
+            "a socket on one address gets only what is sent to it: write `bind: \"[::]:{port}\"`"
+        );
+        reader.report(place, Code::Bind, text, fix);
+    }
+}
+
+fn hears(bind: &Bind, protocol: Protocol, group: IpAddr) -> bool {
     let Some(addr) = bind.addr.ip() else { return false };
     let family = match addr {
         SocketAddr::V4(_) => group.is_ipv4(),
         SocketAddr::V6(_) => true,
     };
-    bind.protocol == Protocol::MqttSn && addr.ip().is_unspecified() && family
+    bind.protocol == protocol && addr.ip().is_unspecified() && family
 }
 
 /// Each once, with its place.

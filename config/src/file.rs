@@ -334,6 +334,11 @@ pub(crate) struct Coap {
     /// Every n-th notification is confirmable, the first after an hour of silence, and one in 24 h.
     #[schemars(extend("default" = "8", "range" = "1 to 1000000"))]
     pub(crate) notify_confirmable_every: Number,
+    /// Multicast groups that are joined, so that clients find the gateway: each `ADDRESS%INTERFACE`
+    /// (224.0.1.187, ff02::fd and ff05::fd are CoAP's own), heard at the port of every CoAP listener on
+    /// all addresses. Told is that there is a broker (`/.well-known/core?rt=core.ps`), not its topics.
+    #[schemars(extend("default" = []))]
+    pub(crate) multicast_discovery: Option<Vec<Typed<Group>>>,
     /// What leaves for a client that may not be where its datagrams say.
     pub(crate) unverified_peer: Option<UnverifiedPeer>,
 }

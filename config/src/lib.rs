@@ -96,8 +96,8 @@ pub struct Resolved {
     pub table: Arc<Table>,
     /// Where to listen, by [`ListenerId`].
     pub listeners: Vec<Bind>,
-    /// Multicast groups that MQTT-SN listeners on all addresses join.
-    pub groups: Vec<Group>,
+    /// Multicast groups that listeners of a protocol join, those on all addresses.
+    pub groups: Vec<(Protocol, Group)>,
     /// How many rules the file has; presets and topic ids are not counted.
     pub rules: usize,
     /// Most stream connections open at a time.

@@ -60,7 +60,7 @@ pub(crate) fn resolve(file: &File, document: &Document) -> Read {
         users::read(&mut reader, file.users.as_deref().unwrap_or_default(), &root.at("users"))
             .into();
     let binds = listeners::read(&mut reader, file.listeners.as_deref(), &mut core, max_connections);
-    let groups = discovery::joined(&mut reader, file.mqttsn.as_ref(), &root.at("mqttsn"), &binds);
+    let groups = discovery::joined(&mut reader, file, &root, &binds);
     let log = log(&mut reader, file, &root);
     let (rules, count) = rules::read(&mut reader, file, &core);
     let table = table(&mut reader, rules);

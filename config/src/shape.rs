@@ -15,7 +15,6 @@ const LATER: &[(&str, &str)] = &[
     ("bridges", "bridges"),
     ("metrics", "metrics"),
     ("acl", "access rules"),
-    ("coap.multicast_discovery", "multicast groups"),
     ("mappings.coap.expose", "Home Assistant discovery"),
 ];
 

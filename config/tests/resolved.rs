@@ -422,7 +422,18 @@ fn discovery_and_forwarders_arrive_and_their_mistakes_are_told() {
     };
     let to = ["224.0.18.83%eth0", "10.0.0.255", "[ff02::1:83%wpan0]:1886"];
     assert_eq!(texts(&sn.advertise_to), to);
-    assert_eq!(texts(&resolved.groups), ["224.0.18.83%eth0", "ff02::1:83%wpan0"]);
+    let of = |resolved: &Resolved, protocol| {
+        let mine = resolved.groups.iter().filter(|(of, _)| *of == protocol);
+        mine.map(|(_, group)| group.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&resolved, Protocol::MqttSn), ["224.0.18.83%eth0", "ff02::1:83%wpan0"]);
+    let coap = good(
+        "listeners: [{protocol: coap, bind: \"[::]:5683\"}]\ncoap: {multicast_discovery: \
+         [224.0.1.187%eth0, \"ff02::fd%wpan0\", \"ff05::fd\"]}\n",
+    );
+    let joined = ["224.0.1.187%eth0", "ff02::fd%wpan0", "ff05::fd"];
+    assert_eq!(of(&coap, Protocol::Coap), joined);
+    assert_eq!(of(&coap, Protocol::MqttSn), [""; 0]);
     let networks = ["10.0.0.0/8", "fd00::/8", "192.0.2.7"].map(|n| n.parse().unwrap());
     assert_eq!(sn.forwarders, Forwarders::From(networks.to_vec()));
     let plain = good(&format!("{listeners}  forwarders: 10.0.0.0/8\n"));
@@ -452,6 +463,10 @@ fn discovery_and_forwarders_arrive_and_their_mistakes_are_told() {
     bad(&here, "discovery_groups: [224.0.18.83]", "no mqttsn listener hears an IPv4 group");
     let v4 = listeners.replace("[::]", "0.0.0.0");
     bad(&v4, "discovery_groups: [\"ff02::1:83\"]", "no mqttsn listener hears an IPv6 group");
+    // What CoAP joins needs a listener of CoAP.
+    let other = "version: 1\nlisteners: [{protocol: mqttsn, bind: \"[::]:1885\"}]\ncoap:\n";
+    bad(other, "multicast_discovery: [224.0.1.187]", "no coap listener hears an IPv4 group");
+    bad(other, "multicast_discovery: [10.0.0.255]", "not a multicast group");
 }
 
 /// `limits` of a listener: what it says itself, the rest of the gateway's, and nothing above.

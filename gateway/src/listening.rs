@@ -64,11 +64,11 @@ enum Same {
 }
 
 impl Listening {
-    /// Opens all; `groups` are what the MQTT-SN ones join.
+    /// Opens all; `groups` are what those of a protocol join.
     pub(crate) fn open(
         listeners: &[Listener],
         binds: &[Bind],
-        groups: &[Group],
+        groups: &[(Protocol, Group)],
     ) -> Result<(Self, Sockets), StartError> {
         let mut sockets = Sockets::default();
         let mut places = Vec::with_capacity(binds.len());
@@ -82,9 +82,13 @@ impl Listening {
     }
 
     /// Which listener joins what.
-    fn joins(&self, groups: &[Group]) -> Vec<(ListenerId, Group)> {
-        let sn = self.places.iter().filter(|place| place.bound.protocol == Protocol::MqttSn);
-        sn.flat_map(|place| groups.iter().map(|group| (place.id, group.clone()))).collect()
+    fn joins(&self, groups: &[(Protocol, Group)]) -> Vec<(ListenerId, Group)> {
+        let of = |place: &Place| {
+            let (id, own) = (place.id, place.bound.protocol);
+            let mine = groups.iter().filter(move |(protocol, _)| *protocol == own);
+            mine.map(move |(_, group)| (id, group.clone()))
+        };
+        self.places.iter().flat_map(of).collect()
     }
 
     /// Where it listens, with the ports the system chose.

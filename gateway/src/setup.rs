@@ -63,8 +63,8 @@ pub struct Setup {
     pub table: Arc<Table>,
     /// Where to listen, by [`motegate_message::ListenerId`].
     pub binds: Vec<Bind>,
-    /// Groups that MQTT-SN listeners on all addresses join.
-    pub groups: Vec<Group>,
+    /// Groups that listeners of a protocol join, those on all addresses.
+    pub groups: Vec<(Protocol, Group)>,
     /// Most stream connections open at a time; more are accepted and closed.
     pub max_connections: usize,
     /// What is kept on disk, and where; `None` for a gateway that keeps nothing. `core.durable`

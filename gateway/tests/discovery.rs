@@ -1,18 +1,16 @@
 //! Devices find the gateway by multicast (MQTT-SN 1.2 §6.1): real sockets on two links of a network
-//! of the test's own. The device end is the namespace that the test runs in, the gateway is in
-//! another one; `m0` and `m1` lead to its `n0` and `n1`.
+//! of the test's own.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
-use std::io::{BufRead as _, BufReader, IoSliceMut};
+use std::io::IoSliceMut;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd as _;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::PATIENCE;
-use common::client::Configured;
+use common::network::{FarEnd, elsewhere, shell};
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
@@ -20,90 +18,6 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 const PORT: u16 = 1885;
 const GROUP: &str = "224.0.18.83";
 const GROUP_6: &str = "ff02::1:83";
-
-/// Runs the test again in a network of its own, as root of that.
-fn elsewhere(test: &str) {
-    let output = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--net"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env("OWN_NETWORK", "1")
-        .output()
-        .expect("`unshare` is part of util-linux");
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "in a network of its own (this needs user namespaces: sysctl \
-         kernel.unprivileged_userns_clone):\n{text}"
-    );
-}
-
-/// The gateway's end of the network; gone with the value.
-struct FarEnd(Child);
-
-impl FarEnd {
-    fn new() -> FarEnd {
-        let mut holder = Command::new("unshare")
-            .args(["--net", "sh", "-c", "echo up; exec sleep 600"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "up\n");
-        let far = FarEnd(holder);
-        shell("ip link set lo up");
-        far.shell("ip link set lo up");
-        for link in [0, 1] {
-            far.connect(link);
-        }
-        far
-    }
-
-    fn connect(&self, link: u8) {
-        let pid = self.0.id();
-        shell(&format!("ip link add m{link} type veth peer name n{link}"));
-        shell(&format!("ip link set n{link} netns {pid}"));
-        let up = |end: &str, host: u8| {
-            format!(
-                "ip link set {end}{link} addrgenmode none; ip link set {end}{link} up
-                 ip addr add 10.83.{link}.{host}/24 brd + dev {end}{link}
-                 ip addr add fe80::{link}:{host}/64 dev {end}{link} nodad"
-            )
-        };
-        shell(&up("m", 2));
-        self.shell(&up("n", 1));
-    }
-
-    fn shell(&self, script: &str) {
-        let mut command = self.inside("sh");
-        assert!(command.args(["-euc", script]).status().unwrap().success(), "{script}");
-    }
-
-    /// A program at that end.
-    fn inside(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.0.id())).arg(program);
-        command
-    }
-
-    fn gateway(&self, name: &str, bind: &str, mqttsn: &str) -> Configured {
-        let mut command = self.inside(env!("CARGO_BIN_EXE_motegate"));
-        command.arg("run").env_remove("MOTEGATE_LOG").stdin(Stdio::null());
-        Configured::start_command(name, &text(bind, mqttsn), command)
-    }
-}
-
-impl Drop for FarEnd {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn shell(script: &str) {
-    assert!(Command::new("sh").args(["-euc", script]).status().unwrap().success(), "{script}");
-}
 
 fn text(bind: &str, mqttsn: &str) -> String {
     format!(
@@ -231,7 +145,7 @@ fn a_device_finds_the_gateway_by_the_groups_that_it_has_joined() {
         let v6 = bind.starts_with('[');
         let groups =
             if v6 { groups.clone() } else { format!("discovery_groups: [\"{GROUP}%n0\"]") };
-        let gateway = far.gateway("discovery", bind, &groups);
+        let gateway = far.gateway("discovery", &text(bind, &groups));
         let [four, six] = [("m0", GROUP), ("m1", GROUP_6)].map(|(l, g)| Device::new(l, g, PORT));
         for (radius, hops) in [(3, 3), (0, 255)] {
             four.asks(radius, hops);
@@ -261,7 +175,7 @@ fn a_reload_joins_and_leaves_and_an_interface_may_come_later() {
     }
     let far = FarEnd::new();
     let of = |groups: &str| format!("discovery_groups: [{groups}]");
-    let gateway = far.gateway("groups", "[::]:1885", &of(""));
+    let gateway = far.gateway("groups", &text("[::]:1885", &of("")));
     let [near, other] = ["m0", "m1"].map(|link| Device::new(link, GROUP, PORT));
     near.hears_nothing("no group is joined");
     let reload = |groups: &str| {
@@ -295,7 +209,7 @@ fn the_gateway_advertises_to_groups_and_broadcast_addresses() {
     let [four, broadcast, six] = devices.map(|(link, group, port)| Device::new(link, group, port));
     let to = format!("[\"{GROUP}%n0\", 10.83.1.255, \"[{GROUP_6}%n1]:1999\", \"{GROUP}%none\"]");
     let mqttsn = |every: u8| format!("advertise: {{every: {every}s, to: {to}}}");
-    let gateway = far.gateway("advertise", "[::]:1885", &mqttsn(1));
+    let gateway = far.gateway("advertise", &text("[::]:1885", &mqttsn(1)));
     for _ in 0..2 {
         four.advertised(1);
         broadcast.advertised(1);
@@ -310,7 +224,7 @@ fn the_gateway_advertises_to_groups_and_broadcast_addresses() {
     assert_eq!(four.any(2 * SILENCE), None, "the next one is due in a minute");
     // From IPv4 sockets the same, as far as they go.
     drop(gateway);
-    let _gateway = far.gateway("advertise", "0.0.0.0:1885", &mqttsn(2));
+    let _gateway = far.gateway("advertise", &text("0.0.0.0:1885", &mqttsn(2)));
     four.advertised(2);
     broadcast.advertised(2);
     assert_eq!(six.any(SILENCE), None);

@@ -304,8 +304,8 @@ impl Core {
                 self.sn.handle_group_datagram(&self.turn, peer, group, bytes);
             }
             (Protocol::Coap, None) => self.coap.handle_datagram(&self.turn, peer, bytes),
-            // RFC 7252 §8.1: no group is joined for CoAP.
-            (Protocol::Coap, Some(_)) | (Protocol::Mqtt, _) => {}
+            (Protocol::Coap, Some(_)) => self.coap.handle_group_datagram(peer, bytes),
+            (Protocol::Mqtt, _) => {}
         }
     }
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use motegate_broker::Request;
-use motegate_coap::endpoint::{Code, ExchangeId, Method, Request as CoapRequest, Response};
+use motegate_coap::endpoint::{
+    Code, Discovery, ExchangeId, Method, Request as CoapRequest, Response,
+};
 use motegate_coap::link_format::{self, CONTENT_FORMAT, Filter, Link, Value};
 use motegate_coap::pubsub;
 use motegate_mapping::{Link as Resource, MapError};
@@ -56,6 +58,20 @@ impl Core {
             return;
         }
         self.discover_from(request, Listing::Server);
+    }
+
+    /// Who asks a group learns that there is a broker, and nothing of its topics (mapping.md §2.15);
+    /// whoever it is, for even a listener that takes nobody without identity can be found. A query
+    /// that matches nothing is not answered (RFC 6690 §4.1).
+    pub(crate) fn discover_by_group(&mut self, discovery: Discovery) {
+        let query = rules_query(&self.config, discovery.peer.listener, &discovery.query);
+        let filter = Filter::new(&query);
+        let roots: Vec<Link> = self.table.roots().map(root).collect();
+        let document = link_format::document(&roots, &filter, MAX_DOCUMENT);
+        if !document.text.is_empty() {
+            let response = link_document(document.text);
+            self.coap.answer_discovery(&self.turn, discovery, response);
+        }
     }
 
     /// Lists what the query asks for; method and Accept have been judged.
@@ -189,18 +205,23 @@ impl Core {
             let notice = Notice::of_peer(kind, Protocol::Coap, peer);
             self.notice(Notice { text: Some(text), ..notice });
         }
-        let etag = motegate_broker::etag(Some(CONTENT_FORMAT), document.text.as_bytes());
-        let known = etags.iter().any(|theirs| theirs[..] == etag.to_be_bytes());
+        let response = link_document(document.text);
+        let etag = response.etag.unwrap_or_default().to_be_bytes();
+        let known = etags.iter().any(|theirs| theirs[..] == etag);
         let response = match known {
-            true => Response { etag: Some(etag), ..Response::new(Code::VALID) },
-            false => Response {
-                payload: document.text.into_bytes().into(),
-                content_format: Some(CONTENT_FORMAT),
-                etag: Some(etag),
-                ..Response::new(Code::CONTENT)
-            },
+            true => Response { etag: response.etag, ..Response::new(Code::VALID) },
+            false => response,
         };
         self.coap.respond(&self.turn, exchange, response, Seq::NONE);
+    }
+}
+
+fn link_document(text: String) -> Response {
+    Response {
+        etag: Some(motegate_broker::etag(Some(CONTENT_FORMAT), text.as_bytes())),
+        payload: text.into_bytes().into(),
+        content_format: Some(CONTENT_FORMAT),
+        ..Response::new(Code::CONTENT)
     }
 }
 

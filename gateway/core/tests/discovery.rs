@@ -177,3 +177,142 @@ fn a_list_that_is_cut_is_noticed() {
     let text = gateway.notices.pop().and_then(|notice| notice.text).expect("a notice");
     assert!(text.contains("has 51 more links"), "{text}"); // 250 and the root, less 200
 }
+
+/// RFC 7252 §8 and mapping.md §2.15: who asks a group learns of the broker alone, after a random while.
+mod by_group {
+    use super::*;
+    use motegate_core::{Config, Input};
+    use motegate_message::{Group, ListenerId, Reason};
+    use motegate_timers::Instant;
+    use std::time::Duration;
+
+    const LEISURE: Duration = Duration::from_secs(5);
+
+    fn group() -> Group {
+        "224.0.1.187%eth0".parse().expect("a group")
+    }
+
+    fn get(kind: u8, token: &[u8], query: &str) -> Vec<u8> {
+        let mut get = coap(kind, 1, 7, token, None, &[".well-known", "core"], b"");
+        if !query.is_empty() {
+            get.push(4 << 4 | query.len() as u8);
+            get.extend_from_slice(query.as_bytes());
+        }
+        get
+    }
+
+    fn ask(gateway: &mut Gateway, listener: ListenerId, port: u16, bytes: &[u8]) {
+        let group = &group();
+        gateway.input(Input::GroupDatagram { listener, group, peer: peer(port), bytes });
+    }
+
+    /// The answers within the leisure, and when each came.
+    fn answers(gateway: &mut Gateway, port: u16) -> Vec<(Instant, Vec<u8>)> {
+        let (begin, mut all) = (gateway.now, Vec::new());
+        while gateway.now < begin + LEISURE {
+            let at = gateway.core.poll_timeout().unwrap_or(begin + LEISURE);
+            let next = at.min(begin + LEISURE);
+            gateway.advance(next.saturating_since(gateway.now));
+            let came = gateway.datagrams_to(peer(port));
+            all.extend(came.into_iter().map(|bytes| (gateway.now, bytes)));
+        }
+        all
+    }
+
+    #[test]
+    fn s8_2_the_broker_answers_the_asker_after_a_random_while() {
+        let mut gateway = Gateway::new(config());
+        let put = coap(0, 3, 1, b"", None, &["mqtt", "door"], b"open");
+        gateway.datagram(COAP, peer(4_000), &put);
+        let mut waits = Vec::new();
+        for query in ["", "rt=core.ps", "href=/mqtt"] {
+            let asked = gateway.now;
+            ask(&mut gateway, COAP, 4_001, &get(1, b"tk", query));
+            assert_eq!(gateway.datagrams_to(peer(4_001)).len(), 0, "not at once");
+            let came = answers(&mut gateway, 4_001);
+            let [(at, answer)] = &came[..] else { panic!("{came:?}") };
+            waits.push(at.saturating_since(asked));
+            assert_eq!((answer[0], answer[1], &answer[4..6]), (0x52, 0x45, &b"tk"[..]), "NON");
+            assert_eq!(option(answer, 12), Some(vec![40]));
+            assert!(answer.ends_with(ROOT.as_bytes()), "no topics: {answer:?}");
+        }
+        assert!(waits[0] != waits[1] && waits[1] != waits[2], "{waits:?}");
+        assert!(gateway.announced.is_empty(), "and nobody else");
+    }
+
+    #[test]
+    fn s8_1_and_s8_2_what_is_not_answered() {
+        let mut gateway = Gateway::new(config());
+        let put = coap(1, 3, 9, b"", None, &["mqtt", "door"], b"open");
+        let observe = coap(1, 1, 9, b"", Some(0), &["mqtt", "door"], b"");
+        let core = [(11, &b".well-known"[..]), (11, b"core")];
+        let non = |options: &[(u16, &[u8])]| {
+            let mut options = [&core[..], options].concat();
+            options.sort_by_key(|(number, _)| *number);
+            let mut bytes = request(1, 9, b"", &options, b"");
+            bytes[0] |= 0x10;
+            bytes
+        };
+        for (bytes, why) in [
+            (get(0, b"", ""), "a CON"),
+            (put, "another method"),
+            (observe, "another resource"),
+            (get(1, b"", "rt=x"), "nothing matches"),
+            (get(1, b"", "rt=core.ps.c*"), "nothing is told of the collection"),
+            (non(&[(17, b"\x32")]), "another Accept would be 4.06"),
+            (non(&[(35, b"coap://x")]), "a proxy option would be 5.05"),
+            (non(&[(9, b"")]), "an unknown critical option would be 4.02"),
+            (non(&[(23, b"\x12")]), "a later block"),
+            (non(&[(258, b"\x02")]), "No-Response"),
+            (b"\x50\x01\x00\x09\xff".to_vec(), "a format error"),
+            (b"\x40\x00\x00\x09".to_vec(), "a ping"),
+            (b"\x60\x00\x00\x09".to_vec(), "an acknowledgement"),
+        ] {
+            ask(&mut gateway, COAP, 4_001, &bytes);
+            assert_eq!(answers(&mut gateway, 4_001), [], "{why}");
+        }
+        let get = coap(0, 1, 11, b"", None, &["mqtt", "door"], b"");
+        assert_eq!(gateway.datagram(COAP, peer(4_000), &get)[0][1], 0x84, "nothing was written");
+    }
+
+    #[test]
+    fn s8_2_answers_that_wait_are_bounded_and_copies_are_one() {
+        let mut gateway = Gateway::new(config());
+        for _ in 0..3 {
+            ask(&mut gateway, COAP, 4_001, &get(1, b"tk", ""));
+        }
+        assert_eq!(gateway.core.stats().dropped(Reason::CoapDedup), 2);
+        for port in 0..300 {
+            ask(&mut gateway, COAP, 5_000 + port, &get(1, b"tk", ""));
+        }
+        assert_eq!(gateway.core.stats().dropped(Reason::QuotaExceeded), 301 - 256);
+        gateway.advance(LEISURE);
+        assert_eq!(gateway.datagrams.len(), 256);
+        ask(&mut gateway, COAP, 5_299, &get(1, b"tk", ""));
+        assert_eq!(answers(&mut gateway, 5_299).len(), 1, "there is room again");
+    }
+
+    /// A listener that takes nobody without identity is found all the same.
+    #[test]
+    fn who_may_not_enter_may_know_that_there_is_a_door() {
+        let mut config = Config { ..config() };
+        config.listeners[2].anonymous = false;
+        let mut gateway = Gateway::new(config);
+        assert_eq!(gateway.datagram(COAP, peer(4_001), &get(0, b"", ""))[0][1], 0x81, "4.01");
+        ask(&mut gateway, COAP, 4_001, &get(1, b"", ""));
+        assert_eq!(answers(&mut gateway, 4_001).len(), 1);
+    }
+
+    /// RFC 7959 §2.8: a first block, by the size that was asked for.
+    #[test]
+    fn rfc_7959_s2_8_a_first_block() {
+        let mut gateway = Gateway::new(config());
+        let core = [(11, &b".well-known"[..]), (11, b"core"), (23, b"")];
+        let mut bytes = request(1, 9, b"", &core, b"");
+        bytes[0] |= 0x10;
+        ask(&mut gateway, COAP, 4_001, &bytes);
+        let came = answers(&mut gateway, 4_001);
+        assert_eq!(option(&came[0].1, 23), Some(vec![0x08]), "16 bytes, and more");
+        assert!(came[0].1.ends_with(&ROOT.as_bytes()[..16]));
+    }
+}

@@ -35,7 +35,7 @@ fn who_cannot_store_does_not_offer_itself() {
     gateway.datagram(SN, peer(9), &sn_connect("mote", false, 60));
     gateway.input(Input::Committed(motegate_message::Seq(1_000)));
     assert_eq!(search(&mut gateway, SN), (1, 1));
-    assert_eq!(search(&mut gateway, COAP), (0, 0), "no CoAP group is joined");
+    assert_eq!(search(&mut gateway, COAP), (0, 0), "a SEARCHGW is no CoAP");
 }
 
 #[test]

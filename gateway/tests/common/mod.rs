@@ -3,6 +3,7 @@
 
 pub(crate) mod certs;
 pub(crate) mod client;
+pub(crate) mod network;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -39,6 +39,8 @@ pub struct Config {
     pub max_observers_per_peer: usize,
     /// Deduplication entries.
     pub max_exchanges: usize,
+    /// Longest wait before an answer to a multicast request (DEFAULT_LEISURE, RFC 7252 §8.2).
+    pub leisure: Duration,
     /// How long a request may be answered by piggybacking; then an empty ACK goes out.
     pub piggyback_timeout: Duration,
     /// Deliberate faults for the simulation.
@@ -124,6 +126,7 @@ impl Default for Config {
             max_observers: 100_000,
             max_observers_per_peer: 64,
             max_exchanges: 200_000,
+            leisure: Duration::from_secs(5),
             piggyback_timeout: Duration::from_secs(1),
             #[cfg(feature = "planted-faults")]
             faults: Faults::default(),

@@ -41,6 +41,7 @@ impl Core {
     pub(crate) fn coap_event(&mut self, event: Event) {
         match event {
             Event::Request(request) => self.coap_request(*request),
+            Event::Discovery(discovery) => self.discover_by_group(*discovery),
             Event::Notified { observation, delivery } => {
                 self.notified(observation, delivery);
             }

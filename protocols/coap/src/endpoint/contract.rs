@@ -9,6 +9,8 @@ use core::time::Duration;
 
 use motegate_message::{DeliveryId, Peer, Reason};
 
+use super::group::Discovery;
+
 /// The endpoint's number for a request that waits for its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExchangeId(pub u64);
@@ -84,6 +86,8 @@ pub struct Request {
 pub enum Event {
     /// Answer with `respond`.
     Request(Box<Request>),
+    /// Somebody asks a group for `.well-known/core`: answer with `answer_discovery`, or not at all.
+    Discovery(Box<Discovery>),
     /// A notification needs no more attention: the next one may come.
     Notified {
         /// Which observation.

@@ -35,6 +35,10 @@ pub struct Counters {
     pub echoes: u64,
     /// Requests refused: `max_request_rate`.
     pub rate_limited: u64,
+    /// Requests of `.well-known/core` that came by a group.
+    pub group_requests: u64,
+    /// Answers to them; what matches nothing has none.
+    pub group_answers: u64,
     /// Empty confirmable messages.
     pub pings: u64,
 }

@@ -6,7 +6,7 @@
 //! bound. One datagram leaves for one that came, never larger than `block_size` and its options, and
 //! not much larger than what came while the peer's address is in doubt (RFC 9175); at most
 //! `notify_confirmable_every` notifications leave without a sign of life, and none beside a message
-//! that has to be repeated. What is larger than a message leaves and comes in blocks (RFC 7959). Left out: multicast, tokens past 8 bytes (RFC 8974), Q-Block (RFC 9177), DTLS.
+//! that has to be repeated. What is larger than a message leaves and comes in blocks (RFC 7959). Left out: tokens past 8 bytes (RFC 8974), Q-Block (RFC 9177), DTLS.
 
 mod block;
 mod body;
@@ -14,6 +14,7 @@ mod contract;
 mod counters;
 mod deduplication;
 mod exchange;
+mod group;
 mod observe;
 mod outbound;
 mod pace;
@@ -30,6 +31,7 @@ pub use contract::{
     Code, Event, ExchangeId, Method, Notification, ObservationId, Observe, Request, Response,
 };
 pub use counters::Counters;
+pub use group::{Discovery, MAX_WAITING};
 pub use view::Observer;
 
 use alloc::collections::VecDeque;
@@ -77,6 +79,8 @@ pub struct Endpoint {
     /// Retransmissions, by peer.
     timers: TimerQueue<u64>,
     sweep_at: Option<Instant>,
+    /// Answers to groups.
+    waiting: group::Waiting,
     /// Responses that wait for the journal.
     held: Gate<(Key, Response)>,
     committed: Seq,
@@ -109,6 +113,7 @@ impl Endpoint {
             orphans: VecDeque::new(),
             timers: TimerQueue::new(),
             sweep_at: None,
+            waiting: group::Waiting::default(),
             held: Gate::default(),
             committed: Seq::NONE,
             events: VecDeque::new(),
@@ -191,6 +196,7 @@ impl Endpoint {
         let now = turn.now;
         self.acknowledge_unanswered(now);
         self.send_paced(now);
+        self.answer_groups(now);
         while let Some(raw) = self.timers.pop(now) {
             let key = Key::from_u64(raw);
             let Some(state) = self.peers.get_mut(key) else { continue };
@@ -254,7 +260,8 @@ impl Endpoint {
         let orphans = self.orphans.front().map(|(at, _)| *at);
         let transfers = self.transfers.next_expiry(self.config.block_timeout);
         let tables = earliest(self.sweep_at, earliest(orphans, self.peers.next_deadline()));
-        earliest(messages, earliest(tables, transfers))
+        let groups = self.waiting.next_deadline();
+        earliest(earliest(messages, groups), earliest(tables, transfers))
     }
 
     /// What happened so far.
