@@ -183,6 +183,31 @@ fn a_will_that_cannot_be_is_refused() {
     }
 }
 
+/// §6.2: a client whose CONNECT is refused is not connected: what it had ends, as it does where CONNECT is
+/// accepted, and its session is neither begun anew nor kept longer.
+#[test]
+fn a_refused_dialogue_ends_the_connection_before_it() {
+    let bad = WillTopic { qos: QosBits::Zero, retain: false, topic: "w/#" };
+    for (id, ended) in [
+        ("m", (Reason::TakenOver, true)),
+        // Another client at the address of the one before.
+        ("other", (Reason::ConnectionLost, false)),
+    ] {
+        let mut rig = Rig::new();
+        rig.connected(1, "m", false);
+        rig.send(1, connect_will(id, true));
+        rig.expect(1, Packet::WillTopicReq);
+        rig.send(1, Packet::WillTopic { will: Some(bad) });
+        rig.expect(1, Packet::ConnAck { code: ReturnCode::InvalidTopicId });
+        assert_eq!(rig.disconnected, [ended]);
+        assert_eq!((rig.connects.len(), rig.endpoint.client_count()), (1, 0));
+        rig.send(1, Packet::PingReq { client_id: None });
+        rig.expect(1, Packet::Disconnect { duration: None });
+        rig.restart();
+        assert_eq!(rig.endpoint.client_count(), 0, "nor is it served after a restart");
+    }
+}
+
 #[test]
 fn row_16_will_updates_are_independent_and_acknowledged() {
     let mut rig = Rig::new();

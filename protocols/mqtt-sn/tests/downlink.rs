@@ -237,6 +237,28 @@ fn row_29_qos_1_is_repeated_with_dup_until_acknowledged_one_at_a_time() {
     assert_eq!(rig.acked, [DeliveryId(1), DeliveryId(2)]);
 }
 
+/// §5.3.4: DUP is for what was sent before; a message whose REGISTER was lost was not.
+#[test]
+fn what_came_no_further_than_its_register_is_no_duplicate() {
+    for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        let bits = if qos == Qos::AtLeastOnce { QosBits::One } else { QosBits::Two };
+        let mut rig = subscribed(false);
+        rig.deliver("m", "a", qos, "x");
+        rig.expect(1, register(1, 1, "a"));
+        rig.connected_then(1, "m", register(1, 2, "a"));
+        rig.send(1, regack(1, 2, OK));
+        let packet = publish(bits, TopicId::Normal(1), 3, "x");
+        rig.expect(1, packet);
+        // That one may have come: from now on it is a repetition.
+        rig.send(1, connect("m", false, 60));
+        rig.expect(1, CONNACK);
+        let register_again = rig.inbox.pop_front().unwrap().1;
+        rig.send(1, regack(1, u16::from_be_bytes([register_again[4], register_again[5]]), OK));
+        let bytes = rig.inbox.pop_front().unwrap().1;
+        assert_eq!((bytes[1], bytes[2] & 0x80), (0x0c, 0x80), "{qos:?}: {bytes:02x?}");
+    }
+}
+
 #[test]
 fn a_client_that_answers_nothing_is_lost_after_n_retry() {
     let mut rig = Rig::new();

@@ -190,3 +190,14 @@ fn a_sleeper_that_speaks_from_another_host_has_to_prove_it() {
     let drawn: usize = rig.inbox.iter().map(|(_, bytes)| bytes.len()).sum();
     assert!(drawn <= 1500 + 9, "{drawn}");
 }
+
+/// Both bounds have a row in the status: what had to wait for them is counted.
+#[test]
+fn what_had_to_wait_for_proof_is_counted() {
+    let mut spoofer = Spoofer::subscribed(Config::default(), QosBits::One);
+    assert_eq!(spoofer.rig.endpoint.unproven(), (1500, 3, 0));
+    spoofer.rig.deliver("v", "big", Qos::AtLeastOnce, &big());
+    let before = spoofer.rig.endpoint.unproven().2;
+    spoofer.rig.advance(10);
+    assert!(before + spoofer.rig.endpoint.unproven().2 > 0);
+}

@@ -153,6 +153,13 @@ impl Core {
                 None,
                 self.sn.topics_refused(),
             ),
+            bytes("sn_unproven_octets", self.sn.unproven().0, None, self.sn.unproven().2),
+            count(
+                "sn_unproven_factor",
+                self.sn.unproven().1,
+                None,
+                reason(Reason::SnAddressUnproven),
+            ),
             count(
                 "will_dialogues",
                 self.sn.max_dialogues(),

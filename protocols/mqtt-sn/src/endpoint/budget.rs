@@ -6,7 +6,8 @@
 //! blindly. Until then it is sent [`FLOOR`] octets, which a network address has once in
 //! [`FLOOR_EVERY`], and [`FACTOR`] times what it sends. Answers are shorter than that and always
 //! leave. A delivery that does not fit is preceded by a REGISTER, also of an id that the client
-//! knows; where that does not fit either, it waits (QoS 1 and 2) or is dropped (QoS 0).
+//! knows; where that does not fit either, it waits (QoS 1 and 2) or is dropped (QoS 0). Both bounds have
+//! a row in the status ([`Endpoint::unproven`]).
 //!
 //! Loopback cannot be forged from outside, and a forwarder that the settings list answers for its
 //! nodes.
@@ -31,11 +32,11 @@ use super::wire::{Current, Item, Stage};
 use crate::{Packet, TopicId};
 
 /// Octets that an unproven client is sent in any case, so that ordinary ones notice nothing.
-const FLOOR: u16 = 1500;
+pub(super) const FLOOR: u16 = 1500;
 /// How often one network address has the floor, however often it connects.
 const FLOOR_EVERY: Duration = Duration::from_secs(60);
 /// Octets sent for one that was received.
-const FACTOR: usize = 3;
+pub(super) const FACTOR: usize = 3;
 /// Octets that deliveries leave for the REGISTER that proves the address, and its repeats.
 pub(super) const RESERVE: usize = 256;
 /// Places for addresses; two that share one share its floor.
@@ -141,6 +142,7 @@ impl Line<'_> {
         topic: TopicId,
         registers: u8,
     ) -> Option<Current> {
+        *self.unproven_held += 1;
         let known = self.wire.topics.id(&item.names.name);
         let id = match known {
             Some(id) if self.wire.topics.is_refused(id) => None,

@@ -55,6 +55,9 @@ impl Line<'_> {
     pub(super) fn deliver(&mut self, item: Item) {
         let size = u32::try_from(item.delivery.message.size()).unwrap_or(u32::MAX);
         self.client.spent = self.client.spent.saturating_add(size);
+        if item.delivery.qos != Qos::AtMostOnce && !item.delivery.again {
+            self.unpublished(true);
+        }
         if self.wire.out.is_none() && self.may_send() {
             // The common case costs no queue.
             if let Some(current) = self.start(item, 0) {
@@ -285,6 +288,7 @@ impl Line<'_> {
             Stage::Release => 0,
         };
         if !self.client.budget.affords(length) {
+            *self.unproven_held += 1;
             return self.arm_retry(); // it may have sent more by then
         }
         let again = core::mem::replace(&mut current.sent, true);
@@ -296,12 +300,21 @@ impl Line<'_> {
                 name: current.item.names.name.as_str(),
             }),
             Stage::Publish => {
-                let dup = again || current.item.delivery.again;
+                // §5.3.4: what the broker handed to an earlier connection may have come no further than
+                // its REGISTER.
+                let new = self.unpublished(false);
+                let dup = again || current.item.delivery.again && !new;
                 self.send_publish(&current.item, current.topic, msg_id, dup);
             }
             Stage::Release => self.send(&Packet::PubRel { msg_id }),
         }
         self.arm_retry();
+    }
+
+    /// Notes whether the last delivery has never been published; what was noted before.
+    fn unpublished(&mut self, now: bool) -> bool {
+        let exchange = self.wire.exchange.as_mut();
+        exchange.is_some_and(|exchange| core::mem::replace(&mut exchange.unpublished, now))
     }
 
     fn send_publish(&mut self, item: &Item, topic: TopicId, msg_id: u16, dup: bool) {

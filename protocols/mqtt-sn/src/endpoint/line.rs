@@ -38,6 +38,8 @@ pub(super) struct Line<'a> {
     pub(super) records: &'a mut VecDeque<Record>,
     pub(super) out: &'a mut DatagramQueue,
     pub(super) topics_refused: &'a mut u64,
+    /// Deliveries that had to wait for proof of an address.
+    pub(super) unproven_held: &'a mut u64,
     pub(super) timers: &'a mut TimerQueue<TimerKey>,
     pub(super) pending: &'a mut HashMap<Ticket, Pending>,
     pub(super) next_ticket: &'a mut Ticket,
@@ -102,6 +104,8 @@ impl Line<'_> {
             State::Asleep | State::Awake => self.client.sleep,
         };
         if secs == 0 {
+            // 1.2 says nothing of a Duration of 0; its keep-alive is that of MQTT (§6.11), where 0 is
+            // none. What is sent to such a client at QoS 1 and 2 tells whether it is there.
             self.client.alive.clear();
             return;
         }

@@ -157,6 +157,7 @@ pub struct Endpoint {
     announced: (u64, u64),
     /// How often `max_topics_per_client` has acted.
     topics_refused: u64,
+    unproven_held: u64,
 }
 
 impl Endpoint {
@@ -188,6 +189,7 @@ impl Endpoint {
             announcements: VecDeque::new(),
             announced: (0, 0),
             topics_refused: 0,
+            unproven_held: 0,
         }
     }
 
@@ -443,6 +445,7 @@ impl Endpoint {
             records: &mut self.records,
             out: &mut self.out,
             topics_refused: &mut self.topics_refused,
+            unproven_held: &mut self.unproven_held,
             timers: &mut self.timers,
             pending: &mut self.pending,
             next_ticket: &mut self.next_ticket,

@@ -318,7 +318,28 @@ impl Endpoint {
             let peer = client.peer.clone();
             self.events.push_back(Event::Dropped { peer, reason });
         }
+        let ended = self.end_refused(turn, slot);
         self.refuse_client(turn, slot, reason);
+        if ended {
+            self.clients.remove(slot);
+        }
+    }
+
+    /// Whoever says CONNECT has no connection any more, also where that one is refused (§6.2): the one
+    /// before ends as `open` ends it, and its session stays as it was. Whether there was one.
+    fn end_refused(&mut self, turn: &Turn, slot: Slot) -> bool {
+        let Some(client) = self.clients.get(slot) else { return false };
+        let Some(dialogue) = &client.dialogue else { return false };
+        if client.session.is_none() || dialogue.stage == DialogueStage::Opening {
+            return false;
+        }
+        if client.id() == &*dialogue.client_id {
+            // As a clean start, which does not lengthen the life of the session; it is not begun.
+            self.end_renewed(turn, slot, true);
+        } else {
+            self.end_session(turn, slot, Reason::ConnectionLost, false);
+        }
+        true
     }
 
     pub(super) fn refuse_client(&mut self, turn: &Turn, slot: Slot, reason: Reason) {

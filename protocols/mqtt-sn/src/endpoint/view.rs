@@ -144,6 +144,13 @@ impl Endpoint {
         self.dialogues.given_up
     }
 
+    /// What is sent to a client whose address is not proved: so many octets in any case, so many for one
+    /// that came; and how often a delivery had to wait for that.
+    #[must_use]
+    pub const fn unproven(&self) -> (usize, usize, u64) {
+        (super::budget::FLOOR as usize, super::budget::FACTOR, self.unproven_held)
+    }
+
     /// How often a topic id was not given out because the client has `max_topics_per_client`.
     #[must_use]
     pub const fn topics_refused(&self) -> u64 {

@@ -172,6 +172,8 @@ pub(super) struct Exchange {
     pub(super) subscribed: Vec<(Filter, Qos)>,
     /// The delivery at QoS 2 under way; with a window of 1 there is one.
     pub(super) sending: Option<Sending>,
+    /// The PUBLISH of the last delivery at QoS 1 or 2 has never left.
+    pub(super) unpublished: bool,
 }
 
 /// The latest PUBLISH at QoS 1.
