@@ -113,6 +113,44 @@ async def queries(context):
     check(await request(context, Code.GET, "/mqtt/q"), Code.CONTENT, b"2")
 
 
+def cbor_text(text):
+    return bytes([0x60 | len(text)]) + text.encode()
+
+
+async def pubsub(context):
+    """A topic of the preset core-pubsub, from its making to its end."""
+    properties = b"\xa2\x00" + cbor_text("hall") + b"\x02" + cbor_text("core.ps.data")
+    made = await request(context, Code.POST, "/ps", properties, content_format=606)
+    check(made, Code.CREATED)
+    assert made.opt.content_format == 606, made.opt.content_format
+    assert made.payload.startswith(b"\xa3\x00" + cbor_text("hall") + b"\x01"), made.payload
+    topic = "/" + "/".join(made.opt.location_path)
+    check(await request(context, Code.GET, topic, accept=606), Code.CONTENT, made.payload)
+    part = await request(context, Code.FETCH, topic, b"\x81\x01", content_format=60)
+    check(part, Code.CONTENT, b"\xa1\x01" + cbor_text("/ps/data/hall"))
+    links = await request(context, Code.FETCH, "/ps", properties, content_format=606)
+    check(links, Code.CONTENT)
+    assert topic.encode() in links.payload, links.payload
+    check(await request(context, Code.PATCH, topic, b"\xa0", content_format=606), Code.METHOD_NOT_ALLOWED)
+    two = await request(context, Code.iPATCH, topic, b"\xa1\x06\x02", content_format=606)
+    check(two, Code.CHANGED)
+    assert two.payload.endswith(b"\x06\x02"), two.payload
+    check(await request(context, Code.PUT, "/ps/data/hall", b"1"), Code.CREATED)
+    running = context.request(Message(code=Code.GET, uri=f"{BASE}/ps/data/hall", observe=0))
+    check(await asyncio.wait_for(running.response, WAIT), Code.CONTENT, b"1")
+    notifications = aiter(running.observation)
+    check(await request(context, Code.PUT, "/ps/data/hall", b"2"), Code.CHANGED)
+    check(await asyncio.wait_for(anext(notifications), WAIT), Code.CONTENT, b"2")
+    check(await request(context, Code.DELETE, topic), Code.DELETED)
+    try:
+        last = await asyncio.wait_for(anext(notifications), WAIT)
+        check(last, Code.NOT_FOUND)
+    except (StopAsyncIteration, aiocoap.error.ObservationCancelled, aiocoap.error.NotObservable):
+        pass  # whichever way aiocoap says that it is over
+    check(await request(context, Code.GET, "/ps/data/hall"), Code.NOT_FOUND)
+    check(await request(context, Code.GET, topic), Code.NOT_FOUND)
+
+
 async def main():
     context = await aiocoap.Context.create_client_context()
     await globals()[sys.argv[1]](context)

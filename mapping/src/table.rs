@@ -184,6 +184,8 @@ pub struct Table {
     prefix: Option<String>,
     /// Of all presets.
     roots: Vec<String>,
+    /// Whether the preset `emqx-ps` holds.
+    emqx: bool,
 }
 
 impl Table {
@@ -196,6 +198,7 @@ impl Table {
         let table = Table {
             coap: CoapTable::new(&rules, &mut errors),
             sn: SnTable::new(&rules, &mut errors),
+            emqx: rules.presets.contains(&Preset::EmqxPs),
             roots: rules.presets.iter().map(|one| one.entry(&rules).to_owned()).collect(),
             prefix: rules.presets.contains(&Preset::Passthrough).then_some(rules.prefix),
         };
@@ -221,6 +224,14 @@ impl Table {
     /// slashes between them, possibly none. Its order is that of the configuration.
     pub fn roots(&self) -> impl Iterator<Item = &str> {
         self.roots.iter().map(String::as_str)
+    }
+
+    /// How a client names itself in the query of a request for this path, beside `client`: EMQX's
+    /// clients have words of their own.
+    #[must_use]
+    pub fn client_words(&self, path: &[String]) -> &'static [&'static str] {
+        let emqx = self.emqx && path.first().is_some_and(|first| first == "ps");
+        if emqx { &["clientid", "c"] } else { &[] }
     }
 
     /// What a path describes instead of leading to a topic; rules of the file go before.

@@ -162,7 +162,9 @@ fn sessions_of_all_protocols_are_clients() {
     gateway.send(away, &[0xe0, 0]);
     gateway.datagram(SN, peer(1), &sn_connect("mote", true, 60));
     gateway.datagram(COAP, peer(2), &coap(0, 1, 1, b"t", Some(0), &["mqtt", "a"], b""));
-    gateway.datagram(COAP, peer(2), &coap(0, 1, 2, b"u", Some(0), &["mqtt", "b"], b""));
+    let observe = coap(0, 1, 2, b"u", Some(0), &["mqtt", "b"], b"");
+    gateway.datagram(COAP, peer(2), &observe);
+    gateway.datagram(COAP, peer(2), &observe); // the same once more
     let other = gateway.mqtt("other", true);
     watch(&mut gateway, other, "$share/g/x", 0);
     gateway.advance(Duration::from_secs(9));
@@ -180,6 +182,7 @@ fn sessions_of_all_protocols_are_clients() {
     assert_eq!(is("motegate/coap/clients/observing"), Some(1));
     assert_eq!(is("motegate/coap/observations/count"), Some(2));
     assert_eq!(is("motegate/coap/requests/received"), Some(2));
+    assert_eq!(is("motegate/coap/requests/repeated"), Some(1));
     gateway.send(other, &[0xe0, 0]);
     gateway.advance(Duration::from_secs(120));
     let reader = gateway.mqtt("reader", true);
@@ -211,7 +214,7 @@ fn packets_messages_and_payloads_are_counted() {
     assert_eq!(is("bytes/sent"), (4 + 5 + 10).to_string());
     assert_eq!(is("packet/out/count"), "0");
     assert_eq!(is("packet/out/bytes"), "0");
-    let own = told.len() as u64 + 16; // and those below `$SYS/motegate/`
+    let own = told.len() as u64 + 24; // and those below `$SYS/motegate/`
     assert_eq!(is("retained messages/count"), (own + 1).to_string());
     assert_eq!(is("messages/stored"), is("retained messages/count"));
     assert_eq!(is("store/messages/count"), is("messages/stored"));

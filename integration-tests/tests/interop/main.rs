@@ -10,6 +10,7 @@ mod between_protocols;
 mod coap_matrix;
 mod coap_methods;
 mod coap_observe;
+mod coap_pubsub;
 mod commands_coap;
 mod commands_coap_blocks;
 mod commands_coap_observe;

@@ -31,7 +31,7 @@ use crate::{ClientFrom, Config, Core, Protocol};
 pub(crate) use notified::Notified;
 pub(crate) use observe::{OBSERVER_QUEUE, Observation};
 pub(crate) use publish::Pack;
-pub(crate) use pubsub::{NewTopic, TopicRef, Topics};
+pub(crate) use pubsub::{Counts as TopicCounts, NewTopic, TopicRef, Topics};
 pub(crate) use value::{Meaning, content_format};
 
 /// The query of a listener whose clients name themselves.
@@ -80,7 +80,16 @@ impl Core {
     pub(crate) fn coap_client(&self, request: &CoapRequest) -> SessionKey {
         let listener = self.listener(request.peer.listener);
         let named = match listener.client_from {
-            ClientFrom::Query => request.query.iter().find_map(|pair| pair.strip_prefix(CLIENT)),
+            ClientFrom::Query => {
+                let own = request.query.iter().find_map(|pair| pair.strip_prefix(CLIENT));
+                own.or_else(|| {
+                    let words = self.table.client_words(&request.path);
+                    request.query.iter().find_map(|pair| {
+                        let (word, name) = pair.split_once('=')?;
+                        words.contains(&word).then_some(name)
+                    })
+                })
+            }
             ClientFrom::Address => None,
         };
         match named {

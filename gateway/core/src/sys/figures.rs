@@ -1,5 +1,6 @@
 //! What `$SYS` tells: each topic with where its number comes from.
 
+use crate::coap::TopicCounts;
 use crate::{Core, Protocol};
 
 /// One moment's numbers of one gateway.
@@ -20,7 +21,9 @@ pub(super) struct Figures {
     sn: Datagrams,
     sn_clients: u64,
     coap: Datagrams,
-    coap_requests: u64,
+    coap_counts: motegate_coap::endpoint::Counters,
+    topics: u64,
+    topic_counts: TopicCounts,
     observers: u64,
     observations: u64,
 }
@@ -80,7 +83,15 @@ pub(super) const ROWS: &[Row] = &[
     ("motegate/coap/packets/sent", |f| f.coap.sent),
     ("motegate/coap/bytes/received", |f| f.coap.bytes_received),
     ("motegate/coap/bytes/sent", |f| f.coap.bytes_sent),
-    ("motegate/coap/requests/received", |f| f.coap_requests),
+    ("motegate/coap/requests/received", |f| f.coap_counts.requests),
+    ("motegate/coap/requests/repeated", |f| f.coap_counts.repeats),
+    ("motegate/coap/requests/challenged", |f| f.coap_counts.echo_challenges),
+    ("motegate/coap/messages/retransmitted", |f| f.coap_counts.retransmissions),
+    ("motegate/coap/discovery/received", |f| f.coap_counts.group_requests),
+    ("motegate/coap/discovery/sent", |f| f.coap_counts.group_answers),
+    ("motegate/coap/topics/count", |f| f.topics),
+    ("motegate/coap/topics/created", |f| f.topic_counts.created),
+    ("motegate/coap/topics/subscribers/refused", |f| f.topic_counts.unobserved),
     ("motegate/coap/publish/received", |f| f.coap.published),
     ("motegate/coap/publish/sent", |f| f.coap.delivered),
 ];
@@ -130,7 +141,9 @@ impl Core {
             sn: self.datagram_figures(Protocol::MqttSn),
             sn_clients: self.sn.connected_count() as u64,
             coap: self.datagram_figures(Protocol::Coap),
-            coap_requests: self.coap.counters().requests,
+            coap_counts: *self.coap.counters(),
+            topics: self.topics.len() as u64,
+            topic_counts: self.topics.counts,
             observers,
             observations: self.coap.observations() as u64,
         }

@@ -1,6 +1,6 @@
 //! [`Filter`]: which links a query asks for (RFC 6690 §4.1).
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::{Link, Value};
@@ -40,7 +40,11 @@ impl<'a> Filter<'a> {
 
 fn part_matches(link: &Link, name: &str, pattern: Option<&str>) -> bool {
     if name == "href" {
-        return pattern.is_none_or(|pattern| value_matches(&link.href, pattern));
+        // The query has come decoded (RFC 7252 §6.4), the link is a URI: either way of writing it.
+        return pattern.is_none_or(|pattern| {
+            value_matches(&link.href, pattern)
+                || link.href.contains('%') && value_matches(&decoded(&link.href), pattern)
+        });
     }
     let mut own = link.attributes.iter().filter(|attribute| attribute.name == name);
     own.any(|attribute| match (pattern, &attribute.value) {
@@ -51,6 +55,26 @@ fn part_matches(link: &Link, name: &str, pattern: Option<&str>) -> bool {
         (Some(pattern), Value::Number(number)) => value_matches(&number.to_string(), pattern),
         (Some(pattern), Value::Flag) => value_matches("", pattern),
     })
+}
+
+/// Without percent-encoding, as far as it is text.
+fn decoded(href: &str) -> String {
+    let mut out = Vec::with_capacity(href.len());
+    let mut rest = href.as_bytes();
+    while let Some((byte, tail)) = rest.split_first() {
+        let digit = |at: usize| char::from(*tail.get(at)?).to_digit(16);
+        match (*byte, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(u8::try_from(high << 4 | low).unwrap_or(b'%'));
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            (byte, ..) => {
+                out.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn value_matches(value: &str, pattern: &str) -> bool {
@@ -116,6 +140,11 @@ mod tests {
         ] {
             assert!(!takes(&[no]), "{no}");
         }
+        let link = Link::to(&["mqtt", "a b", "é"]);
+        for yes in ["href=/mqtt/a b/é", "href=/mqtt/a%20b/%C3%A9", "href=/mqtt/a b*"] {
+            assert!(Filter::new(&[yes]).matches(&link), "{yes}");
+        }
+        assert!(!Filter::new(&["href=/mqtt/a+b/é"]).matches(&link));
         assert!(takes(&[]));
         assert!(takes(&["rt=core.ps", "ct=0"]));
         assert!(!takes(&["rt=core.ps", "ct=40"]));

@@ -23,7 +23,7 @@ use crate::{Core, Protocol};
 
 pub(crate) use change::NewTopic;
 use table::Topic;
-pub(crate) use table::{TopicRef, Topics};
+pub(crate) use table::{Counts, TopicRef, Topics};
 
 /// Content-Format of `application/cbor`: of a FETCH of a topic (§2.5.2).
 const CBOR: u16 = 60;
