@@ -18,7 +18,7 @@ use core::hash::BuildHasher;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use hashbrown::DefaultHashBuilder;
+use foldhash::fast::FixedState;
 use motegate_message::{Peer, Qos, Reason, Turn};
 use motegate_timers::Instant;
 
@@ -83,13 +83,18 @@ impl Client {
 }
 
 /// Which network addresses have had the floor lately. Its size does not grow with their number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Floors {
     places: Option<Box<[Option<Instant>]>>,
-    hasher: DefaultHashBuilder,
+    hasher: FixedState,
 }
 
 impl Floors {
+    /// Who shares a place with whom follows from `seed`, as everything random does.
+    pub(super) fn new(seed: u64) -> Self {
+        Floors { places: None, hasher: FixedState::with_seed(seed) }
+    }
+
     fn grants(&mut self, now: Instant, ip: IpAddr) -> bool {
         let network = match ip.to_canonical() {
             IpAddr::V4(ip) => u64::from(u32::from(ip)),
@@ -219,7 +224,7 @@ mod tests {
 
     #[test]
     fn an_address_has_the_floor_once_a_minute() {
-        let mut floors = Floors::default();
+        let mut floors = Floors::new(1);
         let victim = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
         let mut granted = |secs: u64, ip| floors.grants(Instant::from_secs(secs), ip);
         assert_eq!(

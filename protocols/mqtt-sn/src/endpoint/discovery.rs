@@ -6,7 +6,7 @@ use alloc::vec;
 use core::hash::BuildHasher;
 use core::time::Duration;
 
-use hashbrown::DefaultHashBuilder;
+use foldhash::fast::FixedState;
 use motegate_message::{Announcement, Group, ListenerId, Reason, Turn};
 use motegate_timers::Instant;
 
@@ -104,17 +104,16 @@ impl Bucket {
 pub(super) struct Strangers {
     total: Bucket,
     peers: Option<Box<[Bucket; PLACES]>>,
-    hasher: DefaultHashBuilder,
-}
-
-impl Default for Strangers {
-    fn default() -> Self {
-        let total = Bucket { left: TOTAL_BURST, since: Instant::ZERO };
-        Strangers { total, peers: None, hasher: DefaultHashBuilder::default() }
-    }
+    hasher: FixedState,
 }
 
 impl Strangers {
+    /// Who shares a place with whom follows from `seed`, as everything random does.
+    pub(super) fn new(seed: u64) -> Self {
+        let total = Bucket { left: TOTAL_BURST, since: Instant::ZERO };
+        Strangers { total, peers: None, hasher: FixedState::with_seed(seed) }
+    }
+
     fn admits(&mut self, now: Instant, peer: &impl core::hash::Hash) -> bool {
         let full = Bucket { left: PEER_BURST, since: Instant::ZERO };
         let peers = self.peers.get_or_insert_with(|| Box::new([full; PLACES]));
@@ -131,7 +130,7 @@ mod tests {
 
     #[test]
     fn one_peer_gets_a_burst_then_one_a_second() {
-        let mut strangers = Strangers::default();
+        let mut strangers = Strangers::new(1);
         let mut admitted = |secs, tries: usize| {
             (0..tries).filter(|_| strangers.admits(Instant::from_secs(secs), &1)).count()
         };
@@ -142,7 +141,7 @@ mod tests {
 
     #[test]
     fn all_peers_together_are_bounded() {
-        let mut strangers = Strangers::default();
+        let mut strangers = Strangers::new(1);
         let admitted = (0..100_000).filter(|n| strangers.admits(Instant::from_secs(9), n)).count();
         assert_eq!(admitted, usize::from(TOTAL_BURST));
     }

@@ -161,8 +161,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint that knows nobody. `seed` decides where its tickets start, and the message ids
-    /// of restored sessions; nothing else is random.
+    /// An endpoint that knows nobody. `seed` decides where its tickets start, the message ids of
+    /// restored sessions, and which strangers share a place; nothing else is random.
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
         Endpoint {
@@ -176,8 +176,8 @@ impl Endpoint {
             next_ticket: seed >> 1,
             gate: Gate::default(),
             committed: Seq::NONE,
-            strangers: Strangers::default(),
-            floors: Floors::default(),
+            strangers: Strangers::new(seed),
+            floors: Floors::new(seed),
             locals: Locals::default(),
             dialogues: Dialogues::default(),
             next_advertise: None,
