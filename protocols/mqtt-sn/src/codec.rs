@@ -24,7 +24,7 @@ pub fn peek_type(datagram: &[u8]) -> Option<u8> {
 }
 
 /// Splits a whole datagram into message type and body.
-fn frame(datagram: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
+pub(crate) fn frame(datagram: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
     // MQTT-SN 1.2 §5.2.1: 0x01 announces two octets of length; a short message may use that form.
     let (said, rest) = match datagram {
         [0x01, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),

@@ -173,10 +173,17 @@ fn row_47_a_congested_client_gets_the_same_again_at_t_retry() {
     rig.expect_nothing();
     rig.advance(10);
     rig.expect(1, again(message));
+    // It answers each time, so that it is not lost however often it asks (§6.13).
+    for _ in 0..10 {
+        rig.send(1, puback(1, 2, BUSY));
+        rig.advance(10);
+        rig.expect(1, again(message));
+    }
     rig.send(1, puback(1, 2, OK));
     rig.advance(30);
     rig.expect_nothing();
     assert_eq!((rig.acked.len(), rig.dropped.len()), (1, 0));
+    assert_eq!(rig.disconnected, []);
 }
 
 #[test]
@@ -288,6 +295,15 @@ fn what_is_asked_in_no_utf_8_is_refused() {
         rig.send_bytes(1, request);
         rig.expect_nothing(); // not a client
     }
+    let topic = [4, 0x07, 0x00, 0xff];
+    rig.send_bytes(1, &topic);
+    rig.expect_nothing(); // nobody asked for it
+    rig.send(1, connect_will("w", true));
+    rig.expect(1, Packet::WillTopicReq);
+    rig.send_bytes(1, &topic);
+    rig.expect(1, Packet::ConnAck { code: ReturnCode::InvalidTopicId });
+    rig.send(1, Packet::WillMsg { message: b"x" });
+    rig.expect(1, Packet::Disconnect { duration: None }); // the dialogue is over
     rig.connected(1, "m", true);
     for (request, answer) in requests {
         rig.send_bytes(1, request);

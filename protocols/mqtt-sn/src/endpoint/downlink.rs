@@ -421,6 +421,17 @@ impl Line<'_> {
         }
     }
 
+    /// "Congestion": the client asks for time, and the same comes again at the next T_RETRY. It has
+    /// answered, so that it is not lost after N_RETRY of them (MQTT-SN 1.2 §6.13 ends who does not);
+    /// one that sleeps has the rest at its next awakening.
+    fn give_time(&mut self, mut current: Current) {
+        if self.client.state == State::Active {
+            current.retries = self.config.max_retries;
+        }
+        self.arm_retry();
+        self.put_back(Some(current));
+    }
+
     pub(super) fn on_regack(&mut self, msg_id: u16, code: ReturnCode) {
         let Some(current) = self.take_current(msg_id, Stage::Register) else { return };
         match code {
@@ -428,11 +439,7 @@ impl Line<'_> {
                 self.wire.topics.set_known(current.topic.raw(), true);
                 self.go_on(current);
             }
-            ReturnCode::Congestion => {
-                // It asks for time: the same REGISTER comes again at the next T_RETRY.
-                self.arm_retry();
-                self.put_back(Some(current));
-            }
+            ReturnCode::Congestion => self.give_time(current),
             _ => {
                 // MQTT-SN 1.2 §6.10: the rejection unsubscribes this name, not the wildcard.
                 self.set_refused(current.topic.raw(), true);
@@ -458,7 +465,8 @@ impl Line<'_> {
                 self.wire.topics.set_known(id, false);
                 self.go_on(current);
             }
-            (ReturnCode::Accepted | ReturnCode::Congestion, _) => {
+            (ReturnCode::Congestion, _) => self.give_time(current),
+            (ReturnCode::Accepted, _) => {
                 self.arm_retry();
                 self.put_back(Some(current));
             }

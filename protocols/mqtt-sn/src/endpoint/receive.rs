@@ -35,12 +35,17 @@ impl Endpoint {
         }
         match Packet::decode(datagram) {
             Ok(packet) => self.on_packet(turn, source, packet),
-            Err(_) => self.on_undecodable(source, datagram),
+            Err(_) => self.on_undecodable(turn, source, datagram),
         }
     }
 
     /// What cannot be read is dropped; a client, or who wants to be one, is told when it asked.
-    fn on_undecodable(&mut self, source: Source<'_>, datagram: &[u8]) {
+    fn on_undecodable(&mut self, turn: &Turn, source: Source<'_>, datagram: &[u8]) {
+        let asked = source.slot.filter(|slot| source.group.is_none() && self.awaits_will(*slot));
+        let is_will = codec::frame(datagram).is_ok_and(|(kind, _)| kind == msg_type::WILLTOPIC);
+        if let Some(slot) = asked.filter(|_| is_will) {
+            return self.refuse_connect(turn, slot, Reason::BadTopic);
+        }
         self.drop_from(source, Reason::Malformed);
         if source.group.is_some() {
             return;

@@ -76,6 +76,12 @@ impl Endpoint {
         self.dialogues.begun.push_back(self.clients.ref_of(slot));
     }
 
+    /// Whether a dialogue waits for WILLTOPIC or WILLMSG.
+    pub(super) fn awaits_will(&self, slot: Slot) -> bool {
+        let dialogue = self.clients.get(slot).and_then(|client| client.dialogue.as_deref());
+        dialogue.is_some_and(|dialogue| dialogue.stage != DialogueStage::Opening)
+    }
+
     /// WILLTOPIC and WILLMSG; `false` when no dialogue waits for them.
     pub(super) fn on_will_topic(
         &mut self,
