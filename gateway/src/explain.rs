@@ -170,6 +170,8 @@ pub(crate) fn coap(
     let asks = caller(resolved, listener, &client);
     let CoapRequest { method, path, query, confirmable, .. } = &request;
     let explained = resolved.table.explain_coap(&asks, host, *method, path, query);
+    // What describes topics has no topic, and an answer all the same.
+    let describes = resolved.table.managed(&asks, host, path).is_some();
     let (confirmable, puts) = (*confirmable, *method == CoapMethod::Put);
     let payload = request.payload.is_some();
     let publish = explained.outcome.as_ref().ok().filter(|of| of.action == Action::Publish);
@@ -190,6 +192,7 @@ pub(crate) fn coap(
             // The rules take it; what is behind them may not: a payload, a limit.
             card.refused = behind(&rehearsal, &card.near, "mappings.coap");
         }
+        Err(_) if describes => {}
         Err(error) => card.refused = Some(refused(error, &card.near, "mappings.coap")),
     }
     if close(&mut card) {
@@ -257,7 +260,12 @@ fn take_client(resolved: &Resolved, request: &mut CoapRequest) {
     if settings.is_none_or(|listener| listener.client_from != ClientFrom::Query) {
         return;
     }
-    let named = request.query.iter().find_map(|pair| pair.strip_prefix("client="));
+    let words = resolved.table.client_words(&request.path);
+    let own = request.query.iter().find_map(|pair| pair.strip_prefix("client="));
+    let named = own.or_else(|| {
+        let others = request.query.iter().filter_map(|pair| pair.split_once('='));
+        others.filter(|(word, _)| words.contains(word)).map(|(_, name)| name).next()
+    });
     let named = named.map(str::to_owned);
     request.query.retain(|pair| !pair.starts_with("client="));
     if request.client.is_none() {

@@ -388,6 +388,13 @@ fn paths_that_describe_topics() {
     assert!(alone.manages_topics());
     assert!(!with(&[Preset::EmqxPs], "mqtt", Vec::new()).manages_topics());
 
+    let explained = alone.explain_coap(&CALLER, None, CoapMethod::Get, &path("ps/h9392"), &[]);
+    let taken = explained.rule.expect("it is the preset's");
+    assert_eq!((taken.name.as_str(), taken.place), ("core-pubsub", None));
+    assert_eq!(explained.captures, [("id".to_owned(), "h9392".to_owned())]);
+    assert!(explained.near.is_empty() && explained.outcome.is_err());
+    assert_eq!(alone.rules().len(), 1, "one preset is one rule for people");
+
     let wide = with(&[Preset::CorePubsub, Preset::Passthrough], "", Vec::new());
     assert_eq!(managed(&wide, "ps/a"), Some(Managed::Topic));
     assert_eq!(put(&wide, "other/a"), Ok("other/a".into()));

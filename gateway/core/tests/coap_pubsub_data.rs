@@ -13,7 +13,8 @@ use common::pubsub::{
 };
 use common::{COAP, Options, config, option, peer, publish, request};
 use motegate_coap::pubsub::{Date, Properties};
-use motegate_core::{Config, Core};
+use motegate_core::{Config, Core, Input, Reload};
+use motegate_mapping::Table;
 use motegate_message::Reason;
 
 /// §2.5.5 and §3.1: with the topic go its data and every subscription.
@@ -239,6 +240,28 @@ fn who_cannot_store_makes_no_topics() {
     assert_eq!(broker.topic(IPATCH, &id, &[PROPERTIES], b"\xa0")[1], UNAVAILABLE);
     assert_eq!(broker.topic(GET, &id, &[], b"")[1], CONTENT);
     assert!(broker.gateway.core.stats().dropped(Reason::StorageFull) > 0);
+}
+
+/// Without the preset there is no collection, and what it said of data holds no more; with it again
+/// everything is as it was.
+#[test]
+fn a_reload_takes_the_collection_away_and_gives_it_back() {
+    let mut broker = Broker::new();
+    let id = broker.make(&Properties { topic_content_format: Some(50), ..named("t") });
+    let mqtt = [(PATH, &b"mqtt"[..]), (PATH, b"t"), (FORMAT, b"")];
+    let reload = |broker: &mut Broker, table: Table| {
+        let (config, table) = (config(), Arc::new(table));
+        let reload = Reload { config, table, removed: Vec::new(), moved: Vec::new() };
+        broker.gateway.input(Input::Reload(Box::new(reload)));
+    };
+    assert_eq!(broker.ask(PUT, &mqtt, b"x")[1], UNSUPPORTED);
+    reload(&mut broker, Table::passthrough("mqtt"));
+    assert_eq!(broker.ask(GET, &[PS], b"")[1], NOT_FOUND);
+    assert_eq!(broker.topic(GET, &id, &[], b"")[1], NOT_FOUND);
+    assert_eq!(broker.ask(PUT, &mqtt, b"x")[1], CREATED);
+    reload(&mut broker, table());
+    assert_eq!(broker.topic(GET, &id, &[], b"")[1], CONTENT);
+    assert_eq!(broker.ask(PUT, &mqtt, b"x")[1], UNSUPPORTED);
 }
 
 /// A topic belongs to the mount of its listener: nobody else sees it, and names are free elsewhere.

@@ -109,3 +109,18 @@ pub fn topics(rng: &mut Rng) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// Topic properties of CoAP: what is read is written and read as the same.
+///
+/// # Errors
+/// What is not.
+pub fn properties(rng: &mut Rng) -> Result<(), String> {
+    use motegate_coap::pubsub::{Keys, Properties};
+    let bytes = mutate::input(rng, corpus::properties);
+    let _ = Keys::from_cbor(&bytes);
+    let Ok(read) = Properties::from_cbor(&bytes) else { return Ok(()) };
+    match Properties::from_cbor(&read.to_cbor()) {
+        Ok(again) if again == read => Ok(()),
+        other => Err(format!("{bytes:02x?}: {read:?} became {other:?}")),
+    }
+}

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use motegate_core::{Config, Core, Input, Output, Users, Verdict, Verifier};
-use motegate_mapping::Table;
+use motegate_mapping::{Preset, Rules, Table};
 use motegate_message::{ConnectionId, Group, Interface, ListenerId, LocalId, Reason, Seq, Wall};
 use motegate_timers::Instant;
 
@@ -94,6 +94,15 @@ impl Shell {
     }
 }
 
+/// With the topic collection, mostly.
+fn table(run: u64) -> Table {
+    let presets = match run % 3 {
+        0 => vec![Preset::Passthrough],
+        _ => vec![Preset::CorePubsub, Preset::Passthrough],
+    };
+    Table::new(Rules { presets, ..Rules::default() }).expect("presets of two paths")
+}
+
 /// A whole core, `inputs` of everything.
 ///
 /// # Errors
@@ -102,7 +111,7 @@ pub fn core(rng: &mut Rng, run: u64, inputs: u64) -> Result<(), String> {
     let config = config(rng, run);
     let outbox = (config.mqtt.max_outbox_bytes + config.mqtt.max_packet_size) as usize + 16_384;
     let mut shell = Shell {
-        core: Core::new(config, Arc::new(Table::passthrough("mqtt")), run),
+        core: Core::new(config, Arc::new(table(run)), run),
         now: Instant::from_secs(1),
         wall: 1_700_000_000_000,
         committed: Seq::NONE,
@@ -145,8 +154,9 @@ fn one(rng: &mut Rng, shell: &mut Shell, generation: &mut u32) {
     let peer = address(rng.below(many));
     match rng.below(100) {
         0 => {
-            let bytes = mutate::input(rng, corpus::sn);
-            let listener = if rng.chance(80) { gateway::SN } else { gateway::COAP };
+            let coap = rng.chance(500);
+            let bytes = mutate::input(rng, if coap { corpus::coap } else { corpus::sn });
+            let listener = if coap != rng.chance(80) { gateway::COAP } else { gateway::SN };
             let group = &GROUP;
             shell.handle(rng, Input::GroupDatagram { listener, group, peer, bytes: &bytes });
         }

@@ -197,9 +197,69 @@ pub fn sn(rng: &mut Rng) -> Vec<u8> {
     packet
 }
 
+/// Topic properties of draft-ietf-core-coap-pubsub, or the keys of some.
+#[must_use]
+pub fn properties(rng: &mut Rng) -> Vec<u8> {
+    if rng.chance(150) {
+        let keys: Vec<u8> = (0..rng.index(6)).map(|_| rng.byte() & 15).collect();
+        return [&[0x80 | u8::try_from(keys.len()).unwrap_or(0)][..], &keys].concat();
+    }
+    let mut entries: Vec<&[u8]> = Vec::new();
+    let names: [&[u8]; 4] = [b"\x00\x61a", b"\x00\x63a/b", b"\x00\x62s1", b"\x00\x61#"];
+    if rng.chance(900) {
+        entries.push(names[rng.index(4)]);
+    }
+    if rng.chance(850) {
+        entries.push(b"\x02\x6ccore.ps.data");
+    }
+    let others: [&[u8]; 8] = [
+        b"\x01\x6a/ps/data/q",
+        b"\x01\x67/mqtt/a",
+        b"\x03\x00",
+        b"\x04\x61t",
+        b"\x05\xc1\x1a\x65\x53\xf1\x20",
+        b"\x06\x02",
+        b"\x07\x05",
+        b"\x08\x41x",
+    ];
+    entries.extend(others.iter().filter(|_| rng.chance(200)));
+    let count = u8::try_from(entries.len()).unwrap_or(0);
+    [&[0xa0 | count][..], &entries.concat()].concat()
+}
+
+/// A request for the topic collection.
+fn pubsub(rng: &mut Rng) -> Vec<u8> {
+    let mut path: Vec<&[u8]> = vec![b"ps"];
+    match rng.below(4) {
+        0 => path.push(NAMES[rng.index(NAMES.len())].as_bytes()),
+        // Ids are made of names: these are those of `a` and `s1`.
+        1 => path.push([&b"eab3d740"[..], b"70bcb79a"][rng.index(2)]),
+        2 => path.extend([&b"data"[..], b"a"]),
+        _ => {}
+    }
+    let mut options: Vec<(u16, Vec<u8>)> = path.iter().map(|s| (11, s.to_vec())).collect();
+    if rng.chance(200) {
+        options.insert(0, (6, Vec::new()));
+    }
+    if rng.chance(800) {
+        options.push((12, [&b"\x02\x5e"[..], b"\x3c"][rng.index(2)].to_vec()));
+    }
+    if rng.chance(100) {
+        options.push((15, b"rt=core.ps.data".to_vec()));
+    }
+    let code = u8::try_from(1 + rng.index(7)).unwrap_or(1);
+    let mid = u16::try_from(rng.below(1000)).unwrap_or(0);
+    let kind = u8::from(rng.chance(300));
+    let payload = if rng.chance(900) { properties(rng) } else { Vec::new() };
+    coap::Message { kind, code, mid, token: vec![rng.byte() & 7], options, payload }.encode()
+}
+
 /// One CoAP datagram.
 #[must_use]
 pub fn coap(rng: &mut Rng) -> Vec<u8> {
+    if rng.chance(120) {
+        return pubsub(rng);
+    }
     let mut options: Vec<(u16, Vec<u8>)> = Vec::new();
     if rng.chance(80) {
         options.push((1, some_payload(rng).into_iter().take(8).collect()));

@@ -24,10 +24,8 @@ impl CoapTable {
         path: &[String],
         query: &[String],
     ) -> Explanation<CoapMatch> {
-        let found = match self.managed(asker, path) {
-            Some(_) => None,
-            None => self.find(asker, method, path).ok().map(|(rule, _)| rule),
-        };
+        let found = self.manager(asker, path);
+        let found = found.or_else(|| self.find(asker, method, path).ok().map(|(rule, _)| rule));
         let mut near: Vec<(Nearness, NearMiss)> = self
             .rules
             .iter()
@@ -106,9 +104,6 @@ fn near(
     }
     if !rule.is_for(asker.caller, asker.host) {
         return Some((Nearness::ForOthers, for_others(rule, asker)));
-    }
-    if let Some(managed) = rule.manages {
-        return Some((Nearness::Method, format!("the path is {managed}")));
     }
     if rule.methods.get(method).is_none() {
         let methods: Vec<&str> = rule.methods.list().collect();

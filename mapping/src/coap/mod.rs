@@ -125,6 +125,11 @@ impl CoapTable {
 
     /// What the path describes, where no rule that goes before takes it.
     pub(crate) fn managed(&self, asker: Asker<'_>, path: &[String]) -> Option<Managed> {
+        self.manager(asker, path)?.manages
+    }
+
+    /// The rule that describes topics there.
+    fn manager(&self, asker: Asker<'_>, path: &[String]) -> Option<&Rule> {
         if !self.manages {
             return None;
         }
@@ -135,7 +140,7 @@ impl CoapTable {
                 first = first.min(i);
             }
         });
-        self.rules.get(first)?.manages
+        self.rules.get(first).filter(|rule| rule.manages.is_some())
     }
 
     /// Whether there are paths that describe topics.
