@@ -71,6 +71,7 @@ impl Bench {
                 identifier: None,
                 spares_dollar: false,
                 by_rule: false,
+                hears_expiry: false,
             })
             .collect();
         self.broker

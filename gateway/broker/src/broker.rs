@@ -39,6 +39,8 @@ pub struct Broker {
     /// Some subscription has [`Subscribe::spares_dollar`](crate::Subscribe), or had: where none
     /// has, no topic is looked at for it.
     pub(crate) some_spare_dollar: bool,
+    /// Some subscription has [`Subscribe::hears_expiry`](crate::Subscribe), or had.
+    pub(crate) some_hear_expiry: bool,
     pub(crate) retained: Retained,
     /// What the gateway says of itself.
     pub(crate) own: Retained,
@@ -86,6 +88,7 @@ impl Broker {
             subscribed: 0,
             shared_subscribed: 0,
             some_spare_dollar: false,
+            some_hear_expiry: false,
             retained: Retained::default(),
             own: Retained::default(),
             journal: Journal::default(),
@@ -188,6 +191,7 @@ impl Broker {
             if turn.durable {
                 self.journal.retained_gone(&message.topic);
             }
+            self.tell_expired(turn, &message.topic);
         }
         self.settle(turn);
     }

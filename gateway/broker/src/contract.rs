@@ -110,6 +110,8 @@ pub struct Subscribe {
     /// The rules made this filter of the client's own words; when they change it follows. Told back
     /// with the subscription, and no more.
     pub by_rule: bool,
+    /// Of a retained message that expires it hears as of one that is cleared, by an empty one.
+    pub hears_expiry: bool,
 }
 
 /// When a subscription is answered with retained messages (MQTT 5 §3.8.3.1).

@@ -6,8 +6,9 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use hashbrown::HashSet;
-use motegate_message::{DeliveryId, Message, Qos, Reason, SessionId, Turn};
+use motegate_message::{DeliveryId, Message, Qos, Reason, SessionId, TopicName, Turn};
 
 use crate::delivery::Outgoing;
 use crate::retained::message_etag;
@@ -214,6 +215,29 @@ impl Broker {
         self.hits = hits;
         self.matched = matched;
         count
+    }
+
+    /// The retained message of this topic has expired: whoever [hears of
+    /// it](crate::Subscribe::hears_expiry) gets an empty one (RFC 7641 §4.2).
+    pub(crate) fn tell_expired(&mut self, turn: &Turn, topic: &TopicName) {
+        if !self.some_hear_expiry {
+            return;
+        }
+        let mut matched = core::mem::take(&mut self.matched);
+        matched.clear();
+        self.subscriptions.matching(topic, &mut matched);
+        let filters = matched.iter().filter_map(|id| self.subscriptions.get(*id));
+        let subscribers = filters.flat_map(|filter| filter.subscribers.as_slice());
+        let mut hits: Vec<Hit> =
+            subscribers.filter(|hit| hit.grant.marks.hears_expiry()).copied().collect();
+        self.matched = matched;
+        hits.sort_unstable_by_key(|hit| (hit.slot, hit.grant.identifier));
+        let mut message = Message::new(topic.clone(), Bytes::new());
+        (message.retain, message.qos) = (true, Qos::AtLeastOnce);
+        let message = Arc::new(message);
+        for copies in hits.chunk_by(|a, b| a.slot == b.slot) {
+            self.offer_merged(turn, &message, copies);
+        }
     }
 
     /// Whether the topic begins with `$` for somebody who sees it from a level below the first on.

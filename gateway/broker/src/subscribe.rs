@@ -97,7 +97,7 @@ impl Broker {
             qos: asked.qos,
             no_local: asked.no_local,
             retain_as_published: asked.retain_as_published,
-            marks: Marks::new(asked.spares_dollar, asked.by_rule),
+            marks: Marks::new(asked.spares_dollar, asked.by_rule, asked.hears_expiry),
         };
         self.link(slot, held, grant);
         if self.sessions.at(slot).is_some_and(|s| s.durable) {
@@ -110,6 +110,7 @@ impl Broker {
     pub(crate) fn link(&mut self, slot: u32, held: Held, grant: Grant) {
         let subscriber = Subscriber { slot, grant };
         self.some_spare_dollar |= grant.marks.spares_dollar();
+        self.some_hear_expiry |= grant.marks.hears_expiry();
         let new = if held.group == GroupId::NONE {
             self.subscriptions.get_mut(held.filter).is_some_and(|f| f.subscribers.set(subscriber))
         } else {

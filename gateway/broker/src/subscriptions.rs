@@ -54,17 +54,17 @@ pub(crate) struct Grant {
     pub(crate) marks: Marks,
 }
 
-/// What the front-end says of a subscription, as in [`crate::Subscribe`]: two flags in a byte.
+/// What the front-end says of a subscription, as in [`crate::Subscribe`]: three flags in a byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Marks(u8);
 
 impl Marks {
-    pub(crate) fn new(spares_dollar: bool, by_rule: bool) -> Marks {
-        Marks(u8::from(spares_dollar) | u8::from(by_rule) << 1)
+    pub(crate) fn new(spares_dollar: bool, by_rule: bool, hears_expiry: bool) -> Marks {
+        Marks(u8::from(spares_dollar) | u8::from(by_rule) << 1 | u8::from(hears_expiry) << 2)
     }
 
     pub(crate) const fn from_bits(bits: u8) -> Marks {
-        Marks(bits & 3)
+        Marks(bits & 7)
     }
 
     pub(crate) const fn bits(self) -> u8 {
@@ -78,6 +78,10 @@ impl Marks {
 
     pub(crate) const fn by_rule(self) -> bool {
         self.0 & 2 != 0
+    }
+
+    pub(crate) const fn hears_expiry(self) -> bool {
+        self.0 & 4 != 0
     }
 }
 

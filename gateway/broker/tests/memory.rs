@@ -65,6 +65,7 @@ fn subscribe(broker: &mut Broker, session: SessionId, filter: &str) {
         identifier: None,
         spares_dollar: false,
         by_rule: false,
+        hears_expiry: false,
     }];
     ask(broker, Request::Subscribe { ticket: 0, session, filters, most: None });
 }

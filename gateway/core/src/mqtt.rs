@@ -297,6 +297,7 @@ impl Core {
                 Ok(filter) => filters.push(Subscribe {
                     spares_dollar: spares_dollar(&mount, &filter.filter),
                     by_rule: false,
+                    hears_expiry: false,
                     filter,
                     qos: item.qos,
                     no_local: item.no_local,

@@ -509,6 +509,36 @@ fn td_coap_obs_08_delete() {
     assert_eq!(device.update(PUT, b"2").len(), 1);
 }
 
+/// RFC 7641 §4.2: a value that has expired is gone as one that was deleted is, and its observers hear
+/// of it.
+#[test]
+fn an_observed_value_expires() {
+    let expiring = [&TEST[..], &[(QUERY, b"expiry=3s")]].concat();
+    let mut device = Device::new();
+    assert_eq!(device.con(PUT, &expiring, b"1")[1], CREATED);
+    device.observe(&TEST);
+    device.gateway.advance(Duration::from_millis(2_900));
+    assert!(device.gateway.datagrams_to(peer(4_000)).is_empty(), "too early");
+    device.gateway.advance(Duration::from_millis(200));
+    let told = device.gateway.datagrams_to(peer(4_000));
+    assert_eq!((told.len(), told[0][1], body(&told[0])), (1, CONTENT, &b""[..]));
+    device.empty(ACK, &told[0]);
+    assert_eq!(device.con(GET, &TEST, b"")[1], NOT_FOUND);
+    let mut device = with_rule(CoapRule {
+        path: "/gone".into(),
+        topic: "test".into(),
+        not_found_when_empty: true,
+        ..CoapRule::default()
+    });
+    assert_eq!(device.con(PUT, &expiring, b"1")[1], CREATED);
+    device.observe(&[(PATH, b"gone")]);
+    device.gateway.advance(Duration::from_millis(3_100));
+    let told = device.gateway.datagrams_to(peer(4_000));
+    assert_eq!((told.len(), told[0][1], option(&told[0], OBSERVE)), (1, NOT_FOUND, None));
+    device.empty(ACK, &told[0]);
+    assert!(device.update(PUT, b"2").is_empty(), "it was the last");
+}
+
 /// RFC 7641 §4.2: a value of another format ends the observation with 4.06.
 #[test]
 fn td_coap_obs_09_content_format_stays() {

@@ -137,6 +137,7 @@ impl Group {
             identifier: None,
             spares_dollar: false,
             by_rule: false,
+            hears_expiry: false,
         }];
         self.ask(broker, Request::Subscribe { ticket: 0, session, filters, most: None });
     }

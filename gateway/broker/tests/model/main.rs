@@ -80,6 +80,7 @@ fn subscription((filter, granted, flags): (usize, u8, u8)) -> Subscribe {
         identifier: (flags & 16 != 0).then_some(u32::from(flags >> 5) + 1),
         spares_dollar: false,
         by_rule: false,
+        hears_expiry: false,
     }
 }
 

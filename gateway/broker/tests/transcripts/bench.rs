@@ -78,6 +78,7 @@ pub(crate) fn sub(filter: &str, qos: u8) -> Subscribe {
         identifier: None,
         spares_dollar: false,
         by_rule: false,
+        hears_expiry: false,
     }
 }
 

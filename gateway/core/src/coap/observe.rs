@@ -270,6 +270,7 @@ impl Core {
                 identifier: None,
                 spares_dollar: false,
                 by_rule: false,
+                hears_expiry: true,
             }],
             most: None,
         });

@@ -241,6 +241,7 @@ impl Core {
             to.push(Subscribe {
                 spares_dollar: spares_dollar(&mount, &filter),
                 by_rule: held.by_rule,
+                hears_expiry: false,
                 filter: SubscriptionFilter { share: held.share.clone(), filter },
                 qos: held.qos,
                 no_local: held.no_local,

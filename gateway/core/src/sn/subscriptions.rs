@@ -198,6 +198,7 @@ fn subscribe(mount: &str, filter: TopicFilter, qos: Qos) -> Subscribe {
     Subscribe {
         spares_dollar: spares_dollar(mount, &filter),
         by_rule: true,
+        hears_expiry: false,
         filter: SubscriptionFilter { share: None, filter },
         qos,
         no_local: false,
