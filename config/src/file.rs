@@ -98,16 +98,18 @@ pub(crate) struct Gateway {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Listener {
     /// Appears in logs, counters and rules.
-    #[schemars(extend("otherwise" = "`PROTOCOL-PORT`"))]
+    #[schemars(extend("otherwise" = "`PROTOCOL-PORT`, with `-` for `+`"))]
     pub(crate) name: Text,
     /// What is spoken.
     #[schemars(extend(
         "required" = true,
-        "words" = ["mqtt", "mqtts", "ws", "wss", "mqttsn", "coap"]
+        "words" = [
+            "mqtt", "mqtts", "ws", "wss", "mqttsn", "coap", "coap+tcp", "coaps+tcp", "coap+ws", "coaps+ws"
+        ]
     ))]
     pub(crate) protocol: Text,
     /// `ADDRESS:PORT` or a list of them; `[::]` is every address, IPv4 too. `unix:PATH`, relative to
-    /// the folder of the file that says it, is a Unix socket, for all but mqttsn and coap.
+    /// the folder of the file that says it, is a Unix socket, for MQTT.
     #[schemars(extend("otherwise" = "the protocol's port on 127.0.0.1"))]
     pub(crate) bind: Option<OneOrMany<String>>,
     /// Whether clients that give no identity may connect.
@@ -134,16 +136,16 @@ pub(crate) struct Listener {
     pub(crate) mount: Text,
     /// Bounds of this listener alone, none above those of `limits`. Not every one is for every protocol.
     pub(crate) limits: Option<ListenerLimits>,
-    /// mqtts and wss: certificates.
+    /// mqtts, wss, coaps+tcp and coaps+ws: certificates.
     #[schemars(extend("otherwise" = "none"))]
     pub(crate) tls: Option<Tls>,
-    /// ws and wss: the path that is served.
-    #[schemars(extend("otherwise" = "`/mqtt`"))]
+    /// WebSocket (ws, wss, coap+ws, coaps+ws): the path that is served.
+    #[schemars(extend("otherwise" = "`/mqtt`, of CoAP `/.well-known/coap`"))]
     pub(crate) path: Text,
-    /// ws and wss: values of the header `Origin` that are served, such as `https://app.example`.
+    /// WebSocket: values of the header `Origin` that are served, such as `https://app.example`.
     #[schemars(extend("otherwise" = "all"))]
     pub(crate) origins: Option<OneOrMany<String>>,
-    /// ws and wss: addresses or networks whose header `X-Forwarded-For` is believed.
+    /// WebSocket: addresses or networks whose header `X-Forwarded-For` is believed.
     #[schemars(extend("otherwise" = "none"))]
     pub(crate) forwarded_from: Option<OneOrMany<String>>,
     /// Whether each connection begins with a header of the PROXY protocol, of which version; one
@@ -339,6 +341,14 @@ pub(crate) struct Coap {
     /// all addresses. Told is that there is a broker (`/.well-known/core?rt=core.ps`), not its topics.
     #[schemars(extend("default" = []))]
     pub(crate) multicast_discovery: Option<Vec<Typed<Group>>>,
+    /// Longest message of a connection (coap+tcp, coap+ws …), which a client is told in the CSM
+    /// (RFC 8323); a longer one ends the connection. Above 1152, several blocks come and go at once.
+    #[schemars(extend("default" = "66048", "range" = "64 to 64MiB"))]
+    pub(crate) max_message_size: Bytes,
+    /// A connection of which nothing is heard for so long is sent a Ping, and ended if that is not
+    /// answered within 30 s; 0s: never.
+    #[schemars(extend("default" = "10m", "range" = "0s to 7d"))]
+    pub(crate) idle_timeout: Time,
     /// What leaves for a client that may not be where its datagrams say.
     pub(crate) unverified_peer: Option<UnverifiedPeer>,
 }

@@ -60,7 +60,7 @@ pub use show::Show;
 pub use sources::{Position, Source, SourceKind, Sources};
 pub use starter::Starter;
 pub use tls::{IdentityFrom, Tls};
-pub use transport::{Proxy, Transport, WebSocket};
+pub use transport::{Proxy, Subprotocol, Transport, WebSocket};
 pub use value::{Durability, LogFormat, LogLevel};
 
 /// Where to listen.
@@ -74,7 +74,7 @@ pub struct Bind {
     pub protocol: Protocol,
     /// Its socket.
     pub addr: Address,
-    /// What lies between the socket and MQTT.
+    /// What lies between the socket and MQTT, or CoAP.
     pub transport: Arc<Transport>,
 }
 

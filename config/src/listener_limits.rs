@@ -8,11 +8,12 @@ use motegate_core::{Config as Core, FailureRate, ListenerLimits, Protocol};
 use motegate_mapping::{Place, Rate};
 
 use crate::diagnostic::Code;
-use crate::document::Kind;
+use crate::document::Kind as NodeKind;
 use crate::file;
 use crate::reader::Reader;
 use crate::resolve::{connect_rate, narrow, overflow};
 use crate::schema;
+use crate::transport::Kind;
 use crate::value::{PerSecond, PerTime, Size, Value};
 
 /// Bounds of `limits` that hold for all listeners together, and why.
@@ -73,6 +74,15 @@ const OF_COAP: &[&str] = &[
     "max_blocks_in_progress_per_peer",
 ];
 
+/// Those that its connections have, too.
+const OF_COAP_CONNECTIONS: &[&str] = &[
+    "max_connections",
+    "max_half_open",
+    "connect_timeout",
+    "max_outbox_bytes",
+    "write_stall_timeout",
+];
+
 fn is_for(key: &str, protocol: Protocol) -> bool {
     match protocol {
         Protocol::Mqtt => {
@@ -90,16 +100,21 @@ pub(crate) fn check_protocol(
     at: &Place,
     (protocol, word): (Protocol, &str),
 ) {
-    let Some(Kind::Map(items)) = reader.document.node(at).map(|node| &node.kind) else { return };
+    let Some(NodeKind::Map(items)) = reader.document.node(at).map(|node| &node.kind) else {
+        return;
+    };
     let keys: Vec<String> = items.iter().map(|(key, _)| key.text.clone()).collect();
     let known = keys.iter().filter(|key| schema::at(&at.at(key.as_str())).is_some());
-    for key in known.filter(|key| !is_for(key, protocol)) {
+    let coap = protocol == Protocol::Coap && Kind::of(word).connections;
+    let connections = |key: &str| coap && OF_COAP_CONNECTIONS.contains(&key);
+    for key in known.filter(|key| !is_for(key, protocol) && !connections(key)) {
         let whom = match key.as_str() {
             "max_sn_topics_per_client" => "MQTT-SN clients",
             "max_observers_per_peer"
             | "packet_rate_per_peer"
             | "max_blocks_in_progress_per_peer" => "CoAP clients",
             _ if is_for(key, Protocol::MqttSn) => "MQTT and MQTT-SN clients",
+            _ if OF_COAP_CONNECTIONS.contains(&key.as_str()) => "connections",
             _ => "MQTT connections",
         };
         let text = format!("`{key}` bounds {whom}: it means nothing for {word}");
@@ -157,6 +172,10 @@ pub(crate) fn read(
         write_stall_timeout => mqtt.write_stall_timeout, same;
     }
     own.mqtt_sn.max_client_id_length = own.mqtt.max_client_id_length;
+    own.coap.connect_timeout = own.mqtt.connect_timeout;
+    own.coap.max_half_open = own.mqtt.max_half_open;
+    own.coap.max_outbox_bytes = own.mqtt.max_outbox_bytes;
+    own.coap.write_stall_timeout = own.mqtt.write_stall_timeout;
     rates(reader, block, at, core, &mut own);
     if let Some(word) = reader.get(block.overflow.as_ref(), at, "overflow") {
         own.queue.overflow = overflow(word);

@@ -15,29 +15,35 @@ use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::file;
 use crate::listener_limits;
 use crate::reader::Reader;
-use crate::transport::{self, Transport, WebSocket};
+use crate::transport::{self, Kind, Transport, WebSocket};
 use crate::value::ClientFromWord;
 use crate::{Address, Bind};
 
 /// More than anyone has; the core's listener numbers are 16 bits.
 const MAX_LISTENERS: usize = 1_000;
 
-const PROTOCOLS: [(&str, Protocol, u16); 6] = [
+const PROTOCOLS: [(&str, Protocol, u16); 10] = [
     ("mqtt", Protocol::Mqtt, 1883),
     ("mqttsn", Protocol::MqttSn, 1885),
     ("coap", Protocol::Coap, 5683),
     ("ws", Protocol::Mqtt, 8083),
+    ("coap+tcp", Protocol::Coap, 5683),
     ("mqtts", Protocol::Mqtt, 8883),
     ("wss", Protocol::Mqtt, 8084),
+    // RFC 8323 §8: the ports of their URI schemes.
+    ("coaps+tcp", Protocol::Coap, 5684),
+    ("coap+ws", Protocol::Coap, 80),
+    ("coaps+ws", Protocol::Coap, 443),
 ];
 /// How many of them `motegate run` has by default, and `motegate dev`.
 const OF_RUN: usize = 3;
-const OF_DEV: usize = 4;
+const OF_DEV: usize = 5;
 
-const ALL_WORDS: &str = "write mqtt, mqtts, ws, wss, mqttsn or coap";
+const ALL_WORDS: &str = "write mqtt, mqtts, ws, wss, mqttsn, coap, coap+tcp, coaps+tcp, coap+ws or \
+                         coaps+ws";
 
 /// Protocols that a later version speaks.
-const LATER: [&str; 6] = ["mqttsns", "coaps", "coap+tcp", "coaps+tcp", "coap+ws", "coaps+ws"];
+const LATER: [&str; 2] = ["mqttsns", "coaps"];
 
 /// Reads the block; without one it is mqtt, mqttsn and coap on loopback.
 pub(crate) fn read(
@@ -50,7 +56,7 @@ pub(crate) fn read(
     let place = Place::root().at("listeners");
     let Some(block) = block else {
         for (name, protocol, port) in PROTOCOLS.into_iter().take(OF_RUN) {
-            let listener = plain(&format!("{name}-{port}"), name, protocol);
+            let listener = plain(&default_name(name, &port.to_string()), name, protocol);
             let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             push(core, &mut binds, listener, addr.into(), Arc::default());
         }
@@ -132,19 +138,30 @@ pub(crate) fn dev(expose: bool, core: &mut Core) -> Vec<Bind> {
         let listener = Listener {
             anonymous: true,
             sources: if expose { Sources::Any } else { Sources::Private },
-            ..plain(&format!("{name}-{port}"), realm(name, protocol), protocol)
+            ..plain(&default_name(name, &port.to_string()), realm(protocol), protocol)
         };
         let addr = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let websocket = (name == "ws").then(WebSocket::default);
-        let transport = Transport { websocket, ..Transport::default() };
+        let coap = name == "coap+tcp";
+        let transport = Transport { websocket, coap, ..Transport::default() };
         push(core, &mut binds, listener, addr.into(), Arc::new(transport));
     }
     binds
 }
 
-/// The name space of client ids unless the listener has another: that of MQTT, whatever it runs over.
-fn realm(word: &'static str, protocol: Protocol) -> &'static str {
-    if protocol == Protocol::Mqtt { "mqtt" } else { word }
+/// What a listener is called unless it says so; a plus sign could not stand in a topic.
+fn default_name(word: &str, port: &str) -> String {
+    format!("{}-{port}", word.replace('+', "-"))
+}
+
+/// The name space of client ids unless the listener has another: that of the protocol, whatever it runs
+/// over.
+const fn realm(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Mqtt => "mqtt",
+        Protocol::MqttSn => "mqttsn",
+        Protocol::Coap => "coap",
+    }
 }
 
 /// One entry: a core listener for each address, with the address's place.
@@ -155,20 +172,19 @@ fn one(
     (core, max_connections): (&Core, usize),
 ) -> Vec<(Listener, Address, Place, Arc<Transport>)> {
     let Some((word, protocol, port)) = protocol(reader, entry, at) else { return Vec::new() };
-    let addrs = addresses(reader, entry, at, protocol, port);
+    let addrs = addresses(reader, entry, at, (word, protocol), port);
     let first = addrs.first().map(|(addr, _)| addr.port());
     let first =
         first.map_or_else(|| port.to_string(), |p| p.map_or("unix".into(), |p| p.to_string()));
     let name = reader.get(entry.name.as_ref(), at, "name");
-    let name: Arc<str> = name.unwrap_or_else(|| format!("{word}-{first}")).into();
+    let name: Arc<str> = name.unwrap_or_else(|| default_name(word, &first)).into();
     check_level(reader, &at.at("name"), "listener name", &name);
     let tenant = reader.get(entry.tenant.as_ref(), at, "tenant").unwrap_or_default();
     if !tenant.is_empty() {
         check_level(reader, &at.at("tenant"), "tenant", &tenant);
     }
-    let realm = reader
-        .get(entry.realm.as_ref(), at, "realm")
-        .unwrap_or_else(|| realm(word, protocol).into());
+    let realm =
+        reader.get(entry.realm.as_ref(), at, "realm").unwrap_or_else(|| realm(protocol).into());
     if realm.is_empty() || realm.contains('\0') {
         let fix = "leave it out, or give the name space of client ids a name";
         reader.report(&at.at("realm"), Code::Mount, "a realm cannot be empty", fix);
@@ -193,7 +209,7 @@ fn one(
         client_id_from_identity,
         limits,
     };
-    let transport = Arc::new(transport::read(reader, entry, at, word, protocol));
+    let transport = Arc::new(transport::read(reader, entry, at, word));
     // A block of TLS that cannot be read was reported; what it would let in is not known.
     let unread = entry.tls.is_some() && transport.tls.is_none();
     if !anonymous && !unread && !transport.identifies() {
@@ -218,6 +234,11 @@ fn nobody(reader: &mut Reader<'_>, at: &Place, (protocol, word): (Protocol, &str
             "add `users` (`motegate passwd NAME` writes an entry), or `anonymous: true` to the \
              listener to open it to clients without identity",
         ),
+        Protocol::Coap if matches!(word, "coaps+tcp" | "coaps+ws") => (
+            "no certificate is an identity",
+            "add `client_ca` and `identity` to `tls` for clients with certificates, or `anonymous: \
+             true` to the listener to open it to clients without identity",
+        ),
         Protocol::MqttSn | Protocol::Coap => (
             "its devices have no passwords in this version",
             "add `anonymous: true` to the listener to open it to clients without identity",
@@ -237,7 +258,8 @@ fn protocol(
         reader.missing(
             at,
             "protocol",
-            "add `protocol: mqtt`, `mqtts`, `ws`, `wss`, `mqttsn` or `coap`",
+            "add `protocol: mqtt`, `mqtts`, `ws`, `wss`, `mqttsn`, `coap`, `coap+tcp`, `coaps+tcp`, \
+             `coap+ws` or `coaps+ws`",
         );
         return None;
     };
@@ -265,7 +287,7 @@ fn addresses(
     reader: &mut Reader<'_>,
     entry: &file::Listener,
     at: &Place,
-    protocol: Protocol,
+    (word, protocol): (&str, Protocol),
     port: u16,
 ) -> Vec<(Address, Place)> {
     let at = at.at("bind");
@@ -277,7 +299,7 @@ fn addresses(
     for (i, typed) in texts.iter().enumerate() {
         let place = at.at(i);
         if let Some(path) = typed.text.strip_prefix("unix:") {
-            if let Some(path) = unix(reader, path, &place, protocol) {
+            if let Some(path) = unix(reader, path, &place, (word, protocol)) {
                 addrs.push((Address::Unix(path), place));
             }
             continue;
@@ -296,9 +318,18 @@ fn addresses(
 /// What the system takes as the path of a Unix socket, with the zero byte behind it.
 const MAX_UNIX_PATH: usize = 107;
 
-fn unix(reader: &mut Reader<'_>, path: &str, at: &Place, protocol: Protocol) -> Option<PathBuf> {
+fn unix(
+    reader: &mut Reader<'_>,
+    path: &str,
+    at: &Place,
+    (word, protocol): (&str, Protocol),
+) -> Option<PathBuf> {
     if protocol != Protocol::Mqtt {
-        let text = "a Unix socket is for MQTT: this protocol has datagrams";
+        let text = if Kind::of(word).connections {
+            "a Unix socket is for MQTT: CoAP has no name for one"
+        } else {
+            "a Unix socket is for MQTT: this protocol has datagrams"
+        };
         reader.report(at, Code::Bind, text, "write ADDRESS:PORT");
         return None;
     }
@@ -431,7 +462,11 @@ fn collision(
     at_bind: &Place,
     seen: &[(Bind, Place)],
 ) {
-    let datagrams = |bind: &Bind| bind.protocol != Protocol::Mqtt;
+    let datagrams = |bind: &Bind| match bind.protocol {
+        Protocol::Mqtt => false,
+        Protocol::MqttSn => true,
+        Protocol::Coap => !bind.transport.coap,
+    };
     let clash = seen
         .iter()
         .find(|(other, _)| datagrams(bind) == datagrams(other) && bind.addr.overlaps(&other.addr));

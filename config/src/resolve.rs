@@ -292,6 +292,8 @@ fn coap(r: &mut Reader<'_>, block: Option<&Coap>, at: &Place, core: &mut Core) {
         max_body => config.max_body;
         block_timeout => config.block_timeout;
         notify_confirmable_every => config.notify_confirmable_every;
+        max_message_size => config.max_message_size;
+        idle_timeout => config.idle_timeout;
     }
     // Room for some of the largest, each of which may take twice its size while it grows.
     config.max_block_bytes = config.max_block_bytes.max(config.max_body.saturating_mul(4));
@@ -375,7 +377,17 @@ fn limits(r: &mut Reader<'_>, block: Option<&Limits>, at: &Place, core: &mut Cor
     if let Some(word) = r.get(block.overflow.as_ref(), at, "overflow") {
         core.queue.overflow = overflow(word);
     }
+    connection_bounds(core);
     max_connections
+}
+
+/// Connections of CoAP have the bounds of MQTT's.
+fn connection_bounds(core: &mut Core) {
+    let Core { mqtt, coap, .. } = core;
+    coap.connect_timeout = mqtt.connect_timeout;
+    coap.max_half_open = mqtt.max_half_open;
+    coap.max_outbox_bytes = mqtt.max_outbox_bytes;
+    coap.write_stall_timeout = mqtt.write_stall_timeout;
 }
 
 fn log(reader: &mut Reader<'_>, file: &File, root: &Place) -> Log {

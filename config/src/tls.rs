@@ -103,7 +103,13 @@ impl ByName {
 }
 
 /// Reads the block; `None` if something in it cannot be used, which was reported.
-pub(crate) fn read(reader: &mut Reader<'_>, block: &file::Tls, at: &Place) -> Option<Tls> {
+/// `alpn` is what clients that name protocols (RFC 7301) have to name.
+pub(crate) fn read(
+    reader: &mut Reader<'_>,
+    block: &file::Tls,
+    at: &Place,
+    alpn: Option<&str>,
+) -> Option<Tls> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let pair = |reader: &mut Reader<'_>, cert, key, at: &Place| {
         certified(reader, &provider, [cert, key], at).map(Arc::new)
@@ -136,6 +142,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, block: &file::Tls, at: &Place) -> Op
         None => builder.with_no_client_auth(),
     };
     let mut server = builder.with_cert_resolver(resolver);
+    server.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     // Without a source of random numbers sessions are not resumed.
     if let Ok(ticketer) = rustls::crypto::ring::Ticketer::new() {
         server.ticketer = ticketer;

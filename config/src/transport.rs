@@ -1,4 +1,4 @@
-//! [`Transport`]: what lies between a stream listener's socket and MQTT, from the socket up: the
+//! [`Transport`]: what lies between a stream listener's socket and MQTT, or CoAP, from the socket up: the
 //! header of the PROXY protocol, TLS, WebSocket. Each is optional; a listener without any is plain.
 //!
 //! mqtt.md §2.18 to §2.20 say what each does; this reads their keys.
@@ -24,6 +24,8 @@ pub struct Transport {
     pub tls: Option<Arc<Tls>>,
     /// Then WebSocket.
     pub websocket: Option<WebSocket>,
+    /// Within is CoAP (RFC 8323); of a CoAP listener that has datagrams this is not so, nor of others.
+    pub coap: bool,
 }
 
 /// The PROXY protocol (its versions 1 and 2): who the client is, said by a load balancer.
@@ -48,16 +50,41 @@ pub struct WebSocket {
     pub origins: Vec<String>,
     /// Who may say in `X-Forwarded-For` from where a client comes.
     pub forwarded_from: Vec<Network>,
+    /// What clients must offer to speak.
+    pub subprotocol: Subprotocol,
+}
+
+/// The subprotocol of a WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Subprotocol {
+    /// `mqtt`, or the older `mqttv3.1`.
+    #[default]
+    Mqtt,
+    /// `coap` (RFC 8323 §4.1).
+    Coap,
+}
+
+impl Subprotocol {
+    /// The path that is served unless the listener says another; CoAP's is its well-known one
+    /// (RFC 8323 §8.3).
+    const fn path(self) -> &'static str {
+        match self {
+            Subprotocol::Mqtt => "/mqtt",
+            Subprotocol::Coap => "/.well-known/coap",
+        }
+    }
 }
 
 impl Default for WebSocket {
     fn default() -> Self {
-        WebSocket { path: "/mqtt".into(), origins: Vec::new(), forwarded_from: Vec::new() }
+        let subprotocol = Subprotocol::default();
+        let (origins, forwarded_from) = (Vec::new(), Vec::new());
+        WebSocket { path: subprotocol.path().into(), origins, forwarded_from, subprotocol }
     }
 }
 
 impl Transport {
-    /// The connection's bytes are MQTT's.
+    /// The connection's bytes are MQTT's, or CoAP's.
     #[must_use]
     pub const fn is_plain(&self) -> bool {
         self.proxy.is_none() && self.tls.is_none() && self.websocket.is_none()
@@ -71,14 +98,20 @@ impl Transport {
             || self.tls.as_ref().is_some_and(|tls| tls.identity != tls::IdentityFrom::None)
     }
 
-    /// As in `protocol:` of the configuration: `mqtt`, `mqtts`, `ws` or `wss`.
+    /// As in `protocol:` of the configuration: `mqtt`, `mqtts`, `ws`, `wss`, `coap`, `coap+tcp`…
     #[must_use]
-    pub const fn word(&self) -> &'static str {
-        match (self.websocket.is_some(), self.tls.is_some()) {
-            (false, false) => "mqtt",
-            (false, true) => "mqtts",
-            (true, false) => "ws",
-            (true, true) => "wss",
+    pub const fn word(&self, protocol: Protocol) -> &'static str {
+        match (protocol, self.websocket.is_some(), self.tls.is_some()) {
+            (Protocol::Mqtt, false, false) => "mqtt",
+            (Protocol::Mqtt, false, true) => "mqtts",
+            (Protocol::Mqtt, true, false) => "ws",
+            (Protocol::Mqtt, true, true) => "wss",
+            (Protocol::MqttSn, ..) => "mqttsn",
+            (Protocol::Coap, ..) if !self.coap => "coap",
+            (Protocol::Coap, false, false) => "coap+tcp",
+            (Protocol::Coap, false, true) => "coaps+tcp",
+            (Protocol::Coap, true, false) => "coap+ws",
+            (Protocol::Coap, true, true) => "coaps+ws",
         }
     }
 }
@@ -88,33 +121,72 @@ words! {
     pub(crate) ProxyWord, "off, v1, v2 or any" { Off = "off", V1 = "v1", V2 = "v2", Any = "any", }
 }
 
-/// Reads what lies below MQTT on a listener; `word` is its protocol.
+/// Whether listeners of this word have connections, and between them and their sockets TLS, WebSocket.
+pub(crate) struct Kind {
+    pub(crate) connections: bool,
+    secure: bool,
+    web: bool,
+    coap: bool,
+}
+
+impl Kind {
+    pub(crate) fn of(word: &str) -> Kind {
+        let coap = matches!(word, "coap+tcp" | "coaps+tcp" | "coap+ws" | "coaps+ws");
+        Kind {
+            connections: coap || matches!(word, "mqtt" | "mqtts" | "ws" | "wss"),
+            secure: matches!(word, "mqtts" | "wss" | "coaps+tcp" | "coaps+ws"),
+            web: matches!(word, "ws" | "wss" | "coap+ws" | "coaps+ws"),
+            coap,
+        }
+    }
+}
+
+/// Reads what lies below MQTT, or CoAP, on a listener; `word` is its protocol.
 pub(crate) fn read(
     reader: &mut Reader<'_>,
     entry: &file::Listener,
     at: &Place,
     word: &str,
-    protocol: Protocol,
 ) -> Transport {
-    let (secure, web) = (matches!(word, "mqtts" | "wss"), matches!(word, "ws" | "wss"));
+    let Kind { secure, web, coap, connections } = Kind::of(word);
     let foreign = [
-        ("path", entry.path.is_some() && !web, "`path` is for ws and wss"),
-        ("origins", entry.origins.is_some() && !web, "`origins` is for ws and wss"),
+        (
+            "path",
+            entry.path.is_some() && !web,
+            "`path` is for WebSocket: ws, wss, coap+ws and coaps+ws",
+        ),
+        (
+            "origins",
+            entry.origins.is_some() && !web,
+            "`origins` is for WebSocket: ws, wss, coap+ws and coaps+ws",
+        ),
         (
             "forwarded_from",
             entry.forwarded_from.is_some() && !web,
-            "`forwarded_from` is for ws and wss",
+            "`forwarded_from` is for WebSocket: ws, wss, coap+ws and coaps+ws",
         ),
     ];
     for (key, _, text) in foreign.into_iter().filter(|(_, wrong, _)| *wrong) {
-        let fix = "remove the key, or write `protocol: ws`";
+        let fix = if coap || word == "coap" {
+            "remove the key, or write `protocol: coap+ws`"
+        } else {
+            "remove the key, or write `protocol: ws`"
+        };
         reader.report(&at.at(key), Code::NotForProtocol, text, fix);
     }
-    let proxy = proxy(reader, entry, at, protocol);
+    let proxy = proxy(reader, entry, at, connections);
     let tls = match (&entry.tls, secure) {
-        (Some(block), true) => tls::read(reader, block, &at.at("tls")).map(Arc::new),
+        (Some(block), true) => {
+            // RFC 8323 §8.2: what is not on port 5684 is told by ALPN.
+            let alpn = (coap && !web).then_some("coap");
+            tls::read(reader, block, &at.at("tls"), alpn).map(Arc::new)
+        }
         (None, true) => {
-            let fix = "add `tls: {cert: server.pem, key: server.key}`, or write `mqtt` or `ws`";
+            let fix = if coap {
+                "add `tls: {cert: server.pem, key: server.key}`, or write `coap+tcp` or `coap+ws`"
+            } else {
+                "add `tls: {cert: server.pem, key: server.key}`, or write `mqtt` or `ws`"
+            };
             reader.missing(at, "tls", fix);
             None
         }
@@ -122,27 +194,34 @@ pub(crate) fn read(
             let fix = match word {
                 "mqtt" => "write `protocol: mqtts`, or remove the block",
                 "ws" => "write `protocol: wss`, or remove the block",
+                "coap+tcp" => "write `protocol: coaps+tcp`, or remove the block",
+                "coap+ws" => "write `protocol: coaps+ws`, or remove the block",
                 _ => "remove the block",
             };
-            let text = format!("`tls` is for mqtts and wss: {word} is not encrypted");
+            let text = if coap {
+                format!("`tls` is for coaps+tcp and coaps+ws: {word} is not encrypted")
+            } else {
+                format!("`tls` is for mqtts and wss: {word} is not encrypted")
+            };
             reader.report(&at.at("tls"), Code::NotForProtocol, text, fix);
             None
         }
         (None, false) => None,
     };
-    let websocket = web.then(|| websocket(reader, entry, at));
-    Transport { proxy, tls, websocket }
+    let subprotocol = if coap { Subprotocol::Coap } else { Subprotocol::Mqtt };
+    let websocket = web.then(|| websocket(reader, entry, at, subprotocol));
+    Transport { proxy, tls, websocket, coap }
 }
 
 fn proxy(
     reader: &mut Reader<'_>,
     entry: &file::Listener,
     at: &Place,
-    protocol: Protocol,
+    connections: bool,
 ) -> Option<Proxy> {
     let word = reader.get(entry.proxy_protocol.as_ref(), at, "proxy_protocol");
     let word = word.unwrap_or(ProxyWord::Off);
-    if protocol != Protocol::Mqtt {
+    if !connections {
         for (key, there) in [
             ("proxy_protocol", entry.proxy_protocol.is_some()),
             ("proxy_from", entry.proxy_from.is_some()),
@@ -173,8 +252,14 @@ fn proxy(
 /// address, so that nobody beyond this machine is without being named.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 
-fn websocket(reader: &mut Reader<'_>, entry: &file::Listener, at: &Place) -> WebSocket {
-    let path = reader.get(entry.path.as_ref(), at, "path").unwrap_or_else(|| "/mqtt".into());
+fn websocket(
+    reader: &mut Reader<'_>,
+    entry: &file::Listener,
+    at: &Place,
+    subprotocol: Subprotocol,
+) -> WebSocket {
+    let path = reader.get(entry.path.as_ref(), at, "path");
+    let path = path.unwrap_or_else(|| subprotocol.path().into());
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#');
     if !path.starts_with('/') || !path.chars().all(plain) {
         let text = format!("{path:?} is no path of a URL");
@@ -200,7 +285,7 @@ fn websocket(reader: &mut Reader<'_>, entry: &file::Listener, at: &Place) -> Web
     let forwarded_from = forwarded_from
         .map(|list| networks(reader, list, &at.at("forwarded_from")))
         .unwrap_or_default();
-    WebSocket { path, origins, forwarded_from }
+    WebSocket { path, origins, forwarded_from, subprotocol }
 }
 
 fn networks(reader: &mut Reader<'_>, list: &OneOrMany<String>, at: &Place) -> Vec<Network> {

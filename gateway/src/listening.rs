@@ -134,8 +134,7 @@ impl Listening {
         let all = (0..self.listeners.len()).filter_map(|at| u16::try_from(at).ok().map(ListenerId));
         let removed = all.filter(|id| !ids.contains(id)).collect();
         let is_elsewhere = |(id, bind): &(&ListenerId, &Bind)| {
-            datagrams(bind.protocol)
-                && self.place(**id).is_some_and(|place| !place.is_at(&bind.addr))
+            bind.has_datagrams() && self.place(**id).is_some_and(|place| !place.is_at(&bind.addr))
         };
         let moved = ids.iter().zip(&setup.binds).filter(is_elsewhere).map(|(id, _)| *id).collect();
         let places = ids.into_iter().zip(sources).collect();
@@ -178,7 +177,7 @@ impl Listening {
                 continue;
             }
             let tried = match &bind.addr {
-                Address::Ip(addr) => listen::hold(*addr, datagrams(bind.protocol)).map(Some),
+                Address::Ip(addr) => listen::hold(*addr, bind.has_datagrams()).map(Some),
                 Address::Unix(path) => listen::try_unix(path).map(|()| None),
             };
             match tried {
@@ -323,13 +322,6 @@ impl Moves {
     }
 }
 
-const fn datagrams(protocol: Protocol) -> bool {
-    match protocol {
-        Protocol::Mqtt => false,
-        Protocol::MqttSn | Protocol::Coap => true,
-    }
-}
-
 impl Place {
     fn is_at(&self, addr: &Address) -> bool {
         self.asked == *addr || self.bound.addr == *addr
@@ -337,13 +329,12 @@ impl Place {
 
     /// Whether its socket is the one that is wanted.
     fn is_for(&self, bind: &Bind) -> bool {
-        self.is_at(&bind.addr) && datagrams(self.bound.protocol) == datagrams(bind.protocol)
+        self.is_at(&bind.addr) && self.bound.has_datagrams() == bind.has_datagrams()
     }
 
     /// Whether the system lets no other socket have what is wanted beside it.
     fn overlaps(&self, bind: &Bind) -> bool {
-        datagrams(self.bound.protocol) == datagrams(bind.protocol)
-            && self.bound.addr.overlaps(&bind.addr)
+        self.bound.has_datagrams() == bind.has_datagrams() && self.bound.addr.overlaps(&bind.addr)
     }
 
     fn open(
@@ -357,7 +348,7 @@ impl Place {
                 sockets.tcp.push(Opened { id, socket: Acceptor::Unix { socket, _file: file } });
                 bind.addr.clone()
             }),
-            Address::Ip(addr) if datagrams(bind.protocol) => {
+            Address::Ip(addr) if bind.has_datagrams() => {
                 listen::udp(*addr, lent).and_then(|socket| {
                     let addr = socket.local_addr()?;
                     sockets.udp.push((id, socket));

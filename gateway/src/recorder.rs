@@ -39,6 +39,7 @@ pub(crate) fn record(now: Instant, input: &Input<'_>) {
         }
         Input::Opened { conn, .. } => ("opened", conn.get(), 0),
         Input::Bytes { conn, chunk } => ("bytes", conn.get(), chunk.len()),
+        Input::Part { conn, chunk, .. } => ("part", conn.get(), chunk.len()),
         Input::Written { conn, n } => ("written", conn.get(), *n),
         Input::Closed { conn, .. } => ("closed", conn.get(), 0),
         Input::Committed(seq) => ("committed", seq.0, 0),

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use motegate_config::Address;
-use motegate_core::{Protocol, Touched};
+use motegate_core::Touched;
 
 use crate::gateway::StartError;
 use crate::setup::Bind;
@@ -59,11 +59,9 @@ impl fmt::Display for ListenerChange {
             }
             ListenerChange::Moved { bind, before } => {
                 write!(f, "listener {} moved from {before} to {}: ", bind.name, bind.addr)?;
-                f.write_str(match bind.protocol {
-                    Protocol::Mqtt => "new connections go there, open ones stay",
-                    Protocol::MqttSn | Protocol::Coap => {
-                        "its clients are told, and have to go there"
-                    }
+                f.write_str(match bind.has_datagrams() {
+                    false => "new connections go there, open ones stay",
+                    true => "its clients are told, and have to go there",
                 })
             }
             ListenerChange::Renamed { before, after } => {

@@ -31,7 +31,7 @@ pub struct Bind {
     /// Port 0 lets the system choose. `[::]` is every address, IPv4 included; on a machine
     /// without IPv6 it becomes `0.0.0.0`.
     pub addr: Address,
-    /// What lies between the socket and MQTT.
+    /// What lies between the socket and MQTT, or CoAP.
     pub transport: Arc<Transport>,
 }
 
@@ -39,8 +39,17 @@ impl Bind {
     /// As in `protocol:` of the configuration, but for MQTT-SN, which is `mqtt-sn` in logs.
     pub(crate) fn word(&self) -> &'static str {
         match self.protocol {
-            Protocol::Mqtt => self.transport.word(),
-            other => notices::protocol(other),
+            Protocol::MqttSn => notices::protocol(self.protocol),
+            protocol => self.transport.word(protocol),
+        }
+    }
+
+    /// Its socket takes datagrams, not connections.
+    pub(crate) fn has_datagrams(&self) -> bool {
+        match self.protocol {
+            Protocol::Mqtt => false,
+            Protocol::MqttSn => true,
+            Protocol::Coap => !self.transport.coap,
         }
     }
 }
@@ -84,11 +93,13 @@ impl Setup {
     }
 
     /// Moves the listeners of a protocol to another address: the first one to just that, the others
-    /// (MQTT over WebSocket) to their own port there, or to a free one where the first takes one.
+    /// (MQTT over WebSocket) to their own port there, or to a free one where the first takes one. CoAP
+    /// over TCP has the port of CoAP over UDP.
     pub fn rebind(&mut self, protocol: Protocol, addr: SocketAddr) {
         let of_it = self.binds.iter_mut().filter(|bind| bind.protocol == protocol);
         for (i, bind) in of_it.enumerate() {
-            let port = bind.addr.port().filter(|_| i > 0 && addr.port() > 0);
+            let own = i > 0 && addr.port() > 0 && protocol != Protocol::Coap;
+            let port = bind.addr.port().filter(|_| own);
             bind.addr = SocketAddr::new(addr.ip(), port.unwrap_or(addr.port())).into();
         }
     }
@@ -214,7 +225,7 @@ mod tests {
         let moved: SocketAddr = "127.0.0.1:4".parse().unwrap();
         setup.rebind(Protocol::Coap, moved);
         let elsewhere: Vec<_> = setup.binds.iter().filter(|b| b.addr == moved).collect();
-        assert_eq!(elsewhere.len(), 1);
-        assert_eq!(elsewhere[0].protocol, Protocol::Coap);
+        let words: Vec<_> = elsewhere.iter().map(|bind| bind.word()).collect();
+        assert_eq!(words, ["coap", "coap+tcp"]);
     }
 }

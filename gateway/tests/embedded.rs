@@ -14,7 +14,7 @@ fn it_starts_serves_and_gives_its_ports_back() {
         .bind(Protocol::MqttSn, free)
         .bind(Protocol::Coap, free);
     let gateway = builder.clone().spawn().unwrap();
-    assert_eq!(gateway.listeners().len(), 4);
+    assert_eq!(gateway.listeners().len(), 5);
     let mqtt = gateway.address(Protocol::Mqtt).unwrap();
     assert_ne!(mqtt.port(), 0);
     let client = common::connect(mqtt, 4, "inside");

@@ -22,10 +22,10 @@ pub(crate) struct Limits {
     /// The same for one address (of IPv6: one /64 network).
     #[schemars(extend("default" = "50/s"))]
     pub(crate) max_connect_rate_per_address: Option<Typed<PerTime>>,
-    /// Connections that have not said CONNECT; beyond it the oldest is closed.
+    /// Connections that have not said CONNECT, or the CSM of CoAP; beyond it the oldest is closed.
     #[schemars(extend("default" = "4096", "range" = "1 to 10000000"))]
     pub(crate) max_half_open: Number,
-    /// From accept to the end of CONNECT.
+    /// From accept to the end of CONNECT, or to the CSM of CoAP.
     #[schemars(extend("default" = "10s", "range" = "100ms to 1h"))]
     pub(crate) connect_timeout: Time,
     /// From CONNECT to the end of its authentication, and the longest re-authentication.
@@ -99,7 +99,8 @@ pub(crate) struct Limits {
     /// Bytes of all retained messages.
     #[schemars(extend("default" = "1GiB", "range" = "0 to 1024GiB"))]
     pub(crate) max_retained_bytes: Bytes,
-    /// Per connection, what the peer has not read yet.
+    /// Per connection, what the peer has not read yet. What a CoAP client observes it is told beyond that
+    /// when it has read, the latest value only.
     #[schemars(extend("default" = "256KiB", "range" = "1KiB to 1GiB"))]
     pub(crate) max_outbox_bytes: Bytes,
     /// A connection whose peer reads nothing for so long is closed.
@@ -156,7 +157,7 @@ pub(crate) struct ListenerLimits {
     /// Connections of this listener that have not said CONNECT; beyond it the oldest of them is closed.
     #[schemars(extend("otherwise" = "`limits`", "range" = "1 to 10000000"))]
     pub(crate) max_half_open: Number,
-    /// From accept to the end of CONNECT.
+    /// From accept to the end of CONNECT, or to the CSM of CoAP.
     #[schemars(extend("otherwise" = "`limits`", "range" = "100ms to 1h"))]
     pub(crate) connect_timeout: Time,
     /// From CONNECT to the end of its authentication, and the longest re-authentication.
@@ -204,7 +205,8 @@ pub(crate) struct ListenerLimits {
     /// What a full queue does.
     #[schemars(extend("otherwise" = "`limits`"))]
     pub(crate) overflow: Option<Typed<OverflowWord>>,
-    /// Per connection, what the peer has not read yet.
+    /// Per connection, what the peer has not read yet. What a CoAP client observes it is told beyond that
+    /// when it has read, the latest value only.
     #[schemars(extend("otherwise" = "`limits`", "range" = "1KiB to 1GiB"))]
     pub(crate) max_outbox_bytes: Bytes,
     /// A connection whose peer reads nothing for so long is closed.

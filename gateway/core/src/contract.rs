@@ -51,10 +51,13 @@ pub enum Input<'a> {
         peer: Option<SocketAddr>,
         /// What its transport has proved (a client certificate): it needs no password then.
         identity: Option<Arc<str>>,
+        /// The name that the client has called this machine by to its transport, where that knows
+        /// it: `Host` of an HTTP request.
+        host: Option<Arc<str>>,
         /// When it was accepted, which may be before now: `connect_timeout` counts from there.
         since: Instant,
     },
-    /// The oldest connection, of a listener or of all, that has not said CONNECT gives way: with those
+    /// The oldest connection, of a listener or of all, that has not said CONNECT (or its CSM) gives way: with those
     /// that the shell has not told of yet (their TLS handshake goes on) there are as many as
     /// `max_half_open` allows.
     CloseHalfOpen(Option<ListenerId>),
@@ -64,6 +67,17 @@ pub enum Input<'a> {
         conn: ConnectionId,
         /// Some.
         chunk: &'a [u8],
+    },
+    /// A part of a message of a CoAP connection came, whose transport keeps messages apart (WebSocket).
+    /// Its outbox has the frames of a byte stream all the same:
+    /// [`for_websocket`](motegate_coap::for_websocket) takes messages from it.
+    Part {
+        /// On which connection.
+        conn: ConnectionId,
+        /// Some; may be none.
+        chunk: &'a [u8],
+        /// The message ends with it.
+        is_last: bool,
     },
     /// The first `n` bytes of the connection's outbox were written.
     Written {

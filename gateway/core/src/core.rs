@@ -24,7 +24,7 @@ use motegate_timers::{Instant, earliest};
 use crate::access::{Target, admits};
 use crate::admission::Admission;
 use crate::backpressure::Backpressure;
-use crate::coap::{Notified, Observation, Pack, Topics};
+use crate::coap::{Behind, Notified, Observation, Pack, Topics};
 use crate::journal_clock::JournalClock;
 use crate::lockout::Lockout;
 use crate::login::Login;
@@ -55,6 +55,8 @@ pub struct Core {
     /// MQTT-SN clients that are sent away once what waits for them has been delivered.
     pub(crate) sn_leaving: HashMap<ClientRef, Reason>,
     pub(crate) observations: HashMap<ObservationId, Observation>,
+    /// What the transport of CoAP connections says of whoever is behind them, where it says something.
+    pub(crate) coap_behind: HashMap<ConnectionId, Behind>,
     /// Packs whose records the broker has not all answered.
     pub(crate) packs: HashMap<ExchangeId, Pack>,
     pub(crate) notified: Notified,
@@ -80,7 +82,7 @@ pub struct Core {
     batch: Vec<Record>,
     /// For after the batch: they are to see it.
     fetches: Vec<Output>,
-    outputs: VecDeque<Output>,
+    pub(crate) outputs: VecDeque<Output>,
     pub(crate) stats: Stats,
 }
 
@@ -120,6 +122,7 @@ impl Core {
             lockout: Lockout::default(),
             sn_leaving: HashMap::new(),
             observations: HashMap::new(),
+            coap_behind: HashMap::new(),
             packs: HashMap::new(),
             notified: Notified::default(),
             topics: Topics::default(),
@@ -177,15 +180,16 @@ impl Core {
                 let from = Route { listener, local: LocalId::ANY, addr: peer };
                 self.datagram(from, Some(group), bytes);
             }
-            Input::Opened { conn, listener, peer, identity, since } => {
-                self.opened(Opened { conn, listener, peer, identity, since });
+            Input::Opened { conn, listener, peer, identity, host, since } => {
+                self.opened(Opened { conn, listener, peer, identity, host, since });
             }
-            Input::CloseHalfOpen(of) => {
-                self.mqtt.close_oldest_half_open(&self.turn, of);
+            Input::CloseHalfOpen(of) => self.close_oldest_half_open(of),
+            Input::Bytes { conn, chunk } => self.stream_bytes(conn, chunk),
+            Input::Part { conn, chunk, is_last } => {
+                self.coap.handle_part(&self.turn, conn, chunk, is_last);
             }
-            Input::Bytes { conn, chunk } => self.mqtt.handle_bytes(&self.turn, conn, chunk),
-            Input::Written { conn, n } => self.mqtt.handle_written(&self.turn, conn, n),
-            Input::Closed { conn, reason } => self.mqtt_lost(conn, reason),
+            Input::Written { conn, n } => self.stream_written(conn, n),
+            Input::Closed { conn, reason } => self.stream_closed(conn, reason),
             Input::Committed(seq) => self.committed(seq),
             Input::StoreFailed => self.broker.set_store_failed(true),
             Input::Fetched { session, page } => self.broker.fetched(&self.turn, session, &page),
@@ -211,24 +215,6 @@ impl Core {
     /// Datagrams to send, each queue to be cleared by the caller: MQTT-SN, CoAP.
     pub fn datagrams(&mut self) -> [&mut DatagramQueue; 2] {
         [self.sn.transmits(), self.coap.transmits()]
-    }
-
-    /// Bytes to write to a connection.
-    #[must_use]
-    pub fn outbox(&self, conn: ConnectionId) -> &[u8] {
-        self.mqtt.outbox(conn)
-    }
-
-    /// How many connections, of a listener or of all, have not said CONNECT. The shell counts its own
-    /// with them.
-    #[must_use]
-    pub fn half_open(&self, of: Option<ListenerId>) -> usize {
-        self.mqtt.half_open(of)
-    }
-
-    /// When the oldest of them was accepted.
-    pub fn oldest_half_open(&mut self, of: Option<ListenerId>) -> Option<Instant> {
-        self.mqtt.oldest_half_open(of)
     }
 
     /// A number that the shell has given to an address of this machine, which one listener was
@@ -309,19 +295,12 @@ impl Core {
         }
     }
 
-    fn opened(&mut self, opened: Opened) {
-        let Opened { conn, listener, peer, .. } = opened;
-        self.sys.sockets += 1;
-        let Some(settings) = self.config.listeners.get(usize::from(listener.0)) else { return };
-        if let Some(addr) = peer.filter(|addr| !admits(settings.sources, *addr)) {
-            self.refuse_source(Protocol::Mqtt, listener, addr);
-            self.outputs.push_back(Output::Close(conn, Reason::SourceDenied));
-            return;
-        }
-        self.mqtt_opened(opened);
-    }
-
-    fn refuse_source(&mut self, protocol: Protocol, listener: ListenerId, addr: SocketAddr) {
+    pub(crate) fn refuse_source(
+        &mut self,
+        protocol: Protocol,
+        listener: ListenerId,
+        addr: SocketAddr,
+    ) {
         self.notice(Notice {
             protocol: Some(protocol),
             listener: Some(listener),
@@ -394,6 +373,9 @@ impl Core {
         }
         while let Some(transmit) = self.mqtt.poll_transmit() {
             self.mqtt_transmit(transmit);
+        }
+        while let Some(transmit) = self.coap.poll_transmit() {
+            self.coap_transmit(transmit);
         }
         self.ending.clear();
         self.tell_limits();

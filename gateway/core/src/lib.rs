@@ -26,6 +26,7 @@ mod rate;
 mod reload;
 mod sn;
 mod stats;
+mod streams;
 mod sys;
 mod topics;
 mod users;

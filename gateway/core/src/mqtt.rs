@@ -47,6 +47,7 @@ pub(crate) struct Opened {
     pub(crate) listener: ListenerId,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) identity: Option<Arc<str>>,
+    pub(crate) host: Option<Arc<str>>,
     pub(crate) since: Instant,
 }
 
@@ -56,7 +57,7 @@ impl Core {
     }
 
     pub(crate) fn mqtt_opened(&mut self, opened: Opened) {
-        let Opened { conn, listener, peer, identity, since } = opened;
+        let Opened { conn, listener, peer, identity, since, .. } = opened;
         let client = MqttClient {
             conn,
             session: None,

@@ -40,7 +40,7 @@ fn other(listener: ListenerId) -> ListenerId {
 fn open(gateway: &mut Gateway, listener: ListenerId, n: u32) -> ConnectionId {
     let conn = ConnectionId::new(500 + n, 1);
     let (peer, since) = (Some(SocketAddr::from(([10, 0, 0, 1], 40_000))), gateway.now);
-    gateway.input(Input::Opened { conn, listener, peer, identity: None, since });
+    gateway.input(Input::Opened { conn, listener, peer, identity: None, host: None, since });
     conn
 }
 

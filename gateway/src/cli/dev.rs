@@ -17,7 +17,7 @@ use crate::setup::{Control, Setup};
 
 /// Serve without configuration: nothing is saved, neighbours may connect
 ///
-/// Listens for MQTT (1883, and 8083 over WebSocket), MQTT-SN (1885/udp) and CoAP (5683/udp) on all
+/// Listens for MQTT (1883, and 8083 over WebSocket), MQTT-SN (1885/udp) and CoAP (5683, UDP and TCP) on all
 /// addresses. Anyone on this machine or on a private network may connect without a login; nothing
 /// outlives the program. Ctrl-C, SIGTERM and the end of its terminal (SIGHUP) end it.
 #[derive(Debug, Args, Default)]
@@ -65,7 +65,9 @@ impl Dev {
             Err(error) => {
                 let exit = fail(Exit::Failed, &error);
                 if let Some(bind) = error.taken() {
-                    let option = bind.word().replace('-', "");
+                    // CoAP over TCP is where CoAP is.
+                    let word = bind.word().replace('-', "");
+                    let option = word.trim_end_matches("+tcp");
                     if let Some(addr) = bind.addr.ip() {
                         let next = SocketAddr::new(addr.ip(), addr.port().wrapping_add(1));
                         eprintln!("  try: motegate dev --{option} {next}");
@@ -101,7 +103,8 @@ fn banner(handle: &Handle, expose: bool, gateway_id: u8, millis: u64) -> String 
             Protocol::MqttSn => {
                 format!("{}/udp   answering SEARCHGW as gateway {gateway_id}", bind.addr)
             }
-            Protocol::Coap => format!("{}/udp", bind.addr),
+            Protocol::Coap if bind.has_datagrams() => format!("{}/udp", bind.addr),
+            Protocol::Coap => bind.addr.to_string(),
         };
         let _ = writeln!(text, "  {:<9} {addr}", bind.word());
     }

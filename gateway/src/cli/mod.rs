@@ -75,7 +75,7 @@ enum Exit {
 
 /// Motegate: MQTT-SN, CoAP and MQTT devices meet on one broker.
 ///
-/// Constrained devices speak MQTT-SN or CoAP over UDP, everything else speaks MQTT over TCP; a
+/// Constrained devices speak MQTT-SN or CoAP, everything else speaks MQTT over TCP; a
 /// topic published by one is received by all. Without a command it is `motegate dev`.
 #[derive(Debug, Parser)]
 #[command(

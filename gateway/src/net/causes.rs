@@ -46,11 +46,11 @@ causes! {
     /// No PROXY header, or none that can be read.
     ProxyHeader = "proxy_header" "have the load balancer send the header of the version that `proxy_protocol` says, or remove the key",
     /// A connection to a listener with TLS that does not begin with a handshake.
-    NoTls = "no_tls" "have the client use TLS (mqtts://, wss://), or connect to a listener without",
+    NoTls = "no_tls" "have the client use TLS (mqtts://, wss://, coaps+tcp://), or connect to a listener without",
     /// A handshake on a listener without TLS.
-    Tls = "tls_on_plain" "have the client connect to a listener of mqtts or wss, or without TLS",
+    Tls = "tls_on_plain" "have the client connect to a listener with TLS (mqtts, wss, coaps+tcp), or without TLS",
     /// HTTP on a listener without WebSocket.
-    Http = "http_on_plain" "have the client connect to a listener of ws or wss, or use mqtt:// or mqtts://",
+    Http = "http_on_plain" "have the client connect to a listener of ws, wss or coap+ws, or use no HTTP",
     /// A client certificate that has expired, or is not valid yet.
     CertExpired = "cert_expired" "renew the client's certificate, and check the clocks of both sides",
     /// A client certificate that its authority has revoked.
@@ -71,8 +71,8 @@ causes! {
     TlsVersion = "tls_version" "have the client speak TLS 1.2 or 1.3 with ECDHE and AES-GCM or ChaCha20",
     /// Any other end of a handshake, or a record that cannot be decrypted.
     TlsError = "tls_error" "",
-    /// An HTTP request that is no WebSocket for MQTT.
-    WsRequest = "ws_request" "have the client ask for the path of the listener and the subprotocol mqtt",
+    /// An HTTP request that is no WebSocket for what the listener speaks.
+    WsRequest = "ws_request" "have the client ask for the path of the listener and its subprotocol, mqtt or coap",
     /// A WebSocket frame that closes the connection.
     WsFrame = "ws_frame" "",
 }

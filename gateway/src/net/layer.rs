@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use motegate_coap::for_websocket;
 use motegate_config::{IdentityFrom, Transport};
 use motegate_timers::Instant;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
@@ -54,6 +55,9 @@ pub(crate) struct Layer {
     /// Who is at the other end.
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) identity: Option<Arc<str>>,
+    /// What the other end calls this machine by the Host of its request, where CoAP wants to know it.
+    /// (SNI would say it, too; rustls tells it of buffered sessions only.)
+    pub(crate) host: Option<Arc<str>>,
     /// When it was accepted.
     pub(crate) since: Instant,
     /// When the core has to know it.
@@ -67,6 +71,24 @@ pub(crate) struct Layer {
     last_word: Option<Option<CloseCode>>,
     /// The core was told of it.
     pub(crate) known: bool,
+}
+
+/// Bytes that were in the layers: those of MQTT or CoAP.
+#[derive(Debug, Default)]
+pub(crate) struct Inside {
+    pub(crate) bytes: Vec<u8>,
+    /// Where messages of CoAP over WebSocket end among them; it has no other ends.
+    pub(crate) ends: Vec<usize>,
+    /// They are parts of such messages.
+    pub(crate) is_parts: bool,
+}
+
+impl Inside {
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.is_parts = false;
+    }
 }
 
 /// What became of bytes. MQTT's are in the buffer that was given.
@@ -103,6 +125,7 @@ impl Layer {
             taken: 0,
             peer,
             identity: None,
+            host: None,
             since,
             deadline,
             begun: false,
@@ -123,6 +146,11 @@ impl Layer {
             && self.transport.websocket.is_none()
     }
 
+    /// CoAP is in it.
+    pub(crate) fn is_coap(&self) -> bool {
+        self.transport.coap
+    }
+
     /// Its handshake succeeded.
     pub(crate) fn is_secured(&self) -> bool {
         self.tls.is_some() && matches!(self.stage, Stage::Upgrade | Stage::Open)
@@ -141,10 +169,10 @@ impl Layer {
         bytes: &mut [u8],
         max_frame: u64,
         clear: &mut Vec<u8>,
-        mqtt: &mut Vec<u8>,
+        inside: &mut Inside,
     ) -> Step {
         if self.stage != Stage::Proxy {
-            return self.encrypted(bytes, max_frame, clear, mqtt);
+            return self.encrypted(bytes, max_frame, clear, inside);
         }
         self.partial.extend_from_slice(bytes);
         let Some(settings) = &self.transport.proxy else { return Step::More };
@@ -164,10 +192,10 @@ impl Layer {
         let mut rest = std::mem::take(&mut self.partial);
         let rest = rest.get_mut(header.len..).unwrap_or_default();
         if self.next_stage() == Stage::Open {
-            mqtt.extend_from_slice(rest);
+            inside.bytes.extend_from_slice(rest);
             return Step::Opened;
         }
-        if rest.is_empty() { Step::More } else { self.encrypted(rest, max_frame, clear, mqtt) }
+        if rest.is_empty() { Step::More } else { self.encrypted(rest, max_frame, clear, inside) }
     }
 
     /// Takes up what a helper brings back.
@@ -178,7 +206,7 @@ impl Layer {
         result: Result<State, rustls::Error>,
         clear: &mut [u8],
         max_frame: u64,
-        mqtt: &mut Vec<u8>,
+        inside: &mut Inside,
     ) -> Step {
         self.out.extend_from_slice(out);
         match result {
@@ -199,10 +227,10 @@ impl Layer {
         }
         self.tls = Some(session);
         if self.next_stage() == Stage::Open {
-            mqtt.extend_from_slice(clear);
+            inside.bytes.extend_from_slice(clear);
             return Step::Opened;
         }
-        if clear.is_empty() { Step::More } else { self.wrapped(clear, max_frame, mqtt) }
+        if clear.is_empty() { Step::More } else { self.wrapped(clear, max_frame, inside) }
     }
 
     /// From the socket on, or behind a PROXY header.
@@ -211,7 +239,7 @@ impl Layer {
         bytes: &mut [u8],
         max_frame: u64,
         clear: &mut Vec<u8>,
-        mqtt: &mut Vec<u8>,
+        inside: &mut Inside,
     ) -> Step {
         if self.stage == Stage::Handshake {
             if let (false, Some(seems)) = (self.begun, not_tls(bytes)) {
@@ -223,10 +251,11 @@ impl Layer {
                 None => Step::More,
             };
         }
-        let Some(tls) = &mut self.tls else { return self.wrapped(bytes, max_frame, mqtt) };
+        let Some(tls) = &mut self.tls else { return self.wrapped(bytes, max_frame, inside) };
         clear.clear();
         let result = tls.receive(bytes, clear, &mut self.out);
-        let step = if clear.is_empty() { Step::More } else { self.wrapped(clear, max_frame, mqtt) };
+        let step =
+            if clear.is_empty() { Step::More } else { self.wrapped(clear, max_frame, inside) };
         clear.clear();
         match (step, result) {
             (Step::More, Ok(State::Closed)) => Step::Ended,
@@ -236,32 +265,35 @@ impl Layer {
     }
 
     /// What is in TLS, or on the socket without.
-    fn wrapped(&mut self, bytes: &mut [u8], max_frame: u64, mqtt: &mut Vec<u8>) -> Step {
+    fn wrapped(&mut self, bytes: &mut [u8], max_frame: u64, inside: &mut Inside) -> Step {
         match self.stage {
-            Stage::Upgrade => self.upgrade(bytes, max_frame, mqtt),
+            Stage::Upgrade => self.upgrade(bytes, max_frame, inside),
             Stage::Open if self.transport.websocket.is_some() => {
-                self.frames(bytes, max_frame, mqtt)
+                self.frames(bytes, max_frame, inside)
             }
             Stage::Open => {
-                mqtt.extend_from_slice(bytes);
+                inside.bytes.extend_from_slice(bytes);
                 Step::More
             }
             _ => Step::More,
         }
     }
 
-    fn upgrade(&mut self, bytes: &mut [u8], max_frame: u64, mqtt: &mut Vec<u8>) -> Step {
+    fn upgrade(&mut self, bytes: &mut [u8], max_frame: u64, inside: &mut Inside) -> Step {
         self.partial.extend_from_slice(bytes);
         let Some(settings) = &self.transport.websocket else { return Step::More };
         match upgrade::read(&self.partial, settings, self.peer.map(|peer| peer.ip())) {
             Upgrade::More => Step::More,
-            Upgrade::Accepted { len, response, forwarded } => {
+            Upgrade::Accepted { len, response, forwarded, host } => {
                 self.peer = forwarded.or(self.peer);
+                if self.transport.coap {
+                    self.host = host.map(Arc::from); // RFC 8323 §8.5
+                }
                 self.send(response.as_bytes());
                 let mut rest = std::mem::take(&mut self.partial);
                 let rest = rest.get_mut(len..).unwrap_or_default();
                 self.stage = Stage::Open;
-                match self.frames(rest, max_frame, mqtt) {
+                match self.frames(rest, max_frame, inside) {
                     Step::More => Step::Opened,
                     // It closes before it was opened.
                     step => step,
@@ -276,16 +308,20 @@ impl Layer {
         }
     }
 
-    fn frames(&mut self, bytes: &mut [u8], max_frame: u64, mqtt: &mut Vec<u8>) -> Step {
+    fn frames(&mut self, bytes: &mut [u8], max_frame: u64, inside: &mut Inside) -> Step {
         let mut answers = Vec::new();
         let mut closed = None;
-        let result = self.decoder.decode(bytes, max_frame, mqtt, |event| match event {
+        inside.is_parts = self.transport.coap;
+        let Inside { bytes: out, ends, is_parts } = inside;
+        let result = self.decoder.decode(bytes, max_frame, out, |event| match event {
             // Of several in a row the last may be enough (§5.5.3): it is so where they are many.
             Event::Ping(payload) if answers.len() < MAX_UNSENT => {
                 frames::pong(&payload, &mut answers);
             }
             Event::Ping(_) => {}
             Event::Close(code) => closed = Some(code),
+            Event::End(at) if *is_parts => ends.push(at),
+            Event::End(_) => {}
         });
         if !answers.is_empty() {
             self.send(&answers);
@@ -359,6 +395,9 @@ impl Layer {
         if self.out.capacity() == 0 {
             self.out = std::mem::take(spare);
         }
+        if self.transport.coap && self.transport.websocket.is_some() {
+            return self.wrap_messages(outbox);
+        }
         let batch = outbox.get(..outbox.len().min(BATCH)).unwrap_or_default();
         self.taken = batch.len();
         // [MQTT-6.0.0-1]: binary; one frame for all that is written at once.
@@ -375,6 +414,27 @@ impl Layer {
                 frame.extend_from_slice(batch);
                 tls.send(&frame, &mut self.out);
             }
+        }
+    }
+
+    /// CoAP's messages, each in a frame of its own (RFC 8323 §4.2).
+    fn wrap_messages(&mut self, outbox: &[u8]) {
+        let mut frames = Vec::new();
+        self.taken = 0;
+        while let Some(one) = for_websocket(outbox.get(self.taken..).unwrap_or_default())
+            && self.taken < BATCH
+        {
+            frames::binary_header(1 + one.rest.len(), &mut frames);
+            frames.push(one.first);
+            frames.extend_from_slice(one.rest);
+            self.taken += one.taken;
+        }
+        if self.taken == 0 {
+            self.taken = outbox.len(); // an outbox holds whole messages
+        }
+        match &mut self.tls {
+            Some(tls) => tls.send(&frames, &mut self.out),
+            None => self.out.extend_from_slice(&frames),
         }
     }
 

@@ -35,7 +35,7 @@ use crate::machine::{Machine, Order};
 use crate::net::causes::Told;
 use crate::net::connections::{Connections, Flags};
 use crate::net::handshakes::Handshakes;
-use crate::net::layer::{self, Layer};
+use crate::net::layer::{self, Inside, Layer};
 use crate::net::{Counters, watch};
 use accept::Listener;
 use half_open::HalfOpen;
@@ -81,9 +81,9 @@ pub(crate) struct Tcp {
     counters: Counters,
     told: Told,
     buffer: Box<[u8]>,
-    /// Of the connection at hand: what was in TLS, and what of it is MQTT's. Empty in between.
+    /// Of the connection at hand: what was in TLS, and what of it is MQTT's or CoAP's. Empty in between.
     clear: Vec<u8>,
-    mqtt: Vec<u8>,
+    inside: Inside,
     /// For the next batch that is wrapped.
     spare: Vec<u8>,
     /// Connections to visit in the next turn without an event.
@@ -121,7 +121,7 @@ impl Tcp {
             told: Told::default(),
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             clear: Vec::new(),
-            mqtt: Vec::new(),
+            inside: Inside::default(),
             spare: Vec::new(),
             listed: Vec::new(),
             visits: Vec::new(),
@@ -354,6 +354,24 @@ impl Tcp {
                 break;
             }
         }
+    }
+
+    /// Hands parts of messages to the core, which end where they do.
+    fn feed_parts(&mut self, conn: ConnectionId, inside: &Inside, machine: &mut Machine) {
+        let mut from = 0;
+        for end in &inside.ends {
+            let chunk = inside.bytes.get(from..*end).unwrap_or_default();
+            machine.feed(Input::Part { conn, chunk, is_last: true });
+            from = *end;
+            if self.connections.get(conn).is_none_or(|c| c.flags.any(Flags::CLOSING)) {
+                return;
+            }
+        }
+        let chunk = inside.bytes.get(from..).unwrap_or_default();
+        if !chunk.is_empty() {
+            machine.feed(Input::Part { conn, chunk, is_last: false });
+        }
+        self.flush(machine);
     }
 
     /// Says so where the first bytes of a plain connection are TLS or HTTP: MQTT calls them malformed.

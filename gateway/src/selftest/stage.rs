@@ -286,7 +286,7 @@ impl Wires {
         let conn = ConnectionId::new(self.next_conn, self.next_conn);
         let peer = Some(self.address());
         let since = self.now;
-        self.input(Input::Opened { conn, listener, peer, identity: None, since });
+        self.input(Input::Opened { conn, listener, peer, identity: None, host: None, since });
         conn
     }
 

@@ -196,7 +196,7 @@ fn one(rng: &mut Rng, shell: &mut Shell, generation: &mut u32) {
             let peer = Some(peer);
             let identity = rng.chance(4).then(|| "device-1".into());
             let since = shell.now;
-            shell.handle(rng, Input::Opened { conn, listener, peer, identity, since });
+            shell.handle(rng, Input::Opened { conn, listener, peer, identity, host: None, since });
             let bytes = corpus::mqtt_connect(rng, [3, 4, 5][conn.slot() % 3]);
             shell.handle(rng, Input::Bytes { conn, chunk: &bytes });
         }

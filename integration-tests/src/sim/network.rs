@@ -181,7 +181,10 @@ impl World {
             self.trace.event(self.now, "opened", client, &conn.get().to_be_bytes());
             self.streams.push(stream);
             let (identity, since) = (None, self.gateway.clocks(self.now).0);
-            self.gateway.handle(self.now, Input::Opened { conn, listener, peer, identity, since });
+            self.gateway.handle(
+                self.now,
+                Input::Opened { conn, listener, peer, identity, host: None, since },
+            );
             self.pump();
         } else {
             // Connection refused.

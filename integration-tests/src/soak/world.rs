@@ -288,8 +288,10 @@ impl World {
         self.conn = Some(conn);
         let (since, _) = self.gateway.clocks(self.now);
         let peer = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
-        self.gateway
-            .handle(self.now, Input::Opened { conn, listener: MQTT, peer, identity: None, since });
+        self.gateway.handle(
+            self.now,
+            Input::Opened { conn, listener: MQTT, peer, identity: None, host: None, since },
+        );
         self.operator.connect();
         self.operator_writes();
     }

@@ -1,14 +1,17 @@
 //! [`Block`]: the value of Block1 and Block2 (RFC 7959 §2.2), and what it counts. Both halves use it;
 //! what a block means for a transfer is `endpoint::block`'s and `client::blocks`'.
 
-/// Size exponent of 1,024 bytes, the largest; 7 is reserved.
+/// Size exponent of 1,024 bytes, the largest of datagrams.
 pub(crate) const LARGEST: u32 = 6;
+/// Size exponent of a message that holds several blocks of 1,024 bytes, on a connection (RFC 8323 §6);
+/// elsewhere it is reserved.
+pub(crate) const BERT: u32 = 7;
 /// Number of blocks that the option can count: 20 bits.
 pub(crate) const NUMBERS: usize = 1 << 20;
 
-/// Bytes of a block of this exponent.
+/// Bytes of a block of this exponent; of BERT, of each of its blocks.
 pub(crate) const fn size_of(exponent: u32) -> usize {
-    16 << exponent
+    if exponent < BERT { 16 << exponent } else { 16 << LARGEST }
 }
 
 /// A Block1 or Block2 value.
@@ -16,7 +19,7 @@ pub(crate) const fn size_of(exponent: u32) -> usize {
 pub(crate) struct Block {
     pub(crate) number: u32,
     pub(crate) more: bool,
-    /// Size exponent; 7 is reserved.
+    /// Size exponent.
     pub(crate) exponent: u32,
 }
 

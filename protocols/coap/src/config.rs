@@ -2,6 +2,9 @@
 
 use core::time::Duration;
 
+use crate::endpoint::Room;
+use crate::signal::BASE_MESSAGE_SIZE;
+
 /// Settings of the endpoint; the defaults are those of the reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -43,6 +46,21 @@ pub struct Config {
     pub leisure: Duration,
     /// How long a request may be answered by piggybacking; then an empty ACK goes out.
     pub piggyback_timeout: Duration,
+    /// Max-Message-Size of connections, in bytes (RFC 8323 §5.3.1): a longer one ends the connection,
+    /// and none leaves that is longer.
+    pub max_message_size: u32,
+    /// A connection of which nothing is heard for so long is sent a Ping, and ended if nothing comes
+    /// for 30 s more; zero: never.
+    pub idle_timeout: Duration,
+    /// From the beginning of a connection to its CSM.
+    pub connect_timeout: Duration,
+    /// Connections that have not said their CSM; beyond it the oldest ends.
+    pub max_half_open: usize,
+    /// Bytes of a connection that its peer has not read; beyond it no requests are taken, and of what
+    /// it observes only the latest is kept.
+    pub max_outbox_bytes: u32,
+    /// A connection whose peer reads nothing for so long, though something waits, ends.
+    pub write_stall_timeout: Duration,
     /// Deliberate faults for the simulation.
     #[cfg(feature = "planted-faults")]
     pub faults: Faults,
@@ -85,6 +103,14 @@ pub struct ListenerBounds {
     pub max_blocks_in_progress_per_peer: usize,
     /// As [`Config::max_request_rate`].
     pub max_request_rate: u32,
+    /// As [`Config::connect_timeout`].
+    pub connect_timeout: Duration,
+    /// As [`Config::max_half_open`].
+    pub max_half_open: usize,
+    /// As [`Config::max_outbox_bytes`].
+    pub max_outbox_bytes: u32,
+    /// As [`Config::write_stall_timeout`].
+    pub write_stall_timeout: Duration,
 }
 
 impl Config {
@@ -95,7 +121,19 @@ impl Config {
             max_observers_per_peer: self.max_observers_per_peer,
             max_blocks_in_progress_per_peer: self.max_blocks_in_progress_per_peer,
             max_request_rate: self.max_request_rate,
+            connect_timeout: self.connect_timeout,
+            max_half_open: self.max_half_open,
+            max_outbox_bytes: self.max_outbox_bytes,
+            write_stall_timeout: self.write_stall_timeout,
         }
+    }
+
+    /// What a message of a connection may carry.
+    pub(crate) fn connection_blocks(&self) -> Room {
+        // RFC 8323 §5.3.2: more than the base value says BERT.
+        let bert = self.max_message_size > BASE_MESSAGE_SIZE;
+        // RFC 7252 §4.6 reckons so much for header and options.
+        Room { payload: (self.max_message_size as usize).saturating_sub(128), bert }
     }
 }
 
@@ -128,6 +166,12 @@ impl Default for Config {
             max_exchanges: 200_000,
             leisure: Duration::from_secs(5),
             piggyback_timeout: Duration::from_secs(1),
+            max_message_size: 64 * 1024 + 512,
+            idle_timeout: Duration::from_secs(10 * 60),
+            connect_timeout: Duration::from_secs(10),
+            max_half_open: 4_096,
+            max_outbox_bytes: 256 * 1024,
+            write_stall_timeout: Duration::from_secs(30),
             #[cfg(feature = "planted-faults")]
             faults: Faults::default(),
         }

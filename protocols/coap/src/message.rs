@@ -130,14 +130,18 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Message, Flaw> {
         return Err(flaw);
     }
     let token = rest.get(..token_len).and_then(Token::new).ok_or(flaw)?;
-    let packet = Packet::from_bytes(bytes).map_err(|_| flaw)?;
+    let packet = packet(bytes, token_len).ok_or(flaw)?;
+    Ok(Message { head, token, packet: Some(packet) })
+}
+
+/// Has coap-lite take a message apart, in the form that datagrams have; `None`: malformed.
+pub(crate) fn packet(bytes: &[u8], token_len: usize) -> Option<Packet> {
+    let packet = Packet::from_bytes(bytes).ok()?;
     let options = packet.options().flat_map(|(n, list)| list.iter().map(|v| (*n, v.as_slice())));
     let before_payload = 4 + token_len + encoded_len(options);
     // RFC 7252 §3: a marker followed by a zero-length payload is a message format error.
-    if packet.payload.is_empty() && before_payload < bytes.len() {
-        return Err(flaw);
-    }
-    Ok(Message { head, token, packet: Some(packet) })
+    let bare_marker = packet.payload.is_empty() && before_payload < bytes.len();
+    (!bare_marker).then_some(packet)
 }
 
 /// Appends header and token.

@@ -77,6 +77,7 @@ fn describe(server: &Server) -> String {
             Event::ObservationEnded { reason, .. } => format!("up: ended {reason}"),
             Event::Notified { delivery, .. } => format!("up: notified {}", delivery.0),
             Event::Dropped { .. } | Event::Discovery(_) => String::new(),
+            other => format!("{other:?}"),
         });
     }
     parts.extend(server.dropped.iter().map(|reason| format!("dropped {reason}")));

@@ -95,7 +95,7 @@ impl World {
                 Event::ObservationEnded { observation, .. } => {
                     self.observers.remove(&observation);
                 }
-                Event::Notified { .. } | Event::Dropped { .. } | Event::Discovery(_) => {}
+                _ => {}
             }
         }
         let out: Vec<(usize, Vec<u8>)> = self

@@ -129,6 +129,19 @@ impl Core {
                 None,
                 counters.blocks_per_peer_refused,
             ),
+            bytes(
+                "max_message_size",
+                coap.max_message_size as usize,
+                None,
+                counters.messages_too_large,
+            ),
+            Limit {
+                key: "idle_timeout",
+                unit: Unit::Millis,
+                max: millis(coap.idle_timeout),
+                used: None,
+                acted: Some(counters.idle_closed),
+            },
             count(
                 "max_exchanges",
                 coap.max_exchanges,
@@ -213,11 +226,21 @@ impl Core {
         let limit = |limit: &Bound| {
             let (unit, max) = mqtt_bound(mqtt, *limit);
             let used = match limit {
-                Bound::MaxHalfOpen => Some(self.mqtt.half_open(None) as u64),
+                Bound::MaxHalfOpen => Some(self.half_open(None) as u64),
                 Bound::MaxOutboxBytes => Some(self.mqtt.counters().bytes_waiting),
                 _ => None,
             };
-            Limit { key: limit.key(), unit, max, used, acted: Some(acted.of(*limit)) }
+            // CoAP's connections have these, too.
+            let coap = self.coap.counters();
+            let also = match limit {
+                Bound::ConnectTimeout => coap.connect_timeouts,
+                Bound::MaxHalfOpen => coap.half_open_closed,
+                Bound::MaxOutboxBytes => coap.outboxes_full,
+                Bound::WriteStallTimeout => coap.write_stalls,
+                _ => 0,
+            };
+            let acted = acted.of(*limit) + also;
+            Limit { key: limit.key(), unit, max, used, acted: Some(acted) }
         };
         let mut limits: Vec<Limit> = Bound::ALL.iter().map(limit).collect();
         let window = count(

@@ -4,6 +4,7 @@
 //! PUT, POST and DELETE publish (`publish`; mapping.md §2.7); what describes topics instead is in
 //! `pubsub`.
 
+mod connections;
 mod notified;
 mod observe;
 mod publish;
@@ -21,6 +22,7 @@ use motegate_coap::endpoint::{
 use motegate_mapping::{Action, Caller, CoapMatch, CoapMethod, MapError, Table};
 use motegate_message::{ListenerId, Reason, Seq, SessionKey};
 
+use self::connections::End;
 use crate::discovery::is_discovery;
 use crate::mqtt::unreachable_answer;
 use crate::notice::{Notice, NoticeKind};
@@ -28,6 +30,7 @@ use crate::pending::Pending;
 use crate::topics::check_bounds;
 use crate::{ClientFrom, Config, Core, Protocol};
 
+pub(crate) use connections::Behind;
 pub(crate) use notified::Notified;
 pub(crate) use observe::{OBSERVER_QUEUE, Observation};
 pub(crate) use publish::Pack;
@@ -46,6 +49,11 @@ impl Core {
                 self.notified(observation, delivery);
             }
             Event::ObservationEnded { observation, .. } => self.end_observation(observation),
+            Event::Connected { conn, peer } => self.coap_begun(conn, &peer),
+            Event::Disconnected { conn, peer, reason, was_connected, limit, text } => {
+                self.coap_ended(conn, &peer, End { reason, was_connected, limit, text });
+            }
+            Event::Limited { conn, peer, limit } => self.coap_limited(conn, &peer, limit),
             Event::Dropped { peer, reason } => {
                 let kind = NoticeKind::Dropped(reason);
                 self.notice(Notice::of_peer(kind, Protocol::Coap, &peer));
@@ -53,8 +61,10 @@ impl Core {
         }
     }
 
-    fn coap_request(&mut self, request: CoapRequest) {
-        if let Some(text) = self.closed_to_anonymous(request.peer.listener) {
+    fn coap_request(&mut self, mut request: CoapRequest) {
+        self.coap_default_host(&mut request);
+        let is_known = self.coap_identity(request.conn).is_some();
+        if let Some(text) = self.closed_to_anonymous(request.peer.listener).filter(|_| !is_known) {
             let error = MapError { reason: Reason::AuthMissing, text };
             self.coap_refuse(&request, error);
             return;
@@ -75,10 +85,13 @@ impl Core {
         }
     }
 
-    /// The client's name (mapping.md §2.4): what the query says where the listener believes it,
-    /// otherwise the source address.
+    /// The client's name (mapping.md §2.4): what its certificate has proved, or what the query says where
+    /// the listener believes it, otherwise the source address.
     pub(crate) fn coap_client(&self, request: &CoapRequest) -> SessionKey {
         let listener = self.listener(request.peer.listener);
+        if let Some(identity) = self.coap_identity(request.conn) {
+            return SessionKey::new(&listener.realm, identity);
+        }
         let named = match listener.client_from {
             ClientFrom::Query => {
                 let own = request.query.iter().find_map(|pair| pair.strip_prefix(CLIENT));

@@ -11,7 +11,8 @@ use motegate_coap::endpoint::{
 };
 use motegate_mapping::{Action, CoapMatch};
 use motegate_message::{
-    Delivery, DeliveryId, Message, Qos, Seq, SessionId, SessionKey, SubscriptionFilter, TopicFilter,
+    ConnectionId, Delivery, DeliveryId, Message, Qos, Reason, Seq, SessionId, SessionKey,
+    SubscriptionFilter, TopicFilter,
 };
 
 use super::value::{Hidden, Meaning, Shown, Wanted, formats, precondition};
@@ -114,7 +115,7 @@ impl Core {
         let is_asked_for = |observation| {
             let Some(known) = self.observations.get(&observation) else { return false };
             let asked = &known.asked;
-            self.coap.observer(observation) == Some(&request.peer)
+            self.coap.is_of_same_peer(observation, request.exchange)
                 && known.accept == request.accept
                 && asked.path == request.path
                 && asked.query == request.query
@@ -157,7 +158,8 @@ impl Core {
             self.topics.observed(&self.turn, topic, observation);
         }
         let read = CoapRead { observation: Some(observation), ..read };
-        let named = self.listener(request.peer.listener).client_from == ClientFrom::Query;
+        let named = self.listener(request.peer.listener).client_from == ClientFrom::Query
+            || self.coap_identity(request.conn).is_some();
         self.observations.insert(
             observation,
             Observation {
@@ -441,6 +443,10 @@ impl Core {
         observations.sort_unstable(); // the same in every run
         for observation in observations {
             self.finish_observation(observation, Code::SERVICE_UNAVAILABLE);
+        }
+        let all: Vec<ConnectionId> = self.coap.connection_ids().map(|(conn, _)| conn).collect();
+        for conn in all {
+            self.coap.close(&self.turn, conn, Reason::Shutdown);
         }
     }
 

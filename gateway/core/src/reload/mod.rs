@@ -202,6 +202,9 @@ impl Core {
         for (observation, plan) in plan.observations {
             self.observation_reload(observation, plan);
         }
+        for conn in plan.coap {
+            self.coap.close(&self.turn, conn, Reason::ConfigReload);
+        }
         plan.touched
     }
     fn sn_reload(&mut self, plan: SnPlan) {

@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub(super) mounts: Vec<Moved>,
     pub(super) sn: Vec<SnPlan>,
     pub(super) observations: Vec<(ObservationId, ObservationPlan)>,
+    /// CoAP's connections.
+    pub(super) coap: Vec<ConnectionId>,
     pub(super) touched: Vec<Touched>,
 }
 
@@ -68,7 +70,35 @@ impl Core {
         self.plan_mounts(reload, &mut plan);
         self.plan_sn(reload, &mut plan);
         self.plan_observations(reload, &mut plan);
+        self.plan_connections(reload, &mut plan);
         plan
+    }
+
+    /// Whether a CoAP client cannot stay on its listener, which may have an identity by its connection.
+    fn is_coap_moved(&self, reload: &Reload, id: ListenerId, conn: Option<ConnectionId>) -> bool {
+        let new = reload.config.listeners.get(usize::from(id.0));
+        let only_closes = !reload.removed.contains(&id)
+            && new.is_some_and(|new| new.realm == self.listener(id).realm);
+        let is_known = self.coap_identity(conn).is_some();
+        self.is_moved(reload, id) && !(only_closes && is_known)
+    }
+
+    /// Connections of CoAP: their observations are planned by themselves.
+    fn plan_connections(&self, reload: &Reload, plan: &mut Plan) {
+        for (conn, peer) in self.coap.connection_ids() {
+            if !self.is_coap_moved(reload, peer.listener, Some(conn)) {
+                continue;
+            }
+            plan.coap.push(conn);
+            let anonymous = || format!("anon-{}", peer.addr.ip());
+            let client = self.coap_identity(Some(conn)).map(ToString::to_string);
+            plan.touched.push(Touched {
+                protocol: Protocol::Coap,
+                client: client.unwrap_or_else(anonymous),
+                peer: Some(peer.addr),
+                change: self.listener_changed(reload, peer.listener),
+            });
+        }
     }
 
     /// Whether a client cannot stay on its listener.
@@ -265,9 +295,14 @@ impl Core {
         observations.sort_unstable_by_key(|(id, _)| **id); // the same in every run
         for (id, known) in observations {
             let Some(peer) = self.coap.observer(*id) else { continue };
+            let conn = self.coap.connection(*id);
+            if conn.is_some() && self.is_coap_moved(reload, peer.listener, conn) {
+                continue; // it ends with its connection
+            }
             let anonymous = format!("anon-{}", peer.addr.ip());
             let client = known.client.as_ref().map_or(anonymous.as_str(), SessionKey::client_id);
-            let (todo, change) = self.plan_observation(reload, known, peer, client);
+            let from = (peer, conn);
+            let (todo, change) = self.plan_observation(reload, known, from, client);
             plan.observations.extend(todo.map(|todo| (*id, todo)));
             plan.touched.extend(change.map(|change| Touched {
                 protocol: Protocol::Coap,
@@ -282,11 +317,11 @@ impl Core {
         &self,
         reload: &Reload,
         known: &Observation,
-        peer: &Peer,
+        (peer, conn): (&Peer, Option<ConnectionId>),
         client: &str,
     ) -> (Option<ObservationPlan>, Option<Change>) {
         let (id, path) = (peer.listener, known.asked.show());
-        if self.is_moved(reload, id) {
+        if conn.is_none() && self.is_moved(reload, id) {
             let change = self.listener_changed(reload, id);
             let code = match change {
                 Change::ListenerClosed { .. } => Code::UNAUTHORIZED,
@@ -294,7 +329,7 @@ impl Core {
             };
             return (Some(ObservationPlan::End(code)), Some(change));
         }
-        if reload.moved.contains(&id) {
+        if conn.is_none() && reload.moved.contains(&id) {
             let listener = self.listener(id).name.to_string();
             let todo = ObservationPlan::End(Code::SERVICE_UNAVAILABLE);
             return (Some(todo), Some(Change::ListenerMoved { listener, asleep: false }));

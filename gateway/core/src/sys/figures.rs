@@ -150,11 +150,19 @@ impl Core {
     }
 
     fn datagram_figures(&self, protocol: Protocol) -> Datagrams {
-        let (sent, bytes_sent) = match protocol {
-            Protocol::MqttSn => self.sn.pushed(),
-            _ => self.coap.pushed(),
-        };
-        Datagrams { sent, bytes_sent, ..*self.sys.of(protocol) }
+        let mut figures = *self.sys.of(protocol);
+        if protocol == Protocol::MqttSn {
+            (figures.sent, figures.bytes_sent) = self.sn.pushed();
+            return figures;
+        }
+        // With what came and went on connections.
+        let counters = self.coap.counters();
+        (figures.sent, figures.bytes_sent) = self.coap.pushed();
+        figures.sent += counters.connection_messages_sent;
+        figures.bytes_sent += counters.connection_bytes_sent;
+        figures.received += counters.connection_messages;
+        figures.bytes_received += counters.connection_bytes_received;
+        figures
     }
 }
 

@@ -217,7 +217,7 @@ impl Gateway {
         let conn = ConnectionId::new(self.next_conn, self.next_conn);
         let peer = Some(SocketAddr::from((from, 40_000)));
         let (identity, since) = (identity.map(Arc::from), self.now);
-        self.input(Input::Opened { conn, listener, peer, identity, since });
+        self.input(Input::Opened { conn, listener, peer, identity, host: None, since });
         conn
     }
 

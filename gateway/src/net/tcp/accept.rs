@@ -208,7 +208,7 @@ impl Tcp {
         let Some(transport) = transport.cloned() else {
             self.make_room(listener, machine);
             let conn = self.connections.insert(slot, stream, listener, Flags::FRESH);
-            machine.feed(Input::Opened { conn, listener, peer, identity: None, since });
+            machine.feed(Input::Opened { conn, listener, peer, identity: None, host: None, since });
             return;
         };
         // Whoever is believed can claim any address; over a Unix socket files say who may.

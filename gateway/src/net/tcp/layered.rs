@@ -71,7 +71,7 @@ impl Tcp {
         let max_frame = self.max_frame(conn, machine);
         let Some(layer) = self.layers.get_mut(&conn) else { return };
         let bytes = self.buffer.get_mut(..n).unwrap_or_default();
-        let step = layer.receive(bytes, max_frame, &mut self.clear, &mut self.mqtt);
+        let step = layer.receive(bytes, max_frame, &mut self.clear, &mut self.inside);
         self.carry_on(conn, step, unflushed, machine);
     }
 
@@ -83,7 +83,7 @@ impl Tcp {
             let Some(layer) = self.layers.get_mut(&done.conn) else { continue };
             let (session, clear) = (done.session, &mut done.clear);
             let step =
-                layer.returned(session, &done.out, done.result, clear, max_frame, &mut self.mqtt);
+                layer.returned(session, &done.out, done.result, clear, max_frame, &mut self.inside);
             self.counters.handshakes += u64::from(layer.is_secured());
             self.carry_on(done.conn, step, &mut unflushed, machine);
             // What came meanwhile waits in the socket.
@@ -91,13 +91,17 @@ impl Tcp {
         }
     }
 
-    /// The longest WebSocket frame: as long as the longest packet.
+    /// The longest WebSocket frame: as long as the longest packet. Of CoAP the core judges messages, and
+    /// says so by an Abort.
     fn max_frame(&mut self, conn: ConnectionId, machine: &Machine) -> u64 {
+        if self.layers.get(&conn).is_some_and(|layer| layer.is_coap()) {
+            return u64::MAX;
+        }
         let Some(connection) = self.connections.get(conn) else { return 0 };
         u64::from(bounds(machine, connection.listener).max_packet_size)
     }
 
-    /// Does what follows from bytes: MQTT's are in `self.mqtt`.
+    /// Does what follows from bytes: MQTT's and CoAP's are in `self.inside`.
     fn carry_on(
         &mut self,
         conn: ConnectionId,
@@ -108,14 +112,16 @@ impl Tcp {
         if matches!(step, Step::Opened) {
             self.known(conn, machine);
         }
-        if !self.mqtt.is_empty() {
-            let bytes = std::mem::take(&mut self.mqtt);
+        let mut inside = std::mem::take(&mut self.inside);
+        if inside.is_parts {
+            self.feed_parts(conn, &inside, machine);
+        } else if !inside.bytes.is_empty() {
             // What came in one piece with a PROXY header; whatever follows is not the first any more.
-            self.look_at_first(conn, &bytes, machine);
-            self.feed(conn, &bytes, unflushed, machine);
-            self.mqtt = bytes;
-            self.mqtt.clear();
+            self.look_at_first(conn, &inside.bytes, machine);
+            self.feed(conn, &inside.bytes, unflushed, machine);
         }
+        inside.clear();
+        self.inside = inside;
         match step {
             // What the core has to say follows with the others' at the next flush.
             Step::More | Step::Opened => {
@@ -145,13 +151,14 @@ impl Tcp {
         let Some(layer) = self.layers.get_mut(&conn) else { return };
         self.half_open.remove(listener, (layer.deadline, conn));
         layer.known = true;
-        let (peer, since, identity) = (layer.peer, layer.since, layer.identity.take());
+        let (peer, since) = (layer.peer, layer.since);
+        let (identity, host) = (layer.identity.take(), layer.host.take());
         if layer.is_plain() {
             connection.flags.clear(Flags::LAYERED);
             connection.flags.set(Flags::FRESH);
             self.layers.remove(&conn);
         }
-        machine.feed(Input::Opened { conn, listener, peer, identity, since });
+        machine.feed(Input::Opened { conn, listener, peer, identity, host, since });
     }
 
     /// Counts and says why a connection ends.

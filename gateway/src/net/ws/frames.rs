@@ -1,7 +1,8 @@
 //! [`Decoder`]: WebSocket frames of a client to the bytes that are in them, and frames to a client.
 //!
 //! Packets of MQTT lie anywhere in frames, frames anywhere in messages [MQTT-6.0.0-2]: nothing is put
-//! together, the bytes of a frame are handed on as they come, unmasked in place. So a connection keeps
+//! together, the bytes of a frame are handed on as they come, unmasked in place. CoAP, whose messages
+//! are those of the WebSocket (RFC 8323 §4.2), is told where they end. So a connection keeps
 //! a dozen bytes here, whatever is sent. Extensions are never agreed on. The header's layout is
 //! tungstenite's; what a header may say is RFC 6455 §5 and mqtt.md §2.18.
 
@@ -37,12 +38,23 @@ pub(crate) enum Event {
     Ping(Vec<u8>),
     /// The other end closes; to be answered with the same code, and then it is over.
     Close(Option<CloseCode>),
+    /// A message ended at this place of the bytes that are handed on.
+    End(usize),
+}
+
+impl Event {
+    fn at(self, place: usize) -> Event {
+        match self {
+            Event::End(_) => Event::End(place),
+            other => other,
+        }
+    }
 }
 
 /// Why a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
-    #[error("a text frame; MQTT is binary")]
+    #[error("a text frame; MQTT and CoAP are binary")]
     Text,
     #[error("a frame without mask")]
     Unmasked,
@@ -85,13 +97,16 @@ impl Decoder {
                 out.extend_from_slice(payload);
                 self.left -= n as u64;
                 bytes = rest;
+                if self.left == 0 && !self.fragmented {
+                    event(Event::End(out.len()));
+                }
                 continue;
             }
             // Headers that came whole are not copied.
             let taken = if self.partial.is_empty() {
                 match self.frame(bytes, max_frame)? {
                     Some((n, said)) => {
-                        said.into_iter().for_each(&mut event);
+                        said.map(|said| said.at(out.len())).into_iter().for_each(&mut event);
                         n
                     }
                     None => {
@@ -106,7 +121,7 @@ impl Decoder {
                 partial.extend_from_slice(bytes.get(..wanted).unwrap_or_default());
                 match self.frame(&mut partial, max_frame)? {
                     Some((n, said)) => {
-                        said.into_iter().for_each(&mut event);
+                        said.map(|said| said.at(out.len())).into_iter().for_each(&mut event);
                         n.saturating_sub(before)
                     }
                     None => {
@@ -146,7 +161,9 @@ impl Decoder {
                     return Err(Fault::TooLarge);
                 }
                 (self.mask, self.left) = (mask, len);
-                return Ok(Some((at, None)));
+                // Its place is the caller's to say.
+                let ended = len == 0 && header.is_final;
+                return Ok(Some((at, ended.then_some(Event::End(0)))));
             }
             OpCode::Control(control) => control,
         };
@@ -275,7 +292,14 @@ mod tests {
         out
     }
 
+    /// All but the ends of messages, which MQTT does not ask for.
     fn decoded(bytes: &[u8], at_once: usize) -> (Vec<u8>, Vec<Event>, Result<(), Fault>) {
+        let (out, mut events, result) = decoded_with_ends(bytes, at_once);
+        events.retain(|event| !matches!(event, Event::End(_)));
+        (out, events, result)
+    }
+
+    fn decoded_with_ends(bytes: &[u8], at_once: usize) -> (Vec<u8>, Vec<Event>, Result<(), Fault>) {
         let mut decoder = Decoder::default();
         let (mut out, mut events) = (Vec::new(), Vec::new());
         for chunk in bytes.to_vec().chunks_mut(at_once.max(1)) {
@@ -306,6 +330,28 @@ mod tests {
             assert_eq!(result, Ok(()));
             assert!(out == expected, "in pieces of {at_once}");
             assert_eq!(events, [Event::Ping(b"are you there".to_vec())]);
+        }
+    }
+
+    /// RFC 8323 §4.2: a message of CoAP is one of the WebSocket, in however many fragments (RFC 6455 §5.4).
+    #[test]
+    fn messages_end_where_their_last_frame_does() {
+        let mut bytes = frame(0x82, b"one");
+        bytes.extend(frame(0x02, b"tw"));
+        bytes.extend(frame(0x89, b""));
+        bytes.extend(frame(0x00, b""));
+        bytes.extend(frame(0x80, b"o"));
+        bytes.extend(frame(0x82, b"")); // empty, and yet a message
+        bytes.extend(frame(0x02, b"six"));
+        bytes.extend(frame(0x80, b""));
+        bytes.extend(frame(0x02, b"open"));
+        for at_once in [1, 2, 5, usize::MAX] {
+            let (out, events, result) = decoded_with_ends(&bytes, at_once);
+            assert_eq!((out.as_slice(), result), (&b"onetwosixopen"[..], Ok(())));
+            let expected = [3, 6, 6, 9].map(Event::End);
+            let ends: Vec<Event> =
+                events.into_iter().filter(|event| matches!(event, Event::End(_))).collect();
+            assert_eq!(ends, expected, "in pieces of {at_once}");
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use motegate_config::WebSocket;
+use motegate_config::{Subprotocol, WebSocket};
 use motegate_message::Network;
 use tungstenite::handshake::derive_accept_key;
 
@@ -30,6 +30,8 @@ pub(crate) enum Upgrade {
         response: String,
         /// Where a proxy says that the client is.
         forwarded: Option<SocketAddr>,
+        /// What the client calls this machine, without a port.
+        host: Option<String>,
     },
     /// It is answered so, and closed.
     Refused { response: String, why: Refusal },
@@ -52,6 +54,8 @@ pub(crate) enum Refusal {
     Version,
     #[error("neither `mqtt` nor `mqttv3.1` among the subprotocols")]
     Subprotocol,
+    #[error("no `coap` among the subprotocols")]
+    NoCoap,
     #[error("an Origin that is not among `origins`")]
     Origin,
 }
@@ -59,7 +63,9 @@ pub(crate) enum Refusal {
 impl Refusal {
     const fn status(self) -> &'static str {
         match self {
-            Refusal::NoHttp | Refusal::NoUpgrade | Refusal::Subprotocol => "400 Bad Request",
+            Refusal::NoHttp | Refusal::NoUpgrade | Refusal::Subprotocol | Refusal::NoCoap => {
+                "400 Bad Request"
+            }
             Refusal::Path => "404 Not Found",
             Refusal::Origin => "403 Forbidden",
             Refusal::Method => "405 Method Not Allowed\r\nAllow: GET",
@@ -69,8 +75,12 @@ impl Refusal {
     }
 }
 
-fn refused(why: Refusal) -> Upgrade {
-    let body = format!("{why}; this is MQTT over WebSocket\n");
+fn refused(why: Refusal, subprotocol: Subprotocol) -> Upgrade {
+    let spoken = match subprotocol {
+        Subprotocol::Mqtt => "MQTT",
+        Subprotocol::Coap => "CoAP",
+    };
+    let body = format!("{why}; this is {spoken} over WebSocket\n");
     let response = format!(
         "HTTP/1.1 {}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
          Content-Length: {}\r\n\r\n{body}",
@@ -82,21 +92,24 @@ fn refused(why: Refusal) -> Upgrade {
 
 /// Reads a request; `peer` is where it comes from.
 pub(crate) fn read(bytes: &[u8], settings: &WebSocket, peer: Option<IpAddr>) -> Upgrade {
+    let refuse = |why| refused(why, settings.subprotocol);
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     let len = match request.parse(bytes) {
         Ok(httparse::Status::Complete(len)) if len <= MAX_HEAD => len,
         Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => return Upgrade::More,
-        Ok(_) | Err(httparse::Error::TooManyHeaders) => return refused(Refusal::TooLong),
-        Err(_) => return refused(Refusal::NoHttp),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => return refuse(Refusal::TooLong),
+        Err(_) => return refuse(Refusal::NoHttp),
     };
     match accept(&request, settings) {
         Ok(response) => {
             let trusted = |ip: IpAddr| contains(&settings.forwarded_from, ip);
             let forwarded = peer.is_some_and(trusted).then(|| forwarded(&request, trusted));
-            Upgrade::Accepted { len, response, forwarded: forwarded.flatten() }
+            let host = values(&request, "host").next().map(name).filter(|host| !host.is_empty());
+            let host = host.map(str::to_owned);
+            Upgrade::Accepted { len, response, forwarded: forwarded.flatten(), host }
         }
-        Err(why) => refused(why),
+        Err(why) => refuse(why),
     }
 }
 
@@ -132,10 +145,13 @@ fn accept(request: &httparse::Request<'_, '_>, settings: &WebSocket) -> Result<S
     if !settings.origins.is_empty() && !origins.all(allowed) {
         return Err(Refusal::Origin);
     }
-    // [MQTT-6.0.0-3]; `mqtt` is preferred, as hbmqtt offers both and speaks 3.1.1.
+    // [MQTT-6.0.0-3]; `mqtt` is preferred, as hbmqtt offers both and speaks 3.1.1. RFC 8323 §4.1: `coap`.
+    let (ours, none): (&[&str], _) = match settings.subprotocol {
+        Subprotocol::Mqtt => (&["mqtt", "mqttv3.1"], Refusal::Subprotocol),
+        Subprotocol::Coap => (&["coap"], Refusal::NoCoap),
+    };
     let offered = |name: &str| tokens(request, "sec-websocket-protocol").any(|t| t == name);
-    let protocol = ["mqtt", "mqttv3.1"].into_iter().find(|name| offered(name));
-    let protocol = protocol.ok_or(Refusal::Subprotocol)?;
+    let protocol = ours.iter().find(|name| offered(name)).ok_or(none)?;
     // [MQTT-6.0.0-4]
     Ok(format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -154,6 +170,14 @@ fn path(target: &str) -> &str {
     match absolute {
         None => whole,
         Some((_, rest)) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
+    }
+}
+
+/// The host of `HOST:PORT`, with an address of IPv6 as it is between its brackets.
+fn name(authority: &str) -> &str {
+    match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((ip, _)) => ip,
+        None => authority.split(':').next().unwrap_or_default(),
     }
 }
 
@@ -288,6 +312,36 @@ mod tests {
         // Also where its end has not come.
         let open = format!("GET /mqtt HTTP/1.1\r\nCookie: {}", "x".repeat(MAX_HEAD));
         assert_eq!(status(&open, &settings()), (431, Refusal::TooLong));
+    }
+
+    /// RFC 8323 §4.1: the subprotocol `coap` at the well-known path; the Host is what Uri-Host is by
+    /// default (§8.5).
+    #[test]
+    fn coap_has_its_own_subprotocol_and_path() {
+        let coap = WebSocket {
+            path: "/.well-known/coap".into(),
+            subprotocol: Subprotocol::Coap,
+            ..settings()
+        };
+        let request = REQUEST.replace("/mqtt", "/.well-known/coap").replace(": mqtt", ": coap");
+        let said = response(&request, &coap);
+        assert!(said.contains("\r\nSec-WebSocket-Protocol: coap\r\n"), "{said}");
+        for (written, host) in [
+            ("gateway.example", "gateway.example"),
+            ("gateway.example:8080", "gateway.example"),
+            ("[2001:db8::1]:80", "2001:db8::1"),
+            ("192.0.2.1", "192.0.2.1"),
+        ] {
+            let request = request.replace("Host: gateway.example", &format!("Host: {written}"));
+            match read(request.as_bytes(), &coap, peer()) {
+                Upgrade::Accepted { host: found, .. } => assert_eq!(found.as_deref(), Some(host)),
+                other => panic!("{other:?}"),
+            }
+        }
+        let mqtt = request.replace("Protocol: coap", "Protocol: mqtt");
+        assert_eq!(status(&mqtt, &coap), (400, Refusal::NoCoap));
+        assert_eq!(status(&REQUEST.replace(": mqtt", ": coap"), &coap), (404, Refusal::Path));
+        assert_eq!(status(&request, &settings()), (404, Refusal::Path));
     }
 
     #[test]

@@ -225,8 +225,14 @@ impl Host {
         let line = Line { id, version, max_packet, buffer, packets: 0, aliases, open: true };
         self.lines.insert(n, line);
         let since = self.clocks().0;
-        let input =
-            Input::Opened { conn: id, listener: ListenerId(0), peer: None, identity: None, since };
+        let input = Input::Opened {
+            conn: id,
+            listener: ListenerId(0),
+            peer: None,
+            identity: None,
+            host: None,
+            since,
+        };
         self.handle(input);
     }
 

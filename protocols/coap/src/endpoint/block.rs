@@ -12,7 +12,36 @@ use motegate_message::Reason;
 
 use super::body::Body;
 use super::contract::{Code, Response};
-use crate::block::{Block, LARGEST, NUMBERS, size_of, value};
+use crate::block::{BERT, Block, LARGEST, NUMBERS, size_of, value};
+
+/// What a message towards one peer may carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Bytes of its payload.
+    pub(crate) payload: usize,
+    /// Several blocks of 1,024 bytes at once (RFC 8323 §6).
+    pub(crate) bert: bool,
+}
+
+impl From<usize> for Room {
+    fn from(payload: usize) -> Self {
+        Room { payload, bert: false }
+    }
+}
+
+impl Room {
+    /// Exponent of the largest block that fits.
+    pub(super) fn largest(self) -> u32 {
+        let bert = self.bert && self.payload >= size_of(BERT);
+        if bert { BERT } else { largest(self.payload) }
+    }
+
+    /// Bytes that a part of this exponent has, unless it is the last.
+    fn part(self, exponent: u32) -> usize {
+        let block = size_of(exponent);
+        if exponent == BERT { (self.payload / block * block).max(block) } else { block }
+    }
+}
 
 /// What a request says about the parts of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,7 +54,7 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// For a notification of this length: its blocks are as large as the client asked for when it
-    /// registered; an exponent past [`LARGEST`] says that it did not.
+    /// registered; an exponent past [`LARGEST`] says that it did not, or takes several (BERT).
     pub(super) fn first(exponent: u8, length: usize) -> Wanted {
         let exponent = u32::from(exponent);
         let several = exponent <= LARGEST && length > size_of(exponent);
@@ -77,22 +106,25 @@ pub(super) fn largest(max: usize) -> u32 {
 }
 
 impl Body {
-    /// The part that leaves of a whole. `max` is the largest body of one message, in bytes.
-    pub(super) fn part(mut self, wanted: Wanted, max: usize) -> Result<Body, NoPart> {
-        let length = self.payload.len();
-        judge(self.code, length, wanted, max)?;
+    /// The part that leaves of a whole.
+    pub(super) fn part(mut self, wanted: Wanted, room: impl Into<Room>) -> Result<Body, NoPart> {
+        let (length, room) = (self.payload.len(), room.into());
+        judge(self.code, length, wanted, room)?;
         let told = u32::try_from(length).ok();
         if self.code.class() != 2 {
             return Ok(self);
         }
-        if wanted.block.is_none() && length <= max || length == 0 && self.code != Code::CONTENT {
+        if wanted.block.is_none() && length <= room.payload
+            || length == 0 && self.code != Code::CONTENT
+        {
             self.size2 = told.filter(|_| wanted.size);
             return Ok(self);
         }
-        let asked = wanted.block.unwrap_or(Block { number: 0, more: false, exponent: LARGEST });
-        // RFC 7959 §2.4: that size or a smaller one, counted in the size that is used.
-        let exponent = asked.exponent.min(largest(max));
-        let size = size_of(exponent);
+        let asked = wanted.block.unwrap_or(Block { number: 0, more: false, exponent: BERT });
+        // RFC 7959 §2.4: that size or a smaller one, counted in the size that is used. RFC 8323 §6: a
+        // BERT option asks for as many blocks as fit.
+        let exponent = asked.exponent.min(room.largest());
+        let size = room.part(exponent);
         let start = asked.number as usize * size_of(asked.exponent);
         if asked.number > 0 && start >= length {
             return Err(NoPart::Behind { number: asked.number, length });
@@ -100,30 +132,31 @@ impl Body {
         let end = length.min(start + size);
         let more = end < length;
         self.payload = self.payload.slice(start..end);
-        self.block2 = Some(value(start / size, more, exponent));
+        self.block2 = Some(value(start / size_of(exponent), more, exponent));
         self.size2 = told.filter(|_| wanted.size || more && start == 0);
         Ok(self)
     }
 }
 
 /// Whether a part of this body leaves, and more may be asked for.
-pub(super) fn is_cut(body: &Body, wanted: Wanted, max: usize) -> bool {
-    let asked = wanted.block.map_or(max, |block| block.size().min(max));
+pub(super) fn is_cut(body: &Body, wanted: Wanted, room: Room) -> bool {
+    let part = |block: Block| room.part(block.exponent).min(room.payload);
+    let asked = wanted.block.map_or(room.payload, part);
     body.code.class() == 2 && body.payload.len() > asked
 }
 
 /// Bytes of a notification that leave at once; `exponent` as in [`Wanted::first`].
-pub(super) fn room(exponent: u8, max: usize) -> usize {
+pub(super) fn at_once(exponent: u8, room: Room) -> usize {
     let exponent = u32::from(exponent);
-    if exponent <= LARGEST { max.min(size_of(exponent)) } else { max }
+    if exponent <= LARGEST { room.payload.min(size_of(exponent)) } else { room.payload }
 }
 
 /// Whether a body of this length can be told at all, in however many parts.
-pub(super) fn judge(code: Code, length: usize, wanted: Wanted, max: usize) -> Result<(), NoPart> {
+pub(super) fn judge(code: Code, length: usize, wanted: Wanted, room: Room) -> Result<(), NoPart> {
     let most = match (code.class(), wanted.block) {
-        (2, Some(block)) => NUMBERS * size_of(block.exponent.min(largest(max))),
-        (2, None) => NUMBERS * size_of(largest(max)),
-        _ => max,
+        (2, Some(block)) => NUMBERS * size_of(block.exponent.min(room.largest())),
+        (2, None) => NUMBERS * size_of(room.largest()),
+        _ => room.payload,
     };
     if length <= most { Ok(()) } else { Err(NoPart::TooLarge { most }) }
 }

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::contract::{Code, Notification, Response};
 use super::reachability;
+use crate::frame::MAX_HEADER;
 use crate::message::{Head, Kind, Token, write_head};
 use crate::options::{
     BLOCK1, BLOCK2, CONTENT_FORMAT, ECHO, ETAG, LOCATION_PATH, MAX_AGE, OBSERVE, OptionWriter,
@@ -70,6 +71,9 @@ impl From<Notification> for Body {
 }
 
 impl Body {
+    /// Bytes of a notification besides its payload, at most.
+    pub(super) const NOTIFICATION_OVERHEAD: usize = MAX_HEADER + 8 + 5 + 6 + 4 + 1 + 9 + 3 + 5;
+
     /// Bytes of the message besides the payload, at most: with Block2, Size2, Observe and the marker,
     /// whether they are there or not.
     pub(super) fn overhead(&self, token: &Token) -> usize {
@@ -96,6 +100,11 @@ impl Body {
         observe: Option<u32>,
     ) {
         write_head(out, Head { kind, code: self.code.0, message_id }, token);
+        self.encode_content(out, observe);
+    }
+
+    /// Appends options and payload: what follows the token, whatever carries the message.
+    pub(super) fn encode_content(&self, out: &mut Vec<u8>, observe: Option<u32>) {
         let mut options = OptionWriter::new(out);
         if let Some(etag) = self.etag {
             options.bytes(ETAG, &etag.to_be_bytes());

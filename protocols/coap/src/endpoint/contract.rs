@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 
-use motegate_message::{DeliveryId, Peer, Reason};
+use motegate_message::{ConnectionId, DeliveryId, Peer, Reason};
 
 use super::group::Discovery;
 
@@ -48,7 +48,9 @@ pub struct Request {
     pub exchange: ExchangeId,
     /// Where from.
     pub peer: Peer,
-    /// CON or NON.
+    /// The connection that it came on (RFC 8323); `None` of a datagram.
+    pub conn: Option<ConnectionId>,
+    /// CON or NON; what comes on a connection is as reliable as a CON.
     pub confirmable: bool,
     /// What to do.
     pub method: Method,
@@ -102,6 +104,38 @@ pub enum Event {
         /// Why.
         reason: Reason,
     },
+    /// A connection has said what it is capable of, and may ask.
+    Connected {
+        /// Which.
+        conn: ConnectionId,
+        /// Whose.
+        peer: Peer,
+    },
+    /// A connection is over, and with it its observations and bodies in parts. `Transmit::Close`
+    /// comes, too, unless its transport had ended.
+    Disconnected {
+        /// Which.
+        conn: ConnectionId,
+        /// Whose.
+        peer: Peer,
+        /// Why.
+        reason: Reason,
+        /// `Connected` came before.
+        was_connected: bool,
+        /// The bound that acted, by its key in the configuration.
+        limit: Option<&'static str>,
+        /// What was wrong in words, the peer's or ours.
+        text: Option<String>,
+    },
+    /// A bound acted, without the end of a connection.
+    Limited {
+        /// Which connection's.
+        conn: ConnectionId,
+        /// Whose.
+        peer: Peer,
+        /// Its key in the configuration.
+        limit: &'static str,
+    },
     /// A datagram was refused or dropped: for the log and the counters.
     Dropped {
         /// From whom.
@@ -109,6 +143,19 @@ pub enum Event {
         /// Why.
         reason: Reason,
     },
+}
+
+/// What the transport of connections has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transmit {
+    /// The outbox has bytes. Said once until it was emptied.
+    Write(ConnectionId),
+    /// Write what the outbox holds, then close.
+    Close(ConnectionId, Reason),
+    /// Stop reading.
+    PauseReads(ConnectionId),
+    /// Go on reading.
+    ResumeReads(ConnectionId),
 }
 
 /// A response code: class and detail in one byte (RFC 7252 §3), e.g. 2.05 is 0x45.

@@ -39,6 +39,31 @@ pub struct Counters {
     pub group_requests: u64,
     /// Answers to them; what matches nothing has none.
     pub group_answers: u64,
-    /// Empty confirmable messages.
+    /// Empty confirmable messages, and Pings of connections.
     pub pings: u64,
+    /// Messages of connections, signals among them.
+    pub connection_messages: u64,
+    /// The same towards them.
+    pub connection_messages_sent: u64,
+    /// Bytes of connections, incomplete messages included.
+    pub connection_bytes_received: u64,
+    /// Bytes written to connections.
+    pub connection_bytes_sent: u64,
+    /// Connections ended by an Abort of ours.
+    pub aborts: u64,
+    /// Pings of ours to connections that were silent.
+    pub pings_sent: u64,
+    /// Connections ended because even that was not answered: `idle_timeout`.
+    pub idle_closed: u64,
+    /// Connections ended without a CSM, or within a message: `connect_timeout`.
+    pub connect_timeouts: u64,
+    /// Connections ended because too many had said no CSM: `max_half_open`.
+    pub half_open_closed: u64,
+    /// Connections ended because nothing was read: `write_stall_timeout`.
+    pub write_stalls: u64,
+    /// Connections that were told no news because they had not read what there was:
+    /// `max_outbox_bytes`.
+    pub outboxes_full: u64,
+    /// Connections ended by a message that was too long: `max_message_size`.
+    pub messages_too_large: u64,
 }

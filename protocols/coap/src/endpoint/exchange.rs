@@ -9,39 +9,32 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use bytes::Bytes;
-use motegate_message::{Peer, Reason, Seq, Turn};
+use motegate_message::{Peer, Reason};
 use motegate_timers::Instant;
 
-use super::block::{self, Wanted};
+use super::block::Wanted;
 use super::body::Body;
-use super::contract::{Code, Event, ExchangeId, Method, Observe, Response};
-use super::deduplication::{NewEntry, Progress, Stored};
-use super::observe::Phase;
-use super::outbound::{Separate, Waiting};
+use super::contract::{Code, Event, ExchangeId, Method, Observe};
+use super::deduplication::{NewEntry, Progress};
 use super::peers::EXCHANGE_LIFETIME;
 use super::reachability::secs;
-use super::request::{Manner, Parsed, Refusal, read};
+use super::request::{Manner, Parsed, Refusal, Sender, read};
 use super::upload::{Parts, Taken};
 use super::{Endpoint, send};
-use crate::EchoWhen;
-use crate::block::{Block, size_of};
 use crate::message::{Kind, Message, Token, write_empty};
 use crate::slab::Key;
-
-/// A GET answer up to this size is kept; a larger one is made again.
-const MAX_STORED_READ: usize = 128;
 
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) peer: Key,
     pub(super) token: Token,
-    message_id: u16,
+    pub(super) message_id: u16,
     pub(super) confirmable: bool,
     /// GET: may be executed again. The body of a FETCH may have come in blocks and be gone.
-    is_read: bool,
+    pub(super) is_read: bool,
     /// Observe 0.
     pub(super) registers: bool,
-    manner: Manner,
+    pub(super) manner: Manner,
     /// Bytes that the answer may have: the peer's address is in doubt.
     pub(super) room: Option<usize>,
     pub(super) wanted: Wanted,
@@ -52,12 +45,29 @@ pub(super) struct Exchange {
     /// The response is known and waits for the journal.
     pub(super) held: bool,
     pub(super) observation: Option<Key>,
-    entry: Option<Key>,
+    pub(super) entry: Option<Key>,
+    /// Of its connection: which Pings came before it.
+    pub(super) epoch: u32,
+}
+
+/// How a request came.
+enum From {
+    /// `again` is the entry of one that is executed once more.
+    Datagram {
+        peer: Peer,
+        hash: u64,
+        length: usize,
+        again: Option<Key>,
+    },
+    Connection {
+        peer: Key,
+        epoch: u32,
+    },
 }
 
 impl Exchange {
     /// As this client wants to read it, and no longer than it may be.
-    fn present(&self, body: Body) -> Body {
+    pub(super) fn present(&self, body: Body) -> Body {
         let mut body = if self.manner.problem { body.into_problem() } else { body };
         let exceeds = |room| body.overhead(&self.token) + body.payload.len() > room;
         if body.code.class() > 3 && self.room.is_some_and(exceeds) {
@@ -99,14 +109,27 @@ impl Endpoint {
         let rate = self.bounds(peer.listener).max_request_rate;
         if let Some(state) = known.and_then(|key| self.peers.get_mut(key))
             && rate > 0
-            && state.is_too_fast(secs(now), rate)
+            && state.rate.is_too_fast(secs(now), rate)
         {
             return self.refuse_rate(peer, &message);
         }
         if !self.make_room(now) {
             return self.refuse_overload(peer, &message);
         }
-        self.execute(now, peer, message, (hash, raw.len()), None);
+        let from = From::Datagram { peer, hash, length: raw.len(), again: None };
+        self.execute(now, from, message);
+    }
+
+    /// A request came on a connection, which has made room for it: nothing repeats it there, and its
+    /// answer goes by its token alone (RFC 8323 §3.3).
+    pub(super) fn handle_connected_request(
+        &mut self,
+        now: Instant,
+        peer: Key,
+        epoch: u32,
+        message: Message,
+    ) {
+        self.execute(now, From::Connection { peer, epoch }, message);
     }
 
     /// An entry whose time is over but that has not been swept yet must not stay beside a new one.
@@ -148,8 +171,9 @@ impl Endpoint {
                     send(&mut self.out, &peer, |out| out.extend_from_slice(bytes));
                 }
                 Progress::Repeatable => {
-                    let datagram = (hash, raw.len());
-                    return self.execute(now, peer, message, datagram, Some(entry));
+                    let (length, again) = (raw.len(), Some(entry));
+                    let from = From::Datagram { peer, hash, length, again };
+                    return self.execute(now, from, message);
                 }
                 Progress::Pending(exchange) => {
                     if let Some(exchange) = self.exchanges.get_mut(*exchange) {
@@ -225,6 +249,9 @@ impl Endpoint {
 
     fn close_exchange(&mut self, now: Instant, key: Key) {
         let Some(exchange) = self.exchanges.remove(key) else { return };
+        if let Some(slot) = self.connection_of(exchange.peer) {
+            self.connection_answered(slot, exchange.epoch, exchange.is_read);
+        }
         if let Some(observation) = exchange.observation {
             self.lose_observation(now, observation, Reason::ObserveRejected);
         }
@@ -234,23 +261,24 @@ impl Endpoint {
         self.peers.release(exchange.peer.slot, now);
     }
 
-    /// Gives a request a place and hands it up, or answers it at once with an error. `again` is
-    /// the entry of a request that is executed once more; of the datagram hash and length are told.
-    fn execute(
-        &mut self,
-        now: Instant,
-        peer: Peer,
-        message: Message,
-        (hash, length): (u64, usize),
-        again: Option<Key>,
-    ) {
+    /// Gives a request a place and hands it up, or answers it at once with an error.
+    fn execute(&mut self, now: Instant, from: From, message: Message) {
         let Message { head, token, packet } = message;
         let Some(packet) = packet else { return };
         let manner = Manner::of(&packet);
         let confirmable = head.kind == Kind::Confirmable;
-        let parsed = read(&peer, confirmable, head.code, packet, &self.config);
+        let (key, length, again, epoch) = match from {
+            From::Datagram { ref peer, length, again, .. } => {
+                let key = self.peers.find_or_insert(peer.clone(), &mut self.random);
+                (key, length, again, 0)
+            }
+            From::Connection { peer, epoch } => (peer, 0, None, epoch),
+        };
+        let Some(state) = self.peers.get(key) else { return };
+        let conn = self.connections.id_at(state.connection);
+        let sender = Sender { peer: &state.peer, conn, confirmable };
+        let parsed = read(sender, head.code, packet, &self.config);
         let request = parsed.as_ref().ok().map(|parsed| &parsed.request);
-        let key = self.peers.find_or_insert(peer, &mut self.random);
         let echo = parsed.as_ref().ok().and_then(|parsed| parsed.echo);
         let room = self.room(now, key, echo, length);
         let observe = request.and_then(|request| request.observe);
@@ -270,21 +298,22 @@ impl Endpoint {
             held: false,
             observation: None,
             entry: again,
+            epoch,
         });
         if let Some(state) = self.peers.get_mut(key) {
             state.exchanges += 1;
         }
         if let Some(entry) = again.and_then(|entry| self.deduplication.get_mut(entry)) {
             entry.progress = Progress::Pending(exchange);
-        } else {
+        } else if let From::Datagram { hash, .. } = from {
             let message_id = head.message_id;
             let new = NewEntry { peer: key.slot, message_id, confirmable, hash, exchange };
             let entry = self.deduplication.insert(&mut self.peers, now, new);
             if let Some(exchange) = self.exchanges.get_mut(exchange) {
                 exchange.entry = Some(entry);
             }
+            self.schedule_sweep();
         }
-        self.schedule_sweep();
         match parsed {
             Ok(parsed) => self.hand_up(now, key, exchange, parsed),
             Err(refusal) => self.refuse(now, exchange, refusal),
@@ -316,7 +345,7 @@ impl Endpoint {
                 self.lose_observation(now, observation, Reason::ClientDisconnect);
             }
         }
-        if request.confirmable {
+        if request.confirmable && request.conn.is_none() {
             self.unanswered.push_back((now + self.config.piggyback_timeout, key));
         }
         self.events.push_back(Event::Request(Box::new(request)));
@@ -335,172 +364,8 @@ impl Endpoint {
         self.answer(now, key, *refusal.body, None);
     }
 
-    /// Answers `Event::Request`; success leaves after `after` is committed. Unknown and answered
-    /// exchanges are ignored.
-    pub fn respond(&mut self, turn: &Turn, exchange: ExchangeId, response: Response, after: Seq) {
-        let key = Key::from_u64(exchange.0);
-        let Some(found) = self.exchanges.get_mut(key) else { return };
-        if found.held {
-            return;
-        }
-        if turn.durable && after > self.committed {
-            found.held = true;
-            self.held.push(after, (key, response));
-        } else {
-            self.respond_now(turn.now, key, response);
-        }
-    }
-
-    /// Batches up to `seq` are stored.
-    pub fn handle_committed(&mut self, turn: &Turn, seq: Seq) {
-        self.committed = self.committed.max(seq);
-        while let Some((key, response)) = self.held.pop(self.committed) {
-            self.respond_now(turn.now, key, response);
-        }
-    }
-
-    fn respond_now(&mut self, now: Instant, key: Key, response: Response) {
-        let Some(exchange) = self.exchanges.get_mut(key) else { return };
-        let (peer, begun, wanted) = (exchange.peer, exchange.observation, exchange.wanted);
-        let parts = exchange.parts.take();
-        let begins = response.observe.map(|id| Key::from_u64(id.0));
-        let mut body = Body::from(response);
-        if let Some(parts) = parts {
-            // First: what it says of the request's block takes room, too.
-            self.settle_parts(now, &parts, &mut body);
-            if block::is_cut(&body, wanted, self.payload_room(key, &body)) {
-                self.keep_answer(now, peer, &parts, &body);
-            }
-        }
-        let Some(body) = self.cut(now, key, body) else { return };
-        let observation = begun
-            .filter(|key| begins == Some(*key) && body.code.class() == 2)
-            .filter(|key| self.observations.get(*key).is_some());
-        self.answer(now, key, body, observation);
-    }
-
-    /// Answers what the layer above does not hear of.
-    fn answer_part(&mut self, now: Instant, key: Key, body: Body) {
-        if let Some(body) = self.cut(now, key, body) {
-            self.answer(now, key, body, None);
-        }
-    }
-
-    /// The part of a body that leaves; `None` if it was answered otherwise.
-    fn cut(&mut self, now: Instant, key: Key, mut body: Body) -> Option<Body> {
-        let exchange = self.exchanges.get(key)?;
-        let (peer, wanted, is_read) = (exchange.peer, exchange.wanted, exchange.is_read);
-        let mut max = self.config.block_size;
-        let asked = body.payload.len().min(max).min(wanted.block.map_or(max, Block::size));
-        if body.code.class() == 2 && asked > self.payload_room(key, &body) {
-            self.counters.answers_limited += 1;
-            body.echo = self.echo_for(now, peer);
-            max = self.payload_room(key, &body);
-            let strict = self.config.unverified.echo == EchoWhen::Always;
-            if is_read && (strict || max < size_of(0)) {
-                self.challenge(now, key);
-                return None;
-            }
-        }
-        Some(body.part(wanted, max).unwrap_or_else(|no_part| {
-            self.dropped_key(peer, no_part.reason());
-            no_part.body()
-        }))
-    }
-
-    /// The response leaves now, by whichever message is right for it.
-    pub(super) fn answer(&mut self, now: Instant, key: Key, body: Body, observation: Option<Key>) {
-        let Some(exchange) = self.exchanges.remove(key) else { return };
-        self.no_longer_unanswered(key);
-        let body = exchange.present(body);
-        let peer = exchange.peer;
-        if let Some(state) = self.peers.get_mut(peer) {
-            state.exchanges -= 1;
-        }
-        if exchange.registers && observation.is_none() {
-            self.drop_registration(now, &exchange);
-        }
-        let unwanted = observation.is_none() && is_unwanted(exchange.manner.no_response, body.code);
-        let progress = if !exchange.confirmable {
-            if !unwanted {
-                self.send_non(peer, observation, Some(exchange.token), &body);
-            }
-            Progress::Acknowledged
-        } else if unwanted {
-            // RFC 7967 §2: a CON is acknowledged all the same.
-            self.acknowledge(&exchange);
-            Progress::Acknowledged
-        } else if exchange.acknowledged {
-            let separate = Separate { token: exchange.token, body, observation, is_final: false };
-            if let Some(observation) = observation.and_then(|key| self.observations.get_mut(key)) {
-                observation.phase = Phase::Busy;
-            }
-            self.enqueue(now, peer, Waiting::Response(Box::new(separate)));
-            Progress::Acknowledged
-        } else {
-            self.piggyback(&exchange, &body, observation)
-        };
-        if let Some(entry) = exchange.entry.and_then(|entry| self.deduplication.get_mut(entry)) {
-            entry.progress = progress;
-        }
-        self.registered(now, observation);
-        self.peers.release(peer.slot, now);
-    }
-
-    /// The registration was answered without Observe: neither a new observation nor an old one
-    /// with the same token goes on (RFC 7641 §4.1).
-    fn drop_registration(&mut self, now: Instant, exchange: &Exchange) {
-        let same_token = self.observations.find(exchange.peer, &exchange.token);
-        for gone in [exchange.observation, same_token].into_iter().flatten() {
-            self.lose_observation(now, gone, Reason::ObserveRejected);
-        }
-    }
-
-    /// The response to a registration has left: notifications may follow.
-    fn registered(&mut self, now: Instant, observation: Option<Key>) {
-        let Some(key) = observation else { return };
-        let Some(found) = self.observations.get_mut(key) else { return };
-        if found.phase == Phase::Registering {
-            found.phase = Phase::Idle;
-            self.flush_pending(now, key);
-        }
-    }
-
-    fn acknowledge(&mut self, exchange: &Exchange) {
-        if exchange.acknowledged {
-            return;
-        }
-        if let Some(state) = self.peers.get(exchange.peer) {
-            send(&mut self.out, &state.peer, |out| {
-                write_empty(out, Kind::Acknowledgement, exchange.message_id);
-            });
-        }
-    }
-
-    fn piggyback(
-        &mut self,
-        exchange: &Exchange,
-        body: &Body,
-        observation: Option<Key>,
-    ) -> Progress {
-        let observed = observation.and_then(|key| self.observations.get_mut(key));
-        let sequence = observed.map(|observation| observation.next_sequence());
-        let Some(state) = self.peers.get(exchange.peer) else { return Progress::Repeatable };
-        let mut progress = Progress::Repeatable;
-        let (id, token) = (exchange.message_id, &exchange.token);
-        send(&mut self.out, &state.peer, |out| {
-            let start = out.len();
-            body.encode(out, Kind::Acknowledgement, id, token, sequence);
-            let bytes = out.get(start..).unwrap_or_default();
-            if !exchange.is_read || bytes.len() <= MAX_STORED_READ {
-                progress = Progress::Answered(Stored::new(bytes));
-            }
-        });
-        progress
-    }
-
     /// The layer above usually answers what came last: then nothing is left behind.
-    fn no_longer_unanswered(&mut self, key: Key) {
+    pub(super) fn no_longer_unanswered(&mut self, key: Key) {
         if self.unanswered.back().is_some_and(|(_, last)| *last == key) {
             self.unanswered.pop_back();
         }
@@ -529,28 +394,6 @@ impl Endpoint {
                     write_empty(out, Kind::Acknowledgement, message_id);
                 });
             }
-        }
-    }
-}
-
-/// No-Response (RFC 7967 §2.1): bit 1 for 2.xx, bit 3 for 4.xx, bit 4 for 5.xx. Without 2.31 no
-/// further block would come: it does not answer the request yet.
-pub(super) fn is_unwanted(no_response: u8, code: Code) -> bool {
-    (1..=5).contains(&code.class())
-        && no_response & 1 << (code.class() - 1) != 0
-        && code != Code::CONTINUE
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_response_names_classes() {
-        for (bits, unwanted) in [(0, [false; 3]), (2, [true, false, false]), (26, [true; 3])] {
-            let codes = [Code::CHANGED, Code::NOT_FOUND, Code::SERVICE_UNAVAILABLE];
-            assert_eq!(codes.map(|code| is_unwanted(bits, code)), unwanted);
-            assert!(!is_unwanted(bits, Code::CONTINUE));
         }
     }
 }

@@ -15,11 +15,11 @@ use core::time::Duration;
 use motegate_message::{Peer, Reason, Turn};
 use motegate_timers::Instant;
 
+use super::answer::is_unwanted;
 use super::block::Wanted;
 use super::body::Body;
 use super::contract::{Code, Event, Method, Response};
-use super::exchange::is_unwanted;
-use super::request::{Manner, read};
+use super::request::{Manner, Sender, read};
 use super::{Endpoint, send};
 use crate::link_format;
 use crate::message::{Kind, Message, Token, decode};
@@ -91,7 +91,8 @@ impl Endpoint {
             return Err(Reason::ProtocolError);
         };
         let no_response = Manner::of(&packet).no_response;
-        let parsed = read(peer, false, head.code, packet, &self.config);
+        let sender = Sender { peer, conn: None, confirmable: false };
+        let parsed = read(sender, head.code, packet, &self.config);
         let parsed = parsed.map_err(|refusal| refusal.reason)?;
         let request = parsed.request;
         let core = request.path.iter().map(String::as_str).eq([".well-known", "core"]);

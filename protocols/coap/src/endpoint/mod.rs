@@ -1,4 +1,5 @@
-//! The server side of CoAP: the message layer of RFC 7252 and the observations of RFC 7641.
+//! The server side of CoAP: the message layer of RFC 7252, the observations of RFC 7641, and the
+//! connections of RFC 8323, whose requests are the same from `Event::Request` on.
 //!
 //! Guarantees: a request goes up at most once within its lifetime (a GET with a large answer
 //! excepted); every request handed up that is answered gets one response, by the right kind of
@@ -8,13 +9,17 @@
 //! `notify_confirmable_every` notifications leave without a sign of life, and none beside a message
 //! that has to be repeated. What is larger than a message leaves and comes in blocks (RFC 7959). Left out: tokens past 8 bytes (RFC 8974), Q-Block (RFC 9177), DTLS.
 
+mod answer;
 mod block;
 mod body;
+mod connection;
+mod connections;
 mod contract;
 mod counters;
 mod deduplication;
 mod exchange;
 mod group;
+mod inbound;
 mod observe;
 mod outbound;
 mod pace;
@@ -22,13 +27,16 @@ mod peers;
 mod problem;
 mod reachability;
 mod request;
+mod sending;
 mod transfers;
 mod unseen;
 mod upload;
 mod view;
 
+pub(crate) use block::Room;
 pub use contract::{
     Code, Event, ExchangeId, Method, Notification, ObservationId, Observe, Request, Response,
+    Transmit,
 };
 pub use counters::Counters;
 pub use group::{Discovery, MAX_WAITING};
@@ -45,6 +53,7 @@ use crate::message::{EMPTY, Flaw, Kind, Message, decode, write_empty};
 use crate::random::Random;
 use crate::slab::{Key, Slab};
 use crate::{Config, ListenerBounds};
+use connections::Connections;
 use deduplication::Deduplication;
 use exchange::Exchange;
 use observe::Observations;
@@ -70,6 +79,9 @@ pub struct Endpoint {
     observations: Observations,
     pace: Pace,
     transfers: Transfers,
+    connections: Connections,
+    /// Of this call, for what has no turn of its own.
+    now: Instant,
     /// Of listeners that have some of their own, by their ids.
     bounds: Vec<Option<ListenerBounds>>,
     /// Confirmable requests without a response, in the order of their piggyback time-outs.
@@ -109,6 +121,8 @@ impl Endpoint {
             observations: Observations::new(),
             pace: Pace::default(),
             transfers: Transfers::new(),
+            connections: Connections::default(),
+            now: Instant::ZERO,
             unanswered: VecDeque::new(),
             orphans: VecDeque::new(),
             timers: TimerQueue::new(),
@@ -144,6 +158,7 @@ impl Endpoint {
 
     /// A datagram came.
     pub fn handle_datagram(&mut self, turn: &Turn, peer: Peer, bytes: &[u8]) {
+        self.now = turn.now;
         match decode(bytes) {
             Ok(message) => self.handle_message(turn.now, peer, message, bytes),
             Err(Flaw::Short) => self.dropped(peer, Reason::Malformed),
@@ -194,6 +209,7 @@ impl Endpoint {
     /// Deadlines up to `turn.now` are due.
     pub fn handle_timeout(&mut self, turn: &Turn) {
         let now = turn.now;
+        self.now = now;
         self.acknowledge_unanswered(now);
         self.send_paced(now);
         self.answer_groups(now);
@@ -209,6 +225,7 @@ impl Endpoint {
         }
         self.close_orphans(now);
         self.expire_transfers(now);
+        self.expire_connections(now);
         self.peers.expire(now);
     }
 
@@ -233,6 +250,7 @@ impl Endpoint {
 
     /// The next thing for the layer above.
     pub fn poll_event(&mut self) -> Option<Event> {
+        while self.events.is_empty() && self.go_on() {}
         let event = self.events.pop_front();
         if self.events.is_empty() && self.events.capacity() > 1_024 {
             self.events = VecDeque::new();
@@ -261,7 +279,8 @@ impl Endpoint {
         let transfers = self.transfers.next_expiry(self.config.block_timeout);
         let tables = earliest(self.sweep_at, earliest(orphans, self.peers.next_deadline()));
         let groups = self.waiting.next_deadline();
-        earliest(earliest(messages, groups), earliest(tables, transfers))
+        let connections = earliest(transfers, self.connections.next_deadline());
+        earliest(earliest(messages, groups), earliest(tables, connections))
     }
 
     /// What happened so far.

@@ -15,7 +15,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use motegate_message::{Reason, Turn, Wall};
 use motegate_timers::Instant;
 
-use super::block::{self, NoPart, Wanted};
+use super::block::{self, NoPart, Room, Wanted};
 use super::body::Body;
 use super::contract::{Code, Event, ExchangeId, Notification, ObservationId, Response};
 use super::outbound::{Separate, Waiting};
@@ -34,7 +34,7 @@ const SILENCE: Duration = Duration::from_secs(60 * 60);
 const SEQUENCE_MASK: u32 = 0x00ff_ffff;
 /// How many of its last message ids an observation remembers.
 const RECENT: usize = 4;
-/// No client asks for blocks of this exponent (RFC 7959 §2.2).
+/// The client asks for no size; or for BERT, which is what it then gets (RFC 8323 §6).
 const ANY: u8 = 7;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,9 +77,9 @@ impl Observation {
     }
 
     /// What leaves of a notification: all, or its first block (RFC 7959 §3.4).
-    pub(super) fn body(&self, notification: Notification, block_size: usize) -> Body {
+    pub(super) fn body(&self, notification: Notification, room: impl Into<Room>) -> Body {
         let wanted = Wanted::first(self.exponent, notification.payload.len());
-        let part = Body::from(notification).part(wanted, block_size);
+        let part = Body::from(notification).part(wanted, room);
         part.unwrap_or_else(NoPart::body)
     }
 
@@ -305,11 +305,14 @@ impl Endpoint {
     /// the observation is over. A code that is no success ends it (RFC 7641 §4.2), as does a
     /// payload that no blocks can tell (4.13); `Event::ObservationEnded` follows.
     pub fn notify(&mut self, turn: &Turn, observation: ObservationId, notification: Notification) {
+        self.now = turn.now;
         let key = Key::from_u64(observation.0);
         let Some(found) = self.observations.get_mut(key) else { return };
         let (code, length) = (notification.code, notification.payload.len());
         let (peer, wanted) = (found.peer, Wanted::first(found.exponent, length));
-        if let Err(no_part) = block::judge(code, length, wanted, self.config.block_size) {
+        let room = self.notification_room_of(peer);
+        let Some(found) = self.observations.get_mut(key) else { return };
+        if let Err(no_part) = block::judge(code, length, wanted, room) {
             self.notified(key, Some(notification.delivery));
             self.finish(turn.now, key, no_part.body());
             self.observation_ended(key, no_part.reason());
@@ -333,18 +336,29 @@ impl Endpoint {
     /// (RFC 7959 §3.4).
     #[must_use]
     pub fn notification_room(&self, observation: ObservationId) -> usize {
-        let exponent = self.observations.by_id(observation).map_or(ANY, |found| found.exponent);
-        block::room(exponent, self.config.block_size)
+        let Some(found) = self.observations.by_id(observation) else {
+            return self.config.block_size;
+        };
+        block::at_once(found.exponent, self.notification_room_of(found.peer))
+    }
+
+    pub(super) fn notification_room_of(&self, peer: Key) -> Room {
+        let room = self.connection_room(peer, Body::NOTIFICATION_OVERHEAD);
+        room.unwrap_or_else(|| self.config.block_size.into())
     }
 
     /// Ends an observation from above with a final notification (an error code); no
     /// `Event::ObservationEnded` follows.
     pub fn end_observation(&mut self, turn: &Turn, observation: ObservationId, code: Code) {
+        self.now = turn.now;
         self.finish(turn.now, Key::from_u64(observation.0), Body::from(Response::new(code)));
     }
 
     /// Sends what may leave now; else its turn comes.
     fn dispatch(&mut self, now: Instant, peer: Key, key: Key, notification: Notification) {
+        if let Some(slot) = self.connection_of(peer) {
+            return self.notify_on_connection(slot, key, notification);
+        }
         if self.pace.admits(now) {
             return self.dispatch_now(now, peer, key, notification);
         }
@@ -424,6 +438,10 @@ impl Endpoint {
         if gone.phase == Phase::Registering {
             self.pump(now, gone.peer);
         } else {
+            if let Some(slot) = self.connection_of(gone.peer) {
+                self.send_body(slot, &gone.token, &body, None);
+                return self.peers.release(gone.peer.slot, now);
+            }
             let separate = Separate { token: gone.token, body, observation: None, is_final: true };
             self.enqueue(now, gone.peer, Waiting::Response(Box::new(separate)));
         }

@@ -23,6 +23,24 @@ pub(super) const EXCHANGE_LIFETIME: Duration = Duration::from_secs(247);
 /// NON_LIFETIME (RFC 7252 §4.8.2).
 pub(super) const NON_LIFETIME: Duration = Duration::from_secs(145);
 
+/// Requests in the second that `secs` names.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rate {
+    secs: u32,
+    count: u16,
+}
+
+impl Rate {
+    /// Counts a request; whether it is one more than `max` in this second.
+    pub(super) const fn is_too_fast(&mut self, secs: u32, max: u32) -> bool {
+        if self.secs != secs {
+            (self.secs, self.count) = (secs, 0);
+        }
+        self.count = self.count.saturating_add(1);
+        self.count as u32 > max
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct PeerState {
     pub(super) peer: Peer,
@@ -40,9 +58,7 @@ pub(super) struct PeerState {
     pub(super) exchanges: u32,
     /// Bodies in parts.
     pub(super) transfers: u16,
-    /// Requests in the second that `rate_secs` names.
-    rate_count: u16,
-    rate_secs: u32,
+    pub(super) rate: Rate,
     /// Until when its address counts as proved, in seconds.
     pub(super) verified_until: u32,
     next_message_id: u16,
@@ -50,28 +66,52 @@ pub(super) struct PeerState {
     chose_id: bool,
     /// Whether `Peers::lingering` names this peer.
     lingering: bool,
+    /// The slot of its connection, [`NIL`] of whoever sends datagrams, or [`OVER`].
+    pub(super) connection: u32,
     /// Earliest retransmission.
     pub(super) timer: Timer,
     /// Confirmable messages outstanding and waiting; `None` for the many that have none.
     pub(super) outbox: Option<Box<Outbox>>,
 }
 
+/// Stands for a connection that is over, while something of its peer is left.
+pub(super) const OVER: u32 = NIL - 1;
+
 impl PeerState {
+    /// It has, or had, a connection.
+    pub(super) const fn is_connected(&self) -> bool {
+        self.connection != NIL
+    }
+
+    fn new(peer: Peer, connection: u32, next_message_id: u16) -> Self {
+        PeerState {
+            peer,
+            entries: 0,
+            oldest_entry: NIL,
+            newest_entry: NIL,
+            busier_prev: NIL,
+            busier_next: NIL,
+            observations: 0,
+            first_observation: NIL,
+            exchanges: 0,
+            transfers: 0,
+            rate: Rate::default(),
+            verified_until: 0,
+            next_message_id,
+            chose_id: false,
+            lingering: false,
+            connection,
+            timer: Timer::default(),
+            outbox: None,
+        }
+    }
+
     const fn is_idle(&self) -> bool {
         self.entries == 0
             && self.exchanges == 0
             && self.transfers == 0
             && self.observations == 0
             && self.outbox.is_none()
-    }
-
-    /// Counts a request; whether it is one more than `max` in this second.
-    pub(super) const fn is_too_fast(&mut self, secs: u32, max: u32) -> bool {
-        if self.rate_secs != secs {
-            (self.rate_secs, self.rate_count) = (secs, 0);
-        }
-        self.rate_count = self.rate_count.saturating_add(1);
-        self.rate_count as u32 > max
     }
 
     /// The next message id towards this peer: 65,536 pass before one comes again.
@@ -120,30 +160,17 @@ impl Peers {
             return key;
         }
         let hash = self.hasher.hash_one(&peer);
-        let key = self.slab.insert(PeerState {
-            peer,
-            entries: 0,
-            oldest_entry: NIL,
-            newest_entry: NIL,
-            busier_prev: NIL,
-            busier_next: NIL,
-            observations: 0,
-            first_observation: NIL,
-            exchanges: 0,
-            transfers: 0,
-            rate_count: 0,
-            rate_secs: 0,
-            verified_until: 0,
-            next_message_id: random.next_u16(),
-            chose_id: false,
-            lingering: false,
-            timer: Timer::default(),
-            outbox: None,
-        });
+        let message_id = random.next_u16();
+        let key = self.slab.insert(PeerState::new(peer, NIL, message_id));
         let Peers { slab, index, hasher, .. } = self;
         let rehash = |slot: &u32| slab.at(*slot).map_or(0, |state| hasher.hash_one(&state.peer));
         index.insert_unique(hash, key.slot, rehash);
         key
+    }
+
+    /// A place for the far end of a connection, which is found by its connection alone.
+    pub(super) fn insert_connected(&mut self, peer: Peer, connection: u32) -> Key {
+        self.slab.insert(PeerState::new(peer, connection, 0))
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&PeerState> {

@@ -15,6 +15,7 @@ use motegate_timers::Instant;
 use sha2::Sha256;
 
 use super::Endpoint;
+use super::block::Room;
 use super::body::Body;
 use super::contract::{Code, Response};
 use crate::config::{EchoWhen, Unverified};
@@ -118,6 +119,9 @@ impl Endpoint {
     ) -> Option<usize> {
         let unverified = self.config.unverified;
         let state = self.peers.get_mut(peer)?;
+        if state.is_connected() {
+            return None; // its address has completed the handshake of TCP
+        }
         let ip = state.peer.addr.ip();
         if unverified.trusts(ip) {
             return None;
@@ -142,11 +146,16 @@ impl Endpoint {
     }
 
     /// The payload that an answer may have.
-    pub(super) fn payload_room(&self, key: Key, body: &Body) -> usize {
+    pub(super) fn payload_room(&self, key: Key, body: &Body) -> Room {
         let max = self.config.block_size;
-        let Some(exchange) = self.exchanges.get(key) else { return max };
+        let Some(exchange) = self.exchanges.get(key) else { return max.into() };
+        // A header of a connection's message has up to two bytes more than a datagram's.
+        let overhead = body.overhead(&exchange.token) + 2;
+        if let Some(room) = self.connection_room(exchange.peer, overhead) {
+            return room;
+        }
         let room = exchange.room.map(|room| room.saturating_sub(body.overhead(&exchange.token)));
-        room.map_or(max, |room| max.min(room))
+        room.map_or(max, |room| max.min(room)).into()
     }
 
     /// RFC 9175 §2.4 item 3: the client sends the request again, with this option.

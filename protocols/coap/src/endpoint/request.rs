@@ -8,14 +8,14 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use coap_lite::Packet;
-use motegate_message::{Peer, Reason};
+use motegate_message::{ConnectionId, Peer, Reason};
 
 use super::block::{Wanted, largest};
 use super::body::Body;
 use super::contract::{Code, ExchangeId, Method, Observe, Request, Response};
 use super::{problem, reachability};
 use crate::Config;
-use crate::block::{Block, LARGEST, value};
+use crate::block::{BERT, Block, LARGEST, value};
 use crate::options::{
     ACCEPT, BLOCK1, BLOCK2, CONTENT_FORMAT, ECHO, ETAG, IF_MATCH, IF_NONE_MATCH, NO_RESPONSE,
     OBSERVE, PROXY_SCHEME, PROXY_URI, SIZE1, SIZE2, URI_HOST, URI_PATH, URI_QUERY, definition,
@@ -105,12 +105,21 @@ struct Reader {
     /// The first thing wrong with a value; an option that is not understood goes before it.
     wrong: Option<Refusal>,
     proxy: bool,
+    /// Several blocks may come at once (RFC 8323 §6).
+    bert: bool,
+}
+
+/// Who sends a request, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sender<'a> {
+    pub(super) peer: &'a Peer,
+    pub(super) conn: Option<ConnectionId>,
+    pub(super) confirmable: bool,
 }
 
 /// Judges a request.
 pub(super) fn read(
-    peer: &Peer,
-    confirmable: bool,
+    sender: Sender<'_>,
     code: u8,
     packet: Packet,
     config: &Config,
@@ -119,8 +128,9 @@ pub(super) fn read(
     let mut reader = Reader {
         request: Request {
             exchange: ExchangeId(0), // set when the exchange has a place
-            peer: peer.clone(),
-            confirmable,
+            peer: sender.peer.clone(),
+            conn: sender.conn,
+            confirmable: sender.confirmable,
             method: known.unwrap_or(Method::Get),
             path: Vec::new(),
             query: Vec::new(),
@@ -141,6 +151,7 @@ pub(super) fn read(
         echo: None,
         wrong: None,
         proxy: false,
+        bert: sender.conn.is_some() && config.connection_blocks().bert,
     };
     reader.options(&packet)?;
     if reader.proxy {
@@ -172,17 +183,23 @@ pub(super) fn read(
     Ok(Parsed { request, wanted, block1, size1, echo, operation })
 }
 
-/// One message has at most `max_payload` bytes, and a block those that it says.
+/// One message has at most `max_payload` bytes, and a block those that it says. What a connection's may
+/// have was judged before it was read.
 fn judge_size(length: usize, reader: &Reader, config: &Config) -> Result<(), Refusal> {
     if let Some(block) = reader.block1 {
         let size = block.size();
-        if block.more && length != size || length > size {
+        // RFC 8323 §6: a BERT block is several of them, and the last may have any length.
+        let several = block.exponent == BERT && (!block.more || length > 0);
+        let fits =
+            if several { !block.more || length.is_multiple_of(size) } else { length <= size };
+        if !fits || !several && block.more && length != size {
             // RFC 7959 §2.2: every block but the last has the size that the option says.
             let text = format!("a block of {size} bytes has {length}");
             return Err(Refusal::new(Code::BAD_REQUEST, Reason::ProtocolError, text));
         }
     }
-    if length <= config.max_payload.min(config.max_body) {
+    let connected = reader.request.conn.is_some();
+    if length <= config.max_body && (connected || length <= config.max_payload) {
         return Ok(());
     }
     let mut refusal = Refusal::too_large(config.max_body);
@@ -267,7 +284,9 @@ impl Reader {
     /// Block1 says which part of the request's body this is, Block2 which part of the answer is
     /// wanted (RFC 7959 §2.1).
     fn block(&mut self, number: u16, block: Block) -> Result<(), Refusal> {
-        if block.exponent > LARGEST {
+        // Block2 says that the client takes several (RFC 8323 §6); Block1, that we do.
+        let bert = self.bert || number == BLOCK2 && self.request.conn.is_some();
+        if block.exponent > LARGEST && !bert {
             let text = "block size exponent 7 is reserved";
             self.wrong(Code::BAD_REQUEST, Reason::ProtocolError, text);
         } else if number == BLOCK2 {
@@ -335,7 +354,8 @@ mod tests {
         let packet = Packet::from_bytes(&bytes).unwrap();
         let peer = Peer::new(ListenerId(0), SocketAddr::from(([127, 0, 0, 1], 9)));
         let config = Config { max_payload: 64, ..Config::default() };
-        read(&peer, true, code, packet, &config).map_err(|refusal| refusal.body.code)
+        let sender = Sender { peer: &peer, conn: None, confirmable: true };
+        read(sender, code, packet, &config).map_err(|refusal| refusal.body.code)
     }
 
     fn code(options: Options<'_>) -> Option<Code> {

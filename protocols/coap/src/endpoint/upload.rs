@@ -58,9 +58,9 @@ fn incomplete(text: &str) -> Taken {
 }
 
 /// RFC 7959 §2.9.1, §2.3: the block is there; the option says of which size the next should be.
-fn go_on(block: Block, block_size: usize) -> Body {
+fn go_on(block: Block, largest: u32) -> Body {
     let mut body = Body::from(Response::new(Code::CONTINUE));
-    body.block1 = Some(value(block.number as usize, true, block.exponent.min(largest(block_size))));
+    body.block1 = Some(value(block.number as usize, true, block.exponent.min(largest)));
     body
 }
 
@@ -79,7 +79,10 @@ impl Endpoint {
         let known = self.transfers.find(peer, &parsed.operation);
         match parsed.block1 {
             _ if parsed.request.later_block => self.later_part(now, known, parsed),
-            Some(block) if block.number > 0 => self.next_block(now, known, block, parsed),
+            Some(block) if block.number > 0 => {
+                let largest = self.upload_exponent(peer);
+                self.next_block(now, known, (block, largest), parsed)
+            }
             // RFC 7959 §2.5: a new sequence overwrites what there was of an old one.
             first => {
                 if let Some(key) = known {
@@ -126,7 +129,7 @@ impl Endpoint {
         &mut self,
         now: Instant,
         known: Option<Key>,
-        block: Block,
+        (block, largest): (Block, u32),
         parsed: &mut Parsed,
     ) -> Taken {
         let upload = known.and_then(|key| match self.transfers.state(key) {
@@ -143,7 +146,7 @@ impl Endpoint {
             let came_last = length - last;
             if block.more && start == came_last && body.get(came_last..) == Some(&payload[..]) {
                 self.transfers.touch(now, key); // the answer to it was lost
-                return Taken::Answered(go_on(block, self.config.block_size));
+                return Taken::Answered(go_on(block, largest));
             }
             if !block.more {
                 self.end_transfer(now, key); // RFC 7959 §2.5: the transfer fails
@@ -162,7 +165,7 @@ impl Endpoint {
         }
         self.transfers.append(now, key, &payload);
         if block.more {
-            return Taken::Answered(go_on(block, self.config.block_size));
+            return Taken::Answered(go_on(block, largest));
         }
         match self.end_transfer(now, key) {
             Some(body) => parsed.request.payload = body,
@@ -209,10 +212,10 @@ impl Endpoint {
     }
 
     /// The layer above has answered: what is said of the request's block, and whether more may come.
-    pub(super) fn settle_parts(&mut self, now: Instant, parts: &Parts, body: &mut Body) {
+    pub(super) fn settle_parts(&mut self, now: Instant, peer: Key, parts: &Parts, body: &mut Body) {
         let Some(block) = parts.block1 else { return };
         match (parts.upload, body.code) {
-            (Some(_), Code::CONTINUE) => *body = go_on(block, self.config.block_size),
+            (Some(_), Code::CONTINUE) => *body = go_on(block, self.upload_exponent(peer)),
             (upload, code) => {
                 if let Some(key) = upload {
                     self.end_transfer(now, key);
@@ -229,11 +232,26 @@ impl Endpoint {
         if let Some(state) = self.peers.get_mut(peer) {
             state.transfers += 1;
         }
-        self.transfers.insert(now, peer, operation.into(), state)
+        let key = self.transfers.insert(now, peer, operation.into(), state);
+        if let Some(slot) = self.connection_of(peer) {
+            self.connections.began_transfer(slot, key);
+        }
+        key
     }
 
-    fn end_transfer(&mut self, now: Instant, key: Key) -> Option<Bytes> {
+    /// The size in which the rest of a body may come.
+    fn upload_exponent(&self, peer: Key) -> u32 {
+        match self.connection_of(peer) {
+            Some(_) => self.config.connection_blocks().largest(),
+            None => largest(self.config.block_size),
+        }
+    }
+
+    pub(super) fn end_transfer(&mut self, now: Instant, key: Key) -> Option<Bytes> {
         let (peer, body) = self.transfers.remove(key)?;
+        if let Some(slot) = self.connection_of(peer) {
+            self.connections.ended_transfer(slot, key);
+        }
         if let Some(state) = self.peers.get_mut(peer) {
             state.transfers -= 1;
         }

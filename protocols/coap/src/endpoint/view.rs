@@ -3,7 +3,8 @@
 use motegate_message::Peer;
 
 use super::Endpoint;
-use super::contract::ObservationId;
+use super::contract::{ExchangeId, ObservationId};
+use crate::slab::Key;
 
 /// A peer that observes something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,15 @@ impl Endpoint {
         let state = self.peers.at(slot).filter(|state| state.observations > 0)?;
         let observations = self.observations.from(state.first_observation).collect();
         Some(Observer { peer: &state.peer, observations })
+    }
+
+    /// Whether whoever observes has sent a request that is not answered yet, on the same connection
+    /// if there is one.
+    #[must_use]
+    pub fn is_of_same_peer(&self, observation: ObservationId, exchange: ExchangeId) -> bool {
+        let exchange = self.exchanges.get(Key::from_u64(exchange.0));
+        let observation = self.observations.by_id(observation);
+        observation.zip(exchange).is_some_and(|(o, e)| o.peer() == e.peer)
     }
 
     /// Whose observation it is.

@@ -14,6 +14,8 @@ use motegate_coap::{Config, Endpoint};
 use motegate_message::{DeliveryId, ListenerId, Peer, Reason, Seq, Turn, Wall};
 use motegate_timers::Instant;
 
+pub mod stream;
+
 pub const GET: u8 = 1;
 pub const POST: u8 = 2;
 pub const PUT: u8 = 3;

@@ -10,7 +10,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use motegate_message::{ConnectionId, ListenerId, Reason, Seq, SessionId, Turn};
+use motegate_message::{ConnectionId, ListenerId, Outbox, Reason, Seq, SessionId, Turn};
 use motegate_timers::{Instant, Timer, earliest};
 
 use super::acks::{Acks, Owed};
@@ -19,7 +19,6 @@ use super::connect::{Connecting, Offer};
 use super::goodbye::{Goodbye, Leaving};
 use super::limits::Limit;
 use super::outbound::Parcels;
-use super::outbox::Outbox;
 use super::pace::Pace;
 use super::reply::Violation;
 use super::session::{Journal, Wire};

@@ -9,12 +9,12 @@ use alloc::vec::Vec;
 use core::num::NonZeroU16;
 
 use hashbrown::HashMap;
-use motegate_message::{ConnectionId, Gate, ListenerId, Reason, Record, Seq, SessionId, Turn};
+use motegate_message::{
+    ConnectionId, Gate, HalfOpen, ListenerId, Pool, Reason, Record, Seq, SessionId, Turn,
+};
 use motegate_timers::TimerQueue;
 
-use super::half_open::HalfOpen;
 use super::limits::{Acted, Configs, Limit};
-use super::outbox::Pool;
 use super::session::{Journal, Wire};
 use crate::endpoint::{Event, Ticket};
 use crate::{Config, PropertyBuf};

@@ -1,5 +1,5 @@
-//! What waits to be written to one connection. An empty outbox holds no memory: its buffer goes
-//! back to a small pool.
+//! [`Outbox`]: what waits to be written to one connection. An empty one holds no memory: its buffer
+//! goes back to a small pool.
 
 use alloc::vec::Vec;
 
@@ -11,14 +11,17 @@ const COMPACT: usize = 64 * 1024;
 
 /// Spare buffers.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Vec<Vec<u8>>);
+pub struct Pool(Vec<Vec<u8>>);
 
 impl Pool {
-    pub(super) fn take(&mut self) -> Vec<u8> {
+    /// One of them, or a new one.
+    #[must_use]
+    pub fn take(&mut self) -> Vec<u8> {
         self.0.pop().unwrap_or_default()
     }
 
-    pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
+    /// Keeps one for later, unless there are enough.
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
         if self.0.len() < POOLED && (1..=POOLED_CAPACITY).contains(&buffer.capacity()) {
             buffer.clear();
             self.0.push(buffer);
@@ -28,7 +31,7 @@ impl Pool {
 
 /// Encoded packets, the first `read` bytes of them already written.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub struct Outbox {
     buf: Vec<u8>,
     read: u32,
     /// Put in since it was last empty.
@@ -37,25 +40,31 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Bytes that wait.
-    pub(super) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.buf.len() - self.read as usize
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    pub(super) fn as_slice(&self) -> &[u8] {
+    /// What waits.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
         self.buf.get(self.read as usize..).unwrap_or_default()
     }
 
     /// Packets that wait.
-    pub(super) const fn packets(&self) -> u32 {
+    #[must_use]
+    pub const fn packets(&self) -> u32 {
         self.packets
     }
 
     /// The buffer to append one packet to.
-    pub(super) fn buffer(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
+    pub fn buffer(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
         if self.buf.capacity() == 0 {
             self.buf = pool.take();
         }
@@ -64,7 +73,7 @@ impl Outbox {
     }
 
     /// Takes back the packet that was just appended: the buffer had `len` bytes before it.
-    pub(super) fn take_back(&mut self, len: usize, pool: &mut Pool) {
+    pub fn take_back(&mut self, len: usize, pool: &mut Pool) {
         self.buf.truncate(len);
         self.packets = self.packets.saturating_sub(1);
         if self.is_empty() {
@@ -73,7 +82,7 @@ impl Outbox {
     }
 
     /// `n` bytes were written.
-    pub(super) fn consume(&mut self, n: usize, pool: &mut Pool) {
+    pub fn consume(&mut self, n: usize, pool: &mut Pool) {
         let read = (self.read as usize).saturating_add(n).min(self.buf.len());
         if read == self.buf.len() {
             return self.clear(pool);
@@ -87,7 +96,8 @@ impl Outbox {
         }
     }
 
-    pub(super) fn clear(&mut self, pool: &mut Pool) {
+    /// Throws away what waits.
+    pub fn clear(&mut self, pool: &mut Pool) {
         (self.read, self.packets) = (0, 0);
         pool.give(core::mem::take(&mut self.buf));
     }

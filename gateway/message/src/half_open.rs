@@ -1,15 +1,16 @@
-//! Connections that have not said CONNECT, by age: where there are too many, of a listener or in all,
-//! the oldest of them gives way.
+//! [`HalfOpen`]: connections that have not said who they are (CONNECT of MQTT, the first CSM of CoAP),
+//! by age: where there are too many, of a listener or in all, the oldest of them gives way.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use motegate_message::{ConnectionId, ListenerId};
 use motegate_timers::Instant;
+
+use crate::{ConnectionId, ListenerId};
 
 /// A queue for each listener, so that the oldest of one is found without a look at the others'.
 #[derive(Debug, Default)]
-pub(super) struct HalfOpen {
+pub struct HalfOpen {
     queues: Vec<Queue>,
     count: usize,
 }
@@ -24,7 +25,7 @@ struct Queue {
 
 impl HalfOpen {
     /// One came. `since` says when, of one that still waits.
-    pub(super) fn add(
+    pub fn add(
         &mut self,
         listener: ListenerId,
         conn: ConnectionId,
@@ -43,8 +44,8 @@ impl HalfOpen {
         self.count += 1;
     }
 
-    /// One has said CONNECT, or is over.
-    pub(super) fn remove(&mut self, listener: ListenerId) {
+    /// One has said it, or is over.
+    pub fn remove(&mut self, listener: ListenerId) {
         let Some(queue) = self.queues.get_mut(usize::from(listener.0)) else { return };
         queue.count -= 1;
         self.count -= 1;
@@ -55,13 +56,14 @@ impl HalfOpen {
     }
 
     /// How many there are, of a listener or in all.
-    pub(super) fn len(&self, of: Option<ListenerId>) -> usize {
+    #[must_use]
+    pub fn len(&self, of: Option<ListenerId>) -> usize {
         let Some(listener) = of else { return self.count };
         self.queues.get(usize::from(listener.0)).map_or(0, |queue| queue.count)
     }
 
     /// The oldest, of a listener or of all, which stays, and since when it waits.
-    pub(super) fn oldest(
+    pub fn oldest(
         &mut self,
         of: Option<ListenerId>,
         since: impl Fn(ConnectionId) -> Option<Instant>,
