@@ -217,6 +217,14 @@ fn qos_2_from_a_client() {
         w.send(c, &publish(first, "t", "0001", "", "61"));
         w.expect(c, "50 02 0001");
     }
+    // Each has an answer of its own, also where it came with the first.
+    let (first, copy) =
+        (publish(0x34, "t", "0002", "", "62"), publish(0x3c, "t", "0002", "", "62"));
+    w.send(c, &format!("{first} {copy} {copy}"));
+    w.expect(c, "50 02 0002 50 02 0002 50 02 0002");
+    w.expect(s, &publish(0x34, "t", "0002", "", "62"));
+    w.send(c, "62 02 0002");
+    w.expect(c, "70 02 0002");
     w.lose(c);
     c = w.durable("a", true);
     w.send(c, &publish(0x3c, "t", "0001", "", "61"));

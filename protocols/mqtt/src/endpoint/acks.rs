@@ -25,6 +25,8 @@ pub(super) enum Owed {
     ConnAck(Box<[u8]>),
     PubAck(NonZeroU16, ReasonCode),
     PubRec(NonZeroU16, ReasonCode),
+    /// To a copy that came before the answer to the first was there: it has the same.
+    PubRecAgain(NonZeroU16, ReasonCode),
     PubRel(NonZeroU16, ReasonCode),
     /// Whether the publish is counted against the receive maximum.
     PubComp(NonZeroU16, ReasonCode, bool),
@@ -49,6 +51,8 @@ pub(super) struct Acks {
     issued: Ticket,
     /// SUBACKs that only wait for their commit: deliveries wait behind them.
     granted: u16,
+    /// Copies of publishes that wait for the answer to the first.
+    repeats: u16,
 }
 
 impl Acks {
@@ -82,6 +86,28 @@ impl Acks {
             slot.0 = after;
             if matches!(slot.1, Owed::SubAck(..)) {
                 self.granted = self.granted.saturating_add(1);
+            }
+        }
+    }
+
+    /// Owes a copy of a publish at QoS 2 the answer that the first will have.
+    pub(super) fn ask_again(&mut self, id: NonZeroU16) {
+        self.repeats = self.repeats.saturating_add(1);
+        self.ask(Owed::PubRecAgain(id, ReasonCode::Success));
+    }
+
+    /// The answer to the publish of this id is there: its copies have it too.
+    pub(super) fn answer_again(&mut self, id: NonZeroU16, answer: ReasonCode, after: Seq) {
+        if self.repeats == 0 {
+            return;
+        }
+        for (stored, owed) in &mut self.slots {
+            if let Owed::PubRecAgain(of, code) = owed
+                && *stored == UNANSWERED
+                && *of == id
+            {
+                (*stored, *code) = (after, answer);
+                self.repeats -= 1;
             }
         }
     }
@@ -129,7 +155,7 @@ impl Acks {
     /// Nothing is owed any more.
     pub(super) fn clear(&mut self) {
         self.slots = VecDeque::new();
-        self.granted = 0;
+        (self.granted, self.repeats) = (0, 0);
     }
 
     /// Fills the open answers of a SUBACK in order and returns the codes.

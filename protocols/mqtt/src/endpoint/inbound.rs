@@ -336,7 +336,9 @@ impl Connection {
         }
         if incoming.taken {
             self.acks.owe(after, Owed::PubRec(id, ReasonCode::Success));
-        } // else the answer to the first serves both
+        } else if self.acks.unanswered().any(|(_, of)| of == id) {
+            self.acks.ask_again(id);
+        }
         true
     }
 

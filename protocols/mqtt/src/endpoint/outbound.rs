@@ -347,7 +347,7 @@ impl Connection {
                 if let Some(written) = left {
                     // Its session has what it needs; an orphan was told.
                     self.acks.answer(ticket, after.max(written));
-                    return;
+                    return self.acks.answer_again(id, answer, after.max(written));
                 }
                 let mut journal = self.journal(shared, turn);
                 let wire = self.wire_mut();
@@ -357,6 +357,7 @@ impl Connection {
                     wire.take(id, result.is_ok(), &mut journal);
                     after = after.max(wire.last_record);
                 }
+                self.acks.answer_again(id, answer, after);
             }
             _ => return,
         }
@@ -376,6 +377,7 @@ impl Connection {
                 }
                 self.send_ack(shared, id, code, PacketType::PubRec);
             }
+            Owed::PubRecAgain(id, code) => self.send_ack(shared, id, code, PacketType::PubRec),
             Owed::PubRel(id, code) => self.send_ack(shared, id, code, PacketType::PubRel),
             Owed::PubComp(id, code, counted) => {
                 self.open_publishes = self.open_publishes.saturating_sub(u16::from(counted));
