@@ -48,9 +48,10 @@ pub struct Core {
     pub(crate) mqtt_clients: Vec<Option<MqttClient>>,
     /// MQTT clients whose identity is being found out.
     pub(crate) logins: HashMap<ConnectionId, Login>,
-    /// MQTT connections whose session has messages that they have no name for.
-    /// Whose operator was told that messages wait which have no name there.
+    /// MQTT connections whose operator was told that messages wait which have no name there.
     pub(crate) nameless: HashSet<ConnectionId>,
+    /// Since the store failed: when those who wait for it are told.
+    pub(crate) stalled: Option<Instant>,
     pub(crate) lockout: Lockout,
     /// MQTT-SN clients that are sent away once what waits for them has been delivered.
     pub(crate) sn_leaving: HashMap<ClientRef, Reason>,
@@ -119,6 +120,7 @@ impl Core {
             mqtt_clients: Vec::new(),
             logins: HashMap::new(),
             nameless: HashSet::new(),
+            stalled: None,
             lockout: Lockout::default(),
             sn_leaving: HashMap::new(),
             observations: HashMap::new(),
@@ -191,7 +193,7 @@ impl Core {
             Input::Written { conn, n } => self.stream_written(conn, n),
             Input::Closed { conn, reason } => self.stream_closed(conn, reason),
             Input::Committed(seq) => self.committed(seq),
-            Input::StoreFailed => self.broker.set_store_failed(true),
+            Input::StoreFailed => self.store_failed(),
             Input::Fetched { session, page } => self.broker.fetched(&self.turn, session, &page),
             Input::Verdict { ticket, verdict } => self.verdict(ticket, verdict),
             Input::Reload(reload) => {
@@ -237,7 +239,7 @@ impl Core {
         let datagrams = earliest(self.sn.poll_timeout(), self.coap.poll_timeout());
         let streams = earliest(self.broker.poll_timeout(), self.mqtt.poll_timeout());
         let own = earliest(self.sys.next(), earliest(self.admission.next(), self.topics.next()));
-        earliest(earliest(streams, datagrams), own)
+        earliest(earliest(streams, datagrams), earliest(own, self.stalled))
     }
 
     /// What holds now.
@@ -314,16 +316,6 @@ impl Core {
         });
     }
 
-    fn committed(&mut self, seq: Seq) {
-        self.broker.handle_committed(seq);
-        self.mqtt.handle_committed(&self.turn, seq);
-        self.sn.handle_committed(&self.turn, seq);
-        self.coap.handle_committed(&self.turn, seq);
-        for conn in self.backpressure.committed(seq) {
-            self.resume_reads(conn);
-        }
-    }
-
     fn timeout(&mut self) {
         let now = self.turn.now;
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
@@ -340,6 +332,7 @@ impl Core {
             self.coap.handle_timeout(&self.turn);
         }
         self.topics_due();
+        self.stalled_due();
         self.mqtt_turns();
         self.sys_round();
     }

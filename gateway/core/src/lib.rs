@@ -25,6 +25,7 @@ mod pending;
 mod rate;
 mod reload;
 mod sn;
+mod stalled;
 mod stats;
 mod streams;
 mod sys;

@@ -437,7 +437,7 @@ impl Core {
         self.mqtt_sent_away(conn, Reason::AuthFailed, false);
     }
 
-    fn mqtt_sent_away(&mut self, conn: ConnectionId, reason: Reason, drop_will: bool) {
+    pub(crate) fn mqtt_sent_away(&mut self, conn: ConnectionId, reason: Reason, drop_will: bool) {
         let Some(client) = self.drop_mqtt_client(conn) else { return };
         self.mqtt.close(&self.turn, conn, reason);
         let Some(session) = client.session else { return };

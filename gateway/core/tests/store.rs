@@ -2,6 +2,8 @@
 
 mod common;
 
+use core::time::Duration;
+
 use common::{COAP, Gateway, SN, coap, config, peer, publish, sn, sn_connect};
 use motegate_core::{Config, Input};
 use motegate_message::{ConnectionId, Reason};
@@ -151,6 +153,51 @@ fn what_waited_is_acknowledged_when_the_store_is_well_again() {
     assert_eq!(gateway.received(publisher), b"\x40\x02\x00\x01");
     gateway.commit_at_once = true;
     assert_eq!(coap_code(&mut gateway, 3, &["mqtt", "v"], 2), Some(0x41));
+}
+
+/// What was taken in just before the store failed is neither acknowledged nor refused: who waits for
+/// that is not left without a word.
+#[test]
+fn who_waits_for_a_store_that_fails_is_told() {
+    let mut gateway = gateway();
+    gateway.commit_at_once = true;
+    let (lasting, _) = v5(&mut gateway, "lasting", 100);
+    gateway.send(lasting, b"\x82\x09\x00\x01\x00\x00\x03t/#\x01");
+    let (publisher, _) = v5(&mut gateway, "publisher", 0);
+    let (idle, _) = v5(&mut gateway, "idle", 0);
+    let old = gateway.mqtt("old", true);
+    for conn in [lasting, publisher, idle] {
+        gateway.received(conn);
+    }
+    gateway.commit_at_once = false;
+    gateway.send(publisher, &publish5("t/x", b"x", false, 1));
+    gateway.send(old, &publish("t/x", b"y", 1, false, 1));
+    gateway.notices.clear();
+    gateway.input(Input::StoreFailed);
+    let told: Vec<_> = gateway.notices.iter().filter_map(|n| n.text.as_deref()).collect();
+    assert!(told.len() == 1 && told[0].contains("2 MQTT connections"), "{told:?}");
+    assert_eq!(gateway.notices[0].limit, Some("storage_full"));
+
+    gateway.advance(Duration::from_secs(20));
+    // It tries again, and fails again: one wait, told once.
+    gateway.input(Input::StoreFailed);
+    assert_eq!(gateway.notices.len(), 1, "{:?}", gateway.notices);
+    gateway.advance(Duration::from_secs(9));
+    assert!(gateway.closed.is_empty(), "{:?}", gateway.closed);
+    gateway.advance(Duration::from_secs(1));
+    let closed: Vec<_> = gateway.closed.iter().map(|(conn, why)| (*conn, *why)).collect();
+    assert_eq!(closed, [(publisher, Reason::StorageFull), (old, Reason::StorageFull)]);
+    let got = gateway.received(publisher);
+    assert_eq!((got[0], got[2]), (0xe0, 0x97), "DISCONNECT, no PUBACK: {got:02x?}");
+    assert_eq!(gateway.received(old), b"", "MQTT 3 has no word for it");
+
+    gateway.commit();
+    gateway.send(idle, &publish5("t/x", b"z", false, 1));
+    gateway.advance(Duration::from_secs(40));
+    assert_eq!(gateway.closed.len(), 2, "slow is not failed: {:?}", gateway.closed);
+    assert_eq!(gateway.received(idle), b"", "not stored yet");
+    gateway.commit();
+    assert_eq!(gateway.received(idle), b"\x40\x02\x00\x01");
 }
 
 /// Refused and closed, it was never taken over: the repeat on the next connection counts, also of

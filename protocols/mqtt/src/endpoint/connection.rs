@@ -419,6 +419,12 @@ impl Connection {
         Some(self.pause)
     }
 
+    /// Whether the next answer waits for the store.
+    pub(super) fn awaits_commit(&self, shared: &Shared) -> bool {
+        matches!(self.state, State::Gated | State::Open)
+            && self.acks.waits_for().is_some_and(|seq| seq > shared.committed)
+    }
+
     fn await_commit(&mut self, shared: &mut Shared) {
         let parcel = self.parcels.as_ref().and_then(|parcels| {
             let held = self.acks.holds_deliveries() || self.state != State::Open;

@@ -242,6 +242,12 @@ impl Endpoint {
         }
     }
 
+    /// Connections that were promised an answer which waits for the store.
+    pub fn awaiting_commit(&self) -> impl Iterator<Item = ConnectionId> + '_ {
+        let waits = |c: &&Connection| c.awaits_commit(&self.shared);
+        self.connections.iter().filter_map(Option::as_deref).filter(waits).map(|c| c.id)
+    }
+
     /// Answers `Event::Connect`. For a connection that has ended meanwhile the session is given
     /// back at once, by `Event::Disconnected`.
     pub fn accept(&mut self, turn: &Turn, conn: ConnectionId, accept: Accept) {
