@@ -27,6 +27,8 @@ def message(command):
     made = Message(code=getattr(Code, command.get("method", "GET")), uri=command["uri"],
                    payload=command.get("payload", "").encode(), transport_tuning=tuning)
     exponent = command["block"].bit_length() - 5
+    if exponent > 6:
+        return made  # over a stream: whole, or in blocks of BERT
     # Both are taken for the wish that they are: the size of the first block. A request that fits one has no Block1.
     if made.code in (Code.GET, Code.FETCH):
         made.opt.block2 = (0, False, exponent)

@@ -43,16 +43,29 @@ def tell(client, event, **more):
     print(json.dumps({"client": client, "event": event, **more}), flush=True)
 
 
+def is_stream(command):
+    return command["uri"].startswith("coap+")
+
+
 def words(command):
-    words = [CLIENT, "-B", str(PATIENCE), "-a", "127.0.0.1", "-b", str(command["block"])]
+    words = [CLIENT, "-B", str(PATIENCE)]
+    if not is_stream(command):
+        words += ["-a", "127.0.0.1"]
+    if command["block"] <= 1024:
+        words += ["-b", str(command["block"])]
     return words if command["confirmable"] else words + ["-N"]
+
+
+def port(command):
+    """One of ours; that of a connection would be taken for a while after its end."""
+    return [] if is_stream(command) else ["-p", str(next(PORTS))]
 
 
 def request(command):
     number = next(NUMBERS)
     method = command.get("method", "GET")
     body, answer = (os.path.join(FOLDER.name, f"{name}{number}") for name in ("body", "answer"))
-    line = words(command) + ["-p", str(next(PORTS)), "-v", "6", "-m", method.lower(), "-o", answer]
+    line = words(command) + port(command) + ["-v", "6", "-m", method.lower(), "-o", answer]
     if command.get("payload"):
         with open(body, "w") as file:
             file.write(command["payload"])

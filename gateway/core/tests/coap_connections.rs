@@ -6,6 +6,7 @@ mod common;
 
 use common::{COAP, Gateway, config, option, peer, request};
 use motegate_core::{Change, Input, NoticeKind, Protocol, Reload};
+use motegate_mapping::{CoapRule, Rules, Table};
 use motegate_message::{ConnectionId, ListenerId, Reason};
 
 const GET: u8 = 1;
@@ -63,13 +64,23 @@ fn body(message: &[u8]) -> &[u8] {
 
 impl Client {
     fn on(gateway: &mut Gateway, listener: ListenerId, identity: Option<&str>) -> Client {
+        Client::at(gateway, listener, identity, None)
+    }
+
+    /// That has asked for the gateway by a name (RFC 8323 §8.5): SNI, or the Host of a WebSocket.
+    fn at(
+        gateway: &mut Gateway,
+        listener: ListenerId,
+        identity: Option<&str>,
+        host: Option<&str>,
+    ) -> Client {
         static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1_000);
         let n = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let conn = ConnectionId::new(n, 7);
-        let identity = identity.map(Into::into);
+        let (identity, host) = (identity.map(Into::into), host.map(Into::into));
         let since = gateway.now;
         let peer = Some(peer(5_000));
-        gateway.input(Input::Opened { conn, listener, peer, identity, host: None, since });
+        gateway.input(Input::Opened { conn, listener, peer, identity, host, since });
         let client = Client { conn };
         let first = client.said(gateway);
         assert_eq!((first.len(), first[0][1]), (1, 0xe1), "our CSM");
@@ -252,4 +263,34 @@ fn messages_of_a_websocket_come_in_parts() {
     assert!(client.said(&mut gateway).is_empty());
     gateway.input(Input::Part { conn, chunk: &message[3..], is_last: true });
     assert_eq!(client.said(&mut gateway)[0][1], CREATED);
+}
+
+/// RFC 8323 §8.5: Uri-Host of a request is by default the name that the connection was made to; a request
+/// may say another.
+#[test]
+fn the_name_of_the_connection_is_uri_host() {
+    let rule = |name: &str, host: Option<&str>, topic: &str| CoapRule {
+        name: name.into(),
+        path: "/v".into(),
+        host: host.map(Into::into),
+        topic: topic.into(),
+        ..CoapRule::default()
+    };
+    let coap = vec![rule("a", Some("a.example"), "in/a"), rule("all", None, "in/all")];
+    let table = Table::new(Rules { coap, ..Rules::default() }).expect("fine");
+    let mut gateway = Gateway::with_table(config(), table);
+    let named = [(3, &b"a.example"[..]), (PATH, b"v")];
+    let other = [(3, &b"b.example"[..]), (PATH, b"v")];
+    let plain = [(PATH, &b"v"[..])];
+    for (host, options, code) in [
+        (None, &plain[..], CREATED),          // in/all
+        (Some("A.example"), &plain, CREATED), // in/a
+        (None, &named, CHANGED),              // in/a
+        (Some("a.example"), &other, CHANGED), // in/all
+        (Some("other.example"), &plain, CHANGED),
+    ] {
+        let client = Client::at(&mut gateway, COAP, None, host);
+        let answer = client.ask(&mut gateway, &frame(PUT, b"t", options, b"1"));
+        assert_eq!(answer[1], code, "{host:?} {options:?}");
+    }
 }

@@ -524,12 +524,9 @@ fn an_observed_value_expires() {
     assert_eq!((told.len(), told[0][1], body(&told[0])), (1, CONTENT, &b""[..]));
     device.empty(ACK, &told[0]);
     assert_eq!(device.con(GET, &TEST, b"")[1], NOT_FOUND);
-    let mut device = with_rule(CoapRule {
-        path: "/gone".into(),
-        topic: "test".into(),
-        not_found_when_empty: true,
-        ..CoapRule::default()
-    });
+    let mut rule = CoapRule { not_found_when_empty: true, ..CoapRule::default() };
+    (rule.path, rule.topic) = ("/gone".into(), "test".into());
+    let mut device = with_rule(rule);
     assert_eq!(device.con(PUT, &expiring, b"1")[1], CREATED);
     device.observe(&[(PATH, b"gone")]);
     device.gateway.advance(Duration::from_millis(3_100));

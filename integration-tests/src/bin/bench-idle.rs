@@ -1,10 +1,10 @@
-//! What an idle MQTT connection costs: opens many to a release build of the gateway and reads its
+//! What an idle connection of MQTT or CoAP costs: opens many to a release build of the gateway and reads its
 //! resident memory.
 //!
 //! Each is a plain 3.1.1 client with a clean session and a keep alive, and says nothing after
 //! CONNECT. The figure is the growth of `VmRSS` from the first connection to the last, divided by
-//! their number. Exit code 1 when it is more than `--require` bytes; unless it is given, that is asked
-//! of plain connections only. `--transport` puts TLS 1.3, WebSocket or both between.
+//! their number. One of CoAP (RFC 8323) has said its CSM. Exit code 1 when it is more than `--require` bytes; unless it is given, that is asked
+//! of plain connections only. `--transport` puts TLS 1.3, WebSocket or both between, or is CoAP's.
 #![allow(clippy::disallowed_methods)] // a measurement has a clock of its own
 
 use std::io::{Read, Write};
@@ -28,22 +28,34 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Of a plain connection.
 const REQUIRED: u64 = 1_024;
 
-/// What is between socket and MQTT
+/// What is between socket and MQTT, or that it is CoAP
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Transport {
     Plain,
     Tls,
     Ws,
     Wss,
+    CoapTcp,
+    CoapWs,
 }
 
-/// Measure the memory of idle MQTT connections
+impl Transport {
+    fn is_coap(self) -> bool {
+        matches!(self, Transport::CoapTcp | Transport::CoapWs)
+    }
+
+    fn is_websocket(self) -> bool {
+        matches!(self, Transport::Ws | Transport::Wss | Transport::CoapWs)
+    }
+}
+
+/// Measure the memory of idle connections
 #[derive(Debug, Parser)]
 struct Options {
     /// How many to open
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
-    /// What is between socket and MQTT
+    /// What is between socket and MQTT, or that it is CoAP
     #[arg(long, value_enum, default_value = "plain")]
     transport: Transport,
     /// Most bytes of resident memory that one may cost [default: 1024 where it is plain]
@@ -91,29 +103,31 @@ impl<T: Read + Write> Stream for T {}
 struct Dialer {
     address: SocketAddr,
     tls: Option<Arc<ClientConfig>>,
-    websocket: bool,
+    transport: Transport,
 }
 
 fn start(transport: Transport, certificates: &Path) -> (Gateway, Dialer) {
-    let websocket = matches!(transport, Transport::Ws | Transport::Wss);
     if transport == Transport::Plain {
         let gateway = Gateway::dev_of(&binary());
         let address = gateway.mqtt;
-        return (gateway, Dialer { address, tls: None, websocket });
+        return (gateway, Dialer { address, tls: None, transport });
     }
-    let secure = transport != Transport::Ws;
+    let secure = matches!(transport, Transport::Tls | Transport::Wss);
     let (protocol, tls) = match transport {
         Transport::Ws => ("ws", String::new()),
+        Transport::CoapTcp => ("coap+tcp", String::new()),
+        Transport::CoapWs => ("coap+ws", String::new()),
         _ => {
             certify(certificates);
             let folder = certificates.display();
             let tls = format!(", tls: {{cert: {folder}/server.pem, key: {folder}/server.key}}");
-            (if websocket { "wss" } else { "mqtts" }, tls)
+            (if transport == Transport::Wss { "wss" } else { "mqtts" }, tls)
         }
     };
     let listener = |protocol: &str, rest: &str| {
+        let name = protocol.replace('+', "-");
         format!(
-            "  - {{protocol: {protocol}, name: {protocol}, bind: \"127.0.0.1:0\", anonymous: true{rest}}}\n"
+            "  - {{protocol: {protocol}, name: {name}, bind: \"127.0.0.1:0\", anonymous: true{rest}}}\n"
         )
     };
     let listeners = ["mqtt", "mqttsn", "coap"].map(|protocol| listener(protocol, "")).concat();
@@ -123,9 +137,10 @@ fn start(transport: Transport, certificates: &Path) -> (Gateway, Dialer) {
         listener(protocol, &tls),
     );
     let gateway = Gateway::of_file(&binary(), &["run"], &text);
-    let address = gateway.listening(protocol).parse().expect("the log has an address");
+    let address =
+        gateway.listening(&protocol.replace('+', "-")).parse().expect("the log has an address");
     let tls = secure.then(|| trust(certificates));
-    (gateway, Dialer { address, tls, websocket })
+    (gateway, Dialer { address, tls, transport })
 }
 
 /// A certificate for `localhost`.
@@ -166,20 +181,33 @@ impl Dialer {
                 Box::new(StreamOwned::new(tls, socket))
             }
         };
-        if self.websocket {
-            upgrade(stream.as_mut());
+        let websocket = self.transport.is_websocket();
+        if self.transport.is_coap() {
+            if websocket {
+                upgrade(stream.as_mut(), "/.well-known/coap", "coap");
+            }
+            // A CSM each; that of the gateway has 5 bytes of options.
+            send(stream.as_mut(), &[0, 0xe1], websocket);
+            let length = if websocket { 0 } else { 0x50 };
+            expect(stream.as_mut(), &[length, 0xe1, 0x23, 1, 2, 0, 0x20], websocket);
+            return stream;
+        }
+        if websocket {
+            upgrade(stream.as_mut(), "/mqtt", "mqtt");
         }
         let packet = connect(Version::V311, &format!("idle-{number:06}"), true, 60);
-        send(stream.as_mut(), &packet, self.websocket);
-        expect(stream.as_mut(), &[0x20, 2, 0, 0], self.websocket);
+        send(stream.as_mut(), &packet, websocket);
+        expect(stream.as_mut(), &[0x20, 2, 0, 0], websocket);
         stream
     }
 }
 
-fn upgrade(stream: &mut dyn Stream) {
-    let request = "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
-                   Sec-WebSocket-Protocol: mqtt\r\n\r\n";
+fn upgrade(stream: &mut dyn Stream, path: &str, protocol: &str) {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Protocol: {protocol}\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).expect("the gateway reads");
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
@@ -211,9 +239,15 @@ fn expect(stream: &mut dyn Stream, packet: &[u8], websocket: bool) {
     assert_eq!(got, wanted);
 }
 
-/// It still answers a PINGREQ.
+/// It still answers a PINGREQ, or a Ping.
 fn alive(stream: &mut dyn Stream, transport: Transport) {
-    let websocket = matches!(transport, Transport::Ws | Transport::Wss);
-    send(stream, &[0xc0, 0], websocket);
-    expect(stream, &[0xd0, 0], websocket);
+    let websocket = transport.is_websocket();
+    let (ping, pong): ([u8; 2], &[u8]) = match (transport.is_coap(), websocket) {
+        (false, _) => ([0xc0, 0], &[0xd0, 0]),
+        // With Custody: nothing is left to answer.
+        (true, false) => ([0, 0xe2], &[0x10, 0xe3, 0x20]),
+        (true, true) => ([0, 0xe2], &[0, 0xe3, 0x20]),
+    };
+    send(stream, &ping, websocket);
+    expect(stream, pong, websocket);
 }

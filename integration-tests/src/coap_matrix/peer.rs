@@ -8,7 +8,8 @@
 //! | `observe` | `uri`, `confirmable`, `block` | `observing` with `code`, `payload`, `registered`; then `value` with `code`, `payload` for each notification |
 //! | `cancel` | | `cancelled` |
 //!
-//! `block` is the size that the client wishes bodies to be cut to, its own and the answer; `failed`
+//! `block` is the size that the client wishes bodies to be cut to, its own and the answer; past 1024,
+//! which is for streams, it is up to the client: whole, or in blocks of BERT (RFC 8323 §6). `failed`
 //! with `text` says that a command could not be carried out.
 
 use std::fmt;

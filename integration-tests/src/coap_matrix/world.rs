@@ -1,4 +1,4 @@
-//! A gateway, its peers, the record of its datagrams, and the subscriber behind it.
+//! A gateway, its peers, the record of its datagrams and connections, and the subscriber behind it.
 #![allow(clippy::disallowed_methods)] // a test harness has a clock of its own: real processes run in real time
 
 use std::cell::{Cell, RefCell};
@@ -14,6 +14,8 @@ use crate::matrix::{Outcome, ensure, same};
 use crate::peer::mosquitto_sub;
 use crate::process::{DEADLINE, Process};
 use crate::relay::{From, Relay};
+use crate::tcp_capture::dissect_coap;
+use crate::tcp_relay::TcpRelay;
 
 /// Below it lie all topics, which the subscriber sees.
 const ROOT: &str = "matrix";
@@ -49,7 +51,8 @@ impl Answer {
 /// Everything beside each other.
 #[derive(Debug)]
 pub struct World {
-    relays: BTreeMap<Transport, Relay>,
+    relay: Relay,
+    streams: BTreeMap<Transport, TcpRelay>,
     bases: BTreeMap<Transport, String>,
     port: u16,
     peers: RefCell<BTreeMap<Make, Peer>>,
@@ -59,21 +62,42 @@ pub struct World {
 }
 
 impl World {
-    /// A gateway as it is, with a relay before it.
-    pub fn start() -> World {
-        World::before(Gateway::dev())
+    /// A gateway with listeners of every transport and `rest` in its file, and a relay before each.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start(rest: &str) -> World {
+        let listener = |protocol: &str, name: &str| {
+            format!(
+                "  - {{name: {name}, protocol: {protocol}, bind: \"127.0.0.1:0\", anonymous: true}}\n"
+            )
+        };
+        let streams = [(Transport::Tcp, "tcp"), (Transport::Ws, "ws")];
+        let text: String =
+            streams.iter().map(|(_, name)| listener(&format!("coap+{name}"), name)).collect();
+        let gateway = Gateway::run(&(text + rest));
+        let relays = streams.map(|(transport, name)| {
+            let address = gateway.listening(name).parse().expect("the log names an address");
+            (name, transport, TcpRelay::start(address, Vec::new()))
+        });
+        let mut world = World::before(gateway);
+        for (name, transport, relay) in relays {
+            world.bases.insert(transport, format!("coap+{name}://{}", relay.address));
+            world.streams.insert(transport, relay);
+        }
+        world
     }
 
-    /// The same with a gateway that is configured so.
+    /// A gateway that is configured so, for datagrams.
     pub fn before(gateway: Gateway) -> World {
         let relay = Relay::start(gateway.coap);
         let subscriber =
             mosquitto_sub(&gateway, &["-t", &format!("{ROOT}/#"), "-q", "1", "-F", "> %t %p"]);
         let base = format!("coap://{}", relay.address);
         World {
-            // coap+tcp and coap+ws join these two when the gateway listens for them.
             bases: BTreeMap::from([(Transport::Udp, base)]),
-            relays: BTreeMap::from([(Transport::Udp, relay)]),
+            relay,
+            streams: BTreeMap::new(),
             port: gateway.coap.port(),
             peers: RefCell::default(),
             subscriber: RefCell::new(subscriber),
@@ -183,16 +207,22 @@ impl World {
 
     /// Whether a datagram of the gateway had this code, class and detail in one byte.
     pub fn answered(&mut self, code: u8) -> bool {
-        let mut records = self.relays.values_mut().flat_map(|relay| relay.record());
+        let mut records = self.relay.record().iter();
         records.any(|(from, bytes)| *from == From::Gateway && bytes.get(1) == Some(&code))
     }
 
-    /// Wireshark reads every datagram of the gateway; its words about them.
+    /// Wireshark reads every datagram of the gateway, and every connection; its words about them.
     ///
     /// # Panics
     /// If it marks one.
     pub fn dissect(mut self) -> Vec<String> {
-        let relay = self.relays.get_mut(&Transport::Udp).expect("it was started with one");
-        relay.dissect("coap", self.port)
+        let mut read = self.relay.dissect("coap", self.port);
+        for (transport, relay) in self.streams {
+            let record = relay.record();
+            if !record.is_empty() {
+                read.extend(dissect_coap(&record, transport == Transport::Ws));
+            }
+        }
+        read
     }
 }

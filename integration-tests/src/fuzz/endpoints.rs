@@ -20,16 +20,16 @@ use crate::sim::rng::Rng;
 #[derive(Debug)]
 pub struct Clock {
     now: Instant,
-    seq: Seq,
+    pub(super) seq: Seq,
     durable: bool,
 }
 
 impl Clock {
-    fn new(durable: bool) -> Self {
+    pub(super) fn new(durable: bool) -> Self {
         Clock { now: Instant::from_secs(1), seq: Seq(1), durable }
     }
 
-    fn turn(&mut self, rng: &mut Rng) -> Turn {
+    pub(super) fn turn(&mut self, rng: &mut Rng) -> Turn {
         let step = if rng.chance(10) { rng.below(40_000_000) } else { rng.below(3_000) };
         self.now += Duration::from_micros(step);
         let wall = Wall::from_millis(1_700_000_000_000 + self.now.as_micros() / 1000);
@@ -37,7 +37,7 @@ impl Clock {
     }
 }
 
-fn address(n: u64) -> SocketAddr {
+pub(super) fn address(n: u64) -> SocketAddr {
     let host = u8::try_from(n & 0xff).unwrap_or(0);
     let port = 1000 + u16::try_from(n >> 8 & 0x3fff).unwrap_or(0);
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 1, 1, host)), port)
@@ -58,7 +58,7 @@ fn delivery(rng: &mut Rng, id: u64) -> Delivery {
 }
 
 /// Small limits in every second run, the defaults otherwise.
-fn small(run: u64) -> bool {
+pub(super) fn small(run: u64) -> bool {
     run.is_multiple_of(2)
 }
 
@@ -451,7 +451,7 @@ pub fn coap(rng: &mut Rng, run: u64, inputs: u64, deaf: bool) -> Result<(), Stri
     Ok(())
 }
 
-fn notification(rng: &mut Rng, id: u64) -> motegate_coap::endpoint::Notification {
+pub(super) fn notification(rng: &mut Rng, id: u64) -> motegate_coap::endpoint::Notification {
     motegate_coap::endpoint::Notification {
         delivery: DeliveryId(id),
         code: motegate_coap::endpoint::Code::CONTENT,
@@ -463,7 +463,7 @@ fn notification(rng: &mut Rng, id: u64) -> motegate_coap::endpoint::Notification
     }
 }
 
-fn answer_coap(
+pub(super) fn answer_coap(
     rng: &mut Rng,
     turn: &Turn,
     endpoint: &mut motegate_coap::Endpoint,

@@ -6,6 +6,7 @@
 //! that a finding is repeated by one number. Every second round has small limits.
 
 pub mod codecs;
+pub mod connections;
 pub mod core;
 pub mod corpus;
 pub mod endpoints;
@@ -36,8 +37,8 @@ enum Kind {
 }
 
 /// Every target; the shares make 1,000.
-pub const TARGETS: [Target; 13] = [
-    single("mqtt-codec-3.1", 100, |rng| codecs::mqtt(rng, 0)),
+pub const TARGETS: [Target; 14] = [
+    single("mqtt-codec-3.1", 70, |rng| codecs::mqtt(rng, 0)),
     single("mqtt-codec-3.1.1", 100, |rng| codecs::mqtt(rng, 1)),
     single("mqtt-codec-5.0", 120, |rng| codecs::mqtt(rng, 2)),
     machine("mqtt-endpoint", 150, endpoints::mqtt),
@@ -45,6 +46,7 @@ pub const TARGETS: [Target; 13] = [
     machine("mqtt-sn-endpoint", 130, endpoints::sn),
     machine("coap-parser", 50, |rng, run, inputs| endpoints::coap(rng, run, inputs, true)),
     machine("coap-endpoint", 70, |rng, run, inputs| endpoints::coap(rng, run, inputs, false)),
+    machine("coap-connections", 30, connections::coap),
     machine("core", 70, core::core),
     single("coap-properties", 10, codecs::properties),
     single("topics", 39, codecs::topics),

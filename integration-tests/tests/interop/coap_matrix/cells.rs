@@ -1,6 +1,6 @@
 //! The cells of the CoAP matrix.
 
-use motegate_tests::coap_matrix::peer::{Make, Row};
+use motegate_tests::coap_matrix::peer::{Make, Row, Transport};
 use motegate_tests::coap_matrix::world::World;
 use motegate_tests::matrix::Outcome;
 
@@ -44,10 +44,13 @@ fn text(size: usize, turn: usize) -> String {
     (0..size).map(|at| char::from(LETTERS[(at / 7 + at + turn) % LETTERS.len()])).collect()
 }
 
-/// Another client, of the largest blocks, that puts what a row's is to see.
+/// Another client, of the largest blocks, that puts what a row's is to see: over the same transport if
+/// it speaks that.
 fn partner(row: Row) -> Row {
     let other = if row.make == Make::Libcoap { Make::Aiocoap } else { Make::Libcoap };
-    Row { make: other, confirmable: true, block: 1024, ..row }
+    let same = other.transports().contains(&row.transport);
+    let transport = if same { row.transport } else { Transport::Udp };
+    Row { make: other, transport, confirmable: true, block: 1024 }
 }
 
 fn put_by_partner(world: &World, row: Row, topic: &str, code: &str, value: &str) -> Outcome {

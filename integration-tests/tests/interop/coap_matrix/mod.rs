@@ -1,7 +1,7 @@
-//! Every CoAP client that we know, CON and NON, over every transport, into blocks of each size: what
-//! it puts is published once and whole, what it gets is what was put, and an observer has every
+//! Every CoAP client that we know, CON and NON, over every transport that it speaks (datagrams, TCP,
+//! WebSocket), into blocks of each size: what it puts is published once and whole, what it gets is what was put, and an observer has every
 //! value. Bodies have from nothing to 64 KiB. One gateway a client, so that the clients run beside
-//! each other; Wireshark reads every datagram that the gateways sent.
+//! each other; Wireshark reads every datagram that the gateways sent, and every connection.
 
 mod cells;
 
@@ -13,6 +13,9 @@ use motegate_tests::matrix::{Outcome, same};
 
 /// What blocks may have.
 const BLOCKS: [usize; 7] = [16, 32, 64, 128, 256, 512, 1024];
+
+/// Over a stream bodies may also come whole, or in blocks of BERT (RFC 8323 §6): 2048.
+const STREAM_BLOCKS: [usize; 3] = [64, 1024, 2048];
 
 /// A column: each cell of it by the size of the body.
 type Column = (&'static str, fn(Row) -> Vec<usize>, fn(&World, Row, usize) -> Outcome);
@@ -38,9 +41,12 @@ fn rows(make: Make, world: &World) -> Vec<Row> {
     let mut rows = Vec::new();
     for transport in world.transports().filter(|one| make.transports().contains(one)) {
         // Over a stream every message is as good as confirmable (RFC 8323 §2.2).
-        let kinds = if transport == Transport::Udp { &[true, false][..] } else { &[true] };
+        let (kinds, blocks) = match transport {
+            Transport::Udp => (&[true, false][..], &BLOCKS[..]),
+            Transport::Tcp | Transport::Ws => (&[true][..], &STREAM_BLOCKS[..]),
+        };
         for &confirmable in kinds {
-            for block in BLOCKS {
+            for &block in blocks {
                 rows.push(Row { make, transport, confirmable, block });
             }
         }
@@ -49,7 +55,7 @@ fn rows(make: Make, world: &World) -> Vec<Row> {
 }
 
 fn run(make: Make) -> (Vec<(Row, Cells)>, Vec<String>) {
-    let world = World::start();
+    let world = World::start("");
     let mut done = Vec::new();
     for row in rows(make, &world) {
         let mut cells = Cells::new();
@@ -83,6 +89,23 @@ fn every_client_kind_and_block_size() {
             assert!(read.contains(words), "{words} is missing before {make:?}");
         }
     }
+}
+
+/// Where messages of a connection have a limit, larger bodies come and go in several blocks at once
+/// (RFC 8323 §6): aiocoap makes them of what our CSM says, and reads ours.
+#[test]
+fn aiocoap_speaks_bert() {
+    let world = World::start("coap: {max_message_size: 5000}\n");
+    for transport in [Transport::Tcp, Transport::Ws] {
+        let row = Row { make: Make::Aiocoap, transport, confirmable: true, block: 2048 };
+        for size in [4_096, 5_000, 20_000, 65_536] {
+            assert_eq!(cells::put(&world, row, size), Ok(()), "{row} {size}");
+            assert_eq!(cells::get(&world, row, size), Ok(()), "{row} {size}");
+        }
+        assert_eq!(cells::observe(&world, row, 20_000), Ok(()), "{row}");
+    }
+    let read = world.dissect().join("\n");
+    assert!(read.contains("Block #"), "no body came in blocks\n{read}");
 }
 
 /// Where every address is in doubt, libcoap sends back the Echo option that it is given (RFC 9175
