@@ -244,9 +244,6 @@ impl SubscriptionFilter {
     /// As [`new`](Self::new).
     pub fn lenient(text: &str) -> Result<Self, TopicError> {
         let Some(rest) = text.strip_prefix("$share/") else {
-            if text == "$share" {
-                return Err(TopicError::BadShare);
-            }
             return Ok(SubscriptionFilter { share: None, filter: TopicFilter::lenient(text)? });
         };
         check_form(text)?;
@@ -363,8 +360,9 @@ mod tests {
         assert_eq!((shared.share.as_deref(), shared.filter.as_str()), (Some("g"), "a/+"));
         let plain = SubscriptionFilter::new("$shared/g/a").unwrap();
         assert_eq!((plain.share, plain.filter.as_str()), (None, "$shared/g/a"));
+        assert_eq!(SubscriptionFilter::new("$share").unwrap().filter.as_str(), "$share");
         assert_eq!(SubscriptionFilter::new("$share/g//").unwrap().filter.as_str(), "/");
-        for bad in ["$share", "$share/g", "$share//t", "$share/g/", "$share/g+/t", "$share/#/t"] {
+        for bad in ["$share/", "$share/g", "$share//t", "$share/g/", "$share/g+/t", "$share/#/t"] {
             assert_eq!(SubscriptionFilter::new(bad), Err(TopicError::BadShare), "{bad}");
         }
         assert_eq!(SubscriptionFilter::new("$share/g/a#"), Err(TopicError::MisplacedHash));

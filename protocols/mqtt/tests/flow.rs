@@ -339,6 +339,23 @@ fn subscribe_answers_by_version() {
     w.expect(c, "b0 02 0002");
 }
 
+/// To MQTT 3 a malformed shared subscription is a filter like others: it is refused and not a breach.
+#[test]
+fn a_malformed_share_is_answered_in_mqtt_3() {
+    let mut w = World::new();
+    for (level, refused) in [(3, "00"), (4, "80")] {
+        let c = w.connect(&connect_bytes(level, 2, 60, "", "a"));
+        for bad in ["$share/g", "$share/", "$share//t", "$share/+/t", "$share/#"] {
+            w.send(c, &packet(0x82, &format!("0001 {} 00 {} 01", field(bad), field("t"))));
+            w.expect(c, &format!("90 04 0001 {refused} 01"));
+            w.send(c, &packet(0xa2, &format!("0002 {}", field(bad))));
+            w.expect(c, "b0 02 0002");
+        }
+        w.send(c, &packet(0x82, &format!("0001 {} 00", field("$share/g/#/x"))));
+        assert_eq!(w.closed[&c], Reason::Malformed, "no version has this");
+    }
+}
+
 #[test]
 fn the_bridge_bit_stands_for_no_local() {
     let mut w = World::new();

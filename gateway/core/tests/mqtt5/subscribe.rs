@@ -46,7 +46,6 @@ fn requests_that_are_none() {
         "$share/g/",
         "$share//t",
         "$share/",
-        "$share",
         "$share/+/t",
         "$share/#/t",
         "$share/g+/t",

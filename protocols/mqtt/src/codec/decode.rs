@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::num::NonZeroU16;
 
-use motegate_message::{Qos, SubscriptionFilter};
+use motegate_message::{Qos, SubscriptionFilter, TopicError, TopicFilter};
 
 use super::connect::{self, properties};
 use super::read::{Reader, Utf8};
@@ -166,10 +166,9 @@ impl Context {
         let mut filters = Vec::new();
         while !input.is_empty() {
             let text = input.string()?;
-            let filter =
-                SubscriptionFilter::lenient(text).map_err(|_| DecodeError::BadTopicFilter)?;
+            let is_shared = self.check_filter(text)?;
             let item = self.subscribe_options(text, input.u8()?)?;
-            if item.no_local && filter.share.is_some() {
+            if item.no_local && is_shared {
                 return Err(DecodeError::SharedNoLocal); // [MQTT-3.8.3-4]
             }
             filters.push(item);
@@ -178,6 +177,19 @@ impl Context {
             return Err(DecodeError::EmptyList); // [MQTT-3.8.3-2]
         }
         Ok(Subscribe { id, properties, filters })
+    }
+
+    /// Whether a filter is a shared one. What MQTT 5 calls a malformed one is a filter like others
+    /// to MQTT 3, which knows none.
+    fn check_filter(&self, text: &str) -> Result<bool, DecodeError> {
+        match SubscriptionFilter::lenient(text) {
+            Ok(filter) => Ok(filter.share.is_some()),
+            Err(TopicError::BadShare) if !self.version.is_v5() => {
+                TopicFilter::lenient(text).map_err(|_| DecodeError::BadTopicFilter)?;
+                Ok(false)
+            }
+            Err(_) => Err(DecodeError::BadTopicFilter),
+        }
     }
 
     fn subscribe_options<'a>(
@@ -218,7 +230,7 @@ impl Context {
         let mut filters = Vec::new();
         while !input.is_empty() {
             let text = input.string()?;
-            SubscriptionFilter::lenient(text).map_err(|_| DecodeError::BadTopicFilter)?;
+            self.check_filter(text)?;
             filters.push(text);
         }
         if filters.is_empty() {

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use motegate_message::{Qos, Reason, Seq, SubscriptionFilter, Turn};
+use motegate_message::{Qos, Reason, Seq, SubscriptionFilter, TopicError, TopicFilter, Turn};
 
 use super::acks::{Acks, Answer, Owed, granted};
 use super::connect::Offer;
@@ -27,6 +27,19 @@ fn parse(config: &Config, text: &str) -> Result<SubscriptionFilter, Violation> {
     let filter = SubscriptionFilter::lenient(text).map_err(|_| DecodeError::BadTopicFilter)?;
     let limit = filter_limit(config, text, filter.filter.as_str());
     limit.map_or(Ok(filter), |limit| Err(Violation::FilterInvalid(limit)))
+}
+
+/// MQTT 3 knows no shared subscriptions: to its text a malformed one is a filter like any other, whose
+/// SUBSCRIBE and UNSUBSCRIBE are answered [MQTT-3.8.4-1]. This is such a one.
+fn unshared(config: &Config, text: &str) -> Result<Option<SubscriptionFilter>, Violation> {
+    if SubscriptionFilter::lenient(text) != Err(TopicError::BadShare) {
+        return Ok(None);
+    }
+    if let Some(limit) = filter_limit(config, text, text) {
+        return Err(Violation::FilterInvalid(limit));
+    }
+    let filter = TopicFilter::lenient(text).map_err(|_| DecodeError::BadTopicFilter)?;
+    Ok(Some(SubscriptionFilter { share: None, filter }))
 }
 
 /// What a filter asks for that is not offered, if it does.
@@ -54,8 +67,18 @@ impl Connection {
         asked: &SubscribeFilter<'_>,
         identified: bool,
     ) -> Result<(SubscribeItem, Option<ReasonCode>), Violation> {
-        let filter = parse(config, asked.filter)?;
         let told = self.version.is_v5();
+        if !told && let Some(filter) = unshared(config, asked.filter)? {
+            let item = SubscribeItem {
+                filter,
+                qos: asked.qos,
+                no_local: false,
+                retain_as_published: false,
+                retain_handling: asked.retain_handling,
+            };
+            return Ok((item, Some(ReasonCode::TopicFilterInvalid)));
+        }
+        let filter = parse(config, asked.filter)?;
         let code = match beyond(Offer::of(config), &filter, identified) {
             // MQTT 5 §3.2.2.3.11 to §3.2.2.3.13: who was told and asks all the same. Whoever could
             // not know, in MQTT 3 or since the settings changed, is answered.
@@ -129,7 +152,14 @@ impl Connection {
         let filters = unsubscribe
             .filters
             .iter()
-            .map(|text| parse(shared.config.of(self.listener), text))
+            .map(|text| {
+                let config = shared.config.of(self.listener);
+                let unshared = match self.version.is_v5() {
+                    true => None,
+                    false => unshared(config, text)?,
+                };
+                unshared.map_or_else(|| parse(config, text), Ok)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         // Until the answer comes nothing is known to have existed.
         let codes = filters.iter().map(|_| ReasonCode::NoSubscriptionExisted).collect();
