@@ -133,7 +133,7 @@ impl Endpoint {
             && !line.client.budget.is_proven()
         {
             let id = mix(salt ^ line.wire.session.get()) % u64::from(u16::MAX) + 1;
-            line.wire.next_msg_id = u16::try_from(id).unwrap_or(1);
+            line.wire.begin_msg_ids(u16::try_from(id).unwrap_or(1));
         }
     }
 }

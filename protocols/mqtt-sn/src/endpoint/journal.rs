@@ -361,8 +361,9 @@ impl Endpoint {
         // Message ids are not journaled. Those of the last life are not used again at once: a late
         // answer to one of them would be taken for the answer to another packet.
         let first = (self.seed ^ turn.wall.as_millis()) % u64::from(u16::MAX) + 1;
+        let first = u16::try_from(first).unwrap_or(1);
         for wire in self.wires.iter_mut() {
-            wire.next_msg_id = u16::try_from(first).unwrap_or(1);
+            wire.begin_msg_ids(first);
             wire.topics.restored();
         }
         let mut all = core::mem::take(&mut self.saved);

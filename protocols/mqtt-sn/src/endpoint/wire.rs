@@ -41,6 +41,13 @@ pub(super) struct Wire {
     pub(super) exchange: Option<Box<Exchange>>,
 }
 
+/// So many message ids are used in a short time.
+const SOON: u16 = 4096;
+
+fn id_after(id: u16) -> u16 {
+    id.checked_add(1).unwrap_or(1)
+}
+
 impl Wire {
     pub(super) fn new(session: SessionId) -> Self {
         Wire {
@@ -64,14 +71,24 @@ impl Wire {
 
     /// A message id for what the gateway starts; never 0x0000, nor that of the open handshake.
     pub(super) fn take_msg_id(&mut self) -> u16 {
-        let after = |id: u16| id.checked_add(1).unwrap_or(1);
-        let open = self.exchange.as_ref().and_then(|exchange| exchange.sending);
         let mut id = self.next_msg_id;
-        if open.is_some_and(|sending| sending.msg_id == id) {
-            id = after(id);
+        if self.sending_id() == Some(id) {
+            id = id_after(id);
         }
-        self.next_msg_id = after(id);
+        self.next_msg_id = id_after(id);
         id
+    }
+
+    fn sending_id(&self) -> Option<u16> {
+        let sending = self.exchange.as_ref().and_then(|exchange| exchange.sending);
+        sending.map(|sending| sending.msg_id)
+    }
+
+    /// Message ids begin at `first`, or behind the one that is still in use if they would soon come
+    /// to it: a packet that has it when it is free again would be taken for a late copy.
+    pub(super) fn begin_msg_ids(&mut self, first: u16) {
+        let ahead = self.sending_id().filter(|id| id.wrapping_sub(first) < SOON);
+        self.next_msg_id = ahead.map_or(first, id_after);
     }
 
     /// A connection is over: what was handed out comes again from the layer above.
