@@ -52,7 +52,9 @@ enum Place {
 impl Core {
     /// What the path of a request describes, if anything.
     pub(super) fn coap_managed(&self, request: &CoapRequest) -> Option<Managed> {
-        if !self.table.manages_topics() {
+        // Of most requests the path says that it is nothing of this.
+        let ([collection] | [collection, _]) = &request.path[..] else { return None };
+        if self.table.collection() != Some(collection.as_str()) {
             return None;
         }
         let key = self.coap_client(request);
