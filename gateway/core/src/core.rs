@@ -24,7 +24,7 @@ use motegate_timers::{Instant, earliest};
 use crate::access::{Target, admits};
 use crate::admission::Admission;
 use crate::backpressure::Backpressure;
-use crate::coap::{Behind, Notified, Observation, Pack, Topics};
+use crate::coap::{Behind, Notified, Observation, Pack, Rounds, Topics};
 use crate::journal_clock::JournalClock;
 use crate::lockout::Lockout;
 use crate::login::Login;
@@ -63,6 +63,7 @@ pub struct Core {
     pub(crate) notified: Notified,
     /// Of the topic collection.
     pub(crate) topics: Topics,
+    pub(crate) rounds: Rounds,
     pub(crate) pending: PendingTable,
     pub(crate) turn: Turn,
     /// The wall clock as it is, jumps and all.
@@ -128,6 +129,7 @@ impl Core {
             packs: HashMap::new(),
             notified: Notified::default(),
             topics: Topics::default(),
+            rounds: Rounds::default(),
             pending: PendingTable::default(),
             turn,
             wall: Wall::default(),
@@ -238,7 +240,7 @@ impl Core {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let datagrams = earliest(self.sn.poll_timeout(), self.coap.poll_timeout());
         let streams = earliest(self.broker.poll_timeout(), self.mqtt.poll_timeout());
-        let own = earliest(self.sys.next(), earliest(self.admission.next(), self.topics.next()));
+        let own = earliest(self.sys.next(), earliest(self.admission.next(), self.coap_next()));
         earliest(earliest(streams, datagrams), earliest(own, self.stalled))
     }
 
@@ -331,7 +333,7 @@ impl Core {
         if due(self.coap.poll_timeout()) {
             self.coap.handle_timeout(&self.turn);
         }
-        self.topics_due();
+        self.coap_due();
         self.stalled_due();
         self.mqtt_turns();
         self.sys_round();

@@ -46,6 +46,8 @@ pub(crate) enum Pending {
     CoapRecord { exchange: ExchangeId },
     /// The first data of a topic that is being made.
     CoapTopic(Box<NewTopic>),
+    /// The value that an observer is asked with whether it is still there.
+    CoapDaily(ObservationId),
     /// The data of a topic whose observers are to confirm that they are there.
     CoapTopicCheck(TopicRef),
     /// `.well-known/core`, or the topic collection.

@@ -306,46 +306,6 @@ fn td_coap_core_31_ping() {
 }
 
 /// 01 lists everything, the others filter by an attribute; 03 with a wildcard.
-#[test]
-fn td_coap_link_01_02_03_05_06_07_08_discovery() {
-    let mut device = with_rule(CoapRule {
-        path: "/light".into(),
-        topic: "light".into(),
-        link: [("rt", "Type1"), ("if", "If1"), ("title", "a light")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
-        ..CoapRule::default()
-    });
-    device.con(PUT, &[(PATH, b"light")], b"on");
-    device.con(PUT, &[&TEST[..], &[(FORMAT, b"\x32")]].concat(), b"{}");
-    let mut discover = |query: &str| {
-        let core = [(PATH, &b".well-known"[..]), (PATH, b"core")];
-        let query = [(QUERY, query.as_bytes())];
-        let some = if query[0].1.is_empty() { &[][..] } else { &query[..] };
-        let answer = device.con(GET, &[&core[..], some].concat(), b"");
-        assert_eq!((answer[1], option(&answer, FORMAT)), (CONTENT, Some(vec![40])));
-        String::from_utf8(body(&answer).to_vec()).expect("text")
-    };
-    let all = discover("");
-    assert!(all.contains("</light>") && all.contains("</mqtt/test>"), "{all}");
-    for (query, light, test) in [
-        ("rt=Type1", true, false),
-        ("rt=Type*", true, false),
-        ("rt=Nothing", false, false),
-        ("if=If1", true, false),
-        ("href=/light", true, false),
-        ("href=/mqtt/*", false, true),
-        ("ct=50", false, true),
-    ] {
-        let found = discover(query);
-        assert_eq!(
-            (found.contains("</light>"), found.contains("</mqtt/test>")),
-            (light, test),
-            "{query}: {found}"
-        );
-    }
-}
-
 /// A value of so many bytes, written by a client of MQTT.
 fn large(length: usize) -> (Device, Vec<u8>) {
     let mut device = Device::new();

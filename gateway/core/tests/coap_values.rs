@@ -3,8 +3,10 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{COAP, Gateway, Options, coap, config, option, peer, publish, request};
-use motegate_core::{Input, Notice, NoticeKind};
+use motegate_core::{Config, Input, Notice, NoticeKind};
 use motegate_mapping::{Action, CoapMethod, CoapRule, Rules, Table};
 use motegate_message::ConnectionId;
 
@@ -425,4 +427,43 @@ fn an_observer_too_many_gets_the_value_alone() {
     assert!(answers[0].ends_with(b"\xffopen"));
     gateway.datagram(COAP, peer(4_001), &coap(0, 3, 3, b"", None, &path, b"shut"));
     assert!(gateway.datagrams_to(peer(4_000)).is_empty(), "and no notification later");
+}
+
+/// RFC 7641 §4.5: who is gone is noticed although there is nothing to tell.
+#[test]
+fn rfc_7641_s4_5_who_observes_what_never_changes_is_asked_once_a_day() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let mut gateway = Gateway::new(Config { sys_interval: Duration::ZERO, ..config() });
+    let put = coap(0, 3, 1, b"", None, &["mqtt", "t"], b"on");
+    gateway.datagram(COAP, peer(4_000), &put);
+    for (port, path) in [(4_001, ["mqtt", "t"]), (4_002, ["mqtt", "none"])] {
+        let observe = coap(0, 1, 1, b"t", Some(0), &path, b"");
+        assert_eq!(gateway.datagram(COAP, peer(port), &observe)[0][1], 0x45);
+    }
+    for day in 0..2 {
+        gateway.datagrams.clear();
+        gateway.advance(22 * HOUR);
+        assert_eq!(gateway.datagrams.len(), 0, "day {day}");
+        let mut asked = 0;
+        for _ in 0..7_200 {
+            gateway.advance(Duration::from_secs(1));
+            for (port, has_value) in [(4_001, true), (4_002, false)] {
+                for told in gateway.datagrams_to(peer(port)) {
+                    asked += 1;
+                    assert_eq!((told[0] >> 4, told[1]), (4, 0x45), "{told:02x?}");
+                    assert_eq!(told.ends_with(b"\xffon"), has_value, "{told:02x?}");
+                    gateway.datagram(COAP, peer(port), &[0x60, 0, told[2], told[3]]);
+                }
+            }
+            if asked == 2 {
+                break;
+            }
+        }
+        assert_eq!(asked, 2, "once each, on day {day}");
+    }
+    assert_eq!(gateway.limit("max_observers").used, Some(2));
+    gateway.advance(25 * HOUR);
+    assert_eq!(gateway.limit("max_observers").used, Some(0), "nobody has acknowledged it");
+    gateway.advance(HOUR);
+    assert_eq!(gateway.core.poll_timeout(), None, "and nothing is looked after any more");
 }

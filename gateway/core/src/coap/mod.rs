@@ -5,6 +5,7 @@
 //! `pubsub`.
 
 mod connections;
+mod daily;
 mod notified;
 mod observe;
 mod publish;
@@ -31,6 +32,7 @@ use crate::topics::check_bounds;
 use crate::{ClientFrom, Config, Core, Protocol};
 
 pub(crate) use connections::Behind;
+pub(crate) use daily::Rounds;
 pub(crate) use notified::Notified;
 pub(crate) use observe::{OBSERVER_QUEUE, Observation};
 pub(crate) use publish::Pack;
@@ -189,6 +191,9 @@ impl Core {
             }
             (Pending::CoapTopic(new), Effect::Refused { reason, .. }) => {
                 self.topic_refused(&new, reason);
+            }
+            (Pending::CoapDaily(observation), Effect::Value { message, .. }) => {
+                self.observer_asked(observation, message.as_deref());
             }
             (Pending::CoapTopicCheck(topic), Effect::Value { message, .. }) => {
                 self.check_observers(topic, message.as_deref());

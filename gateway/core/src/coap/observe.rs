@@ -157,6 +157,7 @@ impl Core {
         if let Some(topic) = of {
             self.topics.observed(&self.turn, topic, observation);
         }
+        self.rounds.begin(self.turn.now);
         let read = CoapRead { observation: Some(observation), ..read };
         let named = self.listener(request.peer.listener).client_from == ClientFrom::Query
             || self.coap_identity(request.conn).is_some();
@@ -409,7 +410,7 @@ impl Core {
         }
     }
 
-    fn notify_empty(&mut self, observation: ObservationId) {
+    pub(super) fn notify_empty(&mut self, observation: ObservationId) {
         let notification = Notification { confirmable: true, ..empty(NO_DELIVERY) };
         self.coap.notify(&self.turn, observation, notification);
     }

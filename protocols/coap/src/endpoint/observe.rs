@@ -27,6 +27,9 @@ use crate::slab::{Key, NIL, Slab};
 
 /// RFC 7641 §4.5: a confirmable notification at least this often.
 const CONFIRMABLE_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// Who is asked whether it is still there is asked so much before the day is over, because it takes
+/// time to look at all.
+const EARLY: Duration = Duration::from_secs(30 * 60);
 /// The first notification after so long a silence is confirmable: who has gone is noticed, and a
 /// value that lasts is not lost.
 const SILENCE: Duration = Duration::from_secs(60 * 60);
@@ -151,6 +154,18 @@ impl Observations {
 
     pub(super) fn by_id(&self, id: ObservationId) -> Option<&Observation> {
         self.slab.get(Key::from_u64(id.0))
+    }
+
+    pub(super) fn slots(&self) -> u32 {
+        self.slab.slots()
+    }
+
+    pub(super) fn unconfirmed_at(&self, slot: u32, now: Instant) -> Option<ObservationId> {
+        let found = self.slab.at(slot).filter(|found| found.phase == Phase::Idle)?;
+        let since = u64::from(secs(now).saturating_sub(found.last_confirmable));
+        let overdue = Duration::from_secs(since) >= CONFIRMABLE_INTERVAL - EARLY;
+        let key = self.slab.key_at(slot).filter(|_| overdue)?;
+        Some(ObservationId(key.to_u64()))
     }
 
     /// One peer's observations, from its list's head.

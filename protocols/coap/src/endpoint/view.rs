@@ -1,6 +1,7 @@
 //! Read-only views of observers, for whoever asks about a running gateway.
 
 use motegate_message::Peer;
+use motegate_timers::Instant;
 
 use super::Endpoint;
 use super::contract::{ExchangeId, ObservationId};
@@ -37,6 +38,22 @@ impl Endpoint {
         let exchange = self.exchanges.get(Key::from_u64(exchange.0));
         let observation = self.observations.by_id(observation);
         observation.zip(exchange).is_some_and(|(o, e)| o.peer() == e.peer)
+    }
+
+    /// Observations lie in slots below this number; some are empty.
+    #[must_use]
+    pub fn observation_slots(&self) -> u32 {
+        self.observations.slots()
+    }
+
+    /// The observation in a slot, if nothing confirmable has left for it for nearly a day and nothing
+    /// is on its way: its client may be gone (RFC 7641 §4.5).
+    /// A connection says by itself whether it is there (RFC 8323 §5.4).
+    #[must_use]
+    pub fn unconfirmed_at(&self, slot: u32, now: Instant) -> Option<ObservationId> {
+        let observation = self.observations.unconfirmed_at(slot, now)?;
+        let peer = self.observations.by_id(observation)?.peer();
+        self.connection_of(peer).is_none().then_some(observation)
     }
 
     /// Whose observation it is.

@@ -353,7 +353,7 @@ impl Core {
     }
 
     /// What of the topics is due.
-    pub(crate) fn topics_due(&mut self) {
+    pub(in crate::coap) fn topics_due(&mut self) {
         while let Some(due) = self.topics.pop_due(&self.calendar()) {
             match due {
                 Due::Expired(number) => self.end_topic(number),
