@@ -157,7 +157,9 @@ fn hears(bind: &Bind, protocol: Protocol, group: IpAddr) -> bool {
         SocketAddr::V4(_) => group.is_ipv4(),
         SocketAddr::V6(_) => true,
     };
-    bind.protocol == protocol && addr.ip().is_unspecified() && family
+    // One of connections hears no datagram.
+    let datagrams = bind.protocol == protocol && !bind.transport.coap;
+    datagrams && addr.ip().is_unspecified() && family
 }
 
 /// Each once, with its place.

@@ -467,6 +467,9 @@ fn discovery_and_forwarders_arrive_and_their_mistakes_are_told() {
     let other = "version: 1\nlisteners: [{protocol: mqttsn, bind: \"[::]:1885\"}]\ncoap:\n";
     bad(other, "multicast_discovery: [224.0.1.187]", "no coap listener hears an IPv4 group");
     bad(other, "multicast_discovery: [10.0.0.255]", "not a multicast group");
+    let streams =
+        "listeners: [{protocol: coap+tcp, bind: \"[::]:5683\", anonymous: true}]\ncoap:\n";
+    bad(streams, "multicast_discovery: [224.0.1.187]", "no coap listener hears an IPv4 group");
 }
 
 /// `limits` of a listener: what it says itself, the rest of the gateway's, and nothing above.

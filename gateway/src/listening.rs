@@ -85,7 +85,8 @@ impl Listening {
     fn joins(&self, groups: &[(Protocol, Group)]) -> Vec<(ListenerId, Group)> {
         let of = |place: &Place| {
             let (id, own) = (place.id, place.bound.protocol);
-            let mine = groups.iter().filter(move |(protocol, _)| *protocol == own);
+            let hears = place.bound.has_datagrams();
+            let mine = groups.iter().filter(move |(protocol, _)| hears && *protocol == own);
             mine.map(move |(_, group)| (id, group.clone()))
         };
         self.places.iter().flat_map(of).collect()

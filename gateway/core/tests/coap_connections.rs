@@ -4,8 +4,10 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{COAP, Gateway, config, option, peer, request};
-use motegate_core::{Change, Input, NoticeKind, Protocol, Reload};
+use motegate_core::{Change, Config, Input, NoticeKind, Protocol, Reload};
 use motegate_mapping::{CoapRule, Rules, Table};
 use motegate_message::{ConnectionId, ListenerId, Reason};
 
@@ -293,4 +295,20 @@ fn the_name_of_the_connection_is_uri_host() {
         let answer = client.ask(&mut gateway, &frame(PUT, b"t", options, b"1"));
         assert_eq!(answer[1], code, "{host:?} {options:?}");
     }
+}
+
+/// RFC 8323 §5.4: a connection says by itself whether it is there; RFC 7641 §4.5 is of datagrams.
+#[test]
+fn who_observes_by_a_connection_is_not_asked_once_a_day() {
+    let config = Config { sys_interval: Duration::ZERO, ..config() };
+    let mut gateway = Gateway::new(config);
+    let client = Client::new(&mut gateway);
+    assert_eq!(client.ask(&mut gateway, &frame(PUT, b"p", &V, b"1"))[1], CREATED);
+    assert_eq!(client.ask(&mut gateway, &frame(GET, b"o", &OBSERVE_V, b""))[1], CONTENT);
+    for _ in 0..50 * 60 {
+        gateway.advance(Duration::from_secs(60));
+        let pong = client.say(&mut gateway, &[0, 0xe2]);
+        assert!(pong.iter().all(|message| message[1] == 0xe3), "{pong:02x?}");
+    }
+    assert_eq!(gateway.limit("max_observers").used, Some(1));
 }

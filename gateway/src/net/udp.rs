@@ -100,10 +100,8 @@ impl Udp {
     /// The groups that listeners hear from now on, instead of those before.
     pub(crate) fn set_groups(&mut self, wanted: &[(ListenerId, Group)], now: Instant) {
         for (listener, group) in wanted {
-            let mine = self.sockets.iter().filter(|socket| socket.listener == *listener);
-            let mut reach = mine.map(|socket| socket.reaches(group)).peekable();
-            // A listener of streams has none, and is not meant.
-            if reach.peek().is_some() && !reach.any(|reaches| reaches) {
+            let mut mine = self.sockets.iter().filter(|socket| socket.listener == *listener);
+            if !mine.any(|socket| socket.reaches(group)) {
                 // `[::]` is `0.0.0.0` on a machine without IPv6.
                 tracing::warn!(%group, error = "no socket of its family", "not joined");
             }
