@@ -27,9 +27,9 @@ What is kept: sessions that outlive their connection, their subscriptions,
 queues and wills, messages on their way at QoS 1 and 2, retained messages,
 MQTT-SN topic ids and sleep states. The will of a session that ends with its
 connection is published when the gateway is stopped, and lost when it is killed.
-All lies in `data_dir`, which one gateway has at a time. Where the disk is full or fails, what would have to be stored is refused
-until it can be; all else goes on. `motegate status` shows it. `motegate dev`
-keeps nothing.
+All lies in `data_dir`, which one gateway has at a time. Where the disk is full
+or fails, what would have to be stored is refused until it can be; all else goes
+on. `motegate status` shows it. `motegate dev` keeps nothing.
 ";
 
 /// Explain a command, the code of a diagnostic, or a word of the configuration
