@@ -29,6 +29,24 @@ fn notifications_carry_the_token_and_growing_numbers() {
     }
 }
 
+/// RFC 7641 §4.4: the numbers of a token grow also where it is cancelled and registered again in the
+/// same moment.
+#[test]
+fn numbers_grow_over_a_cancellation() {
+    let mut server = Server::new();
+    let mut last = None;
+    for id in (1..20).step_by(2) {
+        server.register(1, id, b"tok", "20");
+        let number = observe_value(&server.sent[0].1).unwrap();
+        assert!(last.is_none_or(|last| number > last), "{number} after {last:?}");
+        last = Some(number);
+        server.msg(1, &Msg::con(GET, id + 1).token(b"tok").opt(6, &[1]).path("mqtt/t"));
+        let Some(Event::Request(request)) = server.events.pop() else { panic!("no request") };
+        server.respond(request.exchange, content("20"));
+        server.events.clear();
+    }
+}
+
 /// TD_COAP_OBS_01: CON notifications.
 #[test]
 fn a_confirmable_notification_is_reported_when_acknowledged() {

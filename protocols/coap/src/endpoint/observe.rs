@@ -125,6 +125,11 @@ const fn first_sequence(wall: Wall) -> u32 {
     (wall.as_millis().wrapping_mul(65) as u32) & SEQUENCE_MASK
 }
 
+/// Whether a number is as new as another, or newer (RFC 7641 §3.4).
+const fn is_ahead(number: u32, of: u32) -> bool {
+    number.wrapping_sub(of) & SEQUENCE_MASK < SEQUENCE_MASK / 2
+}
+
 #[derive(Debug)]
 pub(super) struct Observations {
     slab: Slab<Observation>,
@@ -132,6 +137,9 @@ pub(super) struct Observations {
     hasher: DefaultHashBuilder,
     /// Peers that observe something.
     observers: usize,
+    /// The latest number of those that are over: a client goes on comparing with what the one before
+    /// said, also when both came in a moment (RFC 7641 §4.4).
+    latest: Option<u32>,
 }
 
 impl Observations {
@@ -141,7 +149,13 @@ impl Observations {
             index: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             observers: 0,
+            latest: None,
         }
+    }
+
+    fn first_sequence(&self, wall: Wall) -> u32 {
+        let first = first_sequence(wall);
+        self.latest.filter(|latest| is_ahead(*latest, first)).unwrap_or(first)
     }
 
     pub(super) const fn observers(&self) -> usize {
@@ -212,6 +226,9 @@ impl Observations {
 
     fn remove(&mut self, peers: &mut Peers, key: Key) -> Option<Observation> {
         let gone = self.slab.remove(key)?;
+        if self.latest.is_none_or(|latest| is_ahead(gone.sequence, latest)) {
+            self.latest = Some(gone.sequence);
+        }
         let hash = self.hasher.hash_one((gone.peer.slot, &gone.token));
         if let Ok(found) = self.index.find_entry(hash, |slot| *slot == key.slot) {
             found.remove();
@@ -266,15 +283,10 @@ impl Endpoint {
             return self.observations.get(key).map(|_| ObservationId(key.to_u64()));
         }
         let (peer, token, block) = (found.peer, found.token, found.wanted.block);
-        let mut sequence = first_sequence(turn.wall);
         if let Some(old) = self.observations.find(peer, &token) {
-            // The client goes on comparing with what the old one said.
-            let last = self.observations.get(old).map_or(sequence, |o| o.sequence);
-            if last.wrapping_sub(sequence) & SEQUENCE_MASK < SEQUENCE_MASK / 2 {
-                sequence = last;
-            }
             self.lose_observation(turn.now, old, Reason::TakenOver);
         }
+        let sequence = self.observations.first_sequence(turn.wall);
         let state = self.peers.get(peer)?;
         let listener = state.peer.listener;
         let own = usize::try_from(state.observations).unwrap_or(usize::MAX);
