@@ -10,6 +10,7 @@
 //! Left out: every block of a part that is not built; those are unknown keys.
 
 mod address;
+mod chain;
 mod conf_d;
 mod decode;
 mod diagnostic;

@@ -25,7 +25,7 @@ use crate::text_file::{self, Kinds, Unread};
 use crate::value::{Typed, Value, words};
 
 /// Longest file of certificates; a bundle of all public authorities has 250 KiB.
-const MAX_FILE: usize = 4 * 1024 * 1024;
+pub(crate) const MAX_FILE: usize = 4 * 1024 * 1024;
 
 words! {
     /// Whether clients show a certificate.

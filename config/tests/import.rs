@@ -252,6 +252,15 @@ fn mosquitto_without_listeners_is_for_this_machine() {
 }
 
 #[test]
+fn mosquitto_behind_a_load_balancer_with_options_old_and_new() {
+    let (imported, resolved) = imported(Dialect::Mosquitto, &["mosquitto-proxy/mosquitto.conf"]);
+    snapshot("mosquitto-proxy", &imported);
+    let open: Vec<bool> = resolved.core.listeners.iter().map(|l| l.anonymous).collect();
+    assert_eq!(open, [false, true]);
+    assert!(!imported.remarks.iter().any(|r| r.kind == RemarkKind::Unknown), "{imported:#?}");
+}
+
+#[test]
 fn emqx_gateways_listeners_and_rewriting() {
     let (imported, resolved) = imported(Dialect::Emqx, &["emqx/emqx.conf"]);
     snapshot("emqx", &imported);
@@ -396,7 +405,7 @@ fn mosquitto_certificates_proxies_and_bounds_of_a_listener() {
          listener 8885\nprotocol websockets\ncertfile tests/certs/server.pem\n\
          keyfile tests/certs/server.key\nallow_anonymous true\nwebsockets_origin https://a.example\n\
          cafile tests/certs/server.pem\nrequire_certificate true\nmax_connections 50000\n\
-         listener 1884\nproxy_protocol_v2 true\nmax_connections 0\nallow_anonymous true\n",
+         listener 1884\nenable_proxy_protocol 2\nmax_connections 0\nallow_anonymous true\n",
     );
     let (plain, open, most) = layers(&resolved, "mqtts-8883");
     assert_eq!(
@@ -413,7 +422,7 @@ fn mosquitto_certificates_proxies_and_bounds_of_a_listener() {
     let (proxied, _, most) = layers(&resolved, "mqtt-1884");
     let proxy = proxied.proxy.as_ref().unwrap();
     assert!(proxy.v2 && !proxy.v1 && most == 0);
-    assert_eq!(remark(&imported, 22, "proxy_protocol_v2").0, RemarkKind::Changed);
+    assert_eq!(remark(&imported, 22, "enable_proxy_protocol").0, RemarkKind::Changed);
     assert_eq!(resolved.max_connections, 120_000);
 }
 

@@ -175,20 +175,31 @@ impl Draft {
     }
 
     /// Everything is read: what bounds a listener's own bounds is wide enough for them, and a listener
-    /// that cannot be served on this machine is only told of.
+    /// that cannot be served on this machine is only told of, as is a chain of certificates that was
+    /// completed there.
     pub(crate) fn settle(&mut self) {
         self.make_room();
         for (at, placed) in self.listeners.iter_mut().enumerate() {
             let listener = &placed.listener;
-            let Some(cause) = listener.tls.as_ref().and_then(|_| why_not(listener)) else {
+            let Some(tls) = &listener.tls else { continue };
+            let (text, equivalent) = if let Some(cause) = why_not(listener) {
+                placed.left_out = true;
+                let chain = tls.completed_from.as_ref().map_or_else(String::new, |from| {
+                    format!(
+                        ", with intermediate authorities of {from}, if any, behind {}",
+                        tls.cert
+                    )
+                });
+                let place = "Take it over where the gateway can read its files";
+                let line = format!("- {}", listener.value().line());
+                (format!("left out: {cause}. {place}{chain}"), vec![line])
+            } else if let Some(text) = tls.completed() {
+                (text, Vec::new())
+            } else {
                 continue;
             };
-            placed.left_out = true;
             let (file, line) = placed.spot.clone().unwrap_or_default();
-            let text =
-                format!("left out: {cause}. Take it over where the gateway can read its files");
             let what = short(&format!("listener {}", listener.name));
-            let equivalent = vec![format!("- {}", listener.value().line())];
             let kind = RemarkKind::Changed;
             self.remarks
                 .push((At::Listener(at), Remark { file, line, kind, what, text, equivalent }));

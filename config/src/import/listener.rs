@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::yaml::Value;
+use crate::chain;
 use crate::value::PerTime;
 
 /// An entry of `listeners`.
@@ -25,6 +26,7 @@ pub(crate) struct Listener {
     pub(crate) origins: Vec<String>,
     /// `proxy_protocol`.
     pub(crate) proxy: Option<&'static str>,
+    pub(crate) proxy_identity: bool,
     /// `limits` of its own.
     pub(crate) max_connections: Option<u64>,
     pub(crate) max_connect_rate: Option<PerTime>,
@@ -41,9 +43,26 @@ pub(crate) struct Certificates {
     pub(crate) crl: Option<String>,
     /// What of a client's is its identity.
     pub(crate) identity: Option<&'static str>,
+    /// The file from which the chain of `cert` was completed there.
+    pub(crate) completed_from: Option<String>,
 }
 
 impl Certificates {
+    /// What is to be done for clients to be shown the chain that they were shown there.
+    pub(crate) fn completed(&self) -> Option<String> {
+        let from = self.completed_from.as_deref()?;
+        let missing = chain::missing(&self.cert, from);
+        let (first, cert) = (missing.first()?, &self.cert);
+        let names = match missing.len() {
+            1 => first.clone(),
+            _ => missing.join(", then "),
+        };
+        Some(format!(
+            "clients are shown what {cert} holds and nothing of {from}: write the certificate of \
+             {names} behind the one in {cert}, or they find no way to their root"
+        ))
+    }
+
     fn value(&self) -> Value {
         let mut pairs: Vec<(String, Value)> = vec![
             ("cert".into(), self.cert.as_str().into()),
@@ -84,6 +103,7 @@ impl Listener {
             tls: None,
             origins: Vec::new(),
             proxy: None,
+            proxy_identity: false,
             max_connections: None,
             max_connect_rate: None,
         }
@@ -132,6 +152,9 @@ impl Listener {
             pairs.push(("origins".into(), Value::Texts(self.origins.clone())));
         }
         pairs.extend(self.proxy.map(|word| ("proxy_protocol".into(), word.into())));
+        if self.proxy_identity {
+            pairs.push(("proxy_identity".into(), "true".into()));
+        }
         pairs.extend(self.tls.as_ref().map(|tls| ("tls".into(), tls.value())));
         let mut limits: Vec<(String, Value)> = Vec::new();
         limits.extend(

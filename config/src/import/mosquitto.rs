@@ -6,9 +6,10 @@
 mod bridge;
 mod listeners;
 mod options;
+mod shared;
 
 use super::draft::{At, Draft, Spot};
-use super::tree::{carry, flag, waits};
+use super::tree::{Block, Form, carry, flag, waits};
 use super::{ImportError, RemarkKind, Source};
 
 use bridge::Bridge;
@@ -54,7 +55,12 @@ struct File<'a> {
 impl<'a> File<'a> {
     /// The last one holds.
     fn global(&self, name: &str) -> Option<&Set<'a>> {
-        self.global.iter().rev().find(|set| set.name == name)
+        self.last(&[name])
+    }
+
+    /// The same of an option with several names.
+    fn last(&self, names: &[&str]) -> Option<&Set<'a>> {
+        self.global.iter().rev().find(|set| names.contains(&set.name))
     }
 }
 
@@ -67,6 +73,8 @@ pub(crate) fn read(sources: &[Source<'_>]) -> Result<Draft, ImportError> {
         treat(set, At::Top, &mut draft);
     }
     store(&file, &mut draft);
+    message_size(&file, &mut draft);
+    in_flight(&file, &mut draft);
     listeners::write(&file, &mut draft);
     log(&file, &mut draft);
     for bridge in &file.bridges {
@@ -168,18 +176,22 @@ fn treat(set: &Set<'_>, listener: At, draft: &mut Draft) {
         Treat::Carry(block, key, form) => {
             carry(block, key, form, set.spot, (&set.what(), set.value), draft);
         }
-        Treat::CarryOrNone(block, key, form) => {
-            let value = if matches!(set.value, "0" | "-1") { "unlimited" } else { set.value };
-            carry(block, key, form, set.spot, (&set.what(), value), draft);
-        }
+        Treat::CarryOrNone(block, key, form) => carry_or_none(set, block, key, form, draft),
     }
+}
+
+/// Carries an option over of which 0 is no limit there.
+fn carry_or_none(set: &Set<'_>, block: Block, key: &str, form: Form, draft: &mut Draft) {
+    let value = if matches!(set.value, "0" | "-1") { "unlimited" } else { set.value };
+    carry(block, key, form, set.spot, (&set.what(), value), draft);
 }
 
 /// What is kept: `persistence`, the life of sessions, queues.
 fn store(file: &File<'_>, draft: &mut Draft) {
-    let kept = file.global("persistence").is_some_and(Set::is_on);
+    let asked = file.last(&["persistence", "retained_persistence"]);
+    let kept = asked.is_some_and(Set::is_on);
     draft.store.set("durability", if kept { "process_crash" } else { "none" });
-    if let (Some(set), true) = (file.global("persistence"), kept) {
+    if let (Some(set), true) = (asked, kept) {
         let text = "sessions and retained messages survive a crash of the program, and with \
                     `power_loss` of the machine; the content of mosquitto.db is not imported";
         draft.remark(At::Top, set.spot, RemarkKind::Changed, set.what(), text);
@@ -207,24 +219,37 @@ fn store(file: &File<'_>, draft: &mut Draft) {
             }
         }
     }
-    let packet = file.global("max_packet_size").is_none();
-    if let (Some(set), true) =
-        (file.global("message_size_limit").filter(|s| s.value != "0"), packet)
-    {
-        match set.value.parse::<u64>() {
+}
+
+/// `message_size_limit`: of payloads there, those of wills included.
+fn message_size(file: &File<'_>, draft: &mut Draft) {
+    let Some(set) = file.global("message_size_limit").filter(|set| set.value != "0") else {
+        return;
+    };
+    let (kind, text) = match set.value.parse::<u64>() {
+        Ok(limit) => {
             // The topic and the header come on top of the payload.
-            Ok(limit) => {
-                let bytes = limit.saturating_add(65_543).clamp(128, 268_435_460);
-                draft.limits.set("max_packet_size", bytes.to_string());
-                let text = "a bound on the whole packet here, topic included; a client that sends \
-                            more is disconnected";
-                draft.remark(At::Limits, set.spot, RemarkKind::Changed, set.what(), text);
+            let bytes = limit.saturating_add(65_543).clamp(128, 268_435_460);
+            let packet = draft.limits.number("max_packet_size");
+            let bytes = packet.map_or(bytes, |packet| packet.min(bytes));
+            draft.limits.set("max_packet_size", bytes.to_string());
+            if limit < 65_535 {
+                draft.limits.set("max_will_payload", limit.to_string());
             }
-            Err(_) => {
-                let text = "not a number: left out";
-                draft.remark(At::Limits, set.spot, RemarkKind::Unknown, set.what(), text);
-            }
+            let text = "a bound on the whole packet here, topic included; a client that sends more \
+                        is disconnected";
+            (RemarkKind::Changed, text)
         }
+        Err(_) => (RemarkKind::Unknown, "not a number: left out"),
+    };
+    draft.remark(At::Limits, set.spot, kind, set.what(), text);
+}
+
+/// `max_inflight_messages`: towards a client, and from it (the Receive Maximum of its CONNACK).
+fn in_flight(file: &File<'_>, draft: &mut Draft) {
+    let Some(set) = file.global("max_inflight_messages") else { return };
+    for key in ["max_inflight", "receive_maximum"] {
+        carry_or_none(set, Block::Mqtt, key, Form::Number(1, 65_535), draft);
     }
 }
 

@@ -80,6 +80,7 @@ fn tls(tree: &Tree<'_>, path: &[&str], listener: &mut Listener, draft: &mut Draf
     let mut tls = Certificates {
         cert: text("certfile").unwrap_or_default(),
         key: text("keyfile").unwrap_or_default(),
+        completed_from: text("cacertfile"),
         ..Certificates::default()
     };
     let (ca, verify) = (text("cacertfile"), tree.text(&at("verify")));

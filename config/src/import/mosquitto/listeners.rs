@@ -7,9 +7,7 @@ use super::super::draft::{At, Draft};
 use super::super::listener::{
     Bound, Certificates, Listener, PROXIED, is_origin, loopback, mount_fault, on,
 };
-use super::super::tree::{Block, Form, carry};
-use super::super::yaml::Value;
-use super::{File, Set, treat};
+use super::{File, Set, shared, treat};
 
 /// The port of the default listener.
 const PORT: u16 = 1883;
@@ -39,7 +37,12 @@ impl<'a> Section<'a> {
 
     /// The last one holds.
     fn get(&self, name: &str) -> Option<&Set<'a>> {
-        self.options.iter().rev().find(|set| set.name == name)
+        self.last(&[name])
+    }
+
+    /// The same of an option with several names.
+    pub(super) fn last(&self, names: &[&str]) -> Option<&Set<'a>> {
+        self.options.iter().rev().find(|set| names.contains(&set.name))
     }
 
     fn is_on(&self, name: &str) -> bool {
@@ -49,6 +52,20 @@ impl<'a> Section<'a> {
     /// Whether it has certificates.
     fn is_secure(&self) -> bool {
         ["certfile", "keyfile"].iter().any(|name| self.get(name).is_some())
+    }
+
+    /// The version of the PROXY protocol that its connections begin with.
+    fn proxy(&self) -> Option<&'static str> {
+        match self.get("enable_proxy_protocol")?.value {
+            "1" => Some("v1"),
+            "2" => Some("v2"),
+            _ => None,
+        }
+    }
+
+    /// Whether a load balancer tells of certificates.
+    fn sees_proxied_certificates(&self) -> bool {
+        self.proxy() == Some("v2") && !self.is_secure()
     }
 
     /// Where remarks about it point to.
@@ -75,12 +92,12 @@ impl<'a> Section<'a> {
 pub(super) fn write(file: &File<'_>, draft: &mut Draft) {
     let named = ["port", "bind_address", "bind_interface"];
     let asked = named.iter().any(|name| file.default.get(name).is_some());
-    let mut sections: Vec<(&Section<'_>, Vec<SocketAddr>)> = Vec::new();
+    let mut sections: Vec<&Section<'_>> = Vec::new();
     let local = file.listeners.is_empty() && !asked;
     let all = file.listeners.iter().chain((asked || local).then_some(&file.default));
     for section in all {
-        if let Some(bind) = one(file, section, local, draft) {
-            sections.push((section, bind));
+        if one(file, section, local, draft) {
+            sections.push(section);
         }
     }
     if !asked && !local {
@@ -90,47 +107,28 @@ pub(super) fn write(file: &File<'_>, draft: &mut Draft) {
             draft.remark(At::Listeners, set.spot, Unknown, set.what(), text);
         }
     }
-    for (name, block, key, form) in [
-        ("max_qos", Block::Mqtt, "max_qos", Form::Number(0, 2)),
-        ("max_topic_alias", Block::Mqtt, "topic_alias_maximum", Form::Number(0, 65_535)),
-    ] {
-        common(&sections, name, block, key, form, draft);
-    }
-    versions(&sections, draft);
+    shared::write(file, &sections, draft);
 }
 
-/// Adds a listener; gives its addresses if it is one.
-fn one(
-    file: &File<'_>,
-    section: &Section<'_>,
-    local: bool,
-    draft: &mut Draft,
-) -> Option<Vec<SocketAddr>> {
-    let kind = kind(section, local, draft);
-    let mut at = At::Listeners;
-    let mut bound = None;
-    match kind {
-        Kind::None => {}
+/// Adds a listener, if it is one.
+fn one(file: &File<'_>, section: &Section<'_>, local: bool, draft: &mut Draft) -> bool {
+    let place = match kind(section, local, draft) {
+        Kind::None => None,
         Kind::Open(word, bind) => {
             let port = bind.first().map_or(PORT, SocketAddr::port);
             let mut listener = Listener::new(format!("{word}-{port}"), word);
-            listener.bind.clone_from(&bind);
-            bound = listen(file, section, local, listener, draft).map(|place| {
-                at = At::Listener(place);
-                bind
-            });
+            listener.bind = bind;
+            listen(file, section, local, listener, draft)
         }
         Kind::Unix(word, path) => {
             let mut listener = Listener::new(format!("{word}-unix"), word);
             listener.unix = Some(path);
-            bound = listen(file, section, local, listener, draft).map(|place| {
-                at = At::Listener(place);
-                Vec::new()
-            });
+            listen(file, section, local, listener, draft)
         }
-    }
+    };
+    let at = place.map_or(At::Listeners, At::Listener);
     section.options.iter().for_each(|set| treat(set, at, draft));
-    bound
+    place.is_some()
 }
 
 /// Gives it to the draft, with what is said of who may connect.
@@ -148,6 +146,7 @@ fn listen(
     }
     listener.anonymous = is_open(file, section, local);
     layers(section, &mut listener);
+    proxied_certificates(section, &mut listener);
     let proved = listener.tls.as_ref().is_some_and(|tls| tls.identity.is_some());
     // Without an option of its own the default listener has no line; nothing can be said of it.
     let place = match section.first().map(|set| set.spot) {
@@ -211,6 +210,7 @@ fn certificates(section: &Section<'_>) -> Certificates {
     let mut tls = Certificates {
         cert: file("certfile").unwrap_or_default(),
         key: file("keyfile").unwrap_or_default(),
+        completed_from: file("cafile"),
         ..Certificates::default()
     };
     if section.is_on("require_certificate") {
@@ -230,18 +230,59 @@ fn layers(section: &Section<'_>, listener: &mut Listener) {
     let web = matches!(listener.protocol, "ws" | "wss");
     let origin = section.get("websockets_origin").filter(|set| web && is_origin(set.value));
     listener.origins = origin.into_iter().map(|set| set.value.to_owned()).collect();
-    listener.proxy = section.is_on("proxy_protocol_v2").then_some("v2");
+    listener.proxy = section.proxy();
     let most = section.get("max_connections").and_then(|set| set.value.parse::<u64>().ok());
     listener.max_connections = most.filter(|most| *most > 0);
+}
+
+/// Certificates that clients show to a load balancer, which tells of them by PROXY version 2. Whoever
+/// has one still needs a login there unless `allow_anonymous` is on, so that only then it lets in.
+fn proxied_certificates(section: &Section<'_>, listener: &mut Listener) {
+    let required = section.is_on("require_certificate");
+    if section.sees_proxied_certificates() && listener.anonymous {
+        listener.proxy_identity = required || section.is_on("use_identity_as_username");
+        listener.anonymous = !required;
+    }
+}
+
+fn say_proxied_certificates(section: &Section<'_>, place: usize, draft: &mut Draft) {
+    let Some(listener) = draft.listener_mut(place) else { return };
+    let identified = listener.proxy_identity;
+    if !section.sees_proxied_certificates() {
+        return;
+    }
+    for name in ["require_certificate", "use_identity_as_username"] {
+        let Some(set) = section.get(name).filter(|set| set.is_on()) else { continue };
+        let text = match (identified, name) {
+            (true, "use_identity_as_username") => continue,
+            (true, _) => {
+                "whoever the load balancer names no certificate of is not let in; its common name \
+                 is the client's identity here"
+            }
+            (false, "require_certificate") => {
+                "the load balancer decides whether clients need a certificate"
+            }
+            (false, _) => {
+                "`proxy_identity: true` would let in without a login whoever shows the load balancer \
+                 a certificate: left out"
+            }
+        };
+        draft.remark(At::Listener(place), set.spot, Changed, set.what(), text);
+    }
 }
 
 fn say_layers(section: &Section<'_>, place: usize, draft: &mut Draft) {
     let at = At::Listener(place);
     let Some(listener) = draft.listener_mut(place) else { return };
     let (proxied, has_origin) = (listener.proxy.is_some(), !listener.origins.is_empty());
-    if let Some(set) = section.get("proxy_protocol_v2").filter(|_| proxied) {
-        draft.remark(at, set.spot, Changed, set.what(), PROXIED);
+    if let Some(set) = section.get("enable_proxy_protocol") {
+        let (kind, text) = match proxied {
+            true => (Changed, PROXIED),
+            false => (Unknown, "not 1 or 2: no header is read"),
+        };
+        draft.remark(at, set.spot, kind, set.what(), text);
     }
+    say_proxied_certificates(section, place, draft);
     if let Some(set) = section.get("websockets_origin").filter(|_| !has_origin) {
         let text = "not what a browser sends as Origin: every origin is served";
         draft.remark(at, set.spot, Unknown, set.what(), text);
@@ -299,7 +340,8 @@ fn closing<'f, 'a>(file: &'f File<'a>, section: &'f Section<'a>) -> Option<&'f S
     let plain = CLOSING.iter().find_map(|name| section.get(name).or(file.global(name)));
     let renamed = section.get("use_username_as_clientid");
     // Without a file of authorities nobody's certificate is looked at here.
-    let unseen = section.get("require_certificate").filter(|_| section.get("cafile").is_none());
+    let seen = section.get("cafile").is_some() || section.sees_proxied_certificates();
+    let unseen = section.get("require_certificate").filter(|_| !seen);
     plain.or_else(|| renamed.into_iter().chain(unseen).find(|set| set.is_on()))
 }
 
@@ -346,58 +388,5 @@ fn mount(section: &Section<'_>, place: usize, draft: &mut Draft) {
             let text = format!("{fault}; without it topics would be shared: nobody may connect");
             draft.remark(At::Listener(place), set.spot, Unsupported, set.what(), text);
         }
-    }
-}
-
-type Sections<'s, 'a> = [(&'s Section<'a>, Vec<SocketAddr>)];
-
-/// A setting of listeners that is one of all listeners here: taken where they agree.
-fn common(
-    sections: &Sections<'_, '_>,
-    name: &str,
-    block: Block,
-    key: &str,
-    form: Form,
-    draft: &mut Draft,
-) {
-    let all: Vec<Option<&Set<'_>>> =
-        sections.iter().map(|(section, _)| section.get(name)).collect();
-    let Some(first) = all.iter().flatten().next() else { return };
-    if all.iter().all(|set| set.is_some_and(|set| set.value == first.value)) {
-        carry(block, key, form, first.spot, (&first.what(), first.value), draft);
-        return;
-    }
-    for set in all.iter().flatten() {
-        let text =
-            format!("`{key}` holds for all listeners, and there not all are alike: left out");
-        draft.remark(At::Mqtt, set.spot, Unsupported, set.what(), text);
-    }
-}
-
-/// `accept_protocol_versions`, where all agree.
-fn versions(sections: &Sections<'_, '_>, draft: &mut Draft) {
-    let words = |set: &Set<'_>| -> Option<Vec<String>> {
-        let word = |text: &str| match text.trim() {
-            "3" => Some("3.1".to_owned()),
-            "4" => Some("3.1.1".to_owned()),
-            "5" => Some("5.0".to_owned()),
-            _ => None,
-        };
-        set.value.split(',').map(word).collect()
-    };
-    let name = "accept_protocol_versions";
-    let sets: Vec<Option<&Set<'_>>> =
-        sections.iter().map(|(section, _)| section.get(name)).collect();
-    let Some(first) = sets.iter().flatten().next() else { return };
-    let all = words(first);
-    let same = sets.iter().all(|set| set.is_some_and(|set| words(set) == all));
-    if let (Some(all), true) = (all, same) {
-        draft.mqtt.set("protocols", Value::Texts(all));
-        return;
-    }
-    for set in sets.iter().flatten() {
-        let text = "`mqtt: {protocols: […]}` holds for all listeners, and there not all are alike, \
-                    or it is no list of 3, 4 and 5: left out";
-        draft.remark(At::Mqtt, set.spot, Unsupported, set.what(), text);
     }
 }

@@ -99,7 +99,7 @@ const OPTIONS: &[Known] = &[
     security("plugin_load", PLUGIN),
     security("plugin_use", PLUGIN),
     security("plugin_opt_*", Say(At::Users, Unsupported, "plugins cannot be loaded")),
-    security("auto_id_prefix", Say(At::Mqtt, Changed, "write `mqtt: {assigned_client_id_prefix: …}`: one for all listeners")),
+    security("auto_id_prefix", Code),
     global("autosave_interval", Say(At::Top, Unsupported, "state is written as it changes; `durability` says what survives what")),
     global("autosave_on_changes", Say(At::Top, Unsupported, "state is written as it changes; `durability` says what survives what")),
     global("check_retain_source", Say(At::Acl, Later, "access rules")),
@@ -112,7 +112,7 @@ const OPTIONS: &[Known] = &[
     global("log_timestamp_format", Say(At::Log, Unsupported, "times are ISO 8601")),
     global("log_type", Code),
     global("max_inflight_bytes", Unless("0", At::Limits, Changed, "`max_queued_bytes` bounds the bytes in flight, too")),
-    global("max_inflight_messages", CarryOrNone(Block::Mqtt, "max_inflight", Form::Number(1, 65_535))),
+    global("max_inflight_messages", Code),
     global("max_keepalive", Carry(Block::Mqtt, "max_keep_alive", Form::Time(0, 65_535))),
     global("max_packet_size", CarryOrNone(Block::Limits, "max_packet_size", Form::Size(128, 268_435_460))),
     global("max_queued_bytes", CarryOrNone(Block::Limits, "max_queued_bytes", Form::Size(1_024, (4 << 30) - 1))),
@@ -123,6 +123,7 @@ const OPTIONS: &[Known] = &[
     security("password_file", Say(At::Users, Changed, "its hashes cannot be used: `motegate passwd NAME` writes each user anew")),
     global("per_listener_settings", Code),
     global("persistence", Code),
+    global("retained_persistence", Code),
     global("persistence_file", Say(At::Top, Unsupported, "the gateway's own files have names of their own")),
     global("persistence_location", Say(At::Top, Changed, "that folder is mosquitto's: `data_dir` stays the gateway's own")),
     global("persistent_client_expiration", Code),
@@ -139,6 +140,13 @@ const OPTIONS: &[Known] = &[
     global("websockets_headers_size", Say(At::Listeners, Unsupported, "the size of an upgrade is bounded")),
     global("global_max_connections", CarryOrNone(Block::Limits, "max_connections", Form::Number(1, 10_000_000))),
     global("global_max_clients", CarryOrNone(Block::Limits, "max_sessions", Form::Number(1, 1 << 40))),
+    // Of old versions, and of the broker before them, which mosquitto still reads past.
+    global("retry_interval", Say(At::Mqtt, Unsupported, "repeated at a reconnect, as the standard says")),
+    global("store_clean_interval", Say(At::Top, Unsupported, "what nobody waits for any more is removed at once")),
+    global("ffdc_output", Say(At::Log, Unsupported, LOG)),
+    global("max_log_entries", Say(At::Log, Unsupported, LOG)),
+    global("trace_level", Say(At::Log, Unsupported, LOG)),
+    global("trace_output", Say(At::Log, Unsupported, LOG)),
     global("enable_control_api", Say(At::Top, Unsupported, "there is no control by topics")),
     // Listeners.
     listener("bind_address", Code),
@@ -146,16 +154,17 @@ const OPTIONS: &[Known] = &[
     listener("http_dir", Say(At::Listeners, Unsupported, "no files are served")),
     listener("listener", Code),
     listener("listener_allow_anonymous", Code),
-    listener("listener_auto_id_prefix", Say(At::Listeners, Unsupported, "`mqtt: {assigned_client_id_prefix: …}` holds for all listeners")),
+    listener("listener_auto_id_prefix", Code),
     listener("accept_protocol_versions", Code),
     listener("max_connections", Code),
     listener("max_qos", Code),
+    listener("maximum_qos", Code),
     listener("max_topic_alias", Code),
     listener("max_topic_alias_broker", Say(At::Mqtt, Unsupported, "`mqtt: {topic_alias_maximum: …}` holds for both directions")),
     listener("mount_point", Code),
     listener("port", Code),
     listener("protocol", Code),
-    listener("proxy_protocol_v2", Code),
+    listener("enable_proxy_protocol", Code),
     listener("proxy_protocol_v2_require_tls", Say(At::Listeners, Unsupported, "the load balancer decides whether clients need TLS")),
     listener("socket_domain", Code),
     listener("use_username_as_clientid", Say(At::Users, Unsupported, "clients keep their names: nobody may connect until then")),
@@ -244,6 +253,22 @@ mod tests {
         }
         assert!(find("auth_opt_x").is_some() && find("plugin_opt_y").is_some());
         assert!(find("ciphers_tls1.3").is_some() && find("nonsense").is_none());
+    }
+
+    /// What `conf.c` of a version from 1.4 to 2.1 reads and the manual of 2.0.11 does not have: other
+    /// spellings, what is gone, what is new.
+    #[test]
+    fn old_and_new_options_are_known() {
+        let names = "retained_persistence maximum_qos retry_interval store_clean_interval trace_level \
+            trace_output ffdc_output max_log_entries enable_proxy_protocol \
+            proxy_protocol_v2_require_tls accept_protocol_versions listener_auto_id_prefix \
+            max_topic_alias_broker global_max_clients global_max_connections packet_buffer_size \
+            plugin_load plugin_use global_plugin websockets_origin disable_client_cert_date_checks \
+            bridge_receive_maximum bridge_session_expiry_interval bridge_ciphers bridge_tcp_keepalive";
+        for name in names.split_whitespace() {
+            assert!(find(name).is_some(), "{name}");
+        }
+        assert!(find("proxy_protocol_v2").is_none(), "no version has it");
     }
 
     /// The options of mosquitto.conf(5) 2.0.11, by name.
