@@ -210,6 +210,51 @@ fn what_was_unanswered_when_the_client_fell_asleep_is_first_at_its_next_awakenin
     assert_eq!(rig.acked, [DeliveryId(1), DeliveryId(2)]);
 }
 
+/// A message that is too long for the client's radio, say, does not stop what is behind it for ever.
+#[test]
+fn a_message_that_16_awakenings_did_not_get_is_given_up() {
+    let mut rig = sleeper();
+    rig.deliver("m", "a", Qos::AtLeastOnce, "big");
+    rig.deliver("m", "a", Qos::AtLeastOnce, "small");
+    for round in 0..16 {
+        rig.send(1, WAKE);
+        let big = on_a(QosBits::One, 1, "big");
+        rig.expect(1, if round == 0 { big } else { again(big) });
+        rig.expect_nothing();
+        rig.asleep(1, 100);
+        assert_eq!(rig.dropped, []);
+    }
+    rig.send(1, WAKE);
+    rig.expect(1, on_a(QosBits::One, 2, "small"));
+    rig.send(1, puback(1, 2, OK));
+    rig.expect(1, Packet::PingResp);
+    assert_eq!((&*rig.dropped, rig.acked.len()), (&[Reason::RetryExhausted][..], 2));
+    assert_eq!(rig.disconnected, []);
+}
+
+/// The same with connections.
+#[test]
+fn a_message_that_16_connections_did_not_get_is_given_up() {
+    let mut rig = Rig::new();
+    rig.connected(1, "m", false);
+    rig.deliver("m", "t", Qos::AtLeastOnce, "big");
+    rig.deliver("m", "t", Qos::AtLeastOnce, "small");
+    for round in 1..=16 {
+        if round > 1 {
+            assert_eq!(rig.disconnected.len(), round - 1);
+            rig.send(1, connect("m", false, 600));
+        }
+        for _ in 0..5 {
+            rig.inbox.clear();
+            rig.advance(10);
+        }
+    }
+    assert_eq!((rig.disconnected.len(), &*rig.dropped), (15, &[Reason::RetryExhausted][..]));
+    rig.expect(1, Packet::Register { topic_id: 1, msg_id: 17, name: "t" });
+    rig.send(1, Packet::RegAck { topic_id: 1, msg_id: 17, code: OK });
+    rig.expect(1, publish(QosBits::One, TopicId::Normal(1), 18, "small"));
+}
+
 #[test]
 fn row_45_a_sleeper_may_come_back_from_another_port_as_configured() {
     // paho 157.

@@ -341,6 +341,10 @@ impl Line<'_> {
 
     /// The client woke: what was unanswered goes first, then what waits.
     pub(super) fn resume_downlink(&mut self) {
+        let current = self.wire.out.as_ref().and_then(|out| out.current.as_ref());
+        if current.is_some_and(|current| current.sent) && self.was_in_vain() {
+            return;
+        }
         let retries = self.config.max_retries;
         self.with_current(|line, current| {
             current.retries = retries;
@@ -378,10 +382,10 @@ impl Line<'_> {
             }
         });
         if lost && self.client.state == State::Awake {
-            self.sleeps_unheard();
+            self.sleeps_unheard(); // counted when it wakes
             return true;
         }
-        !lost || self.passes_over()
+        !lost || self.was_in_vain() || self.passes_over()
     }
 
     fn with_current(&mut self, f: impl FnOnce(&mut Self, &mut Current)) {
@@ -407,7 +411,7 @@ impl Line<'_> {
         Some(current)
     }
 
-    fn put_back(&mut self, current: Option<Current>) {
+    pub(super) fn put_back(&mut self, current: Option<Current>) {
         self.wire.out.get_or_insert_with(Box::default).current = current;
     }
 
@@ -419,17 +423,6 @@ impl Line<'_> {
         } else {
             self.wire.out.get_or_insert_default().queue.push_front(current.item);
         }
-    }
-
-    /// "Congestion": the client asks for time, and the same comes again at the next T_RETRY. It has
-    /// answered, so that it is not lost after N_RETRY of them (MQTT-SN 1.2 §6.13 ends who does not);
-    /// one that sleeps has the rest at its next awakening.
-    fn give_time(&mut self, mut current: Current) {
-        if self.client.state == State::Active {
-            current.retries = self.config.max_retries;
-        }
-        self.arm_retry();
-        self.put_back(Some(current));
     }
 
     pub(super) fn on_regack(&mut self, msg_id: u16, code: ReturnCode) {
@@ -540,23 +533,11 @@ impl Line<'_> {
     }
 
     /// The delivery is done with.
-    fn finish(&mut self, delivery: DeliveryId) {
+    pub(super) fn finish(&mut self, delivery: DeliveryId) {
         if self.sending(delivery).is_some() {
             self.set_sending(None);
         }
         self.events.push_back(Event::Acked { session: self.wire.session, delivery });
-    }
-
-    /// The delivery will not happen.
-    pub(super) fn give_up(&mut self, item: &Item, reason: Reason) {
-        self.done_with(item);
-        self.dropped(reason);
-    }
-
-    fn done_with(&mut self, item: &Item) {
-        if item.delivery.qos != Qos::AtMostOnce {
-            self.finish(item.delivery.id);
-        }
     }
 
     fn sending(&self, delivery: DeliveryId) -> Option<Sending> {

@@ -15,6 +15,7 @@ mod contract;
 mod discovery;
 mod downlink;
 mod forwarder;
+mod in_vain;
 mod journal;
 mod line;
 mod locals;

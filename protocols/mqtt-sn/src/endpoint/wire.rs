@@ -191,6 +191,9 @@ pub(super) struct Exchange {
     pub(super) sending: Option<Sending>,
     /// The PUBLISH of the last delivery at QoS 1 or 2 has never left.
     pub(super) unpublished: bool,
+    /// The delivery of which all repeats were in vain, by the low bits of its number, and how often.
+    pub(super) vain: u32,
+    pub(super) vain_rounds: u8,
 }
 
 /// The latest PUBLISH at QoS 1.
