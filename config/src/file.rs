@@ -255,7 +255,8 @@ pub(crate) struct MqttSn {
     /// How long an answer is waited for before a repetition (Tretry).
     #[schemars(extend("default" = "10s", "range" = "100ms to 1h"))]
     pub(crate) retry_timeout: Time,
-    /// How often a message is repeated (Nretry). One that 16 connections or awakenings in a row did not get is given up, so that it does not stop those behind it.
+    /// How often a message is repeated (Nretry). One that 16 connections or awakenings in a row did
+    /// not get is given up, so that it does not stop those behind it.
     #[schemars(extend("default" = "4", "range" = "0 to 255"))]
     pub(crate) max_retries: Number,
     /// Longest sleep granted.
