@@ -214,7 +214,7 @@ fn packets_messages_and_payloads_are_counted() {
     assert_eq!(is("bytes/sent"), (4 + 5 + 10).to_string());
     assert_eq!(is("packet/out/count"), "0");
     assert_eq!(is("packet/out/bytes"), "0");
-    let own = told.len() as u64 + 24; // and those below `$SYS/motegate/`
+    let own = told.len() as u64 + 27; // and those below `$SYS/motegate/`
     assert_eq!(is("retained messages/count"), (own + 1).to_string());
     assert_eq!(is("messages/stored"), is("retained messages/count"));
     assert_eq!(is("store/messages/count"), is("messages/stored"));

@@ -180,8 +180,8 @@ impl FromStr for Target {
             "wss" => (Scheme::Mqtt, Transport::Wss),
             "mqttsn" => (Scheme::MqttSn, Transport::Plain),
             "coap" => (Scheme::Coap, Transport::Plain),
-            "mqttsns" | "coaps" | "coap+tcp" => {
-                return Err(Error::usage(format!("this version does not speak {scheme}:// yet")));
+            "mqttsns" | "coaps" | "coap+tcp" | "coaps+tcp" | "coap+ws" | "coaps+ws" => {
+                return Err(Error::usage(format!("the commands do not speak {scheme}:// yet")));
             }
             _ => {
                 return Err(Error::usage(format!(

@@ -11,6 +11,7 @@ mod coap_matrix;
 mod coap_methods;
 mod coap_observe;
 mod coap_pubsub;
+mod coap_secure;
 mod commands_coap;
 mod commands_coap_blocks;
 mod commands_coap_observe;
