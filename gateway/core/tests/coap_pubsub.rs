@@ -12,6 +12,8 @@ use common::pubsub::{
 use common::{option, publish};
 use motegate_coap::pubsub::{Date, Properties};
 
+const IF_NONE_MATCH: u16 = 5;
+
 /// §2.4.3 creating a topic, and ETSI's TD_COAP_CORE_18: POST with several Location-Path options.
 #[test]
 fn s2_4_3_and_td_coap_core_18_a_topic_is_created() {
@@ -247,6 +249,23 @@ fn s2_5_4_a_configuration_is_patched() {
     };
     assert_eq!(with(b"other", &mut broker), PRECONDITION_FAILED);
     assert_eq!(with(&etag, &mut broker), CHANGED);
+    // Whatever is asked of what is there.
+    let conditions: [(u16, &[u8]); 2] = [(IF_MATCH, b"other"), (IF_NONE_MATCH, b"")];
+    for condition in conditions {
+        for method in [GET, FETCH, PUT, IPATCH, DELETE] {
+            let format = [(FORMAT, &[60][..]), PROPERTIES][usize::from(method != FETCH)];
+            let options = [condition, PS, (PATH, id.as_bytes()), format];
+            let options = &options[..if matches!(method, GET | DELETE) { 3 } else { 4 }];
+            let answer = broker.ask(method, options, b"");
+            assert_eq!(answer[1], PRECONDITION_FAILED, "{method} {condition:?}");
+        }
+    }
+    for (method, most) in [(GET, 2), (FETCH, 3), (POST, 3)] {
+        let options = [(IF_NONE_MATCH, &b""[..]), PS, PROPERTIES];
+        let answer = broker.ask(method, &options[..most], &named("new").to_cbor());
+        assert_eq!(answer[1], PRECONDITION_FAILED, "{method}");
+    }
+    assert_eq!(broker.topic(GET, &id, &[], b"")[1], CONTENT);
 }
 
 /// RFC 8132: other methods are 4.05, here and elsewhere.

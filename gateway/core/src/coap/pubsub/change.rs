@@ -271,7 +271,6 @@ impl Core {
             return Err(Refused::bad("the topic is gone"));
         };
         let own = &topic.properties;
-        judge_condition(request, own)?;
         for (name, given, own) in [
             ("topic-name", &new.topic_name, &own.topic_name),
             ("topic-data", &new.topic_data, &own.topic_data),
@@ -324,13 +323,6 @@ impl Core {
 
     /// DELETE (§2.5.5).
     pub(super) fn delete_topic(&mut self, request: &CoapRequest, number: TopicRef) {
-        let judged = match self.topics.get(number) {
-            Some(topic) => judge_condition(request, &topic.properties),
-            None => Ok(()),
-        };
-        if let Err(refused) = judged {
-            return self.coap_manage_refused(request, refused);
-        }
         self.end_topic(number);
         let response = Response::new(Code::DELETED);
         self.coap.respond(&self.turn, request.exchange, response, self.written());
@@ -379,7 +371,7 @@ impl Core {
 }
 
 /// If-Match and If-None-Match, of the configuration as it is represented.
-fn judge_condition(request: &CoapRequest, own: &Properties) -> Result<(), Refused> {
+pub(super) fn judge_condition(request: &CoapRequest, own: &Properties) -> Result<(), Refused> {
     let etag = representation(Code::CONTENT, own).etag.unwrap_or_default();
     let fits = match precondition(&request.if_match, request.if_none_match, &[]) {
         None => true,

@@ -67,6 +67,7 @@ impl Core {
         match self.place(&request, managed).and_then(|place| {
             judge(&request, place)?;
             self.judge_query(&request, place)?;
+            self.judge_existence(&request, place)?;
             Ok(place)
         }) {
             Err(refused) => self.coap_manage_refused(&request, refused),
@@ -99,6 +100,22 @@ impl Core {
         let found = self.topics.by_id(mount, id).map(Place::Topic);
         let (code, reason) = (Code::NOT_FOUND, Reason::NoRule);
         found.ok_or_else(|| Refused { code, reason, text: text() })
+    }
+
+    /// What If-Match and If-None-Match ask of a topic, and If-None-Match of the collection, which
+    /// is always there (RFC 7252 §5.10.8).
+    fn judge_existence(&self, request: &CoapRequest, place: Place) -> Result<(), Refused> {
+        match place {
+            Place::Topic(topic) => match self.topics.get(topic) {
+                Some(topic) => change::judge_condition(request, &topic.properties),
+                None => Ok(()),
+            },
+            Place::Collection if request.if_none_match => {
+                let (code, reason) = (Code::PRECONDITION_FAILED, Reason::PreconditionFailed);
+                Err(Refused { code, reason, text: "the collection is there".into() })
+            }
+            Place::Collection => Ok(()),
+        }
     }
 
     /// A query filters the collection's list (RFC 6690 §4.1) and means nothing elsewhere.
