@@ -259,7 +259,8 @@ pub(crate) struct MqttSn {
     /// not get is given up, so that it does not stop those behind it.
     #[schemars(extend("default" = "4", "range" = "0 to 255"))]
     pub(crate) max_retries: Number,
-    /// Longest sleep granted.
+    /// Longest sleep that is waited for: a device that asks for more is not told (MQTT-SN 1.2 has no
+    /// word for it), and lost when that is over.
     #[schemars(extend("default" = "24h", "range" = "1s to 365d"))]
     pub(crate) max_sleep: Time,
     /// The queue of a sleeping client.

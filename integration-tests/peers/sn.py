@@ -3,6 +3,7 @@
     connect ID CLEAN(0|1) [WILL_TOPIC WILL_PAYLOAD]   subscribe TOPIC QOS     subscribe-id ID QOS   unsubscribe TOPIC
     publish TOPIC QOS RETAIN(0|1) TEXT                publish-id ID QOS RETAIN TEXT
     sleep SECONDS     wake     active     disconnect     ping     search     will-update TOPIC TEXT     next
+    keep-alive SECONDS (before connect)
 
 Each command answers with one line; messages are `message TOPIC qN rN TEXT`. `next` waits for one message; `wake` sends
 PINGREQ with the client id and prints every message before `pingresp`.
@@ -125,6 +126,10 @@ class Client:
     def sleep(self, seconds):
         self.sn.send_disconnect(int(seconds))
         self.say("asleep")
+
+    def keep_alive(self, seconds):
+        self.sn.set_keep_alive(int(seconds))
+        self.say("kept alive")
 
     def disconnect(self):
         self.sn.send_disconnect()

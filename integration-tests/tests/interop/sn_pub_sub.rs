@@ -148,19 +148,29 @@ fn qos_minus_one_needs_no_connection() {
 }
 
 #[test]
-fn a_will_is_kept_updated_and_sent() {
+fn a_goodbye_drops_a_will_that_was_updated() {
     let gateway = Gateway::dev();
     let mut sub = mosquitto_sub(&gateway, &["-q", "2", "-t", "wills/#"]);
     let mut client = python("sn.py", &gateway, &[]);
     ask(&mut client, "connect mote 1 wills/mote gone", "connected");
     ask(&mut client, "will-update wills/other lost", "will updated");
     ask(&mut client, "ping", "pong");
-    // A datagram peer cannot hang up: another address with the same client id, unclean, is the next
-    // best thing; the keep alive that ends it is longer than a test may take. In order, no will is
-    // sent:
     ask(&mut client, "disconnect", "disconnected");
     mosquitto_pub(&gateway, &["-q", "1", "-t", "wills/mark", "-m", "mark"]);
     assert_eq!(sub.wait_for("message", |line| line.starts_with("> ")), "> wills/mark q1 r0 mark");
+}
+
+#[test]
+fn a_lost_client_leaves_its_will_as_it_was_updated() {
+    let gateway = Gateway::dev();
+    let mut sub = mosquitto_sub(&gateway, &["-q", "2", "-t", "wills/#"]);
+    let mut client = python("sn.py", &gateway, &[]);
+    ask(&mut client, "keep-alive 1", "kept alive");
+    ask(&mut client, "connect mote 1 wills/mote gone", "connected");
+    ask(&mut client, "will-update wills/other lost", "will updated");
+    drop(client);
+    let will = sub.wait_for("message", |line| line.starts_with("> "));
+    assert!(will.starts_with("> wills/other q") && will.ends_with(" lost"), "{will}");
 }
 
 #[test]

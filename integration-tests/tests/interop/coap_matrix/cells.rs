@@ -107,7 +107,7 @@ pub(super) fn delete(world: &World, row: Row, size: usize) -> Outcome {
     super::same_code(&world.ask(row, "GET", &topic, "")?, "4.04")
 }
 
-/// No resource of the gateway has parts yet that could be fetched (RFC 8132 §2).
+/// A value has no parts that could be fetched (RFC 8132 §2); the collection of topics has.
 pub(super) fn fetch(world: &World, row: Row, size: usize) -> Outcome {
     super::same_code(&world.ask(row, "FETCH", &world.fresh(), &text(size, 0))?, "4.05")
 }
