@@ -29,7 +29,9 @@ pub(crate) fn ask(client: &mut Process, command: &str, answer: &str) {
 /// The next message.
 pub(crate) fn next(client: &mut Process) -> String {
     client.say("next");
-    client.wait_for("message", |line| !line.is_empty())
+    // What its library has to say of an earlier answer may come between.
+    let of_ours = ["message ", "unknown ", "disconnected ", "error "];
+    client.wait_for("message", |line| of_ours.iter().any(|word| line.starts_with(word)))
 }
 
 fn tool(name: &str, gateway: &Gateway, arguments: &[&str]) -> Process {
