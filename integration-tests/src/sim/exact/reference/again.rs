@@ -119,6 +119,11 @@ impl Reference {
     pub(super) fn too_large(&mut self, who: usize, at: usize) {
         let Some(session) = self.sessions.get_mut(&who) else { return };
         let entry = session.queue.remove(at);
+        let event = self.event;
+        if let Some(link) = session.link.as_mut().filter(|_| entry.qos > 0) {
+            let before = if link.rejected.0 == event { link.rejected.1 } else { 0 };
+            link.rejected = (event, before + 1);
+        }
         self.note(|| format!("client {who}: too large: {entry:?}"));
         if entry.group.is_none() || entry.sent && entry.qos == 2 {
             if let Some(id) = entry.maybe {

@@ -20,7 +20,7 @@ pub(super) struct Group {
 pub(super) enum Class {
     /// Now.
     Ready,
-    /// Now, unless what is in its queue only perhaps is there.
+    /// Now, unless what is in its queue only perhaps is there, or what was too large has its place.
     Perhaps,
     /// Later.
     Connected,
@@ -73,10 +73,11 @@ impl Reference {
             return if kept { Class::Offline } else { Class::Dropping };
         };
         let flying = session.queue.iter().filter(|e| e.flying).count();
+        let rejected = if link.rejected.0 == self.event { link.rejected.1 } else { 0 };
         let waits = |e: &&Entry| !e.flying && (e.sent || e.maybe.is_none());
         if session.queue.iter().any(|e| waits(&e)) || flying >= link.window {
             Class::Connected
-        } else if session.queue.iter().any(|e| !e.flying) {
+        } else if session.queue.iter().any(|e| !e.flying) || flying + rejected >= link.window {
             Class::Perhaps
         } else {
             Class::Ready

@@ -139,6 +139,9 @@ pub struct Link {
     pub lasting: bool,
     window: usize,
     max_packet: usize,
+    /// An event, and how many were too large for the client in it: the gateway has their places in the
+    /// window back when it has heard of that.
+    rejected: (u64, usize),
 }
 
 /// Where something stands in the order of all that was routed. What one event caused side by side

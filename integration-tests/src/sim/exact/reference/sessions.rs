@@ -36,6 +36,7 @@ impl Reference {
             lasting: asked > 0,
             window: if v5 { receive_maximum } else { usize::MAX }.min(self.settings.max_inflight),
             max_packet: if v5 && c.max_packet > 0 { c.max_packet as usize } else { usize::MAX },
+            rejected: (0, 0),
         };
         let session = self.sessions.entry(who).or_insert_with(|| Session {
             link: None,
