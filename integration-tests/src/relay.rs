@@ -122,22 +122,7 @@ impl Relay {
             .map(|(_, bytes)| bytes.clone())
             .collect();
         assert!(!sent.is_empty(), "the {sender:?} sent nothing");
-        let directory = scratch("pcap");
-        let file = directory.join("gateway.pcap");
-        std::fs::write(&file, pcap(&sent, port)).expect("the scratch directory takes a file");
-        let lines = tshark(&file, protocol, port);
-        // Left behind in the system's temporary folder at worst.
-        let _ = std::fs::remove_dir_all(directory);
-        assert_eq!(lines.len(), sent.len(), "a line a datagram: {lines:#?}");
-        for (line, bytes) in lines.iter().zip(&sent) {
-            let mut columns = line.split('\t');
-            let protocols = columns.next().unwrap_or_default();
-            let marks: Vec<&str> =
-                columns.by_ref().take(2).filter(|mark| !mark.is_empty()).collect();
-            assert!(protocols.contains(protocol), "not {protocol}: {line}: {bytes:02x?}");
-            assert!(marks.is_empty(), "marked as malformed: {line}: {bytes:02x?}");
-        }
-        lines
+        dissect(&sent, protocol, port)
     }
 }
 
@@ -195,6 +180,28 @@ fn answer(
         }
     });
     socket
+}
+
+/// What Wireshark makes of these datagrams from `port`: one line each, `protocols<TAB>summary`.
+///
+/// # Panics
+/// If `tshark` is missing or fails, or if it marks one of them.
+pub fn dissect(sent: &[Vec<u8>], protocol: &str, port: u16) -> Vec<String> {
+    let directory = scratch("pcap");
+    let file = directory.join("gateway.pcap");
+    std::fs::write(&file, pcap(sent, port)).expect("the scratch directory takes a file");
+    let lines = tshark(&file, protocol, port);
+    // Left behind in the system's temporary folder at worst.
+    let _ = std::fs::remove_dir_all(directory);
+    assert_eq!(lines.len(), sent.len(), "a line a datagram: {lines:#?}");
+    for (line, bytes) in lines.iter().zip(sent) {
+        let mut columns = line.split('\t');
+        let protocols = columns.next().unwrap_or_default();
+        let marks: Vec<&str> = columns.by_ref().take(2).filter(|mark| !mark.is_empty()).collect();
+        assert!(protocols.contains(protocol), "not {protocol}: {line}: {bytes:02x?}");
+        assert!(marks.is_empty(), "marked as malformed: {line}: {bytes:02x?}");
+    }
+    lines
 }
 
 /// `datagrams` as a capture of raw IPv4 packets sent from `port` (pcap 2.4, link type 101).

@@ -1,12 +1,12 @@
 //! Wireshark reads every type of MQTT-SN packet that the gateway sends: each return code, each kind of
 //! topic id, each QoS, lengths of one and of three octets, and the same behind a forwarder.
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 
 use motegate_tests::gateway::Gateway;
 use motegate_tests::peer::mosquitto_pub;
 use motegate_tests::process::DEADLINE;
-use motegate_tests::relay::Relay;
+use motegate_tests::relay::{Relay, dissect};
 
 const RULES: &str = "mappings:
   mqttsn:
@@ -161,4 +161,21 @@ fn every_packet_of_the_gateway_is_well_formed_alone_and_behind_a_forwarder() {
             assert!(read.contains(name), "{name} is missing in\n{read}");
         }
     }
+}
+
+/// What it says to everybody, unasked.
+#[test]
+fn advertise_is_well_formed() {
+    let group = Ipv4Addr::new(224, 0, 18, 83);
+    let heard = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("there is a free port");
+    heard.join_multicast_v4(&group, &Ipv4Addr::LOCALHOST).expect("loopback has groups");
+    heard.set_read_timeout(Some(DEADLINE)).expect("a deadline is not zero");
+    let port = heard.local_addr().expect("it is bound").port();
+    let gateway = Gateway::run(&format!(
+        "mqttsn: {{advertise: {{every: 1s, to: [\"{group}%lo:{port}\"]}}}}\n"
+    ));
+    let mut buffer = [0; 64];
+    let length = heard.recv(&mut buffer).expect("ADVERTISE");
+    let read = dissect(&[buffer[..length].to_vec()], "mqttsn", gateway.mqtt_sn.port());
+    assert!(read[0].contains("Advertise Gateway"), "{read:?}");
 }
