@@ -90,6 +90,22 @@ fn packet_id(input: &mut Reader<'_>) -> Result<NonZeroU16, DecodeError> {
     NonZeroU16::new(input.u16()?).ok_or(DecodeError::ZeroPacketId)
 }
 
+/// A filter as this version reads it. MQTT 3 knows no shared subscriptions: to its text what MQTT 5
+/// calls a malformed one is a filter like any other, whose SUBSCRIBE and UNSUBSCRIBE are answered
+/// [MQTT-3.8.4-1].
+pub(crate) fn subscription_filter(
+    version: Version,
+    text: &str,
+) -> Result<SubscriptionFilter, DecodeError> {
+    match SubscriptionFilter::lenient(text) {
+        Err(TopicError::BadShare) if !version.is_v5() => {
+            TopicFilter::lenient(text).map(|filter| SubscriptionFilter { share: None, filter })
+        }
+        read => read,
+    }
+    .map_err(|_| DecodeError::BadTopicFilter)
+}
+
 impl Context {
     fn properties<'a>(&self, input: &mut Reader<'a>) -> Result<Properties<'a>, DecodeError> {
         properties(input, self.version, self.scope)
@@ -166,9 +182,9 @@ impl Context {
         let mut filters = Vec::new();
         while !input.is_empty() {
             let text = input.string()?;
-            let is_shared = self.check_filter(text)?;
+            let filter = subscription_filter(self.version, text)?;
             let item = self.subscribe_options(text, input.u8()?)?;
-            if item.no_local && is_shared {
+            if item.no_local && filter.share.is_some() {
                 return Err(DecodeError::SharedNoLocal); // [MQTT-3.8.3-4]
             }
             filters.push(item);
@@ -177,19 +193,6 @@ impl Context {
             return Err(DecodeError::EmptyList); // [MQTT-3.8.3-2]
         }
         Ok(Subscribe { id, properties, filters })
-    }
-
-    /// Whether a filter is a shared one. What MQTT 5 calls a malformed one is a filter like others
-    /// to MQTT 3, which knows none.
-    fn check_filter(&self, text: &str) -> Result<bool, DecodeError> {
-        match SubscriptionFilter::lenient(text) {
-            Ok(filter) => Ok(filter.share.is_some()),
-            Err(TopicError::BadShare) if !self.version.is_v5() => {
-                TopicFilter::lenient(text).map_err(|_| DecodeError::BadTopicFilter)?;
-                Ok(false)
-            }
-            Err(_) => Err(DecodeError::BadTopicFilter),
-        }
     }
 
     fn subscribe_options<'a>(
@@ -230,7 +233,7 @@ impl Context {
         let mut filters = Vec::new();
         while !input.is_empty() {
             let text = input.string()?;
-            self.check_filter(text)?;
+            subscription_filter(self.version, text)?;
             filters.push(text);
         }
         if filters.is_empty() {

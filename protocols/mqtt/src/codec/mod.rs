@@ -13,6 +13,7 @@ pub(crate) mod read;
 pub(crate) mod write;
 
 pub use connect::{Dialect, dialect};
+pub(crate) use decode::subscription_filter;
 pub use decode::{decode, decode_with};
 pub use encode::{encode, encode_publish, publish_len};
 pub use read::Utf8;

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use motegate_message::{Qos, Reason, Seq, SubscriptionFilter, TopicError, TopicFilter, Turn};
+use motegate_message::{Qos, Reason, Seq, SubscriptionFilter, Turn};
 
 use super::acks::{Acks, Answer, Owed, granted};
 use super::connect::Offer;
@@ -11,10 +11,10 @@ use super::connection::Connection;
 use super::limits::{filter_limit, user_limit};
 use super::reply::{self, Violation};
 use super::shared::Shared;
+use crate::codec::subscription_filter;
 use crate::config::Config;
 use crate::endpoint::{Event, SubscribeItem, Ticket};
-use crate::error::DecodeError;
-use crate::packet::{Subscribe, SubscribeFilter, Unsubscribe};
+use crate::packet::{Subscribe, SubscribeFilter, Unsubscribe, Version};
 use crate::properties::Property;
 use crate::reason::ReasonCode;
 
@@ -23,23 +23,16 @@ use crate::reason::ReasonCode;
 const MAX_FILTERS: usize = 10_000;
 
 /// A filter that the specification and the limits allow.
-fn parse(config: &Config, text: &str) -> Result<SubscriptionFilter, Violation> {
-    let filter = SubscriptionFilter::lenient(text).map_err(|_| DecodeError::BadTopicFilter)?;
+fn parse(config: &Config, version: Version, text: &str) -> Result<SubscriptionFilter, Violation> {
+    let filter = subscription_filter(version, text)?;
     let limit = filter_limit(config, text, filter.filter.as_str());
     limit.map_or(Ok(filter), |limit| Err(Violation::FilterInvalid(limit)))
 }
 
-/// MQTT 3 knows no shared subscriptions: to its text a malformed one is a filter like any other, whose
-/// SUBSCRIBE and UNSUBSCRIBE are answered [MQTT-3.8.4-1]. This is such a one.
-fn unshared(config: &Config, text: &str) -> Result<Option<SubscriptionFilter>, Violation> {
-    if SubscriptionFilter::lenient(text) != Err(TopicError::BadShare) {
-        return Ok(None);
-    }
-    if let Some(limit) = filter_limit(config, text, text) {
-        return Err(Violation::FilterInvalid(limit));
-    }
-    let filter = TopicFilter::lenient(text).map_err(|_| DecodeError::BadTopicFilter)?;
-    Ok(Some(SubscriptionFilter { share: None, filter }))
+/// Whether this was read from a malformed shared subscription, as only MQTT 3 lets it be: nothing is
+/// published to it.
+fn is_malformed_share(filter: &SubscriptionFilter, text: &str) -> bool {
+    filter.share.is_none() && text.starts_with("$share/")
 }
 
 /// What a filter asks for that is not offered, if it does.
@@ -67,24 +60,15 @@ impl Connection {
         asked: &SubscribeFilter<'_>,
         identified: bool,
     ) -> Result<(SubscribeItem, Option<ReasonCode>), Violation> {
+        let filter = parse(config, self.version, asked.filter)?;
         let told = self.version.is_v5();
-        if !told && let Some(filter) = unshared(config, asked.filter)? {
-            let item = SubscribeItem {
-                filter,
-                qos: asked.qos,
-                no_local: false,
-                retain_as_published: false,
-                retain_handling: asked.retain_handling,
-            };
-            return Ok((item, Some(ReasonCode::TopicFilterInvalid)));
-        }
-        let filter = parse(config, asked.filter)?;
         let code = match beyond(Offer::of(config), &filter, identified) {
             // MQTT 5 §3.2.2.3.11 to §3.2.2.3.13: who was told and asks all the same. Whoever could
             // not know, in MQTT 3 or since the settings changed, is answered.
             Some(_) if told && let Some(v) = beyond(self.offered(config), &filter, identified) => {
                 return Err(v);
             }
+            _ if is_malformed_share(&filter, asked.filter) => Some(ReasonCode::TopicFilterInvalid),
             off => off.map(|violation| reply::reply_for(violation).0),
         };
         // The bridge bit of mosquitto and others stands for what MQTT 3 cannot say.
@@ -152,14 +136,7 @@ impl Connection {
         let filters = unsubscribe
             .filters
             .iter()
-            .map(|text| {
-                let config = shared.config.of(self.listener);
-                let unshared = match self.version.is_v5() {
-                    true => None,
-                    false => unshared(config, text)?,
-                };
-                unshared.map_or_else(|| parse(config, text), Ok)
-            })
+            .map(|text| parse(shared.config.of(self.listener), self.version, text))
             .collect::<Result<Vec<_>, _>>()?;
         // Until the answer comes nothing is known to have existed.
         let codes = filters.iter().map(|_| ReasonCode::NoSubscriptionExisted).collect();
