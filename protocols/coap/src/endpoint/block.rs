@@ -71,7 +71,7 @@ impl Wanted {
 /// Why nothing of a body can leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoPart {
-    /// More bytes than blocks can count, or than an error may have.
+    /// More bytes than blocks can count.
     TooLarge { most: usize },
     /// The block asked for is behind the last (RFC 7959 §2.4).
     Behind { number: u32, length: usize },
@@ -109,11 +109,11 @@ impl Body {
     /// The part that leaves of a whole.
     pub(super) fn part(mut self, wanted: Wanted, room: impl Into<Room>) -> Result<Body, NoPart> {
         let (length, room) = (self.payload.len(), room.into());
-        judge(self.code, length, wanted, room)?;
-        let told = u32::try_from(length).ok();
         if self.code.class() != 2 {
-            return Ok(self);
+            return Ok(self.shortened(room.payload));
         }
+        judge(length, wanted, room)?;
+        let told = u32::try_from(length).ok();
         if wanted.block.is_none() && length <= room.payload
             || length == 0 && self.code != Code::CONTENT
         {
@@ -136,6 +136,20 @@ impl Body {
         self.size2 = told.filter(|_| wanted.size || more && start == 0);
         Ok(self)
     }
+
+    /// What is wrong, in a message that is not cut into blocks: a text that is too long ends early, at
+    /// a whole character; of anything else the code says it all.
+    pub(super) fn shortened(mut self, most: usize) -> Body {
+        if self.payload.len() > most {
+            let text = core::str::from_utf8(&self.payload).ok();
+            let text = text.filter(|_| self.content_format.is_none());
+            let end =
+                text.and_then(|text| (0..=most).rev().find(|end| text.is_char_boundary(*end)));
+            self.payload.truncate(end.unwrap_or(0));
+            self.content_format = None;
+        }
+        self
+    }
 }
 
 /// Whether a part of this body leaves, and more may be asked for.
@@ -152,18 +166,16 @@ pub(super) fn at_once(exponent: u8, room: Room) -> usize {
 }
 
 /// Whether a body of this length can be told at all, in however many parts.
-pub(super) fn judge(code: Code, length: usize, wanted: Wanted, room: Room) -> Result<(), NoPart> {
-    let most = match (code.class(), wanted.block) {
-        (2, Some(block)) => NUMBERS * size_of(block.exponent.min(room.largest())),
-        (2, None) => NUMBERS * size_of(room.largest()),
-        _ => room.payload,
-    };
+pub(super) fn judge(length: usize, wanted: Wanted, room: Room) -> Result<(), NoPart> {
+    let exponent = wanted.block.map_or(room.largest(), |block| block.exponent.min(room.largest()));
+    let most = NUMBERS * size_of(exponent);
     if length <= most { Ok(()) } else { Err(NoPart::TooLarge { most }) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::String;
     use alloc::vec::Vec;
     use bytes::Bytes;
 
@@ -221,6 +233,27 @@ mod tests {
         let body = part(2_048, 1, 6, 300).unwrap();
         let block = Block::from_uint(body.block2.unwrap());
         assert_eq!((block.number, block.exponent, body.payload.len()), (4, 4, 256));
+    }
+
+    /// RFC 7252 §5.5.2: what is wrong stays what it is, however little of the text fits.
+    #[test]
+    fn a_long_diagnostic_ends_early() {
+        let refused = |text: &str, format| {
+            let mut response = Response::error(Code::BAD_REQUEST, text);
+            response.content_format = format;
+            let body = Body::from(response).part(Wanted::default(), 16).unwrap();
+            assert_eq!(body.code, Code::BAD_REQUEST);
+            (String::from_utf8(body.payload.to_vec()).unwrap(), body.content_format)
+        };
+        assert_eq!(refused("no such topic", None), ("no such topic".into(), None));
+        assert_eq!(refused("there is no such topic", None), ("there is no such".into(), None));
+        assert_eq!(refused("there is no suché", None), ("there is no such".into(), None));
+        assert_eq!(refused("there is no sucé", None), ("there is no suc".into(), None));
+        assert_eq!(
+            refused(r#"{"a":"fourteen"}"#, Some(50)),
+            (r#"{"a":"fourteen"}"#.into(), Some(50))
+        );
+        assert_eq!(refused(r#"{"a":"fourteens"}"#, Some(50)), (String::new(), None));
     }
 
     #[test]

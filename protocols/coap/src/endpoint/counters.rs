@@ -15,6 +15,9 @@ pub struct Counters {
     pub retransmissions: u64,
     /// Separate responses that left as a NON because too many waited for the peer.
     pub unconfirmed_responses: u64,
+    /// Times that what waited for a peer had to go on waiting because every message id had been used
+    /// towards it within EXCHANGE_LIFETIME.
+    pub message_ids_awaited: u64,
     /// Observations refused: `max_observers`.
     pub observers_refused: u64,
     /// Observations refused: `max_observers_per_peer`.

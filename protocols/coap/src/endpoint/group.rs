@@ -133,7 +133,7 @@ impl Endpoint {
             let Answer { peer, token, body } = answer;
             let known = self.peers.find(&peer).and_then(|key| self.peers.get_mut(key));
             let message_id = match known {
-                Some(state) => state.message_id(),
+                Some(state) => state.message_id(now),
                 None => self.random.next_u16(),
             };
             self.counters.group_answers += 1;

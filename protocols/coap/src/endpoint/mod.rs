@@ -20,6 +20,7 @@ mod deduplication;
 mod exchange;
 mod group;
 mod inbound;
+mod message_ids;
 mod observe;
 mod outbound;
 mod pace;

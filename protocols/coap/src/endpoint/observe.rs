@@ -339,14 +339,14 @@ impl Endpoint {
         let (peer, wanted) = (found.peer, Wanted::first(found.exponent, length));
         let room = self.notification_room_of(peer);
         let Some(found) = self.observations.get_mut(key) else { return };
-        if let Err(no_part) = block::judge(code, length, wanted, room) {
+        if code.class() != 2 {
+            self.notified(key, Some(notification.delivery));
+            self.finish(turn.now, key, Body::from(notification).shortened(room.payload));
+            self.observation_ended(key, Reason::ObserveRejected);
+        } else if let Err(no_part) = block::judge(length, wanted, room) {
             self.notified(key, Some(notification.delivery));
             self.finish(turn.now, key, no_part.body());
             self.observation_ended(key, no_part.reason());
-        } else if notification.code.class() != 2 {
-            self.notified(key, Some(notification.delivery));
-            self.finish(turn.now, key, Body::from(notification));
-            self.observation_ended(key, Reason::ObserveRejected);
         } else if found.phase == Phase::Idle {
             self.dispatch(turn.now, peer, key, notification);
         } else {
@@ -412,8 +412,9 @@ impl Endpoint {
         let every = self.config.notify_confirmable_every;
         let unheard = self.peers.get(peer).and_then(|state| state.outbox.as_ref());
         let unheard = unheard.is_some_and(|outbox| outbox.is_unheard());
+        let scarce = self.peers.get(peer).is_some_and(|state| state.message_id_at(now).is_some());
         let Some(observation) = self.observations.get_mut(key) else { return };
-        if notification.confirmable || unheard || observation.must_confirm(every, now) {
+        if notification.confirmable || unheard || scarce || observation.must_confirm(every, now) {
             observation.phase = Phase::Busy;
             observation.pending = Some(Box::new(notification));
             return self.enqueue(now, peer, Waiting::Notification(key));
@@ -444,7 +445,7 @@ impl Endpoint {
         body: &Body,
     ) {
         let Some(state) = self.peers.get_mut(peer) else { return };
-        let message_id = state.message_id();
+        let message_id = state.message_id(self.now);
         let mut sequence = None;
         let mut token = token.unwrap_or_default();
         if let Some(observation) = observation.and_then(|key| self.observations.get_mut(key)) {

@@ -131,8 +131,15 @@ impl Endpoint {
     /// Sends what waits as far as NSTART allows, and forgets an empty outbox.
     pub(super) fn pump(&mut self, now: Instant, peer: Key) {
         let nstart = usize::from(self.config.nstart.max(1));
-        while let Some(outbox) = self.peers.get_mut(peer).and_then(|s| s.outbox.as_mut()) {
-            if outbox.outstanding.len() >= nstart {
+        while let Some(state) = self.peers.get_mut(peer) {
+            let scarce = state.message_id_at(now).is_some();
+            let Some(outbox) = &mut state.outbox else { break };
+            if outbox.outstanding.len() >= nstart || outbox.waiting.is_empty() {
+                break;
+            }
+            if scarce {
+                // RFC 7252 §4.4: what waits, waits for an id; of a resource the newest value does.
+                self.counters.message_ids_awaited += 1;
                 break;
             }
             match outbox.waiting.pop_front() {
@@ -141,7 +148,7 @@ impl Endpoint {
                 None => break,
             }
         }
-        self.rearm(peer);
+        self.rearm(now, peer);
     }
 
     fn launch_notification(&mut self, now: Instant, peer: Key, key: Key) {
@@ -170,7 +177,7 @@ impl Endpoint {
         let backoff = Backoff::doubling(timeout, config.max_retransmit);
         let nstart = usize::from(config.nstart.max(1));
         let Some(state) = self.peers.get_mut(peer) else { return };
-        let message_id = state.message_id();
+        let message_id = state.message_id(now);
         send(&mut self.out, &state.peer, |out| {
             body.encode(out, Kind::Confirmable, message_id, &token, sequence);
         });
@@ -192,11 +199,16 @@ impl Endpoint {
         });
     }
 
-    /// Sets the peer's timer to its earliest retransmission; an empty outbox goes.
-    fn rearm(&mut self, peer: Key) {
+    /// Sets the peer's timer to its earliest retransmission, or to when there is a message id for what
+    /// waits; an empty outbox goes.
+    fn rearm(&mut self, now: Instant, peer: Key) {
+        let nstart = usize::from(self.config.nstart.max(1));
         let Some(state) = self.peers.get_mut(peer) else { return };
         let Some(outbox) = &state.outbox else { return };
-        if let Some(deadline) = outbox.outstanding.iter().map(|o| o.deadline).min() {
+        let repeated = outbox.outstanding.iter().map(|o| o.deadline).min();
+        let may_leave = !outbox.waiting.is_empty() && outbox.outstanding.len() < nstart;
+        let leaves = state.message_id_at(now).filter(|_| may_leave);
+        if let Some(deadline) = repeated.into_iter().chain(leaves).min() {
             self.timers.set(&mut state.timer, peer.to_u64(), deadline);
         } else {
             state.outbox = None;
@@ -282,20 +294,23 @@ impl Endpoint {
     fn send_again(&mut self, now: Instant, peer: Key, message_id: u16) {
         self.counters.retransmissions += 1;
         let Some(state) = self.peers.get_mut(peer) else { return };
-        let fresh_id = state.message_id();
-        let Some(outbox) = &mut state.outbox else { return };
+        let ready = state.message_id_at(now).is_none();
         let same = |outbound: &&mut Outbound| outbound.message_id == message_id;
-        let Some(outbound) = outbox.outstanding.iter_mut().find(same) else { return };
+        let outbox = state.outbox.as_mut();
+        let Some(outbound) = outbox.and_then(|o| o.outstanding.iter_mut().find(same)) else {
+            return;
+        };
         let observed = outbound.observation;
         let mut replaced = None;
         let observation = observed.and_then(|key| self.observations.get_mut(key));
         if let Some(observation) = observation
+            && ready
             && let Some(newest) = observation.pending.take()
         {
             // RFC 7641 §4.5.2: the back-off goes on, the representation is the newest.
             observation.remember(message_id);
             observation.sent_confirmable(now);
-            outbound.message_id = fresh_id;
+            outbound.message_id = state.ids.take(now);
             outbound.sequence = Some(observation.next_sequence());
             replaced = outbound.delivery.replace(newest.delivery);
             outbound.body = observation.body(*newest, self.config.block_size);

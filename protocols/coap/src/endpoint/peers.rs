@@ -14,6 +14,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use motegate_message::Peer;
 use motegate_timers::{Instant, Timer};
 
+use super::message_ids::MessageIds;
 use super::outbound::Outbox;
 use crate::random::Random;
 use crate::slab::{Key, NIL, Slab};
@@ -61,7 +62,7 @@ pub(super) struct PeerState {
     pub(super) rate: Rate,
     /// Until when its address counts as proved, in seconds.
     pub(super) verified_until: u32,
-    next_message_id: u16,
+    pub(super) ids: MessageIds,
     /// Whether an id was chosen since the peer was last idle.
     chose_id: bool,
     /// Whether `Peers::lingering` names this peer.
@@ -83,7 +84,7 @@ impl PeerState {
         self.connection != NIL
     }
 
-    fn new(peer: Peer, connection: u32, next_message_id: u16) -> Self {
+    fn new(peer: Peer, connection: u32, first_message_id: u16) -> Self {
         PeerState {
             peer,
             entries: 0,
@@ -97,7 +98,7 @@ impl PeerState {
             transfers: 0,
             rate: Rate::default(),
             verified_until: 0,
-            next_message_id,
+            ids: MessageIds::beginning_with(first_message_id),
             chose_id: false,
             lingering: false,
             connection,
@@ -114,12 +115,15 @@ impl PeerState {
             && self.outbox.is_none()
     }
 
-    /// The next message id towards this peer: 65,536 pass before one comes again.
-    pub(super) const fn message_id(&mut self) -> u16 {
-        let id = self.next_message_id;
-        self.next_message_id = id.wrapping_add(1);
+    /// The next message id towards this peer.
+    pub(super) fn message_id(&mut self, now: Instant) -> u16 {
         self.chose_id = true;
-        id
+        self.ids.take(now)
+    }
+
+    /// From when on there is one, if not now.
+    pub(super) fn message_id_at(&self, now: Instant) -> Option<Instant> {
+        self.ids.ready_at(now)
     }
 }
 
@@ -276,10 +280,10 @@ mod tests {
         assert_eq!((peers.len(), peers.next_deadline()), (0, None));
 
         let key = peers.find_or_insert(peer(2), &mut random);
-        let first = peers.get_mut(key).unwrap().message_id();
+        let first = peers.get_mut(key).unwrap().message_id(Instant::ZERO);
         peers.release(key.slot, Instant::ZERO);
         assert_eq!(peers.find_or_insert(peer(2), &mut random), key);
-        assert_eq!(peers.get_mut(key).unwrap().message_id(), first.wrapping_add(1));
+        assert_eq!(peers.get_mut(key).unwrap().message_id(Instant::ZERO), first.wrapping_add(1));
         peers.release(key.slot, Instant::from_secs(200));
         peers.expire(Instant::from_secs(247));
         assert_eq!(peers.find(&peer(2)), Some(key)); // it was active at 200 s
@@ -293,7 +297,7 @@ mod tests {
         let mut random = Random::new(1);
         for port in 0..100 {
             let key = peers.find_or_insert(peer(port), &mut random);
-            peers.get_mut(key).unwrap().message_id();
+            peers.get_mut(key).unwrap().message_id(Instant::ZERO);
             peers.release(key.slot, Instant::ZERO);
         }
         assert_eq!(peers.len(), 10);
