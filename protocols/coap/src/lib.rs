@@ -4,7 +4,7 @@
 //! [`Endpoint`] is the server side, [`client`] the other one; both are pure state machines:
 //! datagrams, bytes of connections and time come in, datagrams, bytes and deadlines go out.
 //! [`link_format`] writes and filters RFC 6690 documents, [`pubsub`] the topic properties of
-//! draft-ietf-core-coap-pubsub. coap-lite takes packets apart; what it lets pass is checked before and
+//! draft-ietf-core-coap-pubsub, [`directory`] registers at a resource directory (RFC 9176). coap-lite takes packets apart; what it lets pass is checked before and
 //! after, see the `message` and `options` modules.
 #![no_std]
 #![warn(clippy::indexing_slicing)]
@@ -15,6 +15,7 @@ extern crate alloc;
 mod block;
 pub mod client;
 mod config;
+pub mod directory;
 pub mod endpoint;
 mod frame;
 pub mod link_format;

@@ -165,6 +165,25 @@ pub struct Response {
 }
 
 impl Response {
+    /// One that came as an acknowledgement, with nothing but a code.
+    #[must_use]
+    pub const fn new(code: Code) -> Self {
+        Response {
+            code,
+            payload: Bytes::new(),
+            content_format: None,
+            etag: None,
+            max_age: None,
+            observe: None,
+            location_path: Vec::new(),
+            confirmable: false,
+            block1: None,
+            block2: None,
+            size2: None,
+            echo: None,
+        }
+    }
+
     pub(super) fn read(message: Message, confirmable: bool) -> Option<(Token, Self)> {
         let packet = message.packet?;
         let values = |number: u16| packet.get_option(number.into()).into_iter().flatten();
