@@ -3,6 +3,7 @@
 mod advice;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use motegate_core::{Config as Core, Protocol};
 use motegate_mapping::{
@@ -51,6 +52,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, file: &file::File, core: &Core) -> (
             qos: reader.get(defaults.qos.as_ref(), &at, "qos").flatten(),
             retain: reader.get(defaults.retain.as_ref(), &at, "retain").unwrap_or_default(),
             expiry: reader.get(defaults.expiry.as_ref(), &at, "expiry"),
+            max_age: max_age(reader, defaults.max_age.as_ref(), &at),
             on_bad_payload: reader
                 .get(defaults.on_bad_payload.as_ref(), &at, "on_bad_payload")
                 .unwrap_or_default(),
@@ -216,6 +218,7 @@ fn coap_rule(reader: &mut Reader<'_>, rule: &file::CoapRule, at: &Place, core: &
         qos: r.get(rule.qos.as_ref(), at, "qos"),
         retain: r.get(rule.retain.as_ref(), at, "retain"),
         expiry: r.get(rule.expiry.as_ref(), at, "expiry"),
+        max_age: max_age(r, rule.max_age.as_ref(), at),
         priority: r.get(rule.priority.as_ref(), at, "priority").unwrap_or(0),
         listeners: listeners(r, rule.listener.as_ref(), &at.at("listener"), core),
         client: r.get(rule.client.as_ref(), at, "client"),
@@ -229,6 +232,21 @@ fn coap_rule(reader: &mut Reader<'_>, rule: &file::CoapRule, at: &Place, core: &
         path,
         topic,
     }
+}
+
+/// RFC 7252 §5.10.5: an integer number of seconds.
+fn max_age(
+    reader: &mut Reader<'_>,
+    field: Option<&Typed<Duration>>,
+    at: &Place,
+) -> Option<Duration> {
+    let found = reader.get(field, at, "max_age");
+    if found.is_some_and(|age| age.subsec_nanos() > 0) {
+        let text = "Max-Age is in whole seconds";
+        let fix = "write seconds such as `1s`, or `0`: ask again each time";
+        reader.report(&at.at("max_age"), Code::Value, text, fix);
+    }
+    found
 }
 
 fn texts<'a>(

@@ -133,6 +133,9 @@ fn the_rules_arrive() {
     assert_eq!((found.topic.as_str(), &*found.rule), ("site/kitchen/temp", "sensor-state"));
     assert_eq!(found.user, [("unit".to_owned(), "Cel".to_owned())]);
     assert_eq!(found.expiry, Some(Duration::from_secs(3600)));
+    let command = table.coap(&caller, None, CoapMethod::Observe, &["cmd".to_owned()], &[]);
+    let ages = [found.max_age, command.unwrap().max_age];
+    assert_eq!(ages, [None, Some(Duration::from_secs(86_400))]);
     let sn = |id| table.sn(&caller, SnTopic::Predefined(id)).unwrap();
     assert_eq!(sn(117).topic.as_str(), "dev/env-3/ch/17");
     assert_eq!((sn(10).topic.as_str(), sn(10).retain), ("dev/env-3/env", Some(true)));

@@ -92,6 +92,8 @@ pub(crate) struct ResultCard {
     /// `None`: as the device says.
     pub(crate) retain: Option<bool>,
     pub(crate) expires_secs: Option<u64>,
+    /// Max-Age of what is read, where the value does not expire; `None`: not said, 60.
+    pub(crate) max_age_secs: Option<u64>,
     pub(crate) user: BTreeMap<String, String>,
     /// What the broker gets, where a payload was given: topic and payload.
     pub(crate) messages: Vec<(String, String)>,
@@ -287,6 +289,7 @@ fn coap_result(
         qos: publishes.then(|| matched.qos.unwrap_or(auto) as u8),
         retain: publishes.then_some(matched.retain || matched.action == Action::Clear),
         expires_secs: matched.expiry.filter(|_| publishes).map(|expiry| expiry.as_secs()),
+        max_age_secs: matched.max_age.filter(|_| !publishes).map(|age| age.as_secs()),
         user: matched.user.iter().cloned().collect(),
         messages: if payload { rehearsal.messages.clone() } else { Vec::new() },
     }
@@ -327,6 +330,7 @@ fn sn_result(matched: &SnMatch, wildcard: bool, rehearsal: &Rehearsal) -> Result
         qos: None,
         retain: matched.retain,
         expires_secs: matched.expiry.map(|expiry| expiry.as_secs()),
+        max_age_secs: None,
         user: BTreeMap::new(),
         messages: rehearsal.messages.clone(),
     }

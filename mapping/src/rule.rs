@@ -139,6 +139,9 @@ pub struct Defaults {
     pub retain: Retain,
     /// Message expiry; `None`: never.
     pub expiry: Option<Duration>,
+    /// Max-Age of values that do not expire, to CoAP clients, in whole seconds (RFC 7252 §5.10.5).
+    /// `None`: it is not said, which means 60 s; zero: a client asks again each time.
+    pub max_age: Option<Duration>,
     /// For rules and topic ids that name formats.
     pub on_bad_payload: OnBadPayload,
 }
@@ -178,6 +181,8 @@ pub struct CoapRule {
     pub retain: Option<Retain>,
     /// Overrides the default.
     pub expiry: Option<Duration>,
+    /// Overrides the default.
+    pub max_age: Option<Duration>,
     /// The higher wins, whatever is narrower. Presets have the lowest.
     pub priority: i32,
     /// Names of the listeners it holds for; empty: all.

@@ -109,6 +109,8 @@ pub struct CoapMatch {
     pub qos: Option<Qos>,
     /// Message expiry of a publish.
     pub expiry: Option<Duration>,
+    /// Max-Age of a value that does not expire; `None`: it is not said, which means 60 s.
+    pub max_age: Option<Duration>,
     /// User properties from query keys.
     pub user: Vec<(String, String)>,
     /// Whether observing a topic without value answers 2.05 empty (`true`) or 4.04.

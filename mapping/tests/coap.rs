@@ -214,6 +214,7 @@ fn settings_of_a_rule() {
             qos: Some(Some(Qos::AtLeastOnce)),
             retain: Some(Retain::Never),
             expiry: Some(Duration::from_secs(60)),
+            max_age: Some(Duration::ZERO),
             not_found_when_empty: true,
             ..rule("r", "/x/{a}", "t/{node}/{a}")
         }],
@@ -224,6 +225,7 @@ fn settings_of_a_rule() {
     assert_eq!(found.user, [("unit".to_owned(), "Cel".to_owned())]);
     assert_eq!((found.qos, found.retain), (Some(Qos::AtLeastOnce), false));
     assert_eq!((found.expiry, found.content_when_empty), (Some(Duration::from_secs(60)), false));
+    assert_eq!(found.max_age, Some(Duration::ZERO));
     assert_eq!(ask(&table, CoapMethod::Put, "/x/v?n=n1&q=0").unwrap().qos, Some(Qos::AtMostOnce));
     let missing = ask(&table, CoapMethod::Put, "/x/v").unwrap_err();
     assert_eq!((missing.reason, missing.text.contains("n=")), (Reason::BadOption, true));

@@ -329,15 +329,20 @@ fn p07_a_topic_with_wildcards_is_observed_only() {
 fn p08_qos_and_expiry_are_the_rules_or_the_defaults() {
     use std::time::Duration;
     let hour = Some(Duration::from_secs(3600));
-    let defaults = Defaults { expiry: hour, ..Defaults::default() };
+    let day = Some(Duration::from_secs(86_400));
+    let defaults = Defaults { expiry: hour, max_age: day, ..Defaults::default() };
     let coap = vec![
         rule("auto", "/a", "a"),
+        CoapRule { max_age: hour, ..rule("fresh", "/c", "c") },
         CoapRule { qos: Some(Some(Qos::ExactlyOnce)), ..rule("two", "/b", "b") },
     ];
     let table = table(Rules { defaults, coap, ..Rules::default() });
     let asked = |url| ask(&table, CoapMethod::Put, url).unwrap();
     assert_eq!((asked("/a").qos, asked("/a").expiry), (None, hour), "auto: CON 1, NON 0");
     assert_eq!(asked("/b").qos, Some(Qos::ExactlyOnce));
+    // Max-Age is what remains of the expiry, else this; a preset has the default's.
+    let ages = ["/b", "/c", "/mqtt/x"].map(|url| asked(url).max_age);
+    assert_eq!(ages, [day, hour, day]);
 }
 
 #[test]

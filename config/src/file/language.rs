@@ -75,6 +75,9 @@ pub(crate) struct MappingDefaults {
     /// When published messages expire.
     #[schemars(extend("otherwise" = "never"))]
     pub(crate) expiry: Time,
+    /// Max-Age to CoAP clients of values that do not expire: see the rules' own key.
+    #[schemars(extend("otherwise" = "not said, which means 60 s"))]
+    pub(crate) max_age: Time,
     /// A payload that is not in its format: `reject` it, `pass` it on as it is, or publish it as a
     /// `dead_letter`.
     #[schemars(extend("default" = "reject"))]
@@ -118,6 +121,12 @@ pub(crate) struct CoapRule {
     /// When a published message expires.
     #[schemars(extend("otherwise" = "`mappings.defaults.expiry`"))]
     pub(crate) expiry: Time,
+    /// How long a client may take a value for fresh, in whole seconds (Max-Age; it goes with values,
+    /// notifications and 2.03); of a value that expires it is what remains. An observer that hears
+    /// nothing for so long registers anew: a little more than the time between two values of the
+    /// sensor is right. `0`: ask again each time.
+    #[schemars(extend("otherwise" = "`mappings.defaults.max_age`"))]
+    pub(crate) max_age: Time,
     /// Where two rules take one request and neither is narrower, the higher wins.
     #[schemars(extend("default" = "0", "range" = "-1000 to 1000"))]
     pub(crate) priority: Option<Typed<i32>>,

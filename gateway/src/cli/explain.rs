@@ -499,6 +499,9 @@ fn topic_cells(result: &ResultCard, how: How) -> Vec<(String, usize)> {
     if let Some(secs) = result.expires_secs {
         cell(format!("expires {}", span(secs)));
     }
+    if let Some(secs) = result.max_age_secs {
+        cell(format!("Max-Age {}", span(secs)));
+    }
     for (name, value) in &result.user {
         cell(format!("{name}={value}"));
     }

@@ -66,6 +66,7 @@ pub(super) fn check(
         qos: rule.qos.unwrap_or(rules.defaults.qos),
         retain: rule.retain.unwrap_or(rules.defaults.retain),
         expiry: rule.expiry.or(rules.defaults.expiry),
+        max_age: rule.max_age.or(rules.defaults.max_age),
         priority: rule.priority.max(PRESET_PRIORITY + 1),
         listeners,
         client: client.flatten(),

@@ -115,6 +115,7 @@ impl CoapTable {
             retain,
             qos: options.qos.or(rule.qos),
             expiry: options.expiry.or(rule.expiry),
+            max_age: rule.max_age,
             user: options.user,
             content_when_empty: rule.content_when_empty,
             payload: rule.formatted.payload.clone(),

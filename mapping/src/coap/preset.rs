@@ -88,6 +88,7 @@ fn rule(preset: Preset, rules: &Rules) -> Rule {
         qos: rules.defaults.qos,
         retain,
         expiry: rules.defaults.expiry,
+        max_age: rules.defaults.max_age,
         priority: PRESET_PRIORITY,
         listeners: Vec::new(),
         client: None,

@@ -36,6 +36,7 @@ pub(crate) struct Rule {
     pub(super) qos: Option<Qos>,
     pub(super) retain: Retain,
     pub(super) expiry: Option<Duration>,
+    pub(super) max_age: Option<Duration>,
     pub(super) priority: i32,
     /// Sorted; empty: all.
     pub(super) listeners: Vec<String>,

@@ -7,7 +7,6 @@
 //! client reads the topic, begins anew, or gets 4.04.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use motegate_coap::endpoint::{Code, ObservationId, Response};
 use motegate_timers::Instant;
@@ -29,27 +28,30 @@ pub(crate) struct Notified {
 #[derive(Debug)]
 struct Entry {
     observation: ObservationId,
-    until: Instant,
-    shown: Shown,
+    told: Told,
+}
+
+/// What an observation is told.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// How long it is kept.
+    pub(super) until: Instant,
+    /// When its Max-Age is over, if it says one.
+    pub(super) stale: Option<Instant>,
+    pub(super) shown: Shown,
 }
 
 impl Notified {
     /// Keeps what an observation is told.
-    pub(super) fn keep(
-        &mut self,
-        now: Instant,
-        kept_for: Duration,
-        observation: ObservationId,
-        shown: Shown,
-    ) {
+    pub(super) fn keep(&mut self, now: Instant, observation: ObservationId, told: Told) {
         self.forget(observation);
-        self.bytes += shown.payload.len();
-        self.entries.push_back(Entry { observation, until: now + kept_for, shown });
+        self.bytes += told.shown.payload.len();
+        self.entries.push_back(Entry { observation, told });
         let over = |entry: &Entry, all: &Notified| {
-            entry.until <= now || all.entries.len() > MAX_ENTRIES || all.bytes > MAX_BYTES
+            entry.told.until <= now || all.entries.len() > MAX_ENTRIES || all.bytes > MAX_BYTES
         };
         while let Some(oldest) = self.entries.front().filter(|entry| over(entry, self)) {
-            self.bytes -= oldest.shown.payload.len();
+            self.bytes -= oldest.told.shown.payload.len();
             self.entries.pop_front();
         }
         if self.entries.is_empty() {
@@ -64,7 +66,7 @@ impl Notified {
             return;
         };
         if let Some(gone) = self.entries.remove(at) {
-            self.bytes -= gone.shown.payload.len();
+            self.bytes -= gone.told.shown.payload.len();
         }
     }
 
@@ -78,12 +80,14 @@ impl Notified {
         let named = |shown: &Shown| {
             etags.is_empty() || etags.iter().any(|etag| etag[..] == shown.etag.to_be_bytes())
         };
-        let mut kept = self.entries.iter().rev().filter(|e| e.until > now && named(&e.shown));
-        let shown = &kept.find(|entry| is_asked_for(entry.observation))?.shown;
+        let mut kept =
+            self.entries.iter().rev().filter(|e| e.told.until > now && named(&e.told.shown));
+        let Told { shown, stale, .. } = &kept.find(|entry| is_asked_for(entry.observation))?.told;
         Some(Response {
             payload: shown.payload.clone(),
             content_format: Some(shown.format),
             etag: Some(shown.etag),
+            max_age: stale.map(|at| at.saturating_since(now)),
             ..Response::new(Code::CONTENT)
         })
     }
@@ -93,10 +97,10 @@ impl Notified {
 mod tests {
     use super::*;
 
-    const KEPT: Duration = Duration::from_secs(30);
-
-    fn shown(bytes: usize) -> Shown {
-        Shown { payload: vec![0; bytes].into(), format: 0, etag: 1 }
+    /// Kept for 30 s.
+    fn told(at: u64, bytes: usize) -> Told {
+        let shown = Shown { payload: vec![0; bytes].into(), format: 0, etag: 1 };
+        Told { until: Instant::from_secs(at + 30), stale: None, shown }
     }
 
     #[test]
@@ -104,19 +108,19 @@ mod tests {
         let at = Instant::from_secs;
         let mut notified = Notified::default();
         for id in 0..1_000 {
-            notified.keep(at(1), KEPT, ObservationId(id), shown(1));
+            notified.keep(at(1), ObservationId(id), told(1, 1));
         }
         assert_eq!((notified.entries.len(), notified.bytes), (MAX_ENTRIES, MAX_ENTRIES));
-        notified.keep(at(2), KEPT, ObservationId(2_000), shown(MAX_BYTES - 10));
+        notified.keep(at(2), ObservationId(2_000), told(2, MAX_BYTES - 10));
         assert_eq!((notified.entries.len(), notified.bytes), (11, MAX_BYTES));
-        notified.keep(at(2), KEPT, ObservationId(2_000), shown(5));
+        notified.keep(at(2), ObservationId(2_000), told(2, 5));
         assert_eq!((notified.entries.len(), notified.bytes), (11, 15), "one an observation");
         assert!(
             notified.find(at(31), &[], |id| id == ObservationId(999)).is_none(),
             "30 s are over"
         );
         assert!(notified.find(at(31), &[], |id| id == ObservationId(2_000)).is_some());
-        notified.keep(at(40), KEPT, ObservationId(3), shown(MAX_BYTES + 1));
+        notified.keep(at(40), ObservationId(3), told(40, MAX_BYTES + 1));
         assert_eq!((notified.entries.len(), notified.bytes), (0, 0), "no place for that one");
     }
 }

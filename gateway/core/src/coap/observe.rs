@@ -15,6 +15,7 @@ use motegate_message::{
     SubscriptionFilter, TopicFilter,
 };
 
+use super::notified::Told;
 use super::value::{Hidden, Meaning, Shown, Wanted, formats, precondition};
 use super::{Resource, TopicRef};
 use crate::access::Target;
@@ -218,12 +219,14 @@ impl Core {
             return;
         }
         let response = match read.observation {
-            Some(_) => Response { observe: read.observation, ..Response::new(Code::CONTENT) },
-            None if read.cancels => Response::new(Code::CONTENT),
-            None => Response::error(
+            None if !read.cancels => Response::error(
                 Code::SERVICE_UNAVAILABLE,
                 "several topics can only be observed, and there are too many observers",
             ),
+            observe => {
+                let max_age = read.meaning.max_age();
+                Response { observe, max_age, ..Response::new(Code::CONTENT) }
+            }
         };
         self.coap.respond(&self.turn, read.exchange, response, Seq::NONE);
     }
@@ -299,8 +302,9 @@ impl Core {
         }
         let confirmable = delivery.qos > Qos::AtMostOnce;
         if cleared {
-            let notification =
-                Notification { max_age: self.max_age(message), confirmable, ..empty(delivery.id) };
+            // Of the value that is gone nothing remains to expire.
+            let max_age = known.meaning.max_age();
+            let notification = Notification { max_age, confirmable, ..empty(delivery.id) };
             return self.coap.notify(&self.turn, observation, notification);
         }
         self.coap_tell(observation, message, delivery.id, confirmable);
@@ -315,8 +319,8 @@ impl Core {
         confirmable: bool,
     ) {
         let Some(known) = self.observations.get(&observation) else { return };
-        let mut notification =
-            Notification { max_age: self.max_age(message), confirmable, ..empty(delivery) };
+        let max_age = self.max_age(message, &known.meaning);
+        let mut notification = Notification { max_age, confirmable, ..empty(delivery) };
         let listener = self.coap.observer(observation).map(|peer| peer.listener);
         let name = listener
             .map(|listener| self.record_name(&known.meaning, listener, &message.topic))
@@ -325,7 +329,7 @@ impl Core {
         match known.meaning.show(message, wanted, &name) {
             Ok(shown) => {
                 self.settle_format(observation, shown.format);
-                self.keep_rest(observation, &shown);
+                self.keep_rest(observation, &shown, max_age);
                 notification.payload = shown.payload;
                 notification.content_format = Some(shown.format);
                 notification.etag = Some(shown.etag);
@@ -411,15 +415,22 @@ impl Core {
     }
 
     pub(super) fn notify_empty(&mut self, observation: ObservationId) {
-        let notification = Notification { confirmable: true, ..empty(NO_DELIVERY) };
+        let known = self.observations.get(&observation);
+        let max_age = known.and_then(|known| known.meaning.max_age());
+        let notification = Notification { max_age, confirmable: true, ..empty(NO_DELIVERY) };
         self.coap.notify(&self.turn, observation, notification);
     }
 
     /// A notification is on its way; what is longer than a message is asked for again.
-    fn keep_rest(&mut self, observation: ObservationId, shown: &Shown) {
+    fn keep_rest(&mut self, observation: ObservationId, shown: &Shown, max_age: Option<Duration>) {
         if shown.payload.len() > self.coap.notification_room(observation) {
-            let kept_for = self.config.coap.block_timeout;
-            self.notified.keep(self.turn.now, kept_for, observation, shown.clone());
+            let now = self.turn.now;
+            let told = Told {
+                until: now + self.config.coap.block_timeout,
+                stale: max_age.map(|age| now + age),
+                shown: shown.clone(),
+            };
+            self.notified.keep(now, observation, told);
         } else {
             self.notified.forget(observation);
         }

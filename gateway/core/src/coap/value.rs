@@ -19,11 +19,16 @@ use crate::pending::CoapRead;
 const TEXT_PLAIN: u16 = 0;
 const OCTET_STREAM: u16 = 42;
 
+/// Max-Age of a response that says none (RFC 7252 §5.10.5).
+const DEFAULT_MAX_AGE: Duration = Duration::from_secs(60);
+
 /// What a rule says of the values of its topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Meaning {
     /// Whether observing a topic without value answers 2.05 empty.
     pub(crate) content_when_empty: bool,
+    /// Max-Age of what does not expire, in seconds.
+    max_age: Option<u32>,
     conversion: Option<Arc<Conversion>>,
     /// The filter of the topics of a pack's records.
     records: Option<TopicFilter>,
@@ -66,9 +71,15 @@ impl Meaning {
     pub(crate) fn of(mapped: &CoapMatch) -> Meaning {
         Meaning {
             content_when_empty: mapped.content_when_empty,
+            max_age: mapped.max_age.map(|age| age.as_secs().try_into().unwrap_or(u32::MAX)),
             conversion: mapped.conversion.clone(),
             records: mapped.records.as_ref().map(|_| mapped.topic.clone()),
         }
+    }
+
+    /// How long what does not expire is fresh (RFC 7252 §5.10.5); `None`: 60 s, unsaid.
+    pub(super) fn max_age(&self) -> Option<Duration> {
+        self.max_age.map(|secs| Duration::from_secs(secs.into()))
     }
 
     /// Whether a value may come in this format.
@@ -150,7 +161,7 @@ impl Core {
         let mut response = match message {
             Some(message) => self.representation(message, &read),
             None if read.is_of_observer() && read.meaning.content_when_empty => {
-                Response::new(Code::CONTENT)
+                Response { max_age: read.meaning.max_age(), ..Response::new(Code::CONTENT) }
             }
             None => Response::error(Code::NOT_FOUND, "no retained value on this topic"),
         };
@@ -160,6 +171,11 @@ impl Core {
             }
             Some(observation) => self.end_observation(observation),
             None => {}
+        }
+        if response.code.class() != 2 {
+            // RFC 7252 §5.9.2: a cache keeps this, too; no longer than what it would be told of a
+            // value, and not as long as that may be.
+            response.max_age = read.meaning.max_age().filter(|age| *age < DEFAULT_MAX_AGE);
         }
         self.coap.respond(&self.turn, read.exchange, response, Seq::NONE);
     }
@@ -189,7 +205,7 @@ impl Core {
             payload: if known { Bytes::new() } else { shown.payload },
             content_format: (!known).then_some(shown.format),
             etag: Some(shown.etag),
-            max_age: self.max_age(message),
+            max_age: self.max_age(message, &read.meaning),
             ..content
         }
     }
@@ -215,9 +231,10 @@ impl Core {
         });
     }
 
-    /// What remains of the message's expiry; without one the default of 60 s holds unsaid.
-    pub(super) fn max_age(&self, message: &Message) -> Option<Duration> {
-        message.expires.map(|at| at.saturating_since(self.turn.now))
+    /// What remains of the message's expiry; without one what the rule says.
+    pub(super) fn max_age(&self, message: &Message, meaning: &Meaning) -> Option<Duration> {
+        let remains = message.expires.map(|at| at.saturating_since(self.turn.now));
+        remains.or_else(|| meaning.max_age())
     }
 }
 
