@@ -56,7 +56,7 @@ pub use diagnostic::{Code, Diagnostic, Finding, Findings};
 pub use format::{FormatError, format};
 pub use layers::Layers;
 pub use listeners::overlaps;
-pub use reference::reference;
+pub use reference::{KeyHelp, help_of_key, reference};
 pub use show::Show;
 pub use sources::{Position, Source, SourceKind, Sources};
 pub use starter::Starter;

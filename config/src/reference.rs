@@ -31,16 +31,7 @@ not on this page is an error. `motegate schema` prints the same for editors.
 #[must_use]
 pub fn reference() -> String {
     let mut page = String::from(HEAD);
-    let mut blocks: Vec<(String, &Json)> = vec![(String::new(), schema::schema())];
-    while let Some((place, block)) = blocks.pop() {
-        let Some(map) = schema::alternative(block, "object") else { continue };
-        if let Some(inner) = schema::chosen_names(map) {
-            blocks.push((format!("{place}.NAME"), inner));
-            continue;
-        }
-        let Some(properties) = map["properties"].as_object().filter(|all| !all.is_empty()) else {
-            continue;
-        };
+    for Block { place, schema: block, keys } in blocks() {
         let title = if place.is_empty() { "Top level".to_owned() } else { format!("`{place}`") };
         let _ = write!(page, "\n## {title}\n\n");
         let about = block.get("description").and_then(Json::as_str).unwrap_or_default();
@@ -48,32 +39,110 @@ pub fn reference() -> String {
             let _ = write!(page, "{about}\n\n");
         }
         page.push_str("| key | value | default | |\n|---|---|---|---|\n");
-        let mut inner = Vec::new();
-        for (key, schema) in properties {
+        for (key, schema) in keys {
             row(&mut page, key, schema);
-            let path = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };
-            inner.push(match schema::alternative(schema, "array") {
-                Some(list) => (format!("{path}[]"), &list["items"]),
-                None => (path, schema),
-            });
         }
-        // Depth first, in the order of the keys.
-        blocks.extend(inner.into_iter().rev());
     }
     codes(&mut page);
     page
 }
 
-fn row(page: &mut String, key: &str, schema: &Json) {
+/// A key of the configuration, as a terminal shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyHelp {
+    /// Where it stands: `coap.prefix`, `listeners[].bind`.
+    pub path: String,
+    /// What can stand there.
+    pub kind: String,
+    /// What holds without it; empty if nothing does.
+    pub default: String,
+    /// Whether it must be there.
+    pub required: bool,
+    /// What it is for; Markdown of one paragraph.
+    pub text: String,
+    /// The keys of the block that it is.
+    pub keys: Vec<String>,
+}
+
+/// The keys that `word` can mean: a whole path, with or without its `[]` and `NAME`, or the end of
+/// several (`block_size`). In the order of the reference page.
+#[must_use]
+pub fn help_of_key(word: &str) -> Vec<KeyHelp> {
+    let bare = |path: &str| path.replace("[]", "").replace(".NAME", "");
+    let word = bare(word);
+    let all = blocks();
+    let mut found: Vec<KeyHelp> = Vec::new();
+    for block in &all {
+        for (key, schema) in &block.keys {
+            let path = path(&block.place, key);
+            let own = bare(&path);
+            let ends = own.strip_suffix(&*word).is_some_and(|rest| rest.ends_with('.'));
+            if word.is_empty() || (own != word && !ends) {
+                continue;
+            }
+            let inside = all.iter().find(|inner| bare(&inner.place) == own);
+            let keys = inside.map(|inner| inner.keys.iter().map(|(key, _)| (*key).clone()));
+            let (default, required, text) = facts(schema);
+            let kind = kind(schema);
+            let keys = keys.into_iter().flatten().collect();
+            found.push(KeyHelp { path, kind, default, required, text, keys });
+        }
+    }
+    found
+}
+
+/// A table of the page.
+struct Block {
+    /// Its path; empty at the top.
+    place: String,
+    schema: &'static Json,
+    keys: Vec<(&'static String, &'static Json)>,
+}
+
+fn path(place: &str, key: &str) -> String {
+    if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") }
+}
+
+/// Every block that has keys, depth first, in the order of the keys.
+fn blocks() -> Vec<Block> {
+    let mut all = Vec::new();
+    let mut left: Vec<(String, &'static Json)> = vec![(String::new(), schema::schema())];
+    while let Some((place, schema)) = left.pop() {
+        let Some(map) = schema::alternative(schema, "object") else { continue };
+        if let Some(inner) = schema::chosen_names(map) {
+            left.push((format!("{place}.NAME"), inner));
+            continue;
+        }
+        let Some(properties) = map["properties"].as_object().filter(|all| !all.is_empty()) else {
+            continue;
+        };
+        let inner = properties.iter().map(|(key, schema)| {
+            let path = path(&place, key);
+            match schema::alternative(schema, "array") {
+                Some(list) => (format!("{path}[]"), &list["items"]),
+                None => (path, schema),
+            }
+        });
+        let inner: Vec<_> = inner.collect();
+        left.extend(inner.into_iter().rev());
+        all.push(Block { place, schema, keys: properties.iter().collect() });
+    }
+    all
+}
+
+/// What holds without it, whether it must be there, and what it is for.
+fn facts(schema: &Json) -> (String, bool, String) {
     let empty = Map::new();
     let map = schema.as_object().unwrap_or(&empty);
-    let default = match schema::fallback(map) {
-        Some(default) => default,
-        None if map.get("required").is_some_and(|must| must == true) => "**must be there**".into(),
-        None => String::new(),
-    };
+    let required = map.get("required").is_some_and(|must| must == true);
     let text = map.get("description").and_then(Json::as_str).unwrap_or_default();
-    let cells = [kind(schema), default, text.replace('\n', " ")].map(|c| c.replace('|', "\\|"));
+    (schema::fallback(map).unwrap_or_default(), required, text.replace('\n', " "))
+}
+
+fn row(page: &mut String, key: &str, schema: &Json) {
+    let (default, required, text) = facts(schema);
+    let default = if required && default.is_empty() { "**must be there**".into() } else { default };
+    let cells = [kind(schema), default, text].map(|c| c.replace('|', "\\|"));
     let _ = writeln!(page, "| `{key}` | {} |", cells.join(" | "));
 }
 

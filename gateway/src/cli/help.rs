@@ -1,7 +1,7 @@
-//! `motegate help`: of a command, or of the code of a diagnostic.
+//! `motegate help`: of a command, of the code of a diagnostic, or of a key of the configuration.
 
 use clap::{Args, CommandFactory as _};
-use motegate_config::Code;
+use motegate_config::{Code, KeyHelp, help_of_key};
 use motegate_message::Reason;
 
 use super::pages::write;
@@ -32,17 +32,18 @@ or fails, what would have to be stored is refused until it can be; all else goes
 on. `motegate status` shows it. `motegate dev` keeps nothing.
 ";
 
-/// Explain a command, the code of a diagnostic, or a word of the configuration
+/// Explain a command, the code of a diagnostic, or a key of the configuration
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   motegate help run
   motegate help config show
   motegate help E0312
+  motegate help coap.block_size
   motegate help durability
   motegate help reasons")]
 pub(super) struct Help {
-    /// A command, a code such as E0312, `durability` or `reasons`
+    /// A command, a code such as E0312, a key of the configuration or its last word, or `reasons`
     #[arg(value_name = "TOPIC")]
     topic: Vec<String>,
 }
@@ -65,18 +66,53 @@ impl Help {
         }
         let mut command = Cli::command();
         command.build();
-        let mut command = &mut command;
+        let mut found = &mut command;
         for word in &self.topic {
-            let Some(sub) = command.find_subcommand_mut(word) else {
-                let text = format!(
-                    "there is no help for `{word}`: name a command, a code, `durability` or `reasons`"
-                );
-                return fail(Exit::Usage, &text);
-            };
-            command = sub;
+            let Some(sub) = found.find_subcommand_mut(word) else { return self.of_key() };
+            found = sub;
         }
-        write(command.render_long_help().to_string().as_bytes())
+        write(found.render_long_help().to_string().as_bytes())
     }
+
+    fn of_key(&self) -> Exit {
+        let word = self.topic.join(".");
+        let keys = help_of_key(&word);
+        if keys.is_empty() {
+            let text = format!(
+                "there is no help for `{word}`: name a command, a code such as E0312, a key of the \
+                 configuration such as coap.prefix, or `reasons`"
+            );
+            return fail(Exit::Usage, &text);
+        }
+        let shown: Vec<String> = keys.iter().map(shown).collect();
+        write(shown.join("\n").as_bytes())
+    }
+}
+
+/// A key, what can stand there, what holds without it, and what it is for.
+fn shown(key: &KeyHelp) -> String {
+    let mut out = format!("{}: {}", key.path, key.kind.to_lowercase());
+    match (key.default.as_str(), key.required) {
+        ("", true) => out.push_str("; must be there"),
+        ("", false) => {}
+        (default, _) => out.push_str(&format!("; default {}", default.trim_matches('`'))),
+    }
+    for text in [&key.text, &listed(&key.keys)] {
+        let mut column = 0;
+        for word in text.split_whitespace() {
+            let width = word.chars().count() + 1;
+            let fits = column > 0 && column + width <= 80;
+            column = if fits { column + width } else { width + 1 };
+            out.push_str(if fits { " " } else { "\n  " });
+            out.push_str(word);
+        }
+    }
+    out.push('\n');
+    out
+}
+
+fn listed(keys: &[String]) -> String {
+    if keys.is_empty() { String::new() } else { format!("Keys: {}.", keys.join(", ")) }
 }
 
 /// The one list of why something was refused, closed or dropped, as the log and `motegate status`
@@ -123,6 +159,20 @@ fn page(markdown: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_explained() {
+        let all: Vec<String> = help_of_key("block_size").iter().map(shown).collect();
+        let expected = "coap.block_size: a whole number; 16 to 1024; default 1024\n  \
+            Largest payload of one message to a client: what is longer leaves in blocks of\n  \
+            the largest size within it (16, 32, 64 … 1024), and requests are asked to come\n  \
+            in such blocks.\n";
+        assert_eq!(all, [expected]);
+        assert_eq!(help_of_key("listeners.bind").len(), 1);
+        assert_eq!(help_of_key("listeners[].bind"), help_of_key("listeners.bind"));
+        assert!(help_of_key("").is_empty() && help_of_key("ize").is_empty());
+        assert!(shown(&help_of_key("coap")[0]).contains("Keys: prefix, "));
+    }
 
     #[test]
     fn a_page_is_the_explanation_without_its_marks() {

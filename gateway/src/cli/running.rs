@@ -178,7 +178,7 @@ fn said(error: &AskError) -> Exit {
         ),
         AskError::NoGateway(_) => (
             Exit::Unreachable,
-            "start one (`motegate dev`), or name its socket with --control or -c FILE",
+            "start one (`motegate dev`), or, if one runs as a file says that is not here, name that file with -c or its socket with --control",
         ),
         AskError::Several(_) => (Exit::Usage, "name one with --control"),
         AskError::Forbidden(_) => (Exit::Refused, "run this as the gateway's user"),
