@@ -173,7 +173,7 @@ const MQTT_5_0_UNNUMBERED: [Section; 25] = [
 const MQTT_SN: [Section; 3] = [("2", 1, 48), ("7", 1, 15), ("9", 1, 13)];
 
 /// The RFCs of CoAP number no statements: ours, in `coap.txt`, by checklist, RFC and plugtest.
-const COAP: [Section; 12] = [
+const COAP: [Section; 13] = [
     ("row", 1, 36),
     ("7252", 1, 55),
     ("7641", 1, 23),
@@ -186,6 +186,7 @@ const COAP: [Section; 12] = [
     ("8323", 1, 35),
     ("ps", 1, 31),
     ("td", 1, 31),
+    ("emqx", 1, 8),
 ];
 
 #[derive(Debug, PartialEq)]

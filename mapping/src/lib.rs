@@ -42,5 +42,6 @@ pub use rule::{
     QosMinusOne, Rate, Retain, Rules, Scope, SnRules, TopicId,
 };
 pub use table::{
-    Action, Caller, CoapMatch, CoapMethod, Managed, MapError, SnMatch, SnNames, SnTopic, Table,
+    Action, Caller, CoapMatch, CoapMethod, Emqx, Managed, MapError, SnMatch, SnNames, SnTopic,
+    Table,
 };

@@ -10,7 +10,7 @@ use motegate_message::{Qos, Reason};
 
 use crate::pattern::is_name;
 use crate::template::{Template, is_builtin, query_value};
-use crate::{CoapRule, MapError, Place, RuleErrorKind};
+use crate::{CoapRule, Emqx, MapError, Place, RuleErrorKind};
 
 /// What a rule takes in the query.
 #[derive(Debug, Default)]
@@ -23,7 +23,14 @@ pub(crate) struct Queries {
 enum Target {
     Qos,
     Retain,
+    /// EMQX's: `true`, or not.
+    RetainIfTrue,
     Expiry,
+    /// EMQX's: 0 is never.
+    ExpiryOrNever,
+    /// Of an EMQX client's subscription.
+    NoLocal,
+    RetainHandling,
     User(Box<str>),
     /// Read by the topic's template.
     Capture,
@@ -36,8 +43,18 @@ enum Target {
 pub(crate) struct Options {
     pub(crate) qos: Option<Qos>,
     pub(crate) retain: Option<bool>,
-    pub(crate) expiry: Option<Duration>,
+    pub(crate) expiry: Option<Expiry>,
     pub(crate) user: Vec<(String, String)>,
+    /// What an EMQX client says of its subscription.
+    pub(crate) emqx: Emqx,
+}
+
+/// When a message expires, as a request says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expiry {
+    /// Whatever the rule says.
+    Never,
+    After(Duration),
 }
 
 /// Whether a topic's template reads this capture, or the query key that gives it.
@@ -61,11 +78,19 @@ impl Queries {
         Queries::default()
     }
 
-    /// What EMQX's gateway takes, in long and in short; who the client is and what proves it are the
-    /// listener's. What else its clients say (`nl`, `rh` of a subscription) it passes over, too.
+    /// What EMQX's gateway takes, in long and in short, as it reads it; who the client is and what
+    /// proves it are the listener's. What else its clients say it passes over, too.
     pub(crate) fn emqx() -> Queries {
-        let mut queries = Queries::passthrough();
-        queries.keys.extend([("q".into(), Target::Qos), ("r".into(), Target::Retain)]);
+        let mut queries = Queries::none();
+        queries.keys.extend([
+            ("qos".into(), Target::Qos),
+            ("q".into(), Target::Qos),
+            ("retain".into(), Target::RetainIfTrue),
+            ("r".into(), Target::RetainIfTrue),
+            ("expiry".into(), Target::ExpiryOrNever),
+            ("nl".into(), Target::NoLocal),
+            ("rh".into(), Target::RetainHandling),
+        ]);
         let who = ["clientid", "c", "username", "u", "password", "p", "token", "t"];
         queries.keys.extend(who.map(|key| (key.into(), Target::Ignored)));
         Queries { ignore_others: true, ..queries }
@@ -115,7 +140,16 @@ impl Queries {
             match target {
                 Some(Target::Qos) => options.qos = Some(read_qos(value)?),
                 Some(Target::Retain) => options.retain = Some(read_flag(value)?),
-                Some(Target::Expiry) => options.expiry = Some(read_expiry(value)?),
+                Some(Target::RetainIfTrue) => options.retain = Some(value == "true"),
+                Some(Target::Expiry) => options.expiry = Some(Expiry::After(read_expiry(value)?)),
+                Some(Target::ExpiryOrNever) => {
+                    options.expiry = Some(match read_expiry(value)? {
+                        Duration::ZERO => Expiry::Never,
+                        after => Expiry::After(after),
+                    });
+                }
+                Some(Target::NoLocal) => options.emqx.no_local = value == "1",
+                Some(Target::RetainHandling) => options.emqx.skips_retained = value == "2",
                 Some(Target::User(name)) => options.user.push((name.to_string(), value.to_owned())),
                 Some(Target::Capture | Target::Ignored) => {}
                 None if self.ignore_others || topic.query_keys().any(|k| k == key) => {}

@@ -94,6 +94,15 @@ impl fmt::Display for Managed {
     }
 }
 
+/// What a client that was written for EMQX's gateway says of its subscription (the preset `emqx-ps`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Emqx {
+    /// `rh=2`: it wants no retained message, only what comes from now on.
+    pub skips_retained: bool,
+    /// `nl=1`: it wants nothing back that it has published itself.
+    pub no_local: bool,
+}
+
 /// A CoAP request, mapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoapMatch {
@@ -123,6 +132,9 @@ pub struct CoapMatch {
     /// The topic of each record, where the rule's topic names them; [`topic`](Self::topic) is then
     /// the filter of all of them.
     pub records: Option<RecordTopic>,
+    /// Its client is answered as EMQX answers: an observation begins with an empty 2.05, the value, if
+    /// there is one, being its first notification, and ends with 2.07.
+    pub emqx: Option<Emqx>,
 }
 
 /// Why a request maps to nothing, with a text for the device's developer.

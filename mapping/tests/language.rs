@@ -182,6 +182,12 @@ fn p03_presets() {
     let short = asked("/ps/a?c=n&u=me&p=word&t=1&q=2&r=true&nl=1").unwrap();
     assert_eq!((short.qos, short.retain), (Some(Qos::ExactlyOnce), true), "EMQX's short names");
     assert_eq!(asked("/ps/a?q=3").unwrap_err(), Reason::BadOption);
+    assert!(!asked("/ps/a?retain=1").unwrap().retain, "as EMQX reads it");
+    assert_eq!(asked("/ps/a/+").unwrap_err(), Reason::BadTopic, "one topic is published to");
+    let observed = |url| ask(&emqx, CoapMethod::Observe, url).unwrap();
+    let wild = observed("/ps/a%2F%2B?rh=2&nl=1");
+    assert_eq!(wild.topic.as_str(), "a/+", "decoded once more");
+    assert!(wild.emqx.is_some_and(|emqx| emqx.skips_retained && emqx.no_local));
     assert_eq!(ask(&emqx, CoapMethod::Observe, "/ps/a").unwrap().action, Action::Subscribe);
 
     let ponte = of(Preset::PonteR);

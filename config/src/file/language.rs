@@ -53,7 +53,8 @@ pub(crate) struct Mappings {
     pub(crate) defaults: Option<MappingDefaults>,
     /// Ready rules of lowest priority: `passthrough` (`/PREFIX/…`, see `coap.prefix`), `core-pubsub`
     /// (draft-ietf-core-coap-pubsub: topics are made at `/ps`, their data are at `/ps/data/…`),
-    /// `emqx-ps` (`/ps/…`), `ponte-r` (`/r/…`). A list replaces the default.
+    /// `emqx-ps` (`/ps/…`, with EMQX's parameters, wildcards and answers), `ponte-r` (`/r/…`). A list
+    /// replaces the default.
     #[schemars(extend("default" = ["passthrough"]))]
     pub(crate) presets: Option<Vec<Typed<String>>>,
     /// Rules for CoAP.
@@ -105,8 +106,8 @@ pub(crate) struct CoapRule {
         "propertyNames" = {"enum": ["PUT", "POST", "GET", "OBSERVE", "DELETE"]}
     ))]
     pub(crate) methods: Option<BTreeMap<String, Typed<Action>>>,
-    /// Query keys that are taken, and their targets: `qos`, `retain`, `expiry`,
-    /// `user_property.NAME` or a `{capture}` that the topic reads.
+    /// Query keys that are taken, and their targets: `qos`, `retain`, `expiry` (as in MQTT, 0 is for
+    /// whoever is there at once), `user_property.NAME` or a `{capture}` that the topic reads.
     #[schemars(extend("otherwise" = "none"))]
     pub(crate) query: Option<BTreeMap<String, Typed<String>>>,
     /// Other query keys: `refuse` or `ignore`.

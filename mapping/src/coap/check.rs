@@ -76,6 +76,7 @@ pub(super) fn check(
         content_when_empty: !rule.not_found_when_empty,
         formatted,
         link: link?,
+        emqx: false,
         manages: None,
     };
     // A rule of one path needs no way back: it is listed as it stands.

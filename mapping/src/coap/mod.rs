@@ -20,7 +20,7 @@ use rule::Rule;
 use crate::conflict;
 use crate::format::Formats;
 use crate::index::{Edge, Index};
-use crate::query;
+use crate::query::{self, Expiry};
 use crate::rule::Retain;
 use crate::{Action, Caller, CoapMatch, CoapMethod, Managed, MapError, Place, RuleError, Rules};
 
@@ -37,6 +37,8 @@ pub(crate) struct CoapTable {
     literals: Vec<usize>,
     /// Whether some describe topics.
     manages: bool,
+    /// Whether the preset `emqx-ps` holds.
+    emqx: bool,
 }
 
 /// Who asks, and for which host.
@@ -82,6 +84,7 @@ impl CoapTable {
                 self.literals.push(i);
             }
             self.manages |= rule.manages.is_some();
+            self.emqx |= rule.emqx;
         }
     }
 
@@ -97,6 +100,8 @@ impl CoapTable {
             return Err(MapError { reason: Reason::NoRule, text });
         }
         let (rule, action) = self.find(asker, method, path)?;
+        let decoded = if rule.emqx { decode_again(path) } else { None };
+        let path = decoded.as_deref().unwrap_or(path);
         let options = rule.queries.read(query, &rule.topic)?;
         let records = rule.records(asker.caller, path, query)?;
         let topic = match &records {
@@ -114,13 +119,18 @@ impl CoapTable {
             topic,
             retain,
             qos: options.qos.or(rule.qos),
-            expiry: options.expiry.or(rule.expiry),
             max_age: rule.max_age,
+            expiry: match options.expiry {
+                Some(Expiry::Never) => None,
+                Some(Expiry::After(after)) => Some(after),
+                None => rule.expiry,
+            },
             user: options.user,
             content_when_empty: rule.content_when_empty,
             payload: rule.formatted.payload.clone(),
             conversion: rule.formatted.conversion.clone(),
             records,
+            emqx: rule.emqx.then_some(options.emqx),
         })
     }
 
@@ -182,6 +192,10 @@ impl CoapTable {
     }
 
     fn refusal<S: AsRef<str>>(&self, asker: Asker<'_>, path: &[S], any: bool) -> MapError {
+        if self.emqx && path.len() == 1 && path[0].as_ref() == preset::COLLECTION {
+            let text = "name a topic: /ps/TOPIC".into(); // 4.00, as EMQX has it
+            return MapError { reason: Reason::BadTopic, text };
+        }
         let mut methods = Vec::new();
         let mut empty = None;
         self.index.candidates(path, |i| {
@@ -249,6 +263,33 @@ impl CoapTable {
         self.index.candidates(path, |_| count += 1);
         count
     }
+}
+
+/// EMQX's gateway decodes a path once more, whole: its clients may send `a%2F%2B` for `a/+`. `None`
+/// where that changes nothing, or there is no UTF-8 text.
+fn decode_again(path: &[String]) -> Option<Vec<String>> {
+    let (root, topic) = path.split_first()?;
+    if !topic.iter().any(|segment| segment.contains('%')) {
+        return None;
+    }
+    let topic = topic.join("/");
+    let mut bytes = Vec::with_capacity(topic.len());
+    let mut rest = topic.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let hex = |at: usize| after.get(at).and_then(|b| char::from(*b).to_digit(16));
+        match (first, hex(0), hex(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push(u8::try_from(high << 4 | low).ok()?);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    let topic = String::from_utf8(bytes).ok()?;
+    Some(std::iter::once(root.as_str()).chain(topic.split('/')).map(str::to_owned).collect())
 }
 
 #[cfg(test)]

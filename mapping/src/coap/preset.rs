@@ -99,6 +99,7 @@ fn rule(preset: Preset, rules: &Rules) -> Rule {
         content_when_empty: preset != Preset::CorePubsub,
         formatted: Formatted::default(),
         link: Box::default(),
+        emqx: preset == Preset::EmqxPs,
         manages: None,
     }
 }

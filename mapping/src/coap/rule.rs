@@ -48,6 +48,8 @@ pub(crate) struct Rule {
     pub(super) formatted: Formatted,
     pub(super) link: Box<[LinkAttribute]>,
     pub(super) reversal: Option<Reversal>,
+    /// That of `emqx-ps`: who observes may name wildcards, and is answered as EMQX does.
+    pub(super) emqx: bool,
     /// What it describes instead of leading to a topic.
     pub(super) manages: Option<Managed>,
 }
@@ -120,7 +122,11 @@ impl Rule {
         out.push_str(self.mount(caller));
         out.begin_topic();
         let start = out.len();
-        self.topic.render(&values, self.mode(), &mut out)?;
+        let mode = match self.emqx && action == Action::Subscribe {
+            true => Unsafe::Wildcards,
+            false => self.mode(),
+        };
+        self.topic.render(&values, mode, &mut out)?;
         let below = &out.as_str()[start..];
         if below.is_empty() {
             return Err(bad("the topic is empty".into()));

@@ -126,9 +126,13 @@ impl Core {
             // for by a GET like any other; a rule that takes OBSERVE only lets this client read all
             // the same, and neither is anything to warn of.
             Err(error)
-                if error.reason == Reason::MethodNotAllowed
+                if matches!(error.reason, Reason::MethodNotAllowed | Reason::BadTopic)
                     && (request.later_block || request.observe == Some(Observe::Deregister)) =>
             {
+                map(CoapMethod::Observe)?
+            }
+            // Its end is more than a reading there.
+            Ok(mapped) if mapped.emqx.is_some() && request.observe == Some(Observe::Deregister) => {
                 map(CoapMethod::Observe)?
             }
             mapped => mapped?,

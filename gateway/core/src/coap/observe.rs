@@ -9,7 +9,7 @@ use motegate_broker::{
 use motegate_coap::endpoint::{
     Code, Notification, ObservationId, Observe, Request as CoapRequest, Response,
 };
-use motegate_mapping::{Action, CoapMatch};
+use motegate_mapping::{Action, CoapMatch, Emqx};
 use motegate_message::{
     ConnectionId, Delivery, DeliveryId, Message, Qos, Reason, Seq, SessionId, SessionKey,
     SubscriptionFilter, TopicFilter,
@@ -34,6 +34,9 @@ pub(crate) const OBSERVER_QUEUE: QueuePolicy = QueuePolicy {
 /// Of several topics so many notifications wait; beyond that the latest of each topic.
 const WILDCARD_QUEUE: QueuePolicy = QueuePolicy { max_messages: 1_000, ..OBSERVER_QUEUE };
 
+/// EMQX's answer to a client that observes no longer. CoAP has no such code.
+const UNSUBSCRIBED: Code = Code::new(2, 7);
+
 /// Of a notification that the broker did not deliver; its ids begin at 1.
 pub(super) const NO_DELIVERY: DeliveryId = DeliveryId(0);
 
@@ -51,6 +54,10 @@ pub(crate) struct Observation {
     pub(crate) meaning: Meaning,
     /// Of several topics.
     several: bool,
+    /// Of its subscription.
+    qos: Qos,
+    /// What an EMQX client says of it.
+    emqx: Emqx,
     /// Whose data it observes, of the topics of the collection.
     pub(super) of: Option<TopicRef>,
 }
@@ -135,6 +142,9 @@ impl Core {
         if self.coap_rest(&request, mapped.topic.as_name().is_none()) {
             return;
         }
+        if mapped.emqx.is_some() && request.observe == Some(Observe::Deregister) {
+            return self.unsubscribe(&request);
+        }
         let of = self.observed_topic(mapped.topic.as_str());
         let subscribes = mapped.action == Action::Subscribe && self.takes_observer(&request, of);
         let formats = formats(mapped);
@@ -176,6 +186,8 @@ impl Core {
                 format: None,
                 meaning: read.meaning.clone(),
                 several,
+                qos: observed_qos(mapped, request.confirmable),
+                emqx: mapped.emqx.unwrap_or_default(),
                 of,
             },
         );
@@ -191,6 +203,17 @@ impl Core {
             room: room(several),
             queue: queue(several),
         }));
+    }
+
+    /// EMQX's clients end an observation by its topic, whatever their token, and are answered 2.07.
+    fn unsubscribe(&mut self, request: &CoapRequest) {
+        for observation in self.coap.observations_of(request.exchange) {
+            let known = self.observations.get(&observation);
+            if known.is_some_and(|known| known.asked.path == request.path) {
+                self.coap.cancel_observation(&self.turn, observation);
+            }
+        }
+        self.coap.respond(&self.turn, request.exchange, Response::new(UNSUBSCRIBED), Seq::NONE);
     }
 
     /// Whether a topic's `max-subscribers` allows one more, or it is an old one anew.
@@ -213,7 +236,9 @@ impl Core {
 
     /// The retained value of one topic; of several there is none, only notifications.
     pub(super) fn ask_value(&mut self, filter: &TopicFilter, read: CoapRead) {
-        if let Some(topic) = filter.as_name() {
+        // EMQX's clients expect nothing in the answer to a registration: the value comes after it.
+        let is_said = read.observation.is_none() || !read.meaning.emqx;
+        if let Some(topic) = filter.as_name().filter(|_| is_said) {
             let ticket = self.pending.insert(Pending::CoapRead(read));
             self.ask(Request::Read { ticket, topic });
             return;
@@ -246,18 +271,19 @@ impl Core {
         known.session = Some(session);
         let several = filter.as_name().is_none();
         // Of one topic the answer has the value; of several each has a notification.
-        let retained = match several {
-            true => RetainHandling::Always,
-            false => RetainHandling::Never,
+        let retained = match several || read.meaning.emqx {
+            true if !known.emqx.skips_retained => RetainHandling::Always,
+            _ => RetainHandling::Never,
         };
+        let qos = known.qos;
         let pending = Pending::CoapSubscribe { filter: filter.clone(), read };
-        self.subscribe_observation(session, filter, retained, pending);
+        self.subscribe_observation(session, (filter, qos), retained, pending);
     }
 
     fn subscribe_observation(
         &mut self,
         session: SessionId,
-        filter: TopicFilter,
+        (filter, qos): (TopicFilter, Qos),
         retain_handling: RetainHandling,
         pending: Pending,
     ) {
@@ -267,8 +293,7 @@ impl Core {
             session,
             filters: vec![Subscribe {
                 filter: SubscriptionFilter { share: None, filter },
-                // QoS 2 gives an observer nothing that QoS 1 does not: both are confirmable.
-                qos: Qos::AtLeastOnce,
+                qos,
                 no_local: false,
                 // Tells "cleared" from "an empty message".
                 retain_as_published: true,
@@ -292,8 +317,11 @@ impl Core {
             self.ask(Request::Ack { session, delivery: delivery.id });
             return;
         };
-        self.sys.of_mut(Protocol::Coap).delivered += 1;
         let message = &*delivery.message;
+        if known.emqx.no_local && message.publisher.is_some() && message.publisher == known.client {
+            return self.notified(observation, delivery.id);
+        }
+        self.sys.of_mut(Protocol::Coap).delivered += 1;
         // Of several topics the record of the one that was cleared says so: it is empty.
         let cleared = message.payload.is_empty() && delivery.retain && !known.several;
         if cleared && !known.meaning.content_when_empty {
@@ -368,7 +396,7 @@ impl Core {
         let left = known.of.take();
         self.topic_moved(observation, left, &after);
         let Some(known) = self.observations.get(&observation) else { return };
-        let Some(session) = known.session else { return };
+        let (Some(session), qos) = (known.session, known.qos) else { return };
         let ticket = self.pending.insert(Pending::Nothing);
         let filters = vec![SubscriptionFilter { share: None, filter: before }];
         self.ask(Request::Unsubscribe { ticket, session, filters });
@@ -381,7 +409,8 @@ impl Core {
             }
             None => self.notify_empty(observation),
         }
-        self.subscribe_observation(session, after, RetainHandling::Always, Pending::Nothing);
+        let always = RetainHandling::Always;
+        self.subscribe_observation(session, (after, qos), always, Pending::Nothing);
     }
 
     /// What it observes is another topic's data now.
@@ -467,6 +496,16 @@ impl Core {
             self.forget_observer(&known, observation);
         }
         self.coap.end_observation(&self.turn, observation, Code::SERVICE_UNAVAILABLE);
+    }
+}
+
+/// The QoS of what is observed. QoS 2 gives an observer nothing that QoS 1 does not: both are
+/// confirmable. An EMQX client says it, or means that of its request.
+fn observed_qos(mapped: &CoapMatch, confirmable: bool) -> Qos {
+    let auto = if confirmable { Qos::AtLeastOnce } else { Qos::AtMostOnce };
+    match mapped.emqx {
+        Some(_) => mapped.qos.unwrap_or(auto).min(Qos::AtLeastOnce),
+        None => Qos::AtLeastOnce,
     }
 }
 

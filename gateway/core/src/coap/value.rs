@@ -29,6 +29,8 @@ pub(crate) struct Meaning {
     pub(crate) content_when_empty: bool,
     /// Max-Age of what does not expire, in seconds.
     max_age: Option<u32>,
+    /// Whether an observation begins and ends as EMQX has it.
+    pub(super) emqx: bool,
     conversion: Option<Arc<Conversion>>,
     /// The filter of the topics of a pack's records.
     records: Option<TopicFilter>,
@@ -72,6 +74,7 @@ impl Meaning {
         Meaning {
             content_when_empty: mapped.content_when_empty,
             max_age: mapped.max_age.map(|age| age.as_secs().try_into().unwrap_or(u32::MAX)),
+            emqx: mapped.emqx.is_some(),
             conversion: mapped.conversion.clone(),
             records: mapped.records.as_ref().map(|_| mapped.topic.clone()),
         }

@@ -381,6 +381,13 @@ impl Endpoint {
         self.finish(turn.now, Key::from_u64(observation.0), Body::from(Response::new(code)));
     }
 
+    /// Ends an observation from above without a word to its client, which has asked for that;
+    /// `Event::ObservationEnded` follows.
+    pub fn cancel_observation(&mut self, turn: &Turn, observation: ObservationId) {
+        self.now = turn.now;
+        self.lose_observation(turn.now, Key::from_u64(observation.0), Reason::ClientDisconnect);
+    }
+
     /// Sends what may leave now; else its turn comes.
     fn dispatch(&mut self, now: Instant, peer: Key, key: Key, notification: Notification) {
         if let Some(slot) = self.connection_of(peer) {

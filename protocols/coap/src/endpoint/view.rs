@@ -40,6 +40,15 @@ impl Endpoint {
         observation.zip(exchange).is_some_and(|(o, e)| o.peer() == e.peer)
     }
 
+    /// What whoever has sent a request that is not answered yet observes, latest first.
+    #[must_use]
+    pub fn observations_of(&self, exchange: ExchangeId) -> alloc::vec::Vec<ObservationId> {
+        let exchange = self.exchanges.get(Key::from_u64(exchange.0));
+        let peer = exchange.and_then(|exchange| self.peers.get(exchange.peer));
+        let head = peer.filter(|peer| peer.observations > 0).map(|peer| peer.first_observation);
+        head.map(|head| self.observations.from(head).collect()).unwrap_or_default()
+    }
+
     /// Observations lie in slots below this number; some are empty.
     #[must_use]
     pub fn observation_slots(&self) -> u32 {
