@@ -509,6 +509,23 @@ fn a_burst_of_requests_is_taken_bit_by_bit() {
     assert!(streams.paused.is_empty(), "it is read again");
 }
 
+/// What reads gives its place back whatever became of it: 100 FETCHes one after the other, and 100 GETs that
+/// are refused before they are handed up, are all answered (RFC 8323 §3.3, RFC 8132 §2, RFC 7252 §5.4.1).
+#[test]
+fn a_connection_that_has_read_much_is_still_read() {
+    let mut streams = Streams::new();
+    streams.open(1);
+    for n in 0..100_u8 {
+        let fetch = Msg::con(5, 0).token(&[n]).path("x").opt(12, &[60]).body(b"[]");
+        assert_eq!(streams.say(1, &fetch), NOTHING);
+        let request = streams.request();
+        assert_eq!(streams.answer(&request, content("v")), [format!("2.05 t={n:02x} \"v\"")]);
+        let refused = streams.say(1, &get(&[n]).opt(9, b"?"));
+        assert!(refused.len() == 1 && refused[0].starts_with("4.02"), "{n}: {refused:?}");
+    }
+    assert!(streams.paused.is_empty());
+}
+
 /// `max_outbox_bytes`: who does not read is asked no more; `write_stall_timeout` ends it.
 #[test]
 fn who_does_not_read_is_not_read_and_then_ended() {

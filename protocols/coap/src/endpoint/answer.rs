@@ -123,7 +123,7 @@ impl Endpoint {
             if !unwanted {
                 self.send_body(slot, &exchange.token, &body, observation);
             }
-            self.connection_answered(slot, exchange.epoch, exchange.is_read);
+            self.connection_answered(slot, exchange.place);
             Progress::Acknowledged
         } else if !exchange.confirmable {
             if !unwanted {

@@ -91,6 +91,15 @@ struct Rare {
     epoch: u32,
 }
 
+/// What a request takes of its connection, and gives back as it took it, whatever became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Place {
+    /// Which Pings came before it.
+    epoch: u32,
+    /// By its code it reads.
+    reads: bool,
+}
+
 /// A Ping that is answered when all that came before it is (RFC 8323 §5.4.1).
 #[derive(Debug)]
 struct Custody {
@@ -156,17 +165,17 @@ impl Connection {
         self.outbox.len() > bounds.max_outbox_bytes as usize
     }
 
-    /// A request has come; which Pings came before it.
-    pub(super) fn began(&mut self, is_read: bool) -> u32 {
+    /// A request has come.
+    pub(super) fn began(&mut self, reads: bool) -> Place {
         self.in_flight += 1;
-        self.reads += u16::from(is_read);
-        self.rare.as_ref().map_or(0, |rare| rare.epoch)
+        self.reads += u16::from(reads);
+        Place { epoch: self.rare.as_ref().map_or(0, |rare| rare.epoch), reads }
     }
 
     /// It has its answer. Gives the tokens of Pings that may be answered now.
-    pub(super) fn answered(&mut self, epoch: u32, is_read: bool) -> Option<Token> {
+    pub(super) fn answered(&mut self, Place { epoch, reads }: Place) -> Option<Token> {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.reads = self.reads.saturating_sub(u16::from(is_read));
+        self.reads = self.reads.saturating_sub(u16::from(reads));
         if let Some(rare) = &mut self.rare
             && let Some(ping) = rare.pings.iter_mut().find(|ping| ping.epoch == epoch)
         {
@@ -322,10 +331,10 @@ mod tests {
         assert!(connection.keeps_ping(token(2)));
         let d = connection.began(false);
         assert_eq!(connection.next_pong(), None);
-        assert_eq!(connection.answered(d, false), None, "came after both");
-        assert_eq!(connection.answered(c, false), None, "the first has not left");
-        assert_eq!(connection.answered(b, true), None);
-        assert_eq!(connection.answered(a, false), Some(token(1)));
+        assert_eq!(connection.answered(d), None, "came after both");
+        assert_eq!(connection.answered(c), None, "the first has not left");
+        assert_eq!(connection.answered(b), None);
+        assert_eq!(connection.answered(a), Some(token(1)));
         assert_eq!(connection.next_pong(), Some(token(2)));
         assert_eq!(connection.next_pong(), None);
         assert!(connection.rare.is_none());
@@ -337,7 +346,7 @@ mod tests {
         let first = connection.began(false);
         let kept = (0..100).filter(|_| connection.keeps_ping(Token::default())).count();
         assert_eq!(kept, MAX_CUSTODY);
-        let mut pongs = usize::from(connection.answered(first, false).is_some());
+        let mut pongs = usize::from(connection.answered(first).is_some());
         while connection.next_pong().is_some() {
             pongs += 1;
         }

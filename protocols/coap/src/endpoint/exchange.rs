@@ -14,6 +14,7 @@ use motegate_timers::Instant;
 
 use super::block::Wanted;
 use super::body::Body;
+use super::connection::Place;
 use super::contract::{Code, Event, ExchangeId, Method, Observe};
 use super::deduplication::{NewEntry, Progress};
 use super::peers::EXCHANGE_LIFETIME;
@@ -46,8 +47,8 @@ pub(super) struct Exchange {
     pub(super) held: bool,
     pub(super) observation: Option<Key>,
     pub(super) entry: Option<Key>,
-    /// Of its connection: which Pings came before it.
-    pub(super) epoch: u32,
+    /// Of its connection, if it came on one.
+    pub(super) place: Place,
 }
 
 /// How a request came.
@@ -61,7 +62,7 @@ enum From {
     },
     Connection {
         peer: Key,
-        epoch: u32,
+        place: Place,
     },
 }
 
@@ -126,10 +127,10 @@ impl Endpoint {
         &mut self,
         now: Instant,
         peer: Key,
-        epoch: u32,
+        place: Place,
         message: Message,
     ) {
-        self.execute(now, From::Connection { peer, epoch }, message);
+        self.execute(now, From::Connection { peer, place }, message);
     }
 
     /// An entry whose time is over but that has not been swept yet must not stay beside a new one.
@@ -250,7 +251,7 @@ impl Endpoint {
     fn close_exchange(&mut self, now: Instant, key: Key) {
         let Some(exchange) = self.exchanges.remove(key) else { return };
         if let Some(slot) = self.connection_of(exchange.peer) {
-            self.connection_answered(slot, exchange.epoch, exchange.is_read);
+            self.connection_answered(slot, exchange.place);
         }
         if let Some(observation) = exchange.observation {
             self.lose_observation(now, observation, Reason::ObserveRejected);
@@ -267,12 +268,12 @@ impl Endpoint {
         let Some(packet) = packet else { return };
         let manner = Manner::of(&packet);
         let confirmable = head.kind == Kind::Confirmable;
-        let (key, length, again, epoch) = match from {
+        let (key, length, again, place) = match from {
             From::Datagram { ref peer, length, again, .. } => {
                 let key = self.peers.find_or_insert(peer.clone(), &mut self.random);
-                (key, length, again, 0)
+                (key, length, again, Place::default())
             }
-            From::Connection { peer, epoch } => (peer, 0, None, epoch),
+            From::Connection { peer, place } => (peer, 0, None, place),
         };
         let Some(state) = self.peers.get(key) else { return };
         let conn = self.connections.id_at(state.connection);
@@ -298,7 +299,7 @@ impl Endpoint {
             held: false,
             observation: None,
             entry: again,
-            epoch,
+            place,
         });
         if let Some(state) = self.peers.get_mut(key) {
             state.exchanges += 1;

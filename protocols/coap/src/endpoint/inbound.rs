@@ -182,8 +182,8 @@ impl Endpoint {
         if self.exchanges.len() >= self.config.max_exchanges {
             return self.refuse_connected_overload(slot, &message);
         }
-        let is_read = matches!(method(message.head.code), Some(Method::Get | Method::Fetch));
-        let epoch = connection.began(is_read);
+        let reads = matches!(method(message.head.code), Some(Method::Get | Method::Fetch));
+        let place = connection.began(reads);
         let (peer, name) = (connection.peer, connection.name());
         let peer = match self.peers.get(peer) {
             Some(_) => peer,
@@ -195,7 +195,7 @@ impl Endpoint {
                 peer
             }
         };
-        self.handle_connected_request(now, peer, epoch, message);
+        self.handle_connected_request(now, peer, place, message);
     }
 
     fn handle_signal(&mut self, slot: u32, message: Message) {

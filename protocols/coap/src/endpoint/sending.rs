@@ -13,7 +13,7 @@ use motegate_message::Reason;
 use super::Endpoint;
 use super::block::Room;
 use super::body::Body;
-use super::connection::State;
+use super::connection::{Place, State};
 use super::contract::{Code, Event, Notification};
 use super::observe::Phase;
 use super::peers::OVER;
@@ -136,9 +136,9 @@ impl Endpoint {
     }
 
     /// A request has its answer, or is given up.
-    pub(super) fn connection_answered(&mut self, slot: u32, epoch: u32, is_read: bool) {
+    pub(super) fn connection_answered(&mut self, slot: u32, place: Place) {
         let Some(connection) = self.connections.at_mut(slot) else { return };
-        let mut pong = connection.answered(epoch, is_read);
+        let mut pong = connection.answered(place);
         while let Some(token) = pong {
             self.send_pong(slot, &token, true);
             pong = self.connections.at_mut(slot).and_then(|c| c.next_pong());
