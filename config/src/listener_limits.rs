@@ -41,6 +41,7 @@ const OF_ALL: &[(&str, &str)] = &[
         "max_observers",
         "it bounds those of all CoAP clients together; `max_observers_per_peer` can stand here",
     ),
+    ("max_observers_per_topic", "a topic's observers come by any listener"),
     ("max_exchanges", "one table remembers the requests of all CoAP clients"),
     ("max_pubsub_topics", "one table keeps the topics of all collections"),
     ("max_pubsub_topic_size", "a topic's configuration is the topic's, whoever has made it"),

@@ -344,6 +344,7 @@ fn limits(r: &mut Reader<'_>, block: Option<&Limits>, at: &Place, core: &mut Cor
         max_sn_topics_per_client => mqtt_sn.max_topics_per_client;
         max_observers => coap.max_observers;
         max_observers_per_peer => coap.max_observers_per_peer;
+        max_observers_per_topic => core.max_observers_per_topic;
         max_blocks_in_progress_per_peer => coap.max_blocks_in_progress_per_peer;
         max_exchanges => coap.max_exchanges;
         max_pubsub_topics => core.max_pubsub_topics;

@@ -83,6 +83,7 @@ fn every_kind_of_key_arrives() {
     let coap = &core.coap;
     assert_eq!((coap.ack_timeout, coap.ack_random_factor_permille), (secs(3), 1500));
     assert_eq!((coap.max_observers, coap.max_exchanges), (500, 5000));
+    assert_eq!(core.max_observers_per_topic, 200);
     assert_eq!((coap.block_size, coap.max_body), (512, 65_536));
     assert_eq!((coap.unverified.amplification, coap.max_request_rate), (5, 20));
     assert_eq!(coap.unverified.echo, motegate_core::settings::EchoWhen::Always);

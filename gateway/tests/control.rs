@@ -3,6 +3,7 @@
 mod common;
 
 use std::io::{Read as _, Write as _};
+use std::net::UdpSocket;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -79,7 +80,8 @@ fn retain(program: &Program, topic: &str, payload: &str) {
 
 #[test]
 fn every_command_has_a_help_of_80_columns_with_examples() {
-    for command in ["status", "clients list", "clients show", "topics tree", "topics get"] {
+    let topics = ["topics tree", "topics get", "topics observed"];
+    for command in ["status", "clients list", "clients show"].into_iter().chain(topics) {
         let directory = std::env::temp_dir();
         let text = said_in(&directory, &format!("{command} --help")).good();
         assert!(text.contains(&format!("Usage: motegate {command}")), "{text}");
@@ -99,7 +101,8 @@ fn every_command_has_a_help_of_80_columns_with_examples() {
 #[test]
 fn without_a_gateway_every_command_says_where_it_looked() {
     let directory = Directory::new("nobody");
-    for line in ["status", "clients list", "clients show x", "topics tree", "topics get t"] {
+    let topics = ["topics tree", "topics get t", "topics observed"];
+    for line in ["status", "clients list", "clients show x"].into_iter().chain(topics) {
         let words = ["no gateway answers at", "motegate-data/control.sock", "motegate dev"];
         said_in(&directory.0, line).bad(5, &words);
         let line = format!("{line} --control ./elsewhere.sock");
@@ -252,12 +255,57 @@ fn receivers_are_told() {
     assert_eq!(get(&socket, "/api/v1/receivers").0, 400);
 }
 
+/// The largest topic is in the status, all of them are listed.
+#[test]
+fn observers_of_topics_are_counted() {
+    let directory = Directory::new("observed");
+    let program = Program::dev_in(&directory.0);
+    let nobody = said_in(&directory.0, "topics observed");
+    assert!(nobody.err.contains("nothing is observed"), "{}", nobody.err);
+    assert_eq!(nobody.good(), "");
+    let coap = program.address("coap");
+    let sockets: Vec<UdpSocket> =
+        (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a port")).collect();
+    for (socket, topics) in sockets.iter().zip([&b"ab"[..], b"b", b"b"]) {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        for topic in topics {
+            // GET with Observe 0 of /mqtt/TOPIC.
+            let mut bytes = vec![0x41, 1, 0, *topic, *topic, 0x60, 0x54];
+            bytes.extend_from_slice(b"mqtt");
+            bytes.extend_from_slice(&[0x01, *topic]);
+            socket.send_to(&bytes, coap).unwrap();
+            let mut answer = [0; 64];
+            let n = socket.recv(&mut answer).expect("an answer");
+            assert_eq!(answer[1..n.min(2)], [0x45]);
+        }
+    }
+    let listed = said_in(&directory.0, "topics observed").good();
+    assert_eq!(listed, "      1  a\n      3  b\n");
+    let json = said_in(&directory.0, "topics observed -o json").good();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["topics"][1], serde_json::json!({"topic": "b", "observers": 3}));
+    let control = dev_socket(&directory.0, &program);
+    let (status, _, page) = get(&control, "/api/v1/observed?limit=1");
+    assert_eq!((status, &page["next"]), (200, &"a".into()));
+    let (status, _, page) = get(&control, "/api/v1/observed?cursor=a");
+    assert_eq!(
+        (status, &page["topics"][0]["topic"], &page["next"]),
+        (200, &"b".into(), &Value::Null)
+    );
+    assert_eq!(get(&control, "/api/v1/observed?cursor=a%2F%23%2Fb").0, 400);
+    let (_, _, told) = get(&control, "/api/v1/status");
+    let limits = told["limits"].as_array().unwrap();
+    let row = limits.iter().find(|row| row["key"] == "max_observers_per_topic").unwrap();
+    assert_eq!((&row["used"], &row["acted"]), (&3.into(), &0.into()));
+}
+
 /// Every resource, written down.
-const RESOURCES: [(&str, &str); 14] = [
+const RESOURCES: [(&str, &str); 15] = [
     ("/api/v1/backup", "post"),
     ("/api/v1/clients", "get"),
     ("/api/v1/clients/{id}", "get"),
     ("/api/v1/healthz", "get"),
+    ("/api/v1/observed", "get"),
     ("/api/v1/openapi.json", "get"),
     ("/api/v1/readyz", "get"),
     ("/api/v1/receivers", "get"),

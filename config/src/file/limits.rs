@@ -122,6 +122,11 @@ pub(crate) struct Limits {
     /// Observations of one CoAP client.
     #[schemars(extend("default" = "64", "range" = "0 to 1099511627776"))]
     pub(crate) max_observers_per_peer: Number,
+    /// CoAP observers of one topic, by whichever listener and path, or of one filter of a rule with
+    /// wildcards; beyond it GET is answered without Observe. A reload ends nobody's observation. The
+    /// status shows the number of the topic that has the most.
+    #[schemars(extend("default" = "100000", "range" = "0 to 1099511627776"))]
+    pub(crate) max_observers_per_topic: Number,
     /// Requests of one CoAP client a second; 0: any number. Beyond it 4.29 with Max-Age. MQTT-SN has
     /// no such bound yet.
     #[schemars(extend("default" = "0"))]

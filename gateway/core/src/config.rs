@@ -41,6 +41,9 @@ pub struct Config {
     pub sys_interval: Duration,
     /// Topics of the collection of draft-ietf-core-coap-pubsub, all mounts together.
     pub max_pubsub_topics: usize,
+    /// CoAP observers of one topic, or of the filter of a rule with wildcards; beyond it GET is
+    /// answered without Observe. They come by any listener.
+    pub max_observers_per_topic: usize,
     /// Bytes of the configuration of one.
     pub max_pubsub_topic_size: usize,
     /// Bytes of records that may wait for the store; beyond it publishers are held back.
@@ -243,6 +246,7 @@ impl Default for Config {
             max_connect_rate_per_address: ConnectRate::per_second(50),
             sys_interval: Duration::from_secs(10),
             max_pubsub_topics: 10_000,
+            max_observers_per_topic: 100_000,
             max_pubsub_topic_size: 4 * 1024,
             max_uncommitted_bytes: 32 * 1024 * 1024,
         }

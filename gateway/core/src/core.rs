@@ -24,7 +24,7 @@ use motegate_timers::{Instant, earliest};
 use crate::access::{Target, admits};
 use crate::admission::Admission;
 use crate::backpressure::Backpressure;
-use crate::coap::{Behind, Notified, Observation, Pack, Rounds, Topics};
+use crate::coap::{Audience, Behind, Notified, Observation, Pack, Rounds, Topics};
 use crate::journal_clock::JournalClock;
 use crate::lockout::Lockout;
 use crate::login::Login;
@@ -61,6 +61,7 @@ pub struct Core {
     /// Packs whose records the broker has not all answered.
     pub(crate) packs: HashMap<ExchangeId, Pack>,
     pub(crate) notified: Notified,
+    pub(crate) audience: Audience,
     /// Of the topic collection.
     pub(crate) topics: Topics,
     pub(crate) rounds: Rounds,
@@ -128,6 +129,7 @@ impl Core {
             coap_behind: HashMap::new(),
             packs: HashMap::new(),
             notified: Notified::default(),
+            audience: Audience::default(),
             topics: Topics::default(),
             rounds: Rounds::default(),
             pending: PendingTable::default(),

@@ -198,6 +198,7 @@ fn every_bound_of_the_configuration_has_a_row() {
         "max_sn_topics_per_client",
         "max_observers",
         "max_observers_per_peer",
+        "max_observers_per_topic",
         "packet_rate_per_peer",
         "max_blocks_in_progress_per_peer",
         "max_exchanges",

@@ -181,6 +181,7 @@ fn sessions_of_all_protocols_are_clients() {
     assert_eq!(is("motegate/mqtt-sn/packets/sent"), Some(1));
     assert_eq!(is("motegate/coap/clients/observing"), Some(1));
     assert_eq!(is("motegate/coap/observations/count"), Some(2));
+    assert_eq!(is("motegate/coap/observations/highest"), Some(1), "of one topic");
     assert_eq!(is("motegate/coap/requests/received"), Some(2));
     assert_eq!(is("motegate/coap/requests/repeated"), Some(1));
     gateway.send(other, &[0xe0, 0]);
@@ -214,7 +215,7 @@ fn packets_messages_and_payloads_are_counted() {
     assert_eq!(is("bytes/sent"), (4 + 5 + 10).to_string());
     assert_eq!(is("packet/out/count"), "0");
     assert_eq!(is("packet/out/bytes"), "0");
-    let own = told.len() as u64 + 27; // and those below `$SYS/motegate/`
+    let own = told.len() as u64 + 29; // and those below `$SYS/motegate/`
     assert_eq!(is("retained messages/count"), (own + 1).to_string());
     assert_eq!(is("messages/stored"), is("retained messages/count"));
     assert_eq!(is("store/messages/count"), is("messages/stored"));

@@ -1,11 +1,11 @@
-//! `motegate topics`: what is retained in a running gateway.
+//! `motegate topics`: what is retained in a running gateway, and what is observed.
 
 use clap::{Args, Subcommand};
 
 use super::Exit;
 use super::message::Output;
 use super::running::{Running, count, help, plain, print, print_json, span};
-use crate::control::api::model::{Level, Levels, Message};
+use crate::control::api::model::{Audience, Level, Levels, Message, Observers};
 use crate::control::client::{AskError, Connection};
 
 /// Most levels of one page.
@@ -13,7 +13,7 @@ const PAGE: &str = "500";
 /// Characters of a value in the tree.
 const SHOWN: usize = 40;
 
-/// Show the retained topics of a running gateway
+/// Show the topics of a running gateway: what is retained, what is observed
 #[derive(Debug, Args)]
 pub(super) struct Topics {
     #[command(subcommand)]
@@ -24,6 +24,7 @@ pub(super) struct Topics {
 enum What {
     Tree(Tree),
     Get(Get),
+    Observed(Observed),
 }
 
 /// Show retained topics as a tree, with their values
@@ -61,10 +62,23 @@ struct Get {
     gateway: Running,
 }
 
+/// Show which topics CoAP clients observe, and how many do
+#[derive(Debug, Args)]
+#[command(after_help = help("\
+  motegate topics observed
+  motegate topics observed -o ndjson"))]
+struct Observed {
+    #[command(flatten)]
+    gateway: Running,
+}
+
 impl Topics {
     pub(super) fn run(self) -> Exit {
         match self.what {
             What::Tree(tree) => tree.gateway.ask(async |connection| tree.run(connection).await),
+            What::Observed(observed) => {
+                observed.gateway.ask(async |connection| observed.run(connection).await)
+            }
             What::Get(get) => get.gateway.ask(async |connection| get.run(connection).await),
         }
     }
@@ -189,6 +203,40 @@ impl Get {
                 eprintln!("{}", about(&told));
             }
             output => print_json(&told, output),
+        }
+        Ok(())
+    }
+}
+
+impl Observed {
+    /// Pages are printed as they come, but for the one document of `-o json`.
+    async fn run(&self, connection: &mut Connection) -> Result<(), AskError> {
+        let mut cursor: Option<String> = None;
+        let mut all: Vec<Observers> = Vec::new();
+        let mut found = 0;
+        loop {
+            let mut asked = vec![("limit", PAGE)];
+            asked.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let page: Audience = connection.get("/observed", &asked).await?;
+            found += page.topics.len();
+            match self.gateway.output {
+                Output::Text => page.topics.iter().for_each(|row| {
+                    print(&format!("{:>7}  {}\n", row.observers, plain(&row.topic)));
+                }),
+                Output::Ndjson => {
+                    page.topics.iter().for_each(|row| print_json(row, Output::Ndjson));
+                }
+                Output::Json => all.extend(page.topics),
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        match self.gateway.output {
+            Output::Json => print_json(&serde_json::json!({ "topics": all }), Output::Json),
+            Output::Text if found == 0 => eprintln!("motegate: nothing is observed"),
+            _ => {}
         }
         Ok(())
     }

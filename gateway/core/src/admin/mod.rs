@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use motegate_broker::{Level, Reach, SubscriptionView};
-use motegate_message::{ListenerId, Message, Qos, Reason, TopicName};
+use motegate_message::{ListenerId, Message, Qos, Reason, TopicFilter, TopicName};
 
 use crate::{Core, Output, Protocol};
 
@@ -69,6 +69,13 @@ pub enum Query {
         /// After which topic.
         from: Option<TopicName>,
     },
+    /// Topics that CoAP clients observe → [`Answer::Audience`].
+    Audience {
+        /// Behind which topic.
+        from: Option<TopicFilter>,
+        /// Most topics.
+        limit: usize,
+    },
     /// A retained message → [`Answer::Retained`].
     Retained {
         /// Of which topic.
@@ -107,6 +114,8 @@ pub enum Answer {
         /// The last topic counted, if there are more.
         counted_to: Option<TopicName>,
     },
+    /// To [`Query::Audience`].
+    Audience(Audience),
     /// To [`Query::Retained`]: the message and how long it lives on.
     Retained(Option<(Arc<Message>, Option<Duration>)>),
     /// To [`Query::Receivers`].
@@ -247,6 +256,15 @@ pub struct Observed {
     pub path: String,
     /// The topic that the path stands for.
     pub topic: String,
+}
+
+/// A page of topics that CoAP clients observe, with how many do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Audience {
+    /// In byte order; the filter of a rule with wildcards is counted by itself.
+    pub topics: Vec<(TopicFilter, u32)>,
+    /// Whether there are more behind the last.
+    pub more: bool,
 }
 
 /// A page of counts; pages are added up.
@@ -392,6 +410,9 @@ impl Core {
                     self.broker.retained_below(&level, from.as_ref(), MAX_LOOKED);
                 Answer::Count { below, counted_to }
             }
+            Query::Audience { from, limit } => {
+                Answer::Audience(self.observed_topics(from.as_ref(), limit.clamp(1, MAX_PAGE)))
+            }
             Query::Retained { topic } => {
                 let message = self.broker.retained(&topic, now).cloned();
                 Answer::Retained(message.map(|message| {
@@ -404,6 +425,12 @@ impl Core {
             }
         };
         self.output(Output::Answer { ticket, answer });
+    }
+
+    fn observed_topics(&self, from: Option<&TopicFilter>, limit: usize) -> Audience {
+        let mut behind = self.audience.behind(from).map(|(topic, count)| (topic.clone(), count));
+        let topics = behind.by_ref().take(limit).collect();
+        Audience { topics, more: behind.next().is_some() }
     }
 
     fn topic_levels(&self, prefix: Option<&str>, after: Option<&str>, limit: usize) -> Topics {

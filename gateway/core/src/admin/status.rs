@@ -118,6 +118,13 @@ impl Core {
                 counters.observers_per_peer_refused,
             ),
             count(
+                "max_observers_per_topic",
+                self.config.max_observers_per_topic,
+                // Of the topic that has the most.
+                Some(u64::from(self.audience.most())),
+                self.audience.refused,
+            ),
+            count(
                 "packet_rate_per_peer",
                 coap.max_request_rate as usize,
                 None,

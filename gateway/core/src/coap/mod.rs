@@ -4,6 +4,7 @@
 //! PUT, POST and DELETE publish (`publish`; mapping.md §2.7); what describes topics instead is in
 //! `pubsub`.
 
+mod audience;
 mod connections;
 mod daily;
 mod notified;
@@ -31,6 +32,7 @@ use crate::pending::Pending;
 use crate::topics::check_bounds;
 use crate::{ClientFrom, Config, Core, Protocol};
 
+pub(crate) use audience::Audience;
 pub(crate) use connections::Behind;
 pub(crate) use daily::Rounds;
 pub(crate) use notified::Notified;

@@ -52,6 +52,8 @@ pub(crate) struct Observation {
     /// The format of the first answer with a value: that of all that follow (RFC 7641 §4.2).
     pub(super) format: Option<u16>,
     pub(crate) meaning: Meaning,
+    /// What it is counted under.
+    pub(super) topic: TopicFilter,
     /// Of several topics.
     several: bool,
     /// Of its subscription.
@@ -146,7 +148,8 @@ impl Core {
             return self.unsubscribe(&request);
         }
         let of = self.observed_topic(mapped.topic.as_str());
-        let subscribes = mapped.action == Action::Subscribe && self.takes_observer(&request, of);
+        let subscribes =
+            mapped.action == Action::Subscribe && self.takes_observer(&request, mapped, of);
         let formats = formats(mapped);
         let read = CoapRead {
             exchange: request.exchange,
@@ -169,6 +172,7 @@ impl Core {
             self.topics.observed(&self.turn, topic, observation);
         }
         self.rounds.begin(self.turn.now);
+        self.audience.enter(&filter);
         let read = CoapRead { observation: Some(observation), ..read };
         let named = self.listener(request.peer.listener).client_from == ClientFrom::Query
             || self.coap_identity(request.conn).is_some();
@@ -185,6 +189,7 @@ impl Core {
                 accept: request.accept,
                 format: None,
                 meaning: read.meaning.clone(),
+                topic: filter.clone(),
                 several,
                 qos: observed_qos(mapped, request.confirmable),
                 emqx: mapped.emqx.unwrap_or_default(),
@@ -216,19 +221,8 @@ impl Core {
         self.coap.respond(&self.turn, request.exchange, Response::new(UNSUBSCRIBED), Seq::NONE);
     }
 
-    /// Whether a topic's `max-subscribers` allows one more, or it is an old one anew.
-    fn takes_observer(&mut self, request: &CoapRequest, of: Option<TopicRef>) -> bool {
-        let Some(topic) = of.filter(|topic| !self.topics.has_room(*topic)) else { return true };
-        let replaced = self.coap.replaces(request.exchange);
-        let same = replaced.and_then(|old| self.observations.get(&old)).and_then(|old| old.of);
-        if same == Some(topic) {
-            return true;
-        }
-        self.topics.counts.unobserved += 1;
-        false
-    }
-
     fn forget_observer(&mut self, known: &Observation, observation: ObservationId) {
+        self.audience.leave(&known.topic);
         if let Some(topic) = known.of {
             self.topics.unobserved(topic, observation);
         }
@@ -393,6 +387,9 @@ impl Core {
             return self.finish_observation(observation, Code::NOT_ACCEPTABLE); // RFC 7641 §4.2
         }
         (known.meaning, known.several) = (meaning, several);
+        self.audience.leave(&known.topic);
+        self.audience.enter(&after);
+        known.topic = after.clone();
         let left = known.of.take();
         self.topic_moved(observation, left, &after);
         let Some(known) = self.observations.get(&observation) else { return };

@@ -27,6 +27,9 @@ pub(super) struct Figures {
     topic_counts: TopicCounts,
     observers: u64,
     observations: u64,
+    /// Of the topic that has the most.
+    most_observers: u64,
+    observers_refused: u64,
 }
 
 /// What a front-end of datagrams has moved since the start.
@@ -80,6 +83,8 @@ pub(super) const ROWS: &[Row] = &[
     ("motegate/mqtt-sn/publish/sent", |f| f.sn.delivered),
     ("motegate/coap/clients/observing", |f| f.observers),
     ("motegate/coap/observations/count", |f| f.observations),
+    ("motegate/coap/observations/highest", |f| f.most_observers),
+    ("motegate/coap/observations/refused", |f| f.observers_refused),
     ("motegate/coap/connections/count", |f| f.coap_connections),
     ("motegate/coap/connections/aborted", |f| f.coap_counts.aborts),
     ("motegate/coap/connections/pinged", |f| f.coap_counts.pings_sent),
@@ -127,6 +132,7 @@ impl Core {
         let (own, own_bytes) = self.broker.own();
         let observers = self.coap.observers() as u64;
         let mqtt = *self.mqtt.counters();
+        let coap_counts = *self.coap.counters();
         Figures {
             // MQTT-SN and CoAP peers with a session are clients too; each observation is a
             // nameless session of its own.
@@ -145,12 +151,16 @@ impl Core {
             sn: self.datagram_figures(Protocol::MqttSn),
             sn_clients: self.sn.connected_count() as u64,
             coap: self.datagram_figures(Protocol::Coap),
-            coap_counts: *self.coap.counters(),
+            coap_counts,
             coap_connections: self.coap.connections() as u64,
             topics: self.topics.len() as u64,
             topic_counts: self.topics.counts,
             observers,
             observations: self.coap.observations() as u64,
+            most_observers: u64::from(self.audience.most()),
+            observers_refused: coap_counts.observers_refused
+                + coap_counts.observers_per_peer_refused
+                + self.audience.refused,
         }
     }
 

@@ -93,6 +93,7 @@ fn router() -> OpenApiRouter<Gateway> {
         .routes(routes!(clients::show))
         .routes(routes!(topics::levels))
         .routes(routes!(topics::retained))
+        .routes(routes!(topics::observed))
         .routes(routes!(receivers::receivers))
         .routes(routes!(reload::reload))
         .routes(routes!(store::backup))

@@ -279,6 +279,24 @@ pub(crate) struct Level {
     pub(crate) retained: Option<Message>,
 }
 
+/// A page of topics that CoAP clients observe
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Audience {
+    /// In byte order.
+    pub(crate) topics: Vec<Observers>,
+    /// `cursor` of the next page; `null` at the end.
+    pub(crate) next: Option<String>,
+}
+
+/// How many CoAP clients observe a topic
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Observers {
+    /// The topic, or the filter of a rule with wildcards.
+    pub(crate) topic: String,
+    /// Observations of it.
+    pub(crate) observers: u32,
+}
+
 /// A retained message
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Message {

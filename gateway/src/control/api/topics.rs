@@ -1,4 +1,4 @@
-//! Retained topics, level by level, and their values.
+//! Retained topics, level by level, their values, and how many observe each.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use motegate_core::admin::{self, Answer, Query};
-use motegate_message::{Message as Retained, TopicName};
+use motegate_message::{Message as Retained, TopicFilter, TopicName};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::clients::limit;
-use super::model::{Level, Levels, Message};
+use super::model::{Audience, Level, Levels, Message, Observers};
 use super::problem::Parameters;
 use super::status::millis;
 use super::{Gateway, Problem, unexpected};
@@ -88,6 +88,46 @@ async fn level(
     }
     let retained = found.message.map(|value| message(&value, None, SHOWN));
     Ok(Level { level: found.name, topic, below, retained })
+}
+
+/// Which observed topics
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Behind {
+    /// Most topics, 1 to 1000; default 100.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// Topics that CoAP clients observe, with how many do
+#[utoipa::path(
+    get, path = "/observed", tag = "topics", params(Behind),
+    responses(
+        (status = OK, description = "A page", body = Audience),
+        (status = BAD_REQUEST, description = "A parameter is wrong", body = Problem,
+            content_type = "application/problem+json"),
+        (status = SERVICE_UNAVAILABLE, description = "It is stopping, or busy", body = Problem,
+            content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn observed(
+    State(gateway): State<Gateway>,
+    Parameters(behind): Parameters<Behind>,
+) -> Result<Json<Audience>, Problem> {
+    let wrong = |error| Problem::bad_parameter(format!("cursor: {error}"));
+    let from = behind.cursor.as_deref().map(TopicFilter::new).transpose().map_err(wrong)?;
+    let query = Query::Audience { from, limit: limit(behind.limit)? };
+    let answer = gateway.ask(query).await?.answer;
+    let Answer::Audience(page) = answer else { return Err(unexpected(answer)) };
+    let row = |(topic, observers): (TopicFilter, u32)| Observers {
+        topic: topic.as_str().to_owned(),
+        observers,
+    };
+    let topics: Vec<Observers> = page.topics.into_iter().map(row).collect();
+    let next = topics.last().map(|last| last.topic.clone()).filter(|_| page.more);
+    Ok(Json(Audience { topics, next }))
 }
 
 /// Which topic
