@@ -114,6 +114,49 @@ fn coap_at_twenty_percent_loss() {
     assert!(found.contains("times") || found.contains("blocks are gone"), "{found}");
 }
 
+/// CoAP on connections that break anywhere, stall, are released and opened anew, with crashes: what was answered with
+/// 2.0x was published exactly once and is there after a crash, what was not at most as often as it was sent; an
+/// observer has the latest value without asking again while its connection stands, also in blocks; so it is with
+/// the configuration of topics.
+#[test]
+fn coap_on_connections_that_break() {
+    let [mut written, mut read, mut held_back, mut restarts] = [0; 4];
+    for seed in 0..80 {
+        let report = sim::run_scene(Scene::Streams, seed, None, Detail::Hash);
+        assert_eq!(
+            report.failure, None,
+            "again: cargo run --release -p motegate-tests --bin sim -- --model streams --seed {seed} \
+             --trace"
+        );
+        written += report.in_blocks;
+        read += report.in_blocks_read;
+        held_back += report.held_back;
+        restarts += report.restarts;
+    }
+    let all = format!("{written} {read} {held_back} {restarts}");
+    assert!(written > 800 && read > 800 && held_back > 40 && restarts > 80, "{all}");
+    assert_eq!(
+        sim::run_scene(Scene::Streams, 7, None, Detail::Hash).hash,
+        sim::run_scene(Scene::Streams, 7, None, Detail::Tail(1)).hash
+    );
+}
+
+/// What is planted in connections is found there.
+#[test]
+fn faults_of_connections_are_found() {
+    for (fault, words) in [
+        (Fault::HeldBackLost, &["observes"][..]),
+        (Fault::BodyDoubled, &["times as new"]),
+        (Fault::AckBeforeCommit, &["is empty", "is gone", "was acknowledged", "never given"]),
+    ] {
+        let run = |seed| sim::run_scene(Scene::Streams, seed, Some(fault), Detail::Hash).failure;
+        let found = (0..200).find_map(run);
+        let found = found.unwrap_or_else(|| panic!("{} went unnoticed", fault.name()));
+        println!("{}: {found}", fault.name());
+        assert!(words.iter().any(|word| found.contains(word)), "{}: {found}", fault.name());
+    }
+}
+
 /// The process may die whenever it has handed a batch over.
 #[test]
 fn every_batch_may_be_the_last() {

@@ -1,5 +1,6 @@
 //! `sim --seeds 10000 [--from N] [--seed N --trace] [--fault NAME]`: the deterministic simulation.
 //! `sim --model coap --seeds 10000 …`: CoAP alone, at 20 % loss to the end ([`sim::Scene::Coap`]).
+//! `sim --model streams --seeds 10000 …`: CoAP over connections that break and stall, with crashes ([`sim::Scene::Streams`]).
 //! `sim --model mqtt --seeds 10000 …`: the model check of the MQTT broker ([`exact`]).
 //! Ends with 0 when every seed passed; with `--fault`, when the fault was found.
 
@@ -15,8 +16,8 @@ use motegate_tests::sim::{self, Detail, Fault, Report, Scene, exact};
 /// Runs the deterministic simulation.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The check: all three protocols over bad links, CoAP alone at 20 % loss, or MQTT alone, each
-    /// packet foretold.
+    /// The check: all three protocols over bad links, CoAP alone at 20 % loss, CoAP over connections that
+    /// break, or MQTT alone, each packet foretold.
     #[arg(long, value_enum, default_value_t = Check::Gateway)]
     model: Check,
     /// How many seeds.
@@ -32,7 +33,7 @@ struct Arguments {
     #[arg(long)]
     trace: bool,
     /// Plant a fault: no-duplicate-check, ack-before-commit, early-pingresp, ack-on-failed-sync,
-    /// fragment-published, notification-lost; with `--model mqtt`: wrong-identifier, expiry-as-published, wrong-retain, dup-forgotten, wrong-qos,
+    /// fragment-published, notification-lost, held-back-lost, body-doubled; with `--model mqtt`: wrong-identifier, expiry-as-published, wrong-retain, dup-forgotten, wrong-qos,
     /// property-lost, expired-delivered, shared-lost.
     #[arg(long)]
     fault: Option<String>,
@@ -58,6 +59,8 @@ enum Check {
     Gateway,
     /// [`sim::Scene::Coap`].
     Coap,
+    /// [`sim::Scene::Streams`].
+    Streams,
     /// [`exact`].
     Mqtt,
 }
@@ -105,6 +108,7 @@ fn run_at(
     SEED.set(seed);
     match model {
         Check::Coap => sim::run_scene(Scene::Coap, seed, fault, detail),
+        Check::Streams => sim::run_scene(Scene::Streams, seed, fault, detail),
         _ => sim::run_crashing(seed, fault, detail, at_batch),
     }
 }
@@ -123,7 +127,11 @@ fn print_failure(model: Check, fault: Option<Fault>, (seed, at_batch, failure): 
     }
     let fault = fault.map(|f| format!(" --fault {}", f.name())).unwrap_or_default();
     let at = at_batch.map(|batch| format!(" --at-batch {batch}")).unwrap_or_default();
-    let model = if model == Check::Coap { " --model coap" } else { "" };
+    let model = match model {
+        Check::Coap => " --model coap",
+        Check::Streams => " --model streams",
+        _ => "",
+    };
     println!(
         "again: cargo run --release -p motegate-tests --bin sim --{model} --seed {seed}{at} \
          --trace{fault}"
@@ -214,10 +222,12 @@ fn main() -> ExitCode {
             report.lines.iter().for_each(|line| println!("{line}"));
         }
         println!(
-            "seed {seed}: {} steps, {} published ({} of CoAP in blocks), {} delivered, {} restarts, {} batches, {} s, hash {:016x}",
+            "seed {seed}: {} steps, {} published ({} of CoAP in blocks), {} read in blocks, {} held back, {} delivered, {} restarts, {} batches, {} s, hash {:016x}",
             report.steps,
             report.published,
             report.in_blocks,
+            report.in_blocks_read,
+            report.held_back,
             report.messages,
             report.restarts,
             report.batches,

@@ -18,9 +18,23 @@ pub const POST: u8 = 2;
 pub const PUT: u8 = 3;
 /// DELETE.
 pub const DELETE: u8 = 4;
+/// FETCH (RFC 8132 §2).
+pub const FETCH: u8 = 5;
+/// iPATCH (RFC 8132 §3).
+pub const IPATCH: u8 = 7;
 
 /// Observe (RFC 7641 §2).
 pub const OBSERVE: u16 = 6;
+/// Content-Format (RFC 7252 §5.10.3).
+pub const CONTENT_FORMAT: u16 = 12;
+/// ETag (RFC 7252 §5.10.6).
+pub const ETAG: u16 = 4;
+/// Location-Path (RFC 7252 §5.10.7).
+pub const LOCATION_PATH: u16 = 8;
+/// Uri-Path (RFC 7252 §5.10.1).
+pub const URI_PATH: u16 = 11;
+/// Block2 (RFC 7959 §2.1).
+pub const BLOCK2: u16 = 23;
 /// Block1 (RFC 7959 §2.1).
 pub const BLOCK1: u16 = 27;
 /// Echo (RFC 9175 §2.2.1).
@@ -63,6 +77,14 @@ impl Message {
         let mut out = vec![0x40 | self.kind << 4 | tkl, self.code];
         out.extend_from_slice(&self.mid.to_be_bytes());
         out.extend_from_slice(&self.token);
+        out.extend_from_slice(&self.content());
+        out
+    }
+
+    /// What follows the token: options and payload.
+    #[must_use]
+    pub fn content(&self) -> Vec<u8> {
+        let mut out = Vec::new();
         let mut last = 0;
         for (number, value) in &self.options {
             let (delta, delta_more) = nibble(number - last);
@@ -78,6 +100,31 @@ impl Message {
             out.extend_from_slice(&self.payload);
         }
         out
+    }
+
+    /// The other way round.
+    ///
+    /// # Errors
+    /// Bytes that no gateway may send.
+    pub fn read_content(&mut self, mut rest: &[u8]) -> Result<(), String> {
+        let mut number = 0u16;
+        while let Some((head, tail)) = rest.split_first() {
+            rest = tail;
+            if *head == 0xff {
+                if rest.is_empty() {
+                    return Err("marker without payload".into());
+                }
+                self.payload = rest.to_vec();
+                break;
+            }
+            let delta = extended(head >> 4, &mut rest)?;
+            let len = extended(head & 15, &mut rest)?;
+            number = number.checked_add(delta).ok_or("option number")?;
+            let (value, tail) = rest.split_at_checked(usize::from(len)).ok_or("option cut")?;
+            self.options.push((number, value.to_vec()));
+            rest = tail;
+        }
+        Ok(())
     }
 }
 
@@ -102,7 +149,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message, String> {
     if tkl > 8 {
         return Err("token length".into());
     }
-    let (token, mut rest) = rest.split_at_checked(tkl).ok_or("token cut")?;
+    let (token, rest) = rest.split_at_checked(tkl).ok_or("token cut")?;
     let mut message = Message {
         kind: first >> 4 & 3,
         code: *code,
@@ -110,23 +157,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message, String> {
         token: token.to_vec(),
         ..Message::default()
     };
-    let mut number = 0u16;
-    while let Some((head, tail)) = rest.split_first() {
-        rest = tail;
-        if *head == 0xff {
-            if rest.is_empty() {
-                return Err("marker without payload".into());
-            }
-            message.payload = rest.to_vec();
-            break;
-        }
-        let delta = extended(head >> 4, &mut rest)?;
-        let len = extended(head & 15, &mut rest)?;
-        number = number.checked_add(delta).ok_or("option number")?;
-        let (value, tail) = rest.split_at_checked(usize::from(len)).ok_or("option cut")?;
-        message.options.push((number, value.to_vec()));
-        rest = tail;
-    }
+    message.read_content(rest)?;
     if message.code == 0 && bytes.len() != 4 {
         return Err("an empty message with bytes".into());
     }

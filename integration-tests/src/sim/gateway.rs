@@ -10,10 +10,10 @@ use motegate_mapping::Table;
 use motegate_message::{ListenerId, Reason, Wall};
 use motegate_timers::Instant;
 
-use super::Fault;
 use super::ctx::{Micros, PREDEFINED};
 use super::rng::Rng;
 use super::store::Store;
+use super::{Fault, Scene};
 
 /// The MQTT listener.
 pub const MQTT: ListenerId = ListenerId(0);
@@ -21,6 +21,8 @@ pub const MQTT: ListenerId = ListenerId(0);
 pub const SN: ListenerId = ListenerId(1);
 /// The CoAP listener.
 pub const COAP: ListenerId = ListenerId(2);
+/// The CoAP listener of connections.
+pub const COAP_STREAMS: ListenerId = ListenerId(3);
 
 /// 2026-01-01T00:00:00Z.
 const START_OF_TIME: u64 = 1_767_225_600_000;
@@ -65,6 +67,7 @@ pub fn config(rng: &mut Rng, fault: Option<Fault>, tight: bool) -> Config {
             listener("mqtt", Protocol::Mqtt),
             listener("mqttsn", Protocol::MqttSn),
             listener("coap", Protocol::Coap),
+            listener("coap-tcp", Protocol::Coap),
         ],
         durable: true,
         ..Config::default()
@@ -95,11 +98,26 @@ pub fn config(rng: &mut Rng, fault: Option<Fault>, tight: bool) -> Config {
     config
 }
 
+/// What CoAP's connections are configured to besides.
+pub fn connections(rng: &mut Rng, config: &mut Config, fault: Option<Fault>) {
+    let coap = &mut config.coap;
+    coap.max_outbox_bytes = u32::try_from(rng.range(500, 6_000)).unwrap_or(500);
+    coap.max_message_size = *rng.pick(&[1_152, 2_400, 5_000]);
+    coap.write_stall_timeout = Duration::from_secs(rng.range(20, 60));
+    coap.idle_timeout = Duration::from_secs(rng.range(20, 60));
+    coap.unverified = Default::default();
+    coap.faults.held_back_lost = fault == Some(Fault::HeldBackLost);
+}
+
 /// The default rules, two pre-defined topic ids, and QoS −1 for the first of them.
-fn table() -> Arc<Table> {
+fn table(scene: Scene) -> Arc<Table> {
     let [one, two] = PREDEFINED;
+    let presets = match scene {
+        Scene::Streams => "  presets: [core-pubsub, passthrough]\n",
+        _ => "",
+    };
     let text = format!(
-        "mappings:\n  mqttsn:\n    topic_ids:\n      all: {{1: \"{one}\", 2: \"{two}\"}}\n    \
+        "mappings:\n{presets}  mqttsn:\n    topic_ids:\n      all: {{1: \"{one}\", 2: \"{two}\"}}\n    \
          qos_minus_one: {{ids: [1], client: \"anon-{{source_ip}}\", rate: 1000/s}}\n"
     );
     let parsed = motegate_config::Config::parse("simulation.yaml", &text);
@@ -109,8 +127,8 @@ fn table() -> Arc<Table> {
 impl Gateway {
     /// A gateway that starts for the first time.
     #[must_use]
-    pub fn new(config: Config, seed: u64) -> Self {
-        let table = table();
+    pub fn new(config: Config, seed: u64, scene: Scene) -> Self {
+        let table = table(scene);
         Gateway {
             core: Some(Core::new(config.clone(), table.clone(), seed)),
             config,

@@ -130,6 +130,8 @@ pub struct Stream {
     pub paused: bool,
     /// The outbox holds bytes that were not taken.
     pub unwritten: bool,
+    /// What was not read is bounded, as by the buffers of a kernel.
+    pub bounded: bool,
     /// When the gateway reads next.
     pub upward_at: Micros,
     /// When the client reads next.
@@ -153,6 +155,7 @@ impl Stream {
             downward_ended: false,
             paused: false,
             unwritten: false,
+            bounded: false,
             upward_at: 0,
             downward_at: 0,
             write_at: 0,

@@ -6,7 +6,8 @@
 //! One seed is one run of at least 300 steps: an active phase with 1 to 3 crashes, a healing phase in
 //! which everybody reconnects, a last round of publishes, and a probe that reads every retained value.
 //! [`Scene::Coap`] has CoAP's clients before MQTT's subscribers, 20 % of all datagrams lost to the end,
-//! and no crash, so that what was acknowledged must have been published exactly once.
+//! and no crash, so that what was acknowledged must have been published exactly once. [`Scene::Streams`] has
+//! CoAP's clients on connections ([`stream`]) that break, stall and come back.
 //! Every tenth seed has tight queues: there bounds are checked instead of arrivals. In half of the seeds syncs
 //! fail, and what needs the disk may be refused meanwhile; in some, reads of queues find damage,
 //! which must be told; only then may something be missing.
@@ -32,6 +33,7 @@ pub mod sleep;
 pub mod sn;
 pub mod sn_wire;
 pub mod store;
+pub mod stream;
 pub mod trace;
 mod world;
 
@@ -52,6 +54,11 @@ pub enum Fault {
     AckOnFailedSync,
     /// The first block of a CoAP body is taken for all of it (falsified on its way).
     FragmentPublished,
+    /// What waited for a full outbox of CoAP is not told when it has room again.
+    HeldBackLost,
+    /// What a connection of CoAP said last before it ended is done again on the next one (falsified on its
+    /// way).
+    BodyDoubled,
     /// One in four values is never notified to CoAP observers (falsified on its way).
     NotificationLost,
 }
@@ -64,17 +71,21 @@ pub enum Scene {
     All,
     /// CoAP at 20 % loss.
     Coap,
+    /// CoAP over connections that break and stall, with crashes.
+    Streams,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 6] = [
+    pub const ALL: [Fault; 8] = [
         Fault::NoDuplicateCheck,
         Fault::AckBeforeCommit,
         Fault::EarlyPingresp,
         Fault::AckOnFailedSync,
         Fault::FragmentPublished,
         Fault::NotificationLost,
+        Fault::HeldBackLost,
+        Fault::BodyDoubled,
     ];
 
     /// Its name on the command line.
@@ -87,6 +98,8 @@ impl Fault {
             Fault::AckOnFailedSync => "ack-on-failed-sync",
             Fault::FragmentPublished => "fragment-published",
             Fault::NotificationLost => "notification-lost",
+            Fault::HeldBackLost => "held-back-lost",
+            Fault::BodyDoubled => "body-doubled",
         }
     }
 
@@ -110,6 +123,10 @@ pub struct Report {
     pub published: u64,
     /// Of CoAP in blocks, acknowledged.
     pub in_blocks: u64,
+    /// Values in blocks that clients of CoAP on connections read.
+    pub in_blocks_read: u64,
+    /// Times that an outbox of CoAP was full for a notification.
+    pub held_back: u64,
     /// Restarts from the journal.
     pub restarts: u64,
     /// Batches stored.

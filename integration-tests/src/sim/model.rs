@@ -18,7 +18,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::ctx::Micros;
 use super::outage::Outage;
-use super::payload::{matches, parse, payload};
+use super::payload::{longer, matches, parse};
 
 /// Number of a published message; also its place in the order of beginnings.
 pub type MsgId = u32;
@@ -32,6 +32,8 @@ pub enum Origin {
     Sn,
     /// A CoAP request, confirmable or not.
     Coap,
+    /// The same on a connection: sent again only where nobody knows whether it was done.
+    Stream,
     /// A will: begun by the gateway when the connection ends.
     Will,
 }
@@ -120,6 +122,8 @@ pub struct Model {
     pub delivered: u64,
     /// Publishes in blocks that were acknowledged.
     pub in_blocks: u64,
+    /// Values in blocks that were read on connections.
+    pub in_blocks_read: u64,
     /// A queue was read that is damaged: its messages may be missing, or come late.
     pub damaged: bool,
     /// Messages of which earlier lives of the gateway have said that the disk has lost them.
@@ -164,6 +168,18 @@ impl Model {
         qos: u8,
         flags: (bool, bool),
     ) -> (MsgId, Vec<u8>) {
+        self.begin_of(publisher, origin, topic, (qos, 0), flags)
+    }
+
+    /// The same with so many bytes more.
+    pub fn begin_of(
+        &mut self,
+        publisher: usize,
+        origin: Origin,
+        topic: &str,
+        (qos, extra): (u8, usize),
+        flags: (bool, bool),
+    ) -> (MsgId, Vec<u8>) {
         let id = MsgId::try_from(self.publishes.len()).expect("few messages");
         let (retain, empty) = flags;
         self.publishes.push(Publish {
@@ -180,7 +196,7 @@ impl Model {
             crashes_done: None,
             refused: false,
         });
-        (id, if empty { Vec::new() } else { payload(id) })
+        (id, if empty { Vec::new() } else { longer(id, extra) })
     }
 
     /// The message is sent again in a way that a gateway may take for a new one (MQTT QoS 1 on a
@@ -281,7 +297,7 @@ impl Model {
         let crashes = self.crashes;
         let p = &mut self.publishes[id as usize];
         // Otherwise it may have been executed once, or a copy of the datagram comes later.
-        let once = matches!(p.origin, Origin::Mqtt | Origin::Coap);
+        let once = matches!(p.origin, Origin::Mqtt | Origin::Coap | Origin::Stream);
         p.refused = once && p.sent == 1 && p.crashes == crashes;
         let p = &self.publishes[id as usize];
         // Also in a session that was given up: its end may have been refused.
@@ -307,7 +323,7 @@ impl Model {
             // MQTT-SN keeps a will that was published (1.2 §6.3): it may be due again.
             (Origin::Will, _) if self.receivers[p.publisher].udp => u32::MAX / 4,
             (Origin::Mqtt, 0 | 2) | (Origin::Sn, 2) | (Origin::Will, _) => 1,
-            (Origin::Mqtt, _) => p.sent,
+            (Origin::Mqtt, _) | (Origin::Stream, _) => p.sent,
             (Origin::Sn, _) => u32::MAX / 4,
             (Origin::Coap, _) => 1 + p.crashes_done.unwrap_or(self.crashes) - p.crashes,
         }

@@ -8,7 +8,7 @@ use motegate_message::{ConnectionId, LocalId, Reason};
 
 use super::Fault;
 use super::cast::Client;
-use super::ctx::{Act, Ctx, MS};
+use super::ctx::{Act, Ctx, MS, SEC};
 use super::falsify;
 use super::gateway;
 use super::link::{Happening, Stream};
@@ -52,7 +52,7 @@ impl World {
             self.pump();
         } else {
             self.with_client(client, |c, ctx| match c {
-                Client::Mqtt(_) => {}
+                Client::Mqtt(_) | Client::Stream(_) => {}
                 Client::Sn(c) => c.on_datagram(ctx, &flight.bytes),
                 Client::Coap(c) => c.on_datagram(ctx, &flight.bytes),
             });
@@ -75,37 +75,41 @@ impl World {
                 self.pump();
             }
             Happening::GatewayReads => {
-                let n = piece(&mut self.rng, stream.upward.len());
+                let n = piece(&mut self.rng, stream.upward.len(), stream.bounded);
                 let chunk: Vec<u8> = stream.upward.drain(..n).collect();
                 stream.upward_at = self.now + self.rng.range(0, 10 * MS);
                 self.trace.event(self.now, "from mqtt", client, &chunk);
                 self.gateway.handle(self.now, Input::Bytes { conn, chunk: &chunk });
                 self.pump();
+                if self.fault == Some(Fault::BodyDoubled)
+                    && let Some(again) = self.overheard[client].hear(&chunk)
+                {
+                    self.gateway.handle(self.now, Input::Bytes { conn, chunk: &again });
+                    self.pump();
+                }
             }
             Happening::ClientReads if stream.downward.is_empty() => {
                 stream.client_open = false;
                 stream.upward_ended = true;
-                self.with_client(client, |c, ctx| {
-                    if let Client::Mqtt(c) = c {
-                        c.on_closed(ctx);
-                    }
-                });
+                self.with_client(client, Client::on_closed);
             }
             Happening::ClientReads => {
-                let n = piece(&mut self.rng, stream.downward.len());
+                let n = piece(&mut self.rng, stream.downward.len(), stream.bounded);
                 let chunk: Vec<u8> = stream.downward.drain(..n).collect();
                 stream.downward_at = self.now + self.rng.range(0, 10 * MS);
+                if stream.bounded && self.phase == Phase::Active && self.rng.chance(20) {
+                    // It does not read for a while, or for longer than the gateway waits.
+                    stream.downward_at += self.rng.range(SEC, 70 * SEC);
+                }
                 // A cable is pulled now and then, anywhere in the stream.
                 let cut = self.phase == Phase::Active && self.rng.chance(4);
                 if cut {
                     stream.break_off(&mut self.rng, self.now);
                 }
                 self.with_client(client, |c, ctx| {
-                    if let Client::Mqtt(c) = c {
-                        c.on_bytes(ctx, &chunk);
-                        if cut {
-                            c.on_closed(ctx);
-                        }
+                    c.on_bytes(ctx, &chunk);
+                    if cut {
+                        c.on_closed(ctx);
                     }
                 });
             }
@@ -177,7 +181,11 @@ impl World {
         let conn = ConnectionId::new(u32::try_from(slot).unwrap_or(0), self.generations[slot]);
         let mut stream = Stream::new(conn, client);
         if self.gateway.is_up() {
-            let (listener, peer) = (gateway::MQTT, Some(self.address(client)));
+            let on_coap = matches!(self.clients[client], Client::Stream(_));
+            let listener = if on_coap { gateway::COAP_STREAMS } else { gateway::MQTT };
+            stream.bounded = on_coap;
+            self.overheard[client].opened();
+            let peer = Some(self.address(client));
             self.trace.event(self.now, "opened", client, &conn.get().to_be_bytes());
             self.streams.push(stream);
             let (identity, since) = (None, self.gateway.clocks(self.now).0);
@@ -196,7 +204,8 @@ impl World {
     }
 }
 
-/// How many of `len` bytes one read gives.
-fn piece(rng: &mut Rng, len: usize) -> usize {
-    if rng.chance(500) { len } else { 1 + rng.index(len.min(40)) }
+/// How many of `len` bytes one read gives; those of `large` bodies do not all come in small pieces.
+fn piece(rng: &mut Rng, len: usize, large: bool) -> usize {
+    let most = if large && rng.chance(700) { 1_400 } else { 40 };
+    if rng.chance(500) { len } else { 1 + rng.index(len.min(most)) }
 }

@@ -2,11 +2,21 @@
 
 use super::model::MsgId;
 
+/// So many bytes more a message has at most.
+const MOST: usize = 10_000;
+
 /// The payload of message `id`: recognisable, of varying length, the same every time.
 #[must_use]
 pub fn payload(id: MsgId) -> Vec<u8> {
-    let filler = usize::try_from(id.wrapping_mul(7919) % 61).unwrap_or(0);
-    let mut text = format!("{id}.").into_bytes();
+    longer(id, 0)
+}
+
+/// The same with so many bytes more.
+#[must_use]
+pub fn longer(id: MsgId, extra: usize) -> Vec<u8> {
+    let filler = extra + usize::try_from(id.wrapping_mul(7919) % 61).unwrap_or(0);
+    let said = if extra == 0 { String::new() } else { format!("+{extra}") };
+    let mut text = format!("{id}{said}.").into_bytes();
     text.extend((0..filler).map(|i| b'a' + u8::try_from(i % 26).unwrap_or(0)));
     text
 }
@@ -15,8 +25,10 @@ pub fn payload(id: MsgId) -> Vec<u8> {
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Option<MsgId> {
     let digits = bytes.split(|b| *b == b'.').next()?;
-    let id = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    (payload(id) == bytes).then_some(id)
+    let digits = std::str::from_utf8(digits).ok()?;
+    let (id, extra) = digits.split_once('+').unwrap_or((digits, "0"));
+    let (id, extra) = (id.parse().ok()?, extra.parse().ok().filter(|extra| *extra <= MOST)?);
+    (longer(id, extra) == bytes).then_some(id)
 }
 
 /// A naive matcher of filters.

@@ -14,6 +14,9 @@ use super::gateway;
 use super::store::Done;
 use super::world::{Phase, World};
 
+/// What a client has not read that writes no more of it can be taken for it.
+const UNREAD: usize = 2_048;
+
 impl World {
     pub(super) fn crash(&mut self) {
         if self.rng.chance(250) {
@@ -59,7 +62,7 @@ impl World {
             // An observer hears of a restart by the silence behind Max-Age alone (RFC 7641 §3.3.1).
             let coap = self.clients.iter_mut().filter_map(|client| match client {
                 Client::Coap(client) => Some(client),
-                Client::Mqtt(_) | Client::Sn(_) => None,
+                Client::Mqtt(_) | Client::Sn(_) | Client::Stream(_) => None,
             });
             coap.for_each(|client| client.heal(self.now));
         }
@@ -149,11 +152,13 @@ impl World {
             Output::PauseReads(conn) => {
                 if let Some(i) = self.stream_of(conn, "PauseReads") {
                     self.streams[i].paused = true;
+                    self.trace.event(self.now, "pause", self.streams[i].client, &[]);
                 }
             }
             Output::ResumeReads(conn) => {
                 if let Some(i) = self.stream_of(conn, "ResumeReads") {
                     self.streams[i].paused = false;
+                    self.trace.event(self.now, "resume", self.streams[i].client, &[]);
                     self.streams[i].upward_at = self.now;
                 }
             }
@@ -178,7 +183,10 @@ impl World {
             }
             Output::Reloaded(touched) if touched.is_empty() => {}
             Output::Reloaded(touched) => self.fail(format!("nothing changed, but {touched:?}")),
-            Output::Notice(notice) => self.trace.line(self.now, || format!("  {notice:?}")),
+            Output::Notice(notice) => {
+                self.held_back += u64::from(notice.limit == Some("max_outbox_bytes"));
+                self.trace.line(self.now, || format!("  {notice:?}"));
+            }
         }
     }
 
@@ -202,11 +210,14 @@ impl World {
             let text = format!("{} bytes in an outbox", outbox.len());
             return self.fail(text);
         }
-        let n = if all || self.rng.chance(800) {
+        let mut n = if all || self.rng.chance(800) {
             outbox.len()
         } else {
             self.rng.index(outbox.len() + 1)
         };
+        if stream.bounded && !all {
+            n = n.min(UNREAD.saturating_sub(stream.downward.len()));
+        }
         if n > 0 {
             self.trace.event(self.now, "to mqtt", stream.client, &outbox[..n]);
             if stream.client_open {
@@ -220,7 +231,9 @@ impl World {
         let left = self.gateway.core().is_some_and(|core| !core.outbox(conn).is_empty());
         let stream = &mut self.streams[i];
         stream.unwritten = left;
-        stream.write_at = self.now + self.rng.range(MS, 300 * MS);
+        let stalled = stream.downward_at > self.now + SEC;
+        let soon = if stalled { stream.downward_at } else { self.now };
+        stream.write_at = soon + self.rng.range(MS, 300 * MS);
     }
 
     fn datagrams(&mut self) {

@@ -6,6 +6,7 @@ use motegate_message::{ConnectionId, Seq};
 
 use super::cast::{self, Client};
 use super::ctx::{Micros, SEC};
+use super::falsify::Overheard;
 use super::gateway::{self, Gateway};
 use super::link::{Happening, Link, Stream};
 use super::model::Model;
@@ -72,6 +73,10 @@ pub(super) struct World {
     pub(super) crash_now: bool,
     pub(super) failure: Option<String>,
     pub(super) max_outbox: usize,
+    /// With [`Fault::BodyDoubled`], by client.
+    pub(super) overheard: Vec<Overheard>,
+    /// Times that an outbox of CoAP was full for a notification.
+    pub(super) held_back: u64,
     /// The UDP port each client sends from now.
     pub(super) ports: Vec<u16>,
 }
@@ -88,8 +93,11 @@ impl World {
     ) -> Self {
         let mut rng = Rng::new(seed);
         let lossy = scene == Scene::Coap;
-        let tight = !lossy && fault.is_none() && seed % 10 == 9;
-        let config = gateway::config(&mut rng, fault, tight);
+        let tight = scene == Scene::All && fault.is_none() && seed % 10 == 9;
+        let mut config = gateway::config(&mut rng, fault, tight);
+        if scene == Scene::Streams {
+            gateway::connections(&mut rng, &mut config, fault);
+        }
         let mut model = Model::default();
         model.lossy_queues = tight;
         let inflight = u32::from(config.mqtt.max_inflight);
@@ -97,14 +105,18 @@ impl World {
         let clients = match scene {
             Scene::All => cast::cast(&mut rng, &mut model, tight.then_some(6 + inflight + 20)),
             Scene::Coap => cast::cast_of_coap(&mut rng, &mut model),
+            Scene::Streams => cast::cast_of_streams(&mut rng, &mut model),
         };
-        let active_steps = rng.range(600, 1400);
+        let active_steps = match scene {
+            Scene::Streams => rng.range(2_000, 4_000),
+            Scene::All | Scene::Coap => rng.range(600, 1_400),
+        };
         let troubles = if lossy { Troubles::default() } else { troubles(&mut rng, seed, fault) };
         let crashes = if lossy { 0 } else { rng.range(1, 3) };
         let mut crash_steps: Vec<u64> =
             (0..crashes).map(|_| rng.range(120, active_steps)).collect();
         crash_steps.sort_unstable();
-        let mut gateway = Gateway::new(config, seed);
+        let mut gateway = Gateway::new(config, seed, scene);
         gateway.store.troubles = troubles;
         World {
             now: 0,
@@ -112,8 +124,10 @@ impl World {
             link: if lossy { Link::losing(200) } else { Link::new(&mut rng) },
             lossy,
             sleepers: Sleepers::new(clients.len(), if tight { 5 + 12 } else { 1_000 }),
+            overheard: clients.iter().map(|_| Overheard::default()).collect(),
             ports: (0..clients.len()).map(|_| 40_000).collect(),
             max_outbox,
+            held_back: 0,
             gateway,
             trace: Trace::new(detail),
             streams: Vec::new(),
@@ -149,6 +163,8 @@ impl World {
             messages: self.model.delivered,
             published: self.model.published() as u64,
             in_blocks: self.model.in_blocks,
+            in_blocks_read: self.model.in_blocks_read,
+            held_back: self.held_back,
             restarts: u64::from(self.gateway.crashes),
             batches: self.batches,
             failures: self.gateway.store.failures,
@@ -200,12 +216,7 @@ impl World {
             }
         }
         for (i, client) in self.clients.iter().enumerate() {
-            let at = match client {
-                Client::Mqtt(c) => c.wake,
-                Client::Sn(c) => c.wake,
-                Client::Coap(c) => c.wake,
-            };
-            offer(at, Event::Client(i));
+            offer(client.wake(), Event::Client(i));
         }
         best
     }
@@ -223,13 +234,7 @@ impl World {
             Event::Commit => self.commit(),
             Event::Flight => self.flight(),
             Event::Stream(i, what) => self.stream(i, what),
-            Event::Client(i) => {
-                self.with_client(i, |client, ctx| match client {
-                    Client::Mqtt(c) => c.on_wake(ctx),
-                    Client::Sn(c) => c.on_wake(ctx),
-                    Client::Coap(c) => c.on_wake(ctx),
-                });
-            }
+            Event::Client(i) => self.with_client(i, Client::on_wake),
             Event::Timeout => {
                 self.idle_timeouts += 1;
                 if self.idle_timeouts > 500 {
@@ -308,7 +313,7 @@ impl World {
         self.model.healing = true;
         for client in &mut self.clients {
             match client {
-                Client::Mqtt(_) => {}
+                Client::Mqtt(_) | Client::Stream(_) => {}
                 Client::Sn(c) => c.heal(self.now),
                 Client::Coap(c) => c.heal(self.now),
             }
@@ -328,6 +333,7 @@ impl World {
         }
         self.clients.iter().try_for_each(|client| match client {
             Client::Coap(c) => c.check_observed(&self.model),
+            Client::Stream(c) => c.check_observed(&self.model),
             _ => Ok(()),
         })
     }

@@ -10,6 +10,7 @@ use super::device::{Counts, Device, parse};
 use super::ledger::Account;
 use super::operator::{Operator, Told};
 use super::{Fault, Report, Settings};
+use crate::sim::Scene;
 use crate::sim::ctx::{MAX_DELAY, Micros, SEC};
 use crate::sim::gateway::{self, Gateway, MQTT, SN};
 use crate::sim::link::Link;
@@ -77,7 +78,7 @@ impl World {
             .collect();
         let mut world = World {
             now: 0,
-            gateway: Gateway::new(config, settings.seed),
+            gateway: Gateway::new(config, settings.seed, Scene::All),
             conn: None,
             lives: 0,
             link,

@@ -143,6 +143,8 @@ impl Config {
 pub struct Faults {
     /// A repeated message id is executed again.
     pub no_duplicate_check: bool,
+    /// What a connection's full outbox kept back is not told when it has been read.
+    pub held_back_lost: bool,
 }
 
 impl Default for Config {

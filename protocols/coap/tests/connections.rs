@@ -450,6 +450,35 @@ fn who_is_silent_is_pinged_and_then_ended() {
     assert_eq!(streams.wait(Duration::from_secs(1_000_000)), NOTHING);
 }
 
+/// RFC 8323 §5.4: who reads slowly is not read meanwhile, and so not taken for silent however long that
+/// takes; once it is read again, it is asked as anybody.
+#[test]
+fn who_is_not_read_is_not_silent() {
+    let config = Config { max_outbox_bytes: 10_000, ..Config::default() };
+    let mut streams = Streams::with(config);
+    streams.open(1);
+    streams.say(1, &csm().opt(2, &[0x40, 0]));
+    streams.reads = false;
+    let value = "v".repeat(12_000);
+    streams.say(1, &get(b"t"));
+    let request = streams.request();
+    streams.answer(&request, content(&value));
+    assert_eq!(streams.paused, [conn(1)]);
+    for _ in 0..40 {
+        assert_eq!(streams.wait(Duration::from_secs(25)), NOTHING);
+        let turn = streams.turn();
+        streams.endpoint.handle_written(&turn, conn(1), 40);
+    }
+    assert!(streams.closed.is_empty(), "{:?}", streams.closed);
+    let (turn, left) = (streams.turn(), streams.endpoint.outbox(conn(1)).len());
+    streams.endpoint.handle_written(&turn, conn(1), left);
+    streams.reads = true;
+    streams.flush();
+    assert!(streams.paused.is_empty());
+    let sent = streams.wait(Duration::from_secs(12 * 60));
+    assert_eq!(sent, ["Ping", "Abort \"nothing was heard, not even an answer to a Ping\""]);
+}
+
 /// `max_half_open`: the oldest of those that have said no CSM gives way.
 #[test]
 fn too_many_without_a_csm_cost_the_oldest() {

@@ -216,10 +216,21 @@ impl Endpoint {
             connection.write_told = false;
         }
         let drained = connection.outbox.len() <= bounds.max_outbox_bytes as usize / 2;
-        if drained && core::mem::take(&mut connection.held_back) {
+        if drained && core::mem::take(&mut connection.held_back) && !self.forgets_held_back() {
             self.tell_held_back(slot);
         }
         self.settle(slot);
+    }
+
+    #[cfg(feature = "planted-faults")]
+    const fn forgets_held_back(&self) -> bool {
+        self.config.faults.held_back_lost
+    }
+
+    #[cfg(not(feature = "planted-faults"))]
+    #[allow(clippy::unused_self)]
+    const fn forgets_held_back(&self) -> bool {
+        false
     }
 
     /// The transport ended.
@@ -304,6 +315,10 @@ impl Endpoint {
             return None;
         }
         connection.pause_told = pause;
+        if !pause {
+            // What it said meanwhile comes now.
+            connection.heard = secs(self.now);
+        }
         Some(if pause { Transmit::PauseReads(conn) } else { Transmit::ResumeReads(conn) })
     }
 
@@ -366,7 +381,8 @@ impl Endpoint {
             let Ok(slot) = u32::try_from(at) else { break };
             let Some(connection) = self.connections.at_mut(slot) else { continue };
             let silent = Duration::from_secs(secs(now).saturating_sub(connection.heard).into());
-            if connection.state != State::Open || silent < timeout {
+            // While it is not read nobody knows whether it speaks; its outbox has a timeout of its own.
+            if connection.state != State::Open || silent < timeout || connection.pause_told {
                 continue;
             }
             if !core::mem::replace(&mut connection.pinged, true) {
