@@ -31,7 +31,7 @@ mod table;
 mod template;
 mod text;
 
-pub use coap::Link;
+pub use coap::{Link, is_unasked};
 pub use error::{PatternError, RuleError, RuleErrorKind, TemplateError, Unasked};
 pub use explain::{Explanation, NearMiss, RuleKind, RuleRef, SnNaming};
 pub use format::{Format, Payload};

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
-use motegate_broker::Request;
+use motegate_broker::{Precondition, Request};
 use motegate_coap::endpoint::{
     Code, Discovery, ExchangeId, Method, Request as CoapRequest, Response,
 };
@@ -15,7 +15,7 @@ use motegate_coap::pubsub;
 use motegate_mapping::{Link as Resource, MapError};
 use motegate_message::{Message, Peer, Reason, Seq, TopicFilter};
 
-use crate::coap::{content_format, rules_query};
+use crate::coap::{content_format, is_met, precondition, rules_query};
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::{Discover, Pending};
 use crate::{Core, Protocol};
@@ -41,6 +41,22 @@ pub(crate) enum Listing {
     Server,
     /// The topics of the collection, and their data if the query asks for a type.
     Collection,
+}
+
+/// Who wants a document, and which not.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) peer: &'a Peer,
+    /// Those that the client has.
+    pub(crate) etags: &'a [Vec<u8>],
+    /// If-Match and If-None-Match.
+    pub(crate) precondition: Option<&'a Precondition>,
+}
+
+impl Discover {
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted { peer: &self.peer, etags: &self.etags, precondition: self.precondition.as_ref() }
+    }
 }
 
 impl Core {
@@ -93,6 +109,7 @@ impl Core {
             peer: request.peer,
             host: request.host,
             etags: request.etags,
+            precondition: precondition(&request.if_match, request.if_none_match, &[]),
         };
         let ticket = self
             .pending
@@ -145,7 +162,7 @@ impl Core {
                 _ => {}
             }
         }
-        self.answer_document(exchange, &asked.peer, &asked.etags, &links, left_out);
+        self.answer_document(exchange, asked.wanted(), &links, left_out);
     }
 
     /// §2.4.1 and §2.3.4 of the draft: the topics, and with a type in the query their data, too, as
@@ -172,25 +189,30 @@ impl Core {
             }));
         }
         links.retain(|link| filter.matches(link));
-        self.answer_links(exchange, &asked.peer, &asked.etags, &links);
+        self.answer_links(exchange, asked.wanted(), &links);
+    }
+
+    /// The ETag of the collection's list without a query.
+    pub(crate) fn collection_etag(&self, mount: &str) -> u64 {
+        let links = self.topic_links(mount, false);
+        let document = link_format::document(&links, &Filter::default(), MAX_DOCUMENT);
+        link_document(document.text).etag.unwrap_or_default()
     }
 
     /// Answers with links, as many as a document holds.
     pub(crate) fn answer_links(
         &mut self,
         exchange: ExchangeId,
-        peer: &Peer,
-        etags: &[Vec<u8>],
+        wanted: Wanted<'_>,
         links: &[Link],
     ) {
-        self.answer_document(exchange, peer, etags, links, 0);
+        self.answer_document(exchange, wanted, links, 0);
     }
 
     fn answer_document(
         &mut self,
         exchange: ExchangeId,
-        peer: &Peer,
-        etags: &[Vec<u8>],
+        wanted: Wanted<'_>,
         links: &[Link],
         mut left_out: usize,
     ) {
@@ -202,12 +224,16 @@ impl Core {
                 "this list has {left_out} more links than an answer holds: ask for some of \
                  them, as in ?href=/mqtt/site/*"
             );
-            let notice = Notice::of_peer(kind, Protocol::Coap, peer);
+            let notice = Notice::of_peer(kind, Protocol::Coap, wanted.peer);
             self.notice(Notice { text: Some(text), ..notice });
         }
         let response = link_document(document.text);
-        let etag = response.etag.unwrap_or_default().to_be_bytes();
-        let known = etags.iter().any(|theirs| theirs[..] == etag);
+        let etag = response.etag.unwrap_or_default();
+        // RFC 7252 §5.10.8, of the document that would be the answer.
+        if !is_met(wanted.precondition, etag) {
+            return self.coap_failed(exchange, Reason::PreconditionFailed);
+        }
+        let known = wanted.etags.iter().any(|theirs| theirs[..] == etag.to_be_bytes());
         let response = match known {
             true => Response { etag: response.etag, ..Response::new(Code::VALID) },
             false => response,

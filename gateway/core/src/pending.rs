@@ -96,6 +96,7 @@ pub(crate) struct Discover {
     pub(crate) query: Vec<String>,
     pub(crate) host: Option<String>,
     pub(crate) etags: Vec<Vec<u8>>,
+    pub(crate) precondition: Option<Precondition>,
     pub(crate) key: SessionKey,
 }
 

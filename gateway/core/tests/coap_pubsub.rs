@@ -5,9 +5,9 @@ mod common;
 
 use common::pubsub::{
     ACCEPT, BAD_REQUEST, BLOCK1, BLOCK2, Broker, CHANGED, CONTENT, CONTINUE, CREATED, DELETE, ETAG,
-    FETCH, FORMAT, GET, IF_MATCH, IPATCH, NOT_ACCEPTABLE, NOT_ALLOWED, NOT_FOUND, PATCH, PATH,
-    POST, PRECONDITION_FAILED, PROPERTIES, PS, PUT, QUERY, UNSUPPORTED, VALID, body, configuration,
-    id, named, text,
+    FETCH, FORMAT, GET, IF_MATCH, IPATCH, NOT_ACCEPTABLE, NOT_ALLOWED, NOT_FOUND, OBSERVE, PATCH,
+    PATH, POST, PRECONDITION_FAILED, PROPERTIES, PS, PUT, QUERY, UNSUPPORTED, VALID, body,
+    configuration, id, named, text,
 };
 use common::{option, publish};
 use motegate_coap::pubsub::{Date, Properties};
@@ -112,6 +112,40 @@ fn s2_2_1_where_a_topics_data_are() {
     assert_eq!(data(&mut broker, &given(remote, "remote")).1, remote);
     let list = broker.ask(GET, &[PS, (QUERY, b"rt=core.ps.*")], b"");
     assert!(text(&list).contains(&format!("<{remote}>;rt=\"core.ps.data\"")), "{}", text(&list));
+}
+
+/// §2.2.1, RFC 3986 §5.2.4: what a URI library takes out of a path is asked for by nobody; nor is a
+/// segment that no Uri-Path option holds (RFC 7252 §5.10.1). The broker's choice is the id then, as for
+/// a name that can be no topic; a reference of the client's is refused.
+#[test]
+fn s2_2_1_data_are_where_they_can_be_asked_for() {
+    let mut broker = Broker::new();
+    let data = |broker: &mut Broker, properties: &Properties| {
+        let answer = broker.post(properties);
+        assert_eq!(answer[1], CREATED, "{}", String::from_utf8_lossy(&answer));
+        (id(&answer), configuration(&answer).topic_data.expect("required"))
+    };
+    let long = "x".repeat(256);
+    for name in [".", "..", "a/../b", "./a", "a/.", &long, &format!("a/{long}")] {
+        let (id, own) = data(&mut broker, &named(name));
+        assert_eq!(own, format!("/ps/data/{id}"), "{name}");
+        assert_eq!(broker.data(4_000, PUT, &id, &[], b"1")[1], CREATED, "{name}");
+        assert_eq!(body(&broker.data(4_000, GET, &id, &[], b"")), b"1", "{name}");
+    }
+    let longest = "x".repeat(255);
+    for name in ["...", ".a", "a..", "a//b", &longest] {
+        assert_eq!(data(&mut broker, &named(name)).1, format!("/ps/data/{name}"));
+    }
+    let given = |reference: &str, name: &str| Properties {
+        topic_data: Some(reference.into()),
+        ..named(name)
+    };
+    // RFC 3986 §6.2.2.2: %2e is the same.
+    for reference in ["/mqtt/../x", "/mqtt/.", "/mqtt/%2e%2E/x", &format!("/mqtt/{long}")] {
+        let answer = broker.post(&given(reference, "nowhere"));
+        assert_eq!(answer[1], BAD_REQUEST, "{reference}");
+        assert!(text(&answer).contains("topic-data: no request"), "{}", text(&answer));
+    }
 }
 
 /// §2.4.1 and §2.3.4: the list of topics, and of their data with `?rt=core.ps.data`.
@@ -266,6 +300,98 @@ fn s2_5_4_a_configuration_is_patched() {
         assert_eq!(answer[1], PRECONDITION_FAILED, "{method}");
     }
     assert_eq!(broker.topic(GET, &id, &[], b"")[1], CONTENT);
+}
+
+/// RFC 7252 §5.10.8 and §5.10.6: of the collection, of what is found there, of a part of a topic and
+/// of `.well-known/core`: If-Match with the ETag of what would be the answer, 2.03 for who has it.
+#[test]
+fn rfc_7252_s5_10_8_conditions_of_what_lists_and_finds() {
+    let mut broker = Broker::new();
+    let id = broker.make(&named("t"));
+    let other: &[u8] = b"12345678";
+    let filter = named("t").to_cbor();
+    let core = [(PATH, &b".well-known"[..]), (PATH, b"core")];
+    let topic = [PS, (PATH, id.as_bytes())];
+    let cbor = (FORMAT, &b"\x3c"[..]);
+    type Asked<'a> = (u8, &'a [(u16, &'a [u8])], &'a [(u16, &'a [u8])], &'a [u8]);
+    let asked: [Asked<'_>; 6] = [
+        (GET, &[PS], &[], b""),
+        (GET, &[PS], &[(QUERY, b"rt=core.ps.data")], b""),
+        (FETCH, &[PS], &[PROPERTIES], &filter),
+        (GET, &topic, &[], b""),
+        (FETCH, &topic, &[cbor], b"\x81\x01"),
+        (GET, &core, &[(QUERY, b"rt=core.ps*")], b""),
+    ];
+    for (method, path, behind, body) in asked {
+        let mut with =
+            |before: &[(u16, &[u8])]| broker.ask(method, &[before, path, behind].concat(), body);
+        let answer = with(&[]);
+        let etag = option(&answer, ETAG).expect("an ETag");
+        let name = format!("{method} {path:?} {behind:?}");
+        for (condition, code) in [
+            (&[(IF_MATCH, &b""[..])][..], CONTENT),
+            (&[(IF_MATCH, &etag)], CONTENT),
+            (&[(IF_MATCH, other), (IF_MATCH, &etag)], CONTENT),
+            (&[(IF_MATCH, other)], PRECONDITION_FAILED),
+            (&[(IF_NONE_MATCH, b"")], PRECONDITION_FAILED),
+            (&[(IF_MATCH, &etag), (IF_NONE_MATCH, b"")], PRECONDITION_FAILED),
+            (&[(ETAG, &etag)], VALID),
+            (&[(ETAG, other)], CONTENT),
+        ] {
+            assert_eq!(with(condition)[1], code, "{name} {condition:02x?}");
+        }
+        assert_eq!(with(&[])[4..], answer[4..], "nothing has changed");
+    }
+    // A topic is made in the collection as it was read.
+    let list = option(&broker.ask(GET, &[PS], b""), ETAG).expect("an ETag");
+    let make = |broker: &mut Broker, etag: &[u8], name: &str| {
+        broker.ask(POST, &[(IF_MATCH, etag), PS, PROPERTIES], &named(name).to_cbor())[1]
+    };
+    assert_eq!(make(&mut broker, other, "u"), PRECONDITION_FAILED);
+    assert_eq!(make(&mut broker, &list, "u"), CREATED);
+    assert_eq!(make(&mut broker, &list, "v"), PRECONDITION_FAILED, "it has one topic more");
+    assert_eq!(make(&mut broker, b"", "v"), CREATED);
+    // The part of a topic is what If-Match of its FETCH may name as well as the whole.
+    let whole = option(&broker.topic(GET, &id, &[], b""), ETAG).expect("an ETag");
+    let options = [(IF_MATCH, &whole[..]), PS, (PATH, id.as_bytes()), cbor];
+    assert_eq!(broker.ask(FETCH, &options, b"\x81\x01")[1], CONTENT);
+}
+
+/// RFC 8132 §2.4, RFC 7641 §4.1: what cannot be observed answers a FETCH, or a GET, with Observe as
+/// one without, and what the token observed before is over.
+#[test]
+fn rfc_8132_s2_4_observe_of_the_collection_and_of_a_topic_is_passed_over() {
+    let mut broker = Broker::new();
+    let id = broker.make(&named("t"));
+    broker.data(4_000, PUT, "t", &[], b"1");
+    let register = (OBSERVE, &b""[..]);
+    let cbor = (FORMAT, &b"\x3c"[..]);
+    let own = (PATH, id.as_bytes());
+    let filter = named("t").to_cbor();
+    type Asked<'a> = (u8, &'a [(u16, &'a [u8])], &'a [u8]);
+    let asked: [Asked<'_>; 4] = [
+        (FETCH, &[register, PS, PROPERTIES], &filter),
+        (GET, &[register, PS], b""),
+        (FETCH, &[register, PS, own, cbor], b"\x81\x06"),
+        (GET, &[register, PS, own], b""),
+    ];
+    for (method, options, body) in asked {
+        assert!(option(&broker.observe(4_000, "t"), OBSERVE).is_some());
+        let answer = broker.ask(method, options, body);
+        assert_eq!((answer[1], option(&answer, OBSERVE)), (CONTENT, None), "{method} {options:?}");
+        assert_eq!(broker.gateway.limit("max_observers").used, Some(0), "{method} {options:?}");
+        // Nothing follows when it changes.
+        broker.make(&named("x"));
+        broker.from(4_001, IPATCH, &[PS, own, PROPERTIES], b"\xa1\x06\x05");
+        broker.data(4_001, PUT, "t", &[], b"2");
+        assert_eq!(broker.told(4_000).len(), 0, "{method} {options:?}");
+        let x = broker.ask(FETCH, &[PS, PROPERTIES], &named("x").to_cbor());
+        let x = text(&x).trim_start_matches("</ps/").split('>').next().map(str::to_owned);
+        broker.topic(DELETE, &x.expect("its id"), &[], b"");
+    }
+    // Elsewhere FETCH is 4.05, with Observe, too.
+    let answer = broker.data(4_000, FETCH, "t", &[register], b"");
+    assert_eq!((answer[1], option(&answer, OBSERVE)), (NOT_ALLOWED, None));
 }
 
 /// RFC 8132: other methods are 4.05, here and elsewhere.

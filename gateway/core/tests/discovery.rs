@@ -43,6 +43,23 @@ fn retained_topics_come_behind_the_root() {
     assert_eq!(document(&mut gateway, "ct=0"), door);
 }
 
+/// RFC 3986 §5.2.4, RFC 7252 §5.10.1: no client asks for a path with `.` or `..`, nor for a segment of
+/// more than 255 bytes; a link there would lead elsewhere, or nowhere.
+#[test]
+fn what_no_request_can_name_is_not_listed() {
+    let mut gateway = Gateway::new(config());
+    let conn = gateway.mqtt("m", true);
+    for topic in ["a/../b", "..", ".", "a/.", "...", ".a"] {
+        gateway.send(conn, &publish(topic, b"1", 0, true, 0));
+    }
+    let mut long = vec![0x31, 0x83, 2, 1, 0];
+    long.resize(5 + 256 + 1, b'x');
+    gateway.send(conn, &long);
+    let list = document(&mut gateway, "ct=0");
+    assert_eq!(list.matches('<').count(), 2, "{list}");
+    assert!(list.contains("</mqtt/...>") && list.contains("</mqtt/.a>"), "{list}");
+}
+
 #[test]
 fn the_root_is_where_the_prefix_says() {
     for (prefix, href) in [("", "/"), ("a/b", "/a/b"), ("a b", "/a%20b")] {
@@ -264,6 +281,8 @@ mod by_group {
             (non(&[(9, b"")]), "an unknown critical option would be 4.02"),
             (non(&[(23, b"\x12")]), "a later block"),
             (non(&[(258, b"\x02")]), "No-Response"),
+            (non(&[(5, b"")]), "If-None-Match would be 4.12"),
+            (non(&[(1, b"12345678")]), "If-Match would be 4.12"),
             (b"\x50\x01\x00\x09\xff".to_vec(), "a format error"),
             (b"\x40\x00\x00\x09".to_vec(), "a ping"),
             (b"\x60\x00\x00\x09".to_vec(), "an acknowledgement"),

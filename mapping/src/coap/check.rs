@@ -86,6 +86,13 @@ pub(super) fn check(
     Some(checked)
 }
 
+/// Whether no request has this segment: `.` and `..` are relative (RFC 3986 §5.2.4, RFC 7252
+/// §5.10.1), and an option of a path has 255 bytes.
+#[must_use]
+pub fn is_unasked(segment: &str) -> bool {
+    matches!(segment, "." | "..") || segment.len() > MAX_SEGMENT
+}
+
 /// Why no request reaches the path.
 fn unasked(text: &str, pattern: &Pattern) -> Option<Unasked> {
     if let Some(segment) = pattern::segment_with(text, '?') {
@@ -100,7 +107,7 @@ fn unasked(text: &str, pattern: &Pattern) -> Option<Unasked> {
     });
     // Choices are not judged: another of their words may be asked for.
     for text in literals.clone().flatten() {
-        if matches!(text, "." | "..") {
+        if text.len() <= MAX_SEGMENT && is_unasked(text) {
             return Some(Unasked::Relative(text.to_owned()));
         }
         if text.len() > MAX_SEGMENT {

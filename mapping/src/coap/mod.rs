@@ -12,6 +12,7 @@ mod rule;
 
 use motegate_message::{Reason, TopicName};
 
+pub use check::is_unasked;
 pub(crate) use explain::captures;
 pub use links::Link;
 pub(crate) use preset::COLLECTION;
@@ -251,6 +252,9 @@ impl CoapTable {
             let levels = if rule.absolute { &whole } else { &below };
             let reversal = rule.reversal.as_ref()?;
             let path = reversal.path(caller, &rule.pattern, levels, rule.encode)?;
+            if path.iter().any(|segment| is_unasked(segment)) {
+                return None; // no link leads there
+            }
             let (winner, action) = self.find(asker, CoapMethod::Get, &path).ok()?;
             let forward = winner.topic(caller, action, &path, &[]).ok()?;
             (forward.as_str() == topic).then_some((winner, path))

@@ -39,7 +39,7 @@ pub(crate) use notified::Notified;
 pub(crate) use observe::{OBSERVER_QUEUE, Observation};
 pub(crate) use publish::Pack;
 pub(crate) use pubsub::{Counts as TopicCounts, NewTopic, TopicRef, Topics};
-pub(crate) use value::{Meaning, content_format};
+pub(crate) use value::{Meaning, content_format, is_met, precondition};
 
 /// The query of a listener whose clients name themselves.
 const CLIENT: &str = "client=";
@@ -211,7 +211,7 @@ impl Core {
         }
     }
 
-    fn coap_failed(&mut self, exchange: ExchangeId, reason: Reason) {
+    pub(crate) fn coap_failed(&mut self, exchange: ExchangeId, reason: Reason) {
         self.notice(Notice {
             protocol: Some(Protocol::Coap),
             ..Notice::new(NoticeKind::Refused(reason))

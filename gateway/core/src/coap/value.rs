@@ -276,9 +276,18 @@ fn fulfils(message: Option<&Message>, condition: &Precondition) -> bool {
     }
 }
 
+/// Whether what is there, with this ETag, is as If-Match or If-None-Match wants it.
+pub(crate) fn is_met(condition: Option<&Precondition>, etag: u64) -> bool {
+    match condition {
+        None => true,
+        Some(Precondition::Absent) => false,
+        Some(Precondition::Match(etags)) => etags.is_empty() || etags.contains(&etag),
+    }
+}
+
 /// What If-Match and If-None-Match ask of the stored value; `formats` are those that the rule
 /// converts it to.
-pub(super) fn precondition(
+pub(crate) fn precondition(
     if_match: &[Vec<u8>],
     if_none_match: bool,
     formats: &[u16],

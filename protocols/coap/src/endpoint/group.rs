@@ -99,6 +99,11 @@ impl Endpoint {
         if request.method != Method::Get || !core {
             return Err(Reason::MethodNotAllowed);
         }
+        // RFC 7252 §5.10.8, §8.2: what is found is there, and 4.12 is no answer to a group.
+        let named = request.if_match.iter().any(|etag| !etag.is_empty());
+        if request.if_none_match || named {
+            return Err(Reason::PreconditionFailed);
+        }
         let links = request.accept.is_none_or(|accept| accept == link_format::CONTENT_FORMAT);
         // RFC 7959 §2.8: the rest of an answer is asked for by unicast.
         if !links || request.later_block {

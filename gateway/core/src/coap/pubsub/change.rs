@@ -8,13 +8,12 @@ use motegate_coap::endpoint::{
 };
 use motegate_coap::link_format::Link;
 use motegate_coap::pubsub::{Properties, is_remote, local_path};
-use motegate_mapping::CoapMethod;
 use motegate_mapping::payload::is_valid;
+use motegate_mapping::{CoapMethod, is_unasked};
 use motegate_message::{Message, Qos, Reason, Seq, TopicName, Turn};
 
 use super::super::observe::NO_DELIVERY;
-use super::super::value::precondition;
-use super::super::{Resource, map_resource};
+use super::super::{Resource, is_met, map_resource, precondition};
 use super::table::{Due, Topic};
 use super::{Refused, TopicRef, representation};
 use crate::notice::{Notice, NoticeKind};
@@ -160,6 +159,12 @@ impl Core {
 
     /// The final topic that a path writes to, which is no other topic's data.
     fn data_at(&self, request: &CoapRequest, path: &[String]) -> Result<TopicName, Refused> {
+        // RFC 3986 §5.2.4: URI libraries take . and .. away; RFC 7252 §5.10.1: and no option is so long.
+        if path.iter().any(|segment| is_unasked(segment)) {
+            let text = "topic-data: no request has a path with . or .., or with more than 255 bytes \
+                        between two slashes";
+            return Err(Refused::bad(text));
+        }
         let listener = request.peer.listener;
         let key = self.coap_client(request);
         let caller = self.caller(listener, key.client_id(), request.peer.addr.ip());
@@ -372,13 +377,12 @@ impl Core {
 
 /// If-Match and If-None-Match, of the configuration as it is represented.
 pub(super) fn judge_condition(request: &CoapRequest, own: &Properties) -> Result<(), Refused> {
-    let etag = representation(Code::CONTENT, own).etag.unwrap_or_default();
-    let fits = match precondition(&request.if_match, request.if_none_match, &[]) {
-        None => true,
-        Some(Precondition::Absent) => false,
-        Some(Precondition::Match(etags)) => etags.is_empty() || etags.contains(&etag),
+    let Some(condition) = precondition(&request.if_match, request.if_none_match, &[]) else {
+        return Ok(());
     };
-    let text = || "the topic's configuration is another than If-Match says".to_owned();
-    let (code, reason) = (Code::PRECONDITION_FAILED, Reason::PreconditionFailed);
-    if fits { Ok(()) } else { Err(Refused { code, reason, text: text() }) }
+    let etag = representation(Code::CONTENT, own).etag.unwrap_or_default();
+    if is_met(Some(&condition), etag) {
+        return Ok(());
+    }
+    Err(Refused::condition("the topic's configuration is another than If-Match says"))
 }

@@ -16,8 +16,8 @@ use motegate_coap::pubsub::{CONTENT_FORMAT, DATA, Keys, Properties, TOPIC};
 use motegate_mapping::{Managed, MapError};
 use motegate_message::{Reason, Seq, TopicName};
 
-use super::rules_query;
-use crate::discovery::Listing;
+use super::{is_met, precondition, rules_query};
+use crate::discovery::{Listing, Wanted};
 use crate::notice::{Notice, NoticeKind};
 use crate::{Core, Protocol};
 
@@ -39,6 +39,11 @@ struct Refused {
 impl Refused {
     fn bad(text: impl Into<String>) -> Self {
         Refused { code: Code::BAD_REQUEST, reason: Reason::BadPayload, text: text.into() }
+    }
+
+    fn condition(text: &str) -> Self {
+        let (code, reason) = (Code::PRECONDITION_FAILED, Reason::PreconditionFailed);
+        Refused { code, reason, text: text.to_owned() }
     }
 }
 
@@ -102,19 +107,26 @@ impl Core {
         found.ok_or_else(|| Refused { code, reason, text: text() })
     }
 
-    /// What If-Match and If-None-Match ask of a topic, and If-None-Match of the collection, which
-    /// is always there (RFC 7252 §5.10.8).
+    /// What If-Match and If-None-Match ask of a topic and of the collection, which are there (RFC 7252
+    /// §5.10.8). What is found or filtered is judged with the answer, whose ETag the client may have.
     fn judge_existence(&self, request: &CoapRequest, place: Place) -> Result<(), Refused> {
         match place {
-            Place::Topic(topic) => match self.topics.get(topic) {
-                Some(topic) => change::judge_condition(request, &topic.properties),
-                None => Ok(()),
-            },
-            Place::Collection if request.if_none_match => {
-                let (code, reason) = (Code::PRECONDITION_FAILED, Reason::PreconditionFailed);
-                Err(Refused { code, reason, text: "the collection is there".into() })
+            _ if request.if_none_match => {
+                Err(Refused::condition("If-None-Match: this resource is there"))
             }
-            Place::Collection => Ok(()),
+            Place::Topic(topic) if request.method != Method::Fetch => {
+                match self.topics.get(topic) {
+                    Some(topic) => change::judge_condition(request, &topic.properties),
+                    None => Ok(()),
+                }
+            }
+            Place::Collection if request.method == Method::Post && !request.if_match.is_empty() => {
+                let etag = self.collection_etag(&self.listener(request.peer.listener).mount);
+                let condition = precondition(&request.if_match, false, &[]);
+                let other = || Refused::condition("the collection is another than If-Match says");
+                is_met(condition.as_ref(), etag).then_some(()).ok_or_else(other)
+            }
+            Place::Topic(_) | Place::Collection => Ok(()),
         }
     }
 
@@ -153,32 +165,45 @@ impl Core {
         let mount = self.listener(request.peer.listener).mount.clone();
         let found = self.topics.of(&mount).filter(|topic| topic.properties.matches(&filter));
         let links: Vec<Link> = found.map(|topic| topic_link(&request.path, topic)).collect();
-        self.answer_links(request.exchange, &request.peer, &request.etags, &links);
+        let precondition = precondition(&request.if_match, false, &[]);
+        let wanted = Wanted {
+            peer: &request.peer,
+            etags: &request.etags,
+            precondition: precondition.as_ref(),
+        };
+        self.answer_links(request.exchange, wanted, &links);
     }
 
     /// §2.5.1.
     fn read_topic(&mut self, request: &CoapRequest, topic: TopicRef) {
         let Some(topic) = self.topics.get(topic) else { return };
-        let response = representation(Code::CONTENT, &topic.properties);
-        let etag = response.etag.unwrap_or_default().to_be_bytes();
-        let known = request.etags.iter().any(|theirs| theirs[..] == etag);
-        let response = match known {
-            true => Response { etag: response.etag, ..Response::new(Code::VALID) },
-            false => response,
-        };
+        let response = validated(request, representation(Code::CONTENT, &topic.properties));
         self.coap.respond(&self.turn, request.exchange, response, Seq::NONE);
     }
 
-    /// §2.5.2: the properties that are asked for, as far as they are there.
+    /// §2.5.2: the properties that are asked for, as far as they are there. If-Match may name what
+    /// this request was answered with before, or the configuration.
     fn read_part(&mut self, request: &CoapRequest, topic: TopicRef) {
-        let keys = match Keys::from_cbor(&request.payload) {
-            Ok(keys) => keys,
-            Err(error) => {
-                return self.coap_manage_refused(request, Refused::bad(error.to_string()));
-            }
-        };
         let Some(topic) = self.topics.get(topic) else { return };
-        let response = document(Code::CONTENT, topic.properties.part(keys));
+        let whole = change::judge_condition(request, &topic.properties);
+        let part = Keys::from_cbor(&request.payload).map(|keys| topic.properties.part(keys));
+        let response = match (part, whole) {
+            (Ok(part), whole) => {
+                let response = document(Code::CONTENT, part);
+                let condition = precondition(&request.if_match, false, &[]);
+                let is_met = is_met(condition.as_ref(), response.etag.unwrap_or_default());
+                match whole {
+                    Err(refused) if !is_met => Err(refused),
+                    _ => Ok(response),
+                }
+            }
+            (Err(_), Err(refused)) => Err(refused),
+            (Err(error), Ok(())) => Err(Refused::bad(error.to_string())),
+        };
+        let response = match response {
+            Ok(response) => validated(request, response),
+            Err(refused) => return self.coap_manage_refused(request, refused),
+        };
         self.coap.respond(&self.turn, request.exchange, response, Seq::NONE);
     }
 
@@ -238,6 +263,15 @@ fn judge(request: &CoapRequest, place: Place) -> Result<(), Refused> {
 fn not_allowed(text: &str) -> Refused {
     let (code, reason) = (Code::METHOD_NOT_ALLOWED, Reason::MethodNotAllowed);
     Refused { code, reason, text: text.to_owned() }
+}
+
+/// The same, or 2.03 for a client that has it (RFC 7252 §5.10.6.2).
+fn validated(request: &CoapRequest, response: Response) -> Response {
+    let etag = response.etag.unwrap_or_default().to_be_bytes();
+    match request.etags.iter().any(|theirs| theirs[..] == etag) {
+        true => Response { etag: response.etag, ..Response::new(Code::VALID) },
+        false => response,
+    }
 }
 
 /// A topic's configuration.
