@@ -26,10 +26,12 @@ use crate::value::{
     Utf8Word,
 };
 
+mod directory;
 mod language;
 mod limits;
 mod tls;
 
+pub(crate) use directory::ResourceDirectory;
 pub(crate) use language::*;
 pub(crate) use limits::{Limits, ListenerLimits};
 pub(crate) use tls::Tls;
@@ -343,6 +345,14 @@ pub(crate) struct Coap {
     /// all addresses. Told is that there is a broker (`/.well-known/core?rt=core.ps`), not its topics.
     #[schemars(extend("default" = []))]
     pub(crate) multicast_discovery: Option<Vec<Typed<Group>>>,
+    /// A resource directory (RFC 9176) that the gateway registers at, so that clients find there what it
+    /// serves: what `/.well-known/core` shows to a client without identity, at most 200 links, without
+    /// sizes. The registration is renewed when three quarters of its lifetime have passed, every hour at
+    /// least and at each reload; made anew where the directory has forgotten it; and removed when the
+    /// gateway stops. A directory that fails is asked again after 10 s, then after twice as long each
+    /// time, up to an hour.
+    #[schemars(extend("otherwise" = "none"))]
+    pub(crate) resource_directory: Option<ResourceDirectory>,
     /// Longest message of a connection (coap+tcp, coap+ws …), which a client is told in the CSM
     /// (RFC 8323); a longer one ends the connection. Above 1152, several blocks come and go at once.
     #[schemars(extend("default" = "66048", "range" = "64 to 64MiB"))]

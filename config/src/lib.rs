@@ -14,6 +14,7 @@ mod chain;
 mod conf_d;
 mod decode;
 mod diagnostic;
+mod directory;
 mod discovery;
 mod document;
 mod file;
@@ -53,6 +54,7 @@ use motegate_message::{Group, ListenerId};
 
 pub use address::Address;
 pub use diagnostic::{Code, Diagnostic, Finding, Findings};
+pub use directory::ResourceDirectory;
 pub use format::{FormatError, format};
 pub use layers::Layers;
 pub use listeners::overlaps;
@@ -99,6 +101,8 @@ pub struct Resolved {
     pub listeners: Vec<Bind>,
     /// Multicast groups that listeners of a protocol join, those on all addresses.
     pub groups: Vec<(Protocol, Group)>,
+    /// Where the gateway registers itself, if anywhere.
+    pub directory: Option<ResourceDirectory>,
     /// How many rules the file has; presets and topic ids are not counted.
     pub rules: usize,
     /// Most stream connections open at a time.

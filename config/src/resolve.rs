@@ -17,7 +17,7 @@ use crate::value::{
     DenyWord, Durability, EchoWord, KeepWord, LogFormat, LogLevel, MqttVersion, OverflowWord,
     PerSecond, PerTime, RebindWord, SharedWord, TakeoverWord, Utf8Word,
 };
-use crate::{Bind, Log, Resolved, discovery, listeners, rules, users};
+use crate::{Bind, Log, Resolved, directory, discovery, listeners, rules, users};
 
 /// Replaces defaults by what the block says: `key => target`.
 macro_rules! take {
@@ -61,6 +61,7 @@ pub(crate) fn resolve(file: &File, document: &Document) -> Read {
             .into();
     let binds = listeners::read(&mut reader, file.listeners.as_deref(), &mut core, max_connections);
     let groups = discovery::joined(&mut reader, file, &root, &binds);
+    let directory = directory::read(&mut reader, file, &core, &binds);
     let log = log(&mut reader, file, &root);
     let (rules, count) = rules::read(&mut reader, file, &core);
     let table = table(&mut reader, rules);
@@ -74,6 +75,7 @@ pub(crate) fn resolve(file: &File, document: &Document) -> Read {
         table,
         listeners: binds,
         groups,
+        directory,
         rules: count,
         max_connections,
         data_dir_given: data_dir.is_some(),
@@ -408,6 +410,7 @@ pub(crate) fn dev(expose: bool) -> Resolved {
         table: Arc::new(Table::passthrough("mqtt")),
         listeners,
         groups: Vec::new(),
+        directory: None,
         rules: 0,
         max_connections: 100_000,
         data_dir: PathBuf::from("./motegate-data"),

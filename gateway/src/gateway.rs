@@ -9,6 +9,7 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use motegate_config::ResourceDirectory;
 use motegate_core::Protocol;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -16,6 +17,7 @@ use crate::clock::Clock;
 use crate::control::server::{Identity, Server};
 use crate::control::socket::ControlSocket;
 use crate::control::{ControlError, ask};
+use crate::directory::{Means, Registrar};
 use crate::listening::Listening;
 use crate::machine::Machine;
 use crate::net::listen::Lent;
@@ -87,7 +89,8 @@ impl Builder {
     /// A listener's address is taken, forbidden or not of this machine, or the system gives no
     /// thread, no random seed or no poll.
     pub fn spawn(self) -> Result<Handle, StartError> {
-        let Setup { core, table, binds, groups, max_connections, store, control } = self.setup;
+        let Setup { core, table, binds, groups, directory, max_connections, store, control } =
+            self.setup;
         let clock = Clock::start();
         let name = core.gateway_name.clone();
         let seed = seed();
@@ -99,7 +102,13 @@ impl Builder {
         let requests = self.supervised.then_some(requests);
         let (standing, stands) = watch::channel(listening.standing(max_connections));
         let control = control.map(|control| open_control(&control, &bound)).transpose()?.flatten();
-        let (asker, asked) = control.is_some().then(ask::channel).unzip();
+        let (asker, asked) = ask::channel();
+        let means = Means {
+            asker: asker.clone(),
+            standing: stands.clone(),
+            status: watch::Sender::new(None),
+            clock,
+        };
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (started, start) = std::sync::mpsc::sync_channel::<Result<_, StartError>>(1);
         let (alive, ended) = oneshot::channel();
@@ -117,7 +126,7 @@ impl Builder {
                     Err(error) => return drop(started.send(Err(error.into()))),
                 };
                 let _inside = runtime.enter();
-                match Worker::new(machine, sockets, serving, max_connections, inbox, asked) {
+                match Worker::new(machine, sockets, serving, max_connections, inbox, Some(asked)) {
                     Ok(worker) => {
                         let _ = started.send(Ok(stored));
                         runtime.block_on(worker.run());
@@ -129,18 +138,27 @@ impl Builder {
             bound,
             listening,
             commands,
-            ended,
+            ended: Some(ended),
             thread: Some(thread),
+            registrar: None,
             control: None,
+            means,
             standing,
             requests,
         };
         let stored = start.recv().unwrap_or(Err(StartError::Died))?;
-        if let Some((socket, asker)) = control.zip(asker) {
-            let identity =
-                Identity { name, clock, standing: stands, requests: requests_to, stored };
+        if let Some(socket) = control {
+            let identity = Identity {
+                name,
+                clock,
+                standing: stands,
+                directory: handle.means.status.subscribe(),
+                requests: requests_to,
+                stored,
+            };
             handle.control = Some(Server::start(socket, identity, asker)?);
         }
+        handle.register(directory)?;
         Ok(handle)
     }
 }
@@ -176,8 +194,12 @@ pub struct Handle {
     bound: Vec<Bind>,
     listening: Listening,
     commands: mpsc::Sender<Command>,
-    ended: oneshot::Receiver<()>,
+    /// `None` once the worker has ended.
+    ended: Option<oneshot::Receiver<()>>,
     thread: Option<JoinHandle<()>>,
+    /// Whoever keeps the registration at a resource directory, once one was wanted.
+    registrar: Option<Registrar>,
+    means: Means,
     /// Ends after the worker: who asks while it stops is answered.
     control: Option<Server>,
     standing: watch::Sender<Standing>,
@@ -219,6 +241,7 @@ impl Handle {
     /// then.
     pub async fn reload(&mut self, setup: Setup) -> Result<Changes, ReloadError> {
         let max_connections = setup.max_connections;
+        let directory = setup.directory.clone();
         let moves = self.listening.moves(setup)?;
         let lent = match self.listening.in_the_way(&moves) {
             ids if ids.is_empty() => Lent::default(),
@@ -233,6 +256,9 @@ impl Handle {
             *standing = Standing { last_reload: standing.last_reload.take(), ..now };
         });
         self.listening = listening;
+        if let Err(error) = self.register(directory) {
+            tracing::error!(%error, "the gateway does not register itself: there is no thread for it");
+        }
         Ok(Changes { listeners, touched })
     }
 
@@ -265,18 +291,43 @@ impl Handle {
         self.standing.send_modify(|standing| standing.last_reload = Some(last));
     }
 
+    /// Registers as is wanted; where nothing ever was, there is no thread for it.
+    fn register(&mut self, wanted: Option<ResourceDirectory>) -> io::Result<()> {
+        match (&self.registrar, wanted) {
+            (Some(registrar), wanted) => registrar.change(wanted),
+            (None, Some(wanted)) => {
+                self.registrar = Some(Registrar::start(self.means.clone(), wanted)?);
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
     /// Asks for a graceful stop and returns; [`ended`](Self::ended) says when it is done.
     pub fn request_stop(&self, timeout: Duration) {
+        if let Some(registrar) = &self.registrar {
+            registrar.stop();
+        }
         let _ = self.commands.try_send(Command::Stop(timeout));
     }
 
-    /// Ready when the gateway has ended, for whatever reason.
+    /// Ready when the gateway has ended, for whatever reason, and is no longer registered.
     pub async fn ended(&mut self) {
-        let _ = (&mut self.ended).await;
+        if let Some(ended) = &mut self.ended {
+            let _ = ended.await;
+            self.ended = None;
+        }
+        if let Some(registrar) = &mut self.registrar {
+            registrar.stop();
+            registrar.stopped().await;
+        }
     }
 
     /// Tells clients, lets what is in flight leave (at most [`STOP_TIMEOUT`]) and waits for the end.
     pub fn stop(mut self) {
+        if let Some(registrar) = &self.registrar {
+            registrar.stop();
+        }
         let _ = self.commands.blocking_send(Command::Stop(STOP_TIMEOUT));
         self.join();
     }

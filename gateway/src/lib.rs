@@ -14,6 +14,7 @@ mod client;
 mod clock;
 mod control;
 mod demo;
+mod directory;
 mod explain;
 mod file_trail;
 mod file_watch;
@@ -36,7 +37,7 @@ mod worker;
 
 pub use control::{ControlError, ControlPlace};
 pub use gateway::{Builder, Gateway, Handle, STOP_TIMEOUT, StartError};
-pub use motegate_config::{Address, Transport};
+pub use motegate_config::{Address, ResourceDirectory, Transport};
 pub use motegate_core::{Change, Protocol, Touched};
 pub use recorder::install_panic_hook;
 pub use reload::{Changes, ListenerChange, ReloadError};

@@ -113,6 +113,7 @@ impl Listening {
     pub(crate) fn standing(&self, max_connections: usize) -> Standing {
         Standing {
             listeners: self.bound(),
+            ids: self.places.iter().map(|place| place.id).collect(),
             names: self.listeners.iter().map(|listener| listener.name.clone()).collect(),
             max_connections,
             last_reload: None,

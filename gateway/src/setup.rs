@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use motegate_config::{
-    Address, Config, Durability, Findings, Layers, LogFormat, Resolved, Transport,
+    Address, Config, Durability, Findings, Layers, LogFormat, Resolved, ResourceDirectory,
+    Transport,
 };
 use motegate_core::Protocol;
 use motegate_mapping::Table;
@@ -74,6 +75,8 @@ pub struct Setup {
     pub binds: Vec<Bind>,
     /// Groups that listeners of a protocol join, those on all addresses.
     pub groups: Vec<(Protocol, Group)>,
+    /// Where the gateway registers itself, if anywhere.
+    pub directory: Option<ResourceDirectory>,
     /// Most stream connections open at a time; more are accepted and closed.
     pub max_connections: usize,
     /// What is kept on disk, and where; `None` for a gateway that keeps nothing. `core.durable`
@@ -131,6 +134,7 @@ impl From<Resolved> for Setup {
             core: resolved.core,
             table: resolved.table,
             groups: resolved.groups,
+            directory: resolved.directory,
             max_connections: resolved.max_connections,
         }
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use motegate_config::{Findings, Layers};
 use motegate_core::Touched;
-use motegate_message::Wall;
+use motegate_message::{ListenerId, Wall};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -86,6 +86,8 @@ pub(crate) enum Refused {
 pub(crate) struct Standing {
     /// Where it listens now.
     pub(crate) listeners: Vec<Bind>,
+    /// Their ids.
+    pub(crate) ids: Vec<ListenerId>,
     /// Of every listener that there was, by its id.
     pub(crate) names: Vec<Arc<str>>,
     /// Most stream connections.

@@ -1,4 +1,5 @@
-//! Independent CoAP servers, for our client commands: libcoap's and one on aiocoap.
+//! Independent CoAP servers, for our client commands: libcoap's and one on aiocoap, and their resource
+//! directories, for the gateway.
 //!
 //! A server has a port of its own on loopback and keeps it over a restart; it is ready when it
 //! answers a CoAP ping. [`motegate()`] is the program whose commands are asked.
@@ -22,6 +23,10 @@ pub enum Make {
     Libcoap,
     /// `peers/coap_server.py`.
     Aiocoap,
+    /// `coap-rd-notls`.
+    LibcoapDirectory,
+    /// `aiocoap-rd`.
+    AiocoapDirectory,
 }
 
 /// A running server; dropped, it is killed.
@@ -55,6 +60,18 @@ impl Server {
             Make::Libcoap => {
                 let mut command = program("coap-server-notls", "libcoap3-bin");
                 command.args(["-A", "127.0.0.1", "-p", &port, "-d", "20", "-v", "7"]);
+                command
+            }
+            Make::LibcoapDirectory => {
+                let mut command = program("coap-rd-notls", "libcoap3-bin");
+                command.args(["-A", "127.0.0.1", "-p", &port, "-v", "7"]);
+                command
+            }
+            Make::AiocoapDirectory => {
+                let mut command = from_venv("aiocoap-rd");
+                command.args(["--bind", &self.address.to_string()]);
+                command.env("PYTHONDONTWRITEBYTECODE", "1");
+                command.env("AIOCOAP_SERVER_TRANSPORT", "udp6");
                 command
             }
             Make::Aiocoap => {

@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use motegate_message::{Message, TopicName};
+use motegate_message::{Message, TopicFilter, TopicName};
 use motegate_timers::Instant;
 
 use crate::Broker;
@@ -31,6 +31,17 @@ impl Broker {
     #[must_use]
     pub fn retained(&self, topic: &TopicName, now: Instant) -> Option<&Arc<Message>> {
         self.retained.get(topic, now).or_else(|| self.own.get(topic, now))
+    }
+
+    /// The retained messages under a filter, in byte order of their topics, at most `limit`.
+    #[must_use]
+    pub fn retained_under(
+        &self,
+        filter: &TopicFilter,
+        now: Instant,
+        limit: usize,
+    ) -> Vec<Arc<Message>> {
+        self.retained.matching(filter, now, limit)
     }
 
     /// The levels directly below `prefix` (`None`: the first levels of all topics) in byte order,

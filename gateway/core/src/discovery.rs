@@ -3,6 +3,7 @@
 //! them (mapping.md §2.15). What a rule says of its resources (`link`) comes before what is known
 //! of the value. The topic collection (draft-ietf-core-coap-pubsub) is listed by the same means. Rules for a certain host are not listed: a link would need an authority.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -12,9 +13,10 @@ use motegate_coap::endpoint::{
 };
 use motegate_coap::link_format::{self, CONTENT_FORMAT, Filter, Link, Value};
 use motegate_coap::pubsub;
-use motegate_mapping::{Link as Resource, MapError};
-use motegate_message::{Message, Peer, Reason, Seq, TopicFilter};
+use motegate_mapping::{Caller, Link as Resource, MapError};
+use motegate_message::{ListenerId, Message, Peer, Reason, Seq, TopicFilter};
 
+use crate::admin::Links;
 use crate::coap::{content_format, is_met, precondition, rules_query};
 use crate::notice::{Notice, NoticeKind};
 use crate::pending::{Discover, Pending};
@@ -59,6 +61,15 @@ impl Discover {
     }
 }
 
+/// From where, and how, this server is looked at.
+struct Seen<'a> {
+    listener: ListenerId,
+    /// Uri-Host.
+    host: Option<&'a str>,
+    /// Whether links say how large a value is.
+    sizes: bool,
+}
+
 impl Core {
     pub(crate) fn discover(&mut self, request: CoapRequest) {
         let refusal = if request.method != Method::Get {
@@ -92,15 +103,9 @@ impl Core {
 
     /// Lists what the query asks for; method and Accept have been judged.
     pub(crate) fn discover_from(&mut self, request: CoapRequest, listing: Listing) {
-        let mount = &self.listener(request.peer.listener).mount;
-        // A mount may end within a level; the mapping takes only what is behind it.
-        let levels = mount.rfind('/').map_or("", |slash| &mount[..=slash]);
-        let filter = match TopicFilter::new(&format!("{levels}#")) {
+        let filter = match self.below_mount(request.peer.listener) {
             Ok(filter) => filter,
-            Err(error) => {
-                let (reason, text) = (Reason::BadTopic, format!("the listener's mount: {error}"));
-                return self.coap_refuse(&request, MapError { reason, text });
-            }
+            Err(error) => return self.coap_refuse(&request, error),
         };
         let asked = Discover {
             listing,
@@ -127,7 +132,55 @@ impl Core {
             return self.collection_listed(exchange, asked, topics);
         }
         let caller = self.caller(asked.peer.listener, asked.key.client_id(), asked.peer.addr.ip());
+        let seen = Seen { listener: asked.peer.listener, host: asked.host.as_deref(), sizes: true };
         let filter = Filter::new(&asked.query);
+        let (links, left_out) = self.server_links(&caller, &seen, &filter, topics);
+        self.answer_document(exchange, asked.wanted(), &links, left_out);
+    }
+
+    /// What a resource directory is told of a listener: what `.well-known/core` shows there to a
+    /// client without identity, whose name and address are nobody's. Sizes of values are left out:
+    /// they change with each message. Every link is a path and has no anchor (RFC 9176 appendix C,
+    /// Limited Link Format).
+    pub(crate) fn links_for_directory(&self, listener: ListenerId) -> Links {
+        if self.config.listeners.get(usize::from(listener.0)).is_none() {
+            return Links::default();
+        }
+        let Ok(filter) = self.below_mount(listener) else { return Links::default() };
+        let topics = self.broker.retained_under(&filter, self.turn.now, MAX_TOPICS);
+        let nobody = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let name = format!("anon-{nobody}");
+        let caller = self.caller(listener, &name, nobody);
+        let seen = Seen { listener, host: None, sizes: false };
+        let (links, left_out) = self.server_links(&caller, &seen, &Filter::default(), &topics);
+        let document = link_format::document(&links, &Filter::default(), MAX_DOCUMENT);
+        Links {
+            count: links.len() - document.left_out,
+            left_out: left_out + document.left_out,
+            document: document.text,
+        }
+    }
+
+    /// The filter of all topics that a listener's mount leaves.
+    fn below_mount(&self, listener: ListenerId) -> Result<TopicFilter, MapError> {
+        let mount = &self.listener(listener).mount;
+        // A mount may end within a level; the mapping takes only what is behind it.
+        let levels = mount.rfind('/').map_or("", |slash| &mount[..=slash]);
+        TopicFilter::new(&format!("{levels}#")).map_err(|error| {
+            let (reason, text) = (Reason::BadTopic, format!("the listener's mount: {error}"));
+            MapError { reason, text }
+        })
+    }
+
+    /// The links of this server that `filter` takes, as many as an answer holds, and how many more
+    /// there are.
+    fn server_links(
+        &self,
+        caller: &Caller<'_>,
+        seen: &Seen<'_>,
+        filter: &Filter<'_>,
+        topics: &[Arc<Message>],
+    ) -> (Vec<Link>, usize) {
         let values: HashMap<&str, &Message> =
             topics.iter().map(|message| (message.topic.as_str(), &**message)).collect();
         let mut listed = HashSet::new();
@@ -146,23 +199,23 @@ impl Core {
             let collection = Link::to(&[path]).resource_type(pubsub::COLLECTION);
             take(collection.content_formats(&[CONTENT_FORMAT]));
         }
-        let mount = self.listener(asked.peer.listener).mount.clone();
+        let mount = self.listener(seen.listener).mount.clone();
         self.topic_links(&mount, false).into_iter().for_each(&mut take);
         // Every rule of one path is looked at, but no further than the answer can hold.
-        for resource in self.table.links(&caller, asked.host.as_deref()).take(MAX_TOPICS) {
+        for resource in self.table.links(caller, seen.host).take(MAX_TOPICS) {
             let value = resource.topic.as_ref().and_then(|topic| values.get(topic.as_str()));
-            take(link(&resource, value.copied()));
+            take(link(&resource, value.copied(), seen.sizes));
             listed.insert(resource.path);
         }
         for message in topics {
-            match self.table.link(&caller, asked.host.as_deref(), &message.topic) {
+            match self.table.link(caller, seen.host, &message.topic) {
                 Some(resource) if !listed.contains(&resource.path) => {
-                    take(link(&resource, Some(message)));
+                    take(link(&resource, Some(message), seen.sizes));
                 }
                 _ => {}
             }
         }
-        self.answer_document(exchange, asked.wanted(), &links, left_out);
+        (links, left_out)
     }
 
     /// §2.4.1 and §2.3.4 of the draft: the topics, and with a type in the query their data, too, as
@@ -185,7 +238,7 @@ impl Core {
             links.extend(others.filter_map(|message| {
                 let resource = self.table.link(&caller, asked.host.as_deref(), &message.topic)?;
                 let below = resource.path.first().map(String::as_str) == collection;
-                below.then(|| link(&resource, Some(message)))
+                below.then(|| link(&resource, Some(message), true))
             }));
         }
         links.retain(|link| filter.matches(link));
@@ -252,7 +305,7 @@ fn link_document(text: String) -> Response {
 }
 
 /// What is told of a resource: the rule's word, then what its value shows.
-fn link(resource: &Resource, value: Option<&Message>) -> Link {
+fn link(resource: &Resource, value: Option<&Message>, sizes: bool) -> Link {
     let mut link = Link::to(&resource.path);
     let given = |name: &str| resource.attribute(name).is_some();
     if !given("ct") {
@@ -261,7 +314,7 @@ fn link(resource: &Resource, value: Option<&Message>) -> Link {
             (formats, _) => link.content_formats(formats),
         };
     }
-    if let (Some(message), false) = (value, given("sz")) {
+    if let (Some(message), true) = (value, sizes && !given("sz")) {
         link = link.size(u32::try_from(message.payload.len()).unwrap_or(u32::MAX));
     }
     if resource.observable {

@@ -47,6 +47,7 @@ pub mod settings {
     pub use motegate_broker::{
         Config as Broker, Overflow, QueuePolicy, SharedStrategy, TakeoverWill,
     };
+    pub use motegate_coap::directory::{BadUri, Server, Uri};
     pub use motegate_coap::{Config as Coap, EchoWhen};
     pub use motegate_mqtt::Config as Mqtt;
     pub use motegate_mqtt::codec::Utf8;

@@ -4,7 +4,10 @@
 mod common;
 
 use common::{COAP, Gateway, coap, config, option, peer, publish, request};
+use motegate_core::Input;
+use motegate_core::admin::{Answer, Query};
 use motegate_mapping::{Action, CoapMethod, CoapRule, PayloadRule, Preset, Rules, Table};
+use motegate_message::ListenerId;
 
 /// The document that a GET with this query (under 13 bytes) gives.
 fn document(gateway: &mut Gateway, query: &str) -> String {
@@ -58,6 +61,34 @@ fn what_no_request_can_name_is_not_listed() {
     let list = document(&mut gateway, "ct=0");
     assert_eq!(list.matches('<').count(), 2, "{list}");
     assert!(list.contains("</mqtt/...>") && list.contains("</mqtt/.a>"), "{list}");
+}
+
+/// RFC 9176 §5 and appendix C: a resource directory is told what everybody is shown, as paths, without
+/// what changes with each message.
+#[test]
+fn rfc_9176_s5_a_directory_is_told_the_links_without_sizes() {
+    let mut gateway = Gateway::new(config());
+    let links = |gateway: &mut Gateway, listener| {
+        gateway.input(Input::Admin { ticket: 1, query: Query::Links { listener } });
+        let Some(Answer::Links(links)) = gateway.answers.pop() else { panic!("links") };
+        links
+    };
+    let told = links(&mut gateway, COAP);
+    assert_eq!((told.document.as_str(), told.count, told.left_out), (ROOT, 1, 0));
+    for payload in [&b"open"[..], b"closed"] {
+        let put = coap(0, 3, u16::from(payload[0]), b"", None, &["mqtt", "site", "door"], payload);
+        gateway.datagram(COAP, peer(4_000), &put);
+        let told = links(&mut gateway, COAP);
+        let door = "</mqtt/site/door>;ct=0;obs;rt=\"core.ps.data\"";
+        assert_eq!((told.document, told.count), (format!("{ROOT},{door}"), 2));
+    }
+    for id in 0..250 {
+        let put = coap(0, 3, 300 + id, b"", None, &["mqtt", &format!("t{id}")], b"x");
+        gateway.datagram(COAP, peer(4_000), &put);
+    }
+    let told = links(&mut gateway, COAP);
+    assert_eq!((told.count, told.left_out), (200, 52), "capped as for everybody");
+    assert_eq!(links(&mut gateway, ListenerId(99)), Default::default());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use clap::Args;
 use super::Exit;
 use super::message::Output;
 use super::running::{Running, count, help, plain, print, print_json, span, table};
-use crate::control::api::model::{Limit, Status as Told, Store};
+use crate::control::api::model::{Limit, Registration, Status as Told, Store};
 
 /// Reasons that nobody has to look at: somebody wanted it so.
 const ORDINARY: [&str; 4] = ["client_disconnect", "config_reload", "session_expired", "shutdown"];
@@ -77,6 +77,7 @@ fn text(told: &Told, all_limits: bool) -> String {
     let mut rows: Vec<Vec<String>> =
         rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     rows.extend(told.store.as_ref().map_or(Vec::new(), store));
+    rows.extend(told.resource_directory.as_ref().map(registration));
     text.push_str(&table(&rows));
     if let Some(store) = &told.store {
         text.push_str(&troubles(store));
@@ -99,6 +100,23 @@ fn text(told: &Told, all_limits: bool) -> String {
         text.push_str(&table(&rows));
     }
     text
+}
+
+/// `registered  4 links as gw-7 at coap://rd/reg/1/, base coap://192.0.2.7`.
+fn registration(told: &Registration) -> Vec<String> {
+    let endpoint = plain(&told.endpoint);
+    let value = match (told.state.as_str(), &told.location, &told.base) {
+        ("registered", Some(location), Some(base)) => {
+            let links = count(told.links, "link");
+            format!("{links} as {endpoint} at {}, base {}", plain(location), plain(base))
+        }
+        ("failing", ..) => {
+            let why = told.last_failure.as_deref().unwrap_or_default();
+            format!("NOT as {endpoint} at {}: {}", plain(&told.uri), plain(why))
+        }
+        _ => format!("not yet as {endpoint} at {}", plain(&told.uri)),
+    };
+    vec!["registered".to_owned(), value]
 }
 
 /// What is on disk.

@@ -35,7 +35,7 @@ use crate::clock::Clock;
 const MAX_ADDRESSES: usize = 8;
 
 /// All addresses of the target's host, in the system's order of preference.
-async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, Error> {
+pub(crate) async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, Error> {
     let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
     let found = found.map_err(|_| Error::NoSuchHost { host: target.host.clone() })?;
     let mut addresses: Vec<SocketAddr> = Vec::new();
@@ -51,7 +51,7 @@ async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, Error> {
 }
 
 /// Sleeps until a machine's deadline; for ever if it has none.
-async fn until(clock: Clock, deadline: Option<Instant>) {
+pub(crate) async fn until(clock: Clock, deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(clock.to_std(deadline).into()).await,
         None => std::future::pending().await,

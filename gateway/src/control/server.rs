@@ -12,6 +12,7 @@ use super::api::{self, Gateway};
 use super::ask::Asker;
 use super::socket::{ControlSocket, SocketFile};
 use crate::clock::Clock;
+use crate::directory::Status;
 use crate::store::Stored;
 use crate::supervisor::{Request, Standing};
 
@@ -21,6 +22,8 @@ pub(crate) struct Identity {
     pub(crate) name: Arc<str>,
     pub(crate) clock: Clock,
     pub(crate) standing: watch::Receiver<Standing>,
+    /// How the registration at a resource directory stands.
+    pub(crate) directory: watch::Receiver<Option<Status>>,
     /// To the gateway's owner; closed where nobody answers.
     pub(crate) requests: mpsc::Sender<Request>,
     /// The store, if anything is kept.

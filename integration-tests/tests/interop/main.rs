@@ -1,7 +1,8 @@
 //! Independent clients against the real gateway over real sockets, one behaviour a module.
 //!
 //! Which, and what they showed: mosquitto with its three clients, paho-mqtt in two generations,
-//! MQTT.js, rumqttc, libcoap's coap-client and server, aiocoap, node-coap, mqtt-sn-12 (PyPI), and
+//! MQTT.js, rumqttc, libcoap's coap-client, server and
+//! resource directory, aiocoap with its own, node-coap, mqtt-sn-12 (PyPI), and
 //! Wireshark as the reader of what was sent. `commands_*` are our own clients at other servers, the rest other
 //! clients at our gateway.
 
@@ -30,6 +31,7 @@ mod mosquitto_session;
 mod mosquitto_sys;
 mod mosquitto_will;
 mod paho;
+mod resource_directory;
 mod sn_pub_sub;
 mod sn_sleep;
 mod wireshark;

@@ -442,18 +442,15 @@ fn what_is_no_directory_is_told_and_asked_again_later() {
     script.pauses("without a Location-Path");
 }
 
-/// §5: the location is the same for the same endpoint. Of a directory that does not know that, what
-/// it had before goes.
+/// §5: the location "is used for all subsequent operations": the last one that was given.
 #[test]
-fn s5_another_location_takes_the_place_of_the_old_one() {
+fn s5_the_last_location_counts() {
     let mut script = Script::registered("coap://h/rd");
     script.rests();
     script.looks("</new>", BASE);
     script.asks("POST /rd?ep=gw é&lt=90000&base=coap://192.0.2.7");
     script.answers(created("rd/8"));
     script.event();
-    script.asks("DELETE /rd/7");
-    script.answers(Response::new(Code::DELETED));
     assert_eq!(script.rests(), secs(300));
     script.looks("</new>", BASE);
     script.machine.stop(script.now);

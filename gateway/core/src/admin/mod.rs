@@ -92,6 +92,11 @@ pub enum Query {
         /// Most rows.
         limit: usize,
     },
+    /// What a resource directory is told of a CoAP listener (RFC 9176) → [`Answer::Links`].
+    Links {
+        /// Which.
+        listener: ListenerId,
+    },
 }
 
 /// An answer.
@@ -120,6 +125,19 @@ pub enum Answer {
     Retained(Option<(Arc<Message>, Option<Duration>)>),
     /// To [`Query::Receivers`].
     Receivers(Receivers),
+    /// To [`Query::Links`]; empty where there is no such listener.
+    Links(Links),
+}
+
+/// What there is at a listener, as links.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Links {
+    /// In application/link-format (RFC 6690).
+    pub document: String,
+    /// How many.
+    pub count: usize,
+    /// How many more there are than a document holds.
+    pub left_out: usize,
 }
 
 /// A place in the list of clients; the default is its beginning.
@@ -423,6 +441,7 @@ impl Core {
             Query::Receivers { topic, qos, from, limit } => {
                 Answer::Receivers(self.receivers(&topic, qos, from, limit.clamp(1, MAX_PAGE)))
             }
+            Query::Links { listener } => Answer::Links(self.links_for_directory(listener)),
         };
         self.output(Output::Answer { ticket, answer });
     }

@@ -49,11 +49,50 @@ pub(crate) struct Status {
     pub(crate) queued_bytes: u64,
     /// What is kept on disk; absent where nothing is.
     pub(crate) store: Option<Store>,
+    /// The registration at a resource directory; absent where none is wanted.
+    pub(crate) resource_directory: Option<Registration>,
     /// How often something was refused, closed or dropped since the start, by reason; only what
     /// happened.
     pub(crate) reasons: BTreeMap<String, u64>,
     /// Every limit of the configuration.
     pub(crate) limits: Vec<Limit>,
+}
+
+/// A registration at a resource directory (RFC 9176); counts since the configuration wants it so
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Registration {
+    /// The directory, as configured.
+    pub(crate) uri: String,
+    /// Name of the gateway there.
+    pub(crate) endpoint: String,
+    /// Its sector, if it gives one.
+    pub(crate) sector: Option<String>,
+    /// The listener whose resources are registered.
+    pub(crate) listener: String,
+    /// `registering`, `registered`, or `failing`: the last attempt failed, the next one follows.
+    pub(crate) state: String,
+    /// Since when, in ms since 1970.
+    pub(crate) since_ms: u64,
+    /// The registration's own resource; absent before the first.
+    pub(crate) location: Option<String>,
+    /// Where clients are told that the resources are.
+    pub(crate) base: Option<String>,
+    /// Resources that are registered.
+    pub(crate) links: u64,
+    /// Resources that are not, because there are too many.
+    pub(crate) left_out: u64,
+    /// When the directory last took the registration or its renewal, in ms since 1970.
+    pub(crate) confirmed_ms: Option<u64>,
+    /// How often the resources were registered.
+    pub(crate) registrations: u64,
+    /// How often the registration was renewed.
+    pub(crate) updates: u64,
+    /// How often that failed.
+    pub(crate) failures: u64,
+    /// Why it failed last.
+    pub(crate) last_failure: Option<String>,
+    /// When that was, in ms since 1970.
+    pub(crate) last_failure_ms: Option<u64>,
 }
 
 /// The store on disk; counts since the start of the program

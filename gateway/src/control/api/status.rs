@@ -10,10 +10,12 @@ use motegate_core::Protocol;
 use motegate_core::admin::{self, Answer, ClientState, Cursor, Query};
 
 use super::model::{
-    Amount, ClientCount, Connections, Datagrams, LastReload, Limit, Listener, Status, Store,
+    Amount, ClientCount, Connections, Datagrams, LastReload, Limit, Listener, Registration, Status,
+    Store,
 };
 use super::{Gateway, Problem, protocol, unexpected};
 use crate::control::ask::Shell;
+use crate::directory;
 use crate::net::causes::Cause;
 use crate::store::Stored;
 
@@ -58,9 +60,32 @@ pub(super) async fn status(State(gateway): State<Gateway>) -> Result<Json<Status
         retained: Amount { messages: retained_messages as u64, bytes: retained_bytes as u64 },
         queued_bytes: core.queued_bytes,
         store: identity.stored.as_ref().map(store),
+        resource_directory: identity.directory.borrow().as_ref().map(registration),
         reasons: core.reasons.iter().map(|(r, n)| (r.as_str().to_owned(), *n)).collect(),
         limits: limits(standing.max_connections, &reply.shell, &core.limits),
     }))
+}
+
+fn registration(status: &directory::Status) -> Registration {
+    let directory::Status { registered, last_failure, counts, .. } = status;
+    Registration {
+        uri: status.uri.clone(),
+        endpoint: status.endpoint.clone(),
+        sector: status.sector.clone(),
+        listener: status.listener.clone(),
+        state: status.state.as_str().into(),
+        since_ms: status.since.as_millis(),
+        location: status.location(),
+        base: registered.as_ref().map(|registered| registered.base.clone()),
+        links: registered.as_ref().map_or(0, |registered| registered.links as u64),
+        left_out: status.left_out as u64,
+        confirmed_ms: status.confirmed.map(|at| at.as_millis()),
+        registrations: counts.registrations,
+        updates: counts.updates,
+        failures: counts.failures,
+        last_failure: last_failure.as_ref().map(|(_, why)| why.clone()),
+        last_failure_ms: last_failure.as_ref().map(|(at, _)| at.as_millis()),
+    }
 }
 
 fn store(stored: &Stored) -> Store {

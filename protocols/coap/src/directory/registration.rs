@@ -52,8 +52,6 @@ enum Step {
     Look(Purpose),
     Register,
     Update,
-    /// A directory gave another location: what is at the old one goes.
-    RemoveOld,
     Remove,
     Ended,
 }
@@ -64,7 +62,6 @@ enum Then {
     Look,
     /// With the new base, if there is one.
     Update(Option<String>),
-    RemoveOld(Vec<String>),
     Remove,
 }
 
@@ -220,7 +217,6 @@ impl Registration {
             Step::Discover => self.discovered(now, response),
             Step::Register => self.registered(now, response),
             Step::Update => self.updated(now, response),
-            Step::RemoveOld => self.rest(now),
             Step::Remove => self.removed(now, response),
             _ => {}
         }
@@ -232,7 +228,6 @@ impl Registration {
         match &self.step {
             Step::Rest(_) | Step::Ended => {}
             Step::Open(Then::Remove) | Step::Remove => self.step = Step::Ended,
-            Step::Open(Then::RemoveOld(_)) | Step::RemoveOld => self.rest(now),
             Step::Open(Then::Update(_)) | Step::Update => {
                 self.lose(now, Failure::Shell(why), false);
             }
@@ -318,9 +313,6 @@ impl Registration {
                 }
             },
             Then::Update(base) => self.update(now, base),
-            Then::RemoveOld(location) => {
-                self.ask(now, Step::RemoveOld, to(Method::Delete, location));
-            }
             Then::Remove => {
                 let location = self.held.as_ref().map(|held| held.told.location.clone());
                 let request = to(Method::Delete, location.unwrap_or_default());
@@ -406,12 +398,12 @@ impl Registration {
         if response.location_path.is_empty() {
             return self.fail(now, Failure::NoLocation(server), None);
         }
-        let (links, location) = (look.links, response.location_path.clone());
+        let location = response.location_path.clone();
         let told = Registered { server, location, links: look.count, base: look.base };
-        let before = self.held.replace(Held {
+        self.held = Some(Held {
             told: told.clone(),
             resource,
-            links,
+            links: look.links,
             renew_at: now,
             look_at: now + self.settings.links_every,
             expires_at: now,
@@ -419,14 +411,8 @@ impl Registration {
         });
         self.counts.registrations += 1;
         self.lives_on();
-        self.events.push_back(Event::Registered(told.clone()));
-        // §5: the same location for the same endpoint; some directories do not know that.
-        match before {
-            Some(old) if old.told.server == told.server && old.told.location != told.location => {
-                self.at_server(now, Then::RemoveOld(old.told.location));
-            }
-            _ => self.rest(now),
-        }
+        self.events.push_back(Event::Registered(told));
+        self.rest(now);
     }
 
     fn updated(&mut self, now: Instant, response: &Response) {
