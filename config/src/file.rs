@@ -124,6 +124,11 @@ pub(crate) struct Listener {
     /// CoAP only: where a client's name comes from: `address` (`anon-IP`) or `query` (`?client=`).
     #[schemars(extend("otherwise" = "`address`"))]
     pub(crate) client_from: Option<Typed<ClientFromWord>>,
+    /// CoAP only: whether clients must connect as EMQX's do (`POST /mqtt/connection` of the preset
+    /// `emqx-ps`) and show client id and token with every request, whatever its path. Where it is
+    /// false they may.
+    #[schemars(extend("default" = "false"))]
+    pub(crate) connection_required: Flag,
     /// Name space of client ids; listeners of one realm share sessions.
     #[schemars(extend("otherwise" = "the protocol"))]
     pub(crate) realm: Text,
@@ -353,6 +358,10 @@ pub(crate) struct Coap {
     /// time, up to an hour.
     #[schemars(extend("otherwise" = "none"))]
     pub(crate) resource_directory: Option<ResourceDirectory>,
+    /// How often a client that has connected as EMQX's do is to be heard (`PUT /mqtt/connection`, or any
+    /// request with its token); after 1.5 times as long without a word it is disconnected.
+    #[schemars(extend("default" = "30s", "range" = "1s to 7d"))]
+    pub(crate) heartbeat: Time,
     /// Longest message of a connection (coap+tcp, coap+ws …), which a client is told in the CSM
     /// (RFC 8323); a longer one ends the connection. Above 1152, several blocks come and go at once.
     #[schemars(extend("default" = "66048", "range" = "64 to 64MiB"))]

@@ -44,6 +44,7 @@ const OF_ALL: &[(&str, &str)] = &[
     ("max_observers_per_topic", "a topic's observers come by any listener"),
     ("max_exchanges", "one table remembers the requests of all CoAP clients"),
     ("max_pubsub_topics", "one table keeps the topics of all collections"),
+    ("max_coap_logins", "a client that has connected goes on by any listener of its realm"),
     ("max_pubsub_topic_size", "a topic's configuration is the topic's, whoever has made it"),
 ];
 

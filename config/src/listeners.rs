@@ -126,6 +126,7 @@ fn plain(name: &str, realm: &str, protocol: Protocol) -> Listener {
         tenant: "".into(),
         mount: "".into(),
         client_from: ClientFrom::Address,
+        connection_required: false,
         client_id_from_identity: false,
         limits: None,
     }
@@ -190,6 +191,7 @@ fn one(
         reader.report(&at.at("realm"), Code::Mount, "a realm cannot be empty", fix);
     }
     let client_from = client_from(reader, entry, at, protocol);
+    let connection_required = connection_required(reader, entry, at, protocol);
     let anonymous = reader.get(entry.anonymous.as_ref(), at, "anonymous").unwrap_or(false);
     let client_id_from_identity = client_id_from_identity(reader, entry, at, protocol, anonymous);
     let mount = mount(reader, entry, at, [&tenant, &name, &core.gateway_name]);
@@ -206,6 +208,7 @@ fn one(
         tenant: tenant.into(),
         mount: mount.into(),
         client_from,
+        connection_required,
         client_id_from_identity,
         limits,
     };
@@ -234,6 +237,8 @@ fn nobody(reader: &mut Reader<'_>, at: &Place, (protocol, word): (Protocol, &str
             "add `users` (`motegate passwd NAME` writes an entry), or `anonymous: true` to the \
              listener to open it to clients without identity",
         ),
+        // EMQX's clients have passwords.
+        Protocol::Coap if reader.has_users && reader.has_emqx => return,
         Protocol::Coap if matches!(word, "coaps+tcp" | "coaps+ws") => (
             "no certificate is an identity",
             "add `client_ca` and `identity` to `tls` for clients with certificates, or `anonymous: \
@@ -384,6 +389,21 @@ fn client_from(
         Some(ClientFromWord::Query) => ClientFrom::Query,
         Some(ClientFromWord::Address) | None => ClientFrom::Address,
     }
+}
+
+fn connection_required(
+    reader: &mut Reader<'_>,
+    entry: &file::Listener,
+    at: &Place,
+    protocol: Protocol,
+) -> bool {
+    const KEY: &str = "connection_required";
+    let wanted = reader.get(entry.connection_required.as_ref(), at, KEY).unwrap_or(false);
+    if wanted && protocol != Protocol::Coap {
+        let text = "`connection_required` is for coap: other clients connect anyway";
+        reader.report(&at.at(KEY), Code::NotForProtocol, text, "remove the key");
+    }
+    wanted
 }
 
 fn client_id_from_identity(

@@ -17,6 +17,8 @@ pub(crate) struct Reader<'d> {
     pub(crate) listeners_unread: bool,
     /// `users` is not empty, whether or not it could be read.
     pub(crate) has_users: bool,
+    /// EMQX's clients may connect, which have passwords (the preset `emqx-ps`).
+    pub(crate) has_emqx: bool,
     /// Files that values name, and that were read or should have been.
     pub(crate) files: Vec<PathBuf>,
 }

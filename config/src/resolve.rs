@@ -1,11 +1,15 @@
 //! From the file as written to what the gateway is built from.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use motegate_core::settings::{Overflow, SharedStrategy, TakeoverWill, Utf8};
 use motegate_core::{Config as Core, ConnectRate, FailureRate};
-use motegate_mapping::{Place, Rate, RuleError, RuleErrorKind, Rules, Table, TemplateError};
+use motegate_mapping::{
+    Caller, CoapMethod, Managed, Place, Preset, Rate, RuleError, RuleErrorKind, Rules, Table,
+    TemplateError,
+};
 use motegate_message::{TopicName, has_disallowed};
 
 use crate::diagnostic::{Code, Diagnostic};
@@ -43,7 +47,11 @@ type Read = (Option<Resolved>, Vec<Diagnostic>, Vec<PathBuf>);
 pub(crate) fn resolve(file: &File, document: &Document) -> Read {
     let has_users = file.users.as_ref().is_some_and(|users| !users.is_empty());
     let (found, files) = (Vec::new(), Vec::new());
-    let mut reader = Reader { document, found, listeners_unread: false, has_users, files };
+    let presets = file.mappings.as_ref().and_then(|mappings| mappings.presets.as_ref());
+    let emqx = Preset::EmqxPs.as_str();
+    let has_emqx = presets.is_some_and(|all| all.iter().any(|one| one.text == emqx));
+    let mut reader =
+        Reader { document, found, listeners_unread: false, has_users, has_emqx, files };
     let root = Place::root();
     version(&mut reader, file, &root);
     let mut core = Core::default();
@@ -65,6 +73,9 @@ pub(crate) fn resolve(file: &File, document: &Document) -> Read {
     let log = log(&mut reader, file, &root);
     let (rules, count) = rules::read(&mut reader, file, &core);
     let table = table(&mut reader, rules);
+    if let Some(table) = &table {
+        connections(&mut reader, (&core, table), &root.at("listeners"));
+    }
     let tests = crate::tests::read(&mut reader, file.tests.as_deref().unwrap_or_default(), &core);
     let Reader { found, files, .. } = reader;
     if found.iter().any(Diagnostic::is_error) {
@@ -89,6 +100,43 @@ pub(crate) fn resolve(file: &File, document: &Document) -> Read {
         files: Vec::new(),
     });
     (resolved, found, files)
+}
+
+/// Warns of a listener where clients must connect and cannot: without the preset, or because a rule
+/// takes the path.
+fn connections(reader: &mut Reader<'_>, (core, table): (&Core, &Table), at: &Place) {
+    let path = ["mqtt", "connection"].map(str::to_owned);
+    let mut warned: Option<&str> = None;
+    for listener in core.listeners.iter().filter(|listener| listener.connection_required) {
+        let caller = Caller {
+            listener: &listener.name,
+            client: "",
+            identity: None,
+            tenant: &listener.tenant,
+            gateway: &core.gateway_name,
+            source_ip: Ipv4Addr::LOCALHOST.into(),
+            mount: &listener.mount,
+        };
+        let found = table.managed(&caller, None, &path);
+        if found == Some(Managed::Connection) || warned == Some(&listener.name) {
+            continue;
+        }
+        warned = Some(&listener.name);
+        let taken = table.coap(&caller, None, CoapMethod::Post, &path, &[]);
+        let (why, fix) = match taken {
+            Ok(mapped) if table.has_connections() => (
+                format!("rule {} takes /mqtt/connection", mapped.rule),
+                "give the rule a narrower path",
+            ),
+            _ => (
+                "`connection_required` needs the preset `emqx-ps`".into(),
+                "add it to `mappings.presets`, or take `connection_required` out",
+            ),
+        };
+        let text = format!("nobody may connect to listener {}: {why}", listener.name);
+        let found = Diagnostic::new(Code::NobodyMayConnect, text, fix);
+        reader.found.push(found.at(reader.document.key(at)));
+    }
 }
 
 fn version(reader: &mut Reader<'_>, file: &File, root: &Place) {
@@ -278,6 +326,7 @@ pub(crate) fn overflow(word: OverflowWord) -> Overflow {
 fn coap(r: &mut Reader<'_>, block: Option<&Coap>, at: &Place, core: &mut Core) {
     let Some(block) = block else { return };
     use motegate_core::settings::EchoWhen;
+    take! { r, block, at: heartbeat => core.coap_heartbeat; }
     let config = &mut core.coap;
     // RFC 7252 §4.8.1: ACK_RANDOM_FACTOR is not below 1; its range says so.
     if let Some(factor) = r.get(block.ack_random_factor.as_ref(), at, "ack_random_factor") {
@@ -351,6 +400,7 @@ fn limits(r: &mut Reader<'_>, block: Option<&Limits>, at: &Place, core: &mut Cor
         max_exchanges => coap.max_exchanges;
         max_pubsub_topics => core.max_pubsub_topics;
         max_pubsub_topic_size => core.max_pubsub_topic_size;
+        max_coap_logins => core.max_coap_logins;
     }
     if let Some(Rate { count, per }) =
         r.get(block.max_auth_failures.as_ref(), at, "max_auth_failures")

@@ -475,3 +475,41 @@ fn discovery_and_forwarders_arrive_and_their_mistakes_are_told() {
         "listeners: [{protocol: coap+tcp, bind: \"[::]:5683\", anonymous: true}]\ncoap:\n";
     bad(streams, "multicast_discovery: [224.0.1.187]", "no coap listener hears an IPv4 group");
 }
+
+/// EMQX's keys, and a warning where nobody can connect who must.
+#[test]
+fn connections_of_emqx_are_configured() {
+    let read = |listener: &str, rest: &str| {
+        let coap = format!("listeners: [{{name: edge, protocol: coap, {listener}}}]\n");
+        Config::parse("emqx.yaml", &[&coap, rest].concat()).expect("no errors")
+    };
+    const PRESET: &str = "mappings: {presets: [emqx-ps]}\n";
+    let all = [PRESET, "coap: {heartbeat: 10s}\n", "limits: {max_coap_logins: 7}\n"].concat();
+    let resolved = read("anonymous: true, connection_required: true", &all);
+    let core = &resolved.core;
+    assert_eq!((core.max_coap_logins, core.coap_heartbeat), (7, Duration::from_secs(10)));
+    assert!(core.listeners[0].connection_required && resolved.warnings.is_empty());
+    let plain = read("anonymous: true", PRESET);
+    assert!(!plain.core.listeners[0].connection_required);
+    assert_eq!(plain.core.coap_heartbeat, Duration::from_secs(30));
+    let rule = |path: &str| {
+        let rule = format!("coap: [{{name: mine, path: \"{path}\", topic: a}}]");
+        format!("mappings: {{presets: [emqx-ps], {rule}}}\n")
+    };
+    for (rest, warning) in [
+        ("", Some("needs the preset `emqx-ps`")),
+        (&*rule("/mqtt/{x}"), Some("rule mine takes /mqtt/connection")),
+        (&rule("/mqtt/{x}/{y}"), None),
+    ] {
+        let warnings = read("anonymous: true, connection_required: true", rest).warnings;
+        assert_eq!(warnings.len(), usize::from(warning.is_some()), "{rest}: {warnings:?}");
+        assert!(warning.is_none_or(|text| warnings[0].contains(text)), "{warnings:?}");
+    }
+    const USER: &str = "users: [{name: a, password: \"SCRAM-SHA-256$4096:c2FsdA==$\
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:\
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"}]\n";
+    assert_eq!(read("anonymous: false", PRESET).warnings.len(), 1, "nobody has a password");
+    assert!(read("anonymous: false", &[PRESET, USER].concat()).warnings.is_empty());
+    let mqtt = "listeners: [{protocol: mqtt, anonymous: true, connection_required: true}]";
+    assert!(Config::parse("mqtt.yaml", mqtt).is_err());
+}

@@ -14,8 +14,8 @@ use motegate_config::Resolved;
 use motegate_config::tests::{CoapRequest, Payload, SnPublish, SnTopic as Topic, Stimulus};
 use motegate_core::{ClientFrom, Protocol};
 use motegate_mapping::{
-    Action, Caller, CoapMatch, CoapMethod, Explanation, MapError, NearMiss, RuleKind, RuleRef,
-    SnMatch, SnTopic,
+    Action, Caller, CoapMatch, CoapMethod, Explanation, Managed, MapError, NearMiss, RuleKind,
+    RuleRef, SnMatch, SnTopic,
 };
 use motegate_message::{ListenerId, Qos, Reason, TopicName};
 use serde::Serialize;
@@ -173,7 +173,11 @@ pub(crate) fn coap(
     let CoapRequest { method, path, query, confirmable, .. } = &request;
     let explained = resolved.table.explain_coap(&asks, host, *method, path, query);
     // What describes topics has no topic, and an answer all the same.
-    let describes = resolved.table.managed(&asks, host, path).is_some();
+    let managed = resolved.table.managed(&asks, host, path);
+    let describes = managed.is_some();
+    // EMQX's clients show who they are.
+    let may_log_in = !resolved.core.users.is_empty()
+        && (managed == Some(Managed::Connection) || !resolved.table.client_words(path).is_empty());
     let (confirmable, puts) = (*confirmable, *method == CoapMethod::Put);
     let payload = request.payload.is_some();
     let publish = explained.outcome.as_ref().ok().filter(|of| of.action == Action::Publish);
@@ -197,7 +201,7 @@ pub(crate) fn coap(
         Err(_) if describes => {}
         Err(error) => card.refused = Some(refused(error, &card.near, "mappings.coap")),
     }
-    if close(&mut card) {
+    if !may_log_in && close(&mut card) {
         card.answer = Some("4.01".to_owned());
         card.answer_if_held = None;
         card.payload_assumed = false;

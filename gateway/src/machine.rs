@@ -58,8 +58,14 @@ impl Machine {
     pub(crate) fn new(config: Config, table: Arc<Table>, seed: u64) -> Self {
         let clock = Clock::start();
         let notices = Notices::new(&config.listeners);
+        let mut core = Core::new(config, table, seed);
+        let mut secret = [0; 32];
+        // Without it the seed alone is what tokens are made from, as everything else is.
+        if getrandom::fill(&mut secret).is_ok() {
+            core.add_secret(seed, &secret);
+        }
         Machine {
-            core: Core::new(config, table, seed),
+            core,
             orders: VecDeque::new(),
             store: Store::default(),
             auth: Auth::default(),

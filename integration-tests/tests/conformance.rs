@@ -187,7 +187,7 @@ const COAP: [Section; 14] = [
     ("9176", 1, 20),
     ("ps", 1, 31),
     ("td", 1, 31),
-    ("emqx", 1, 8),
+    ("emqx", 1, 25),
 ];
 
 #[derive(Debug, PartialEq)]

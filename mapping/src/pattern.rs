@@ -60,9 +60,9 @@ impl Pattern {
         Pattern { segments, tail: true, names }
     }
 
-    /// One segment, never wrong.
-    pub(crate) fn literal(segment: &str) -> Pattern {
-        let segments = vec![Segment::Literal(segment.into())];
+    /// Segments as they are, never wrong.
+    pub(crate) fn literal(segments: &[&str]) -> Pattern {
+        let segments = segments.iter().map(|text| Segment::Literal((*text).into())).collect();
         Pattern { segments, tail: false, names: Vec::new() }
     }
 

@@ -76,13 +76,16 @@ impl Action {
     }
 }
 
-/// A resource that describes topics instead of being the value of one (the preset `core-pubsub`).
+/// A resource that is no topic's value: it describes topics (the preset `core-pubsub`), or lets clients
+/// in (`emqx-ps`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Managed {
     /// The collection, which lists and makes topics.
     Collection,
     /// A topic's configuration; the path's last segment is its id.
     Topic,
+    /// Where the clients of EMQX's gateway connect.
+    Connection,
 }
 
 impl fmt::Display for Managed {
@@ -90,6 +93,9 @@ impl fmt::Display for Managed {
         f.write_str(match self {
             Managed::Collection => "the topic collection of core-pubsub",
             Managed::Topic => "a topic's configuration (core-pubsub)",
+            Managed::Connection => {
+                "where clients of EMQX's gateway connect (emqx-ps: POST, PUT, DELETE)"
+            }
         })
     }
 }
@@ -244,8 +250,20 @@ impl Table {
     /// clients have words of their own.
     #[must_use]
     pub fn client_words(&self, path: &[String]) -> &'static [&'static str] {
-        let emqx = self.emqx && path.first().is_some_and(|first| first == "ps");
+        let emqx = self.has_connections() && path.first().is_some_and(|first| first == "ps");
         if emqx { &["clientid", "c"] } else { &[] }
+    }
+
+    /// Whether the clients of EMQX's gateway may connect (the preset `emqx-ps`).
+    #[must_use]
+    pub const fn has_connections(&self) -> bool {
+        self.emqx
+    }
+
+    /// Whether a path is where they do, if no rule of the file goes before ([`Table::managed`] says).
+    #[must_use]
+    pub fn is_connection(&self, path: &[String]) -> bool {
+        self.coap.is_connection(path)
     }
 
     /// What a path describes instead of leading to a topic; rules of the file go before.

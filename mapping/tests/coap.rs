@@ -405,3 +405,28 @@ fn paths_that_describe_topics() {
     assert_eq!(managed(&mine, "ps/a"), None);
     assert_eq!(put(&mine, "ps/a"), Ok("mine/a".into()));
 }
+
+/// Where EMQX's clients connect: narrower than passthrough, which may have the same prefix; a rule of the
+/// file goes before.
+#[test]
+fn the_connection_of_emqx_is_nobodys_value() {
+    let path: Vec<String> = ["mqtt", "connection"].map(str::to_owned).to_vec();
+    let with = |presets: &[Preset], coap: Vec<CoapRule>| {
+        Table::new(Rules { presets: presets.to_vec(), coap, ..Rules::default() }).unwrap()
+    };
+    let both = with(&[Preset::Passthrough, Preset::EmqxPs], Vec::new());
+    assert_eq!(both.managed(&CALLER, None, &path), Some(Managed::Connection));
+    assert!(both.is_connection(&path) && both.has_connections() && !both.manages_topics());
+    let ask = |table: &Table, method| table.coap(&CALLER, None, method, &path, &[]);
+    assert_eq!(ask(&both, CoapMethod::Put).unwrap_err().reason, Reason::NoRule);
+    let explained = both.explain_coap(&CALLER, None, CoapMethod::Post, &path, &[]);
+    assert_eq!(explained.rule.unwrap().name, "emqx-ps");
+    let mine = with(&[Preset::EmqxPs], vec![rule("mine", "/mqtt/{x}", "mine/{x}")]);
+    assert_eq!(mine.managed(&CALLER, None, &path), None);
+    assert_eq!(ask(&mine, CoapMethod::Post).unwrap().topic.as_str(), "mine/connection");
+    let shadowed = mine.explain_coap(&CALLER, None, CoapMethod::Post, &path, &[]);
+    let near: Vec<_> = shadowed.near.iter().map(|n| (&*n.rule.name, &*n.why)).collect();
+    assert_eq!(near, [("emqx-ps", "matches, but a preset gives way to every rule")]);
+    let alone = with(&[Preset::Passthrough], Vec::new());
+    assert!(!alone.is_connection(&path));
+}

@@ -143,6 +143,9 @@ pub(crate) struct Limits {
     /// Bytes of the configuration of one of them, with its first data; beyond it 4.13.
     #[schemars(extend("default" = "4KiB", "range" = "64 to 64KiB"))]
     pub(crate) max_pubsub_topic_size: Bytes,
+    /// CoAP clients that may be connected as EMQX's are (the preset `emqx-ps`); beyond it 5.03.
+    #[schemars(extend("default" = "100000", "range" = "0 to 1099511627776"))]
+    pub(crate) max_coap_logins: Number,
 }
 
 /// Bounds of one listener; what it does not say is as in `limits`. Each key of `limits` is here, or in

@@ -46,6 +46,10 @@ pub struct Config {
     pub max_observers_per_topic: usize,
     /// Bytes of the configuration of one.
     pub max_pubsub_topic_size: usize,
+    /// EMQX's clients that may be connected (the preset `emqx-ps`).
+    pub max_coap_logins: usize,
+    /// How often they are to be heard: one that was not for 1.5 times as long is disconnected.
+    pub coap_heartbeat: Duration,
     /// Bytes of records that may wait for the store; beyond it publishers are held back.
     pub max_uncommitted_bytes: usize,
 }
@@ -69,6 +73,8 @@ pub struct Listener {
     pub mount: Arc<str>,
     /// Where a CoAP client's name comes from.
     pub client_from: ClientFrom,
+    /// Whether a CoAP client must connect as EMQX's do, and show its token with every request.
+    pub connection_required: bool,
     /// Whether an MQTT client's id must be its identity.
     pub client_id_from_identity: bool,
     /// Its own bounds, where it has some.
@@ -248,6 +254,8 @@ impl Default for Config {
             max_pubsub_topics: 10_000,
             max_observers_per_topic: 100_000,
             max_pubsub_topic_size: 4 * 1024,
+            max_coap_logins: 100_000,
+            coap_heartbeat: Duration::from_secs(30),
             max_uncommitted_bytes: 32 * 1024 * 1024,
         }
     }

@@ -24,7 +24,7 @@ use motegate_timers::{Instant, earliest};
 use crate::access::{Target, admits};
 use crate::admission::Admission;
 use crate::backpressure::Backpressure;
-use crate::coap::{Audience, Behind, Notified, Observation, Pack, Rounds, Topics};
+use crate::coap::{Audience, Behind, Notified, Observation, Pack, Passes, Proofs, Rounds, Topics};
 use crate::journal_clock::JournalClock;
 use crate::lockout::Lockout;
 use crate::login::Login;
@@ -65,6 +65,10 @@ pub struct Core {
     /// Of the topic collection.
     pub(crate) topics: Topics,
     pub(crate) rounds: Rounds,
+    /// EMQX's clients that have connected.
+    pub(crate) passes: Passes,
+    /// CoAP requests whose password is being looked at.
+    pub(crate) proofs: Proofs,
     pub(crate) pending: PendingTable,
     pub(crate) turn: Turn,
     /// The wall clock as it is, jumps and all.
@@ -74,7 +78,7 @@ pub struct Core {
     pub(crate) minus_one: RateLimit,
     pub(crate) sys: Sys,
     pub(crate) admission: Admission,
-    /// Of MQTT-SN: whoever forges datagrams keeps no MQTT client waiting.
+    /// Of datagrams (MQTT-SN, CoAP): whoever forges them keeps no MQTT client waiting.
     pub(crate) sn_admission: Admission,
     /// Bounds that end a connection in this turn, until its end is told.
     pub(crate) ending: HashMap<ConnectionId, &'static str>,
@@ -132,6 +136,8 @@ impl Core {
             audience: Audience::default(),
             topics: Topics::default(),
             rounds: Rounds::default(),
+            passes: Passes::new(seed),
+            proofs: Proofs::default(),
             pending: PendingTable::default(),
             turn,
             wall: Wall::default(),
@@ -141,6 +147,12 @@ impl Core {
             outputs: VecDeque::new(),
             stats: Stats::default(),
         }
+    }
+
+    /// Adds to what tokens of CoAP clients are made from, before there are any: a seed is little for
+    /// what nobody is to guess. `seed` is that of [`Core::new`].
+    pub fn add_secret(&mut self, seed: u64, secret: &[u8; 32]) {
+        self.passes.add_secret(seed, secret);
     }
 
     /// Rebuilds what a journal holds, before anything else is handled. Returns how many records

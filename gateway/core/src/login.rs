@@ -13,6 +13,7 @@ use bytes::Bytes;
 use motegate_message::{ConnectionId, ListenerId, Reason};
 use motegate_mqtt::endpoint::Connect;
 
+use crate::coap::is_coap_ticket;
 use crate::contract::{Authenticate, Proof, Verdict};
 use crate::{Core, Output, Users};
 
@@ -144,6 +145,9 @@ impl Core {
 
     /// `Input::Verdict`. One that nobody waits for any more is nothing.
     pub(crate) fn verdict(&mut self, ticket: u64, verdict: Verdict) {
+        if is_coap_ticket(ticket) {
+            return self.coap_verdict(ticket, verdict);
+        }
         let conn = ConnectionId::from_u64(ticket);
         let Some(login) = self.logins.get_mut(&conn).filter(|login| login.asked) else { return };
         if let Verdict::Continue { data, state } = verdict {

@@ -204,6 +204,8 @@ fn every_bound_of_the_configuration_has_a_row() {
         "max_exchanges",
         "max_pubsub_topics",
         "max_pubsub_topic_size",
+        "max_coap_logins",
+        "heartbeat",
     ] {
         assert!(gateway.limit(key).acted.is_some(), "{key}");
     }

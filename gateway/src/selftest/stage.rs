@@ -268,6 +268,7 @@ fn settings(core: &Config, test: &Test) -> Config {
         tenant: "".into(),
         mount: "".into(),
         client_from: ClientFrom::Address,
+        connection_required: false,
         client_id_from_identity: false,
         limits: None,
     });

@@ -54,6 +54,7 @@ fn listener(name: &str, protocol: Protocol) -> Listener {
         tenant: "".into(),
         mount: "".into(),
         client_from: ClientFrom::Address,
+        connection_required: false,
         client_id_from_identity: false,
         limits: None,
     }

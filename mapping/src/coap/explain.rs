@@ -105,7 +105,7 @@ fn near(
     if !rule.is_for(asker.caller, asker.host) {
         return Some((Nearness::ForOthers, for_others(rule, asker)));
     }
-    if rule.methods.get(method).is_none() {
+    if rule.methods.get(method).is_none() && rule.manages.is_none() {
         let methods: Vec<&str> = rule.methods.list().collect();
         let why = format!("also matches the path; takes {} only", methods.join(", "));
         return Some((Nearness::Method, why));

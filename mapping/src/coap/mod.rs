@@ -84,7 +84,8 @@ impl CoapTable {
             if rule.is_literal() {
                 self.literals.push(i);
             }
-            self.manages |= rule.manages.is_some();
+            let of_topics = rule.manages.is_some_and(|managed| managed != Managed::Connection);
+            self.manages |= of_topics;
             self.emqx |= rule.emqx;
         }
     }
@@ -142,7 +143,7 @@ impl CoapTable {
 
     /// The rule that describes topics there.
     fn manager(&self, asker: Asker<'_>, path: &[String]) -> Option<&Rule> {
-        if !self.manages {
+        if !self.manages && !self.is_connection(path) {
             return None;
         }
         let mut first = usize::MAX;
@@ -153,6 +154,11 @@ impl CoapTable {
             }
         });
         self.rules.get(first).filter(|rule| rule.manages.is_some())
+    }
+
+    /// Whether EMQX's clients connect there, if no rule of the file goes before.
+    pub(crate) fn is_connection(&self, path: &[String]) -> bool {
+        self.emqx && path == preset::CONNECTION
     }
 
     /// Whether there are paths that describe topics.

@@ -3,7 +3,8 @@
 //! `passthrough` is ours. `emqx-ps` and `ponte-r` keep devices of these gateways as they are.
 //! `core-pubsub` is draft-ietf-core-coap-pubsub: every topic is a topic-data resource under
 //! `/ps/data`, `/ps` is the collection and `/ps/{id}` a topic resource. The last two are no topic's
-//! value but describe topics ([`Managed`]): no method of theirs is a rule's action.
+//! value but describe topics, and `/mqtt/connection` of `emqx-ps` is where its clients log in
+//! ([`Managed`]): no method of theirs is a rule's action.
 
 use super::rule::{Methods, PRESET_PRIORITY, Rule};
 use crate::conflict::Contender;
@@ -40,22 +41,28 @@ impl Preset {
 /// The path of the topic collection.
 pub(crate) const COLLECTION: &str = "ps";
 
+/// Where EMQX's clients connect.
+pub(crate) const CONNECTION: [&str; 2] = ["mqtt", "connection"];
+
 /// The rules of a preset.
 pub(super) fn rules(preset: Preset, rules: &Rules) -> Vec<Rule> {
     let mut all = vec![rule(preset, rules)];
-    if preset == Preset::CorePubsub {
-        let managed = [
-            (Managed::Collection, Pattern::literal(COLLECTION)),
+    let managed = match preset {
+        Preset::CorePubsub => vec![
+            (Managed::Collection, Pattern::literal(&[COLLECTION])),
             (Managed::Topic, Pattern::one_below(COLLECTION, "id")),
-        ];
-        all.extend(managed.map(|(managed, pattern)| Rule {
-            pattern,
-            methods: Methods::default(),
-            reversal: None,
-            manages: Some(managed),
-            ..rule(preset, rules)
-        }));
-    }
+        ],
+        // Narrower than what passthrough has below its prefix, which is `mqtt`, too.
+        Preset::EmqxPs => vec![(Managed::Connection, Pattern::literal(&CONNECTION))],
+        Preset::Passthrough | Preset::PonteR => Vec::new(),
+    };
+    all.extend(managed.into_iter().map(|(managed, pattern)| Rule {
+        pattern,
+        methods: Methods::default(),
+        reversal: None,
+        manages: Some(managed),
+        ..rule(preset, rules)
+    }));
     all
 }
 

@@ -161,6 +161,19 @@ impl Core {
                 Some(self.topics.len() as u64),
                 self.topics.counts.refused,
             ),
+            count(
+                "max_coap_logins",
+                self.config.max_coap_logins,
+                Some(self.passes.len() as u64),
+                self.passes.refused,
+            ),
+            Limit {
+                key: "heartbeat",
+                unit: Unit::Millis,
+                max: millis(self.config.coap_heartbeat),
+                used: None,
+                acted: Some(self.passes.silent),
+            },
             bytes(
                 "max_pubsub_topic_size",
                 self.config.max_pubsub_topic_size,

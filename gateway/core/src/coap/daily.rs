@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use motegate_broker::Request;
 use motegate_coap::endpoint::{Code, ObservationId};
-use motegate_mapping::CoapMethod;
+use motegate_mapping::{Caller, CoapMethod};
 use motegate_message::{Message, SessionKey};
 use motegate_timers::{Instant, earliest};
 
@@ -42,12 +42,13 @@ impl Rounds {
 impl Core {
     /// When [`coap_due`](Self::coap_due) is wanted.
     pub(crate) fn coap_next(&self) -> Option<Instant> {
-        earliest(self.rounds.at, self.topics.next())
+        earliest(earliest(self.rounds.at, self.topics.next()), self.passes.next())
     }
 
-    /// What of topics and observers is due.
+    /// What of topics, observers and EMQX clients is due.
     pub(crate) fn coap_due(&mut self) {
         self.topics_due();
+        self.passes_due();
         let now = self.turn.now;
         if self.rounds.at.is_none_or(|at| at > now) {
             return;
@@ -75,6 +76,7 @@ impl Core {
         let anonymous = format!("anon-{ip}");
         let client = known.client.as_ref().map_or(anonymous.as_str(), SessionKey::client_id);
         let caller = self.caller(listener, client, ip);
+        let caller = Caller { identity: known.identity.as_deref(), ..caller };
         let rules = (&self.config, &*self.table);
         let asked = known.asked.resource();
         let mapped = map_resource(rules, listener, &caller, CoapMethod::Observe, asked);

@@ -2,13 +2,14 @@
 //!
 //! GET reads the retained message (`value`), Observe is a broker session of its own (`observe`),
 //! PUT, POST and DELETE publish (`publish`; mapping.md §2.7); what describes topics instead is in
-//! `pubsub`.
+//! `pubsub`, who may ask at all and how EMQX's clients log in in `passes`.
 
 mod audience;
 mod connections;
 mod daily;
 mod notified;
 mod observe;
+mod passes;
 mod publish;
 mod pubsub;
 mod value;
@@ -21,7 +22,7 @@ use motegate_broker::{Effect, SubscribeOutcome};
 use motegate_coap::endpoint::{
     Code, Event, ExchangeId, Method, Observe, Request as CoapRequest, Response,
 };
-use motegate_mapping::{Action, Caller, CoapMatch, CoapMethod, MapError, Table};
+use motegate_mapping::{Action, Caller, CoapMatch, CoapMethod, Managed, MapError, Table};
 use motegate_message::{ListenerId, Reason, Seq, SessionKey};
 
 use self::connections::End;
@@ -37,6 +38,8 @@ pub(crate) use connections::Behind;
 pub(crate) use daily::Rounds;
 pub(crate) use notified::Notified;
 pub(crate) use observe::{OBSERVER_QUEUE, Observation};
+use passes::Asker;
+pub(crate) use passes::{PassId, Passes, Proofs, is_coap_ticket};
 pub(crate) use publish::Pack;
 pub(crate) use pubsub::{Counts as TopicCounts, NewTopic, TopicRef, Topics};
 pub(crate) use value::{Meaning, content_format, is_met, precondition};
@@ -67,24 +70,27 @@ impl Core {
 
     fn coap_request(&mut self, mut request: CoapRequest) {
         self.coap_default_host(&mut request);
-        let is_known = self.coap_identity(request.conn).is_some();
-        if let Some(text) = self.closed_to_anonymous(request.peer.listener).filter(|_| !is_known) {
-            let error = MapError { reason: Reason::AuthMissing, text };
-            self.coap_refuse(&request, error);
-            return;
+        if self.table.is_connection(&request.path)
+            && self.coap_managed(&request) == Some(Managed::Connection)
+        {
+            return self.coap_connection(request);
         }
+        self.coap_enter(request);
+    }
+
+    /// A request of somebody who may ask.
+    fn coap_serve(&mut self, request: CoapRequest, asker: Asker) {
         if is_discovery(&request) {
-            self.discover(request);
-            return;
+            return self.discover(request);
         }
         if let Some(managed) = self.coap_managed(&request) {
             return self.coap_manage(request, managed);
         }
-        match self.coap_map(&request) {
+        match self.coap_map(&request, &asker) {
             // RFC 7959 §2.5: nothing happens before the last block; what is refused already need
             // not be sent.
-            Ok((_, mapped)) if request.more_follows => self.coap_more(&request, &mapped),
-            Ok((key, mapped)) => self.coap_act(request, key, mapped),
+            Ok(mapped) if request.more_follows => self.coap_more(&request, &mapped),
+            Ok(mapped) => self.coap_act(request, asker, mapped),
             Err(error) => self.coap_refuse(&request, error),
         }
     }
@@ -116,14 +122,15 @@ impl Core {
     }
 
     /// Who asks, and what the rules make of it.
-    fn coap_map(&self, request: &CoapRequest) -> Result<(SessionKey, CoapMatch), MapError> {
-        let key = self.coap_client(request);
-        let caller = self.caller(request.peer.listener, key.client_id(), request.peer.addr.ip());
+    fn coap_map(&self, request: &CoapRequest, asker: &Asker) -> Result<CoapMatch, MapError> {
+        let client = asker.key.client_id();
+        let caller = self.caller(request.peer.listener, client, request.peer.addr.ip());
+        let caller = Caller { identity: asker.identity.as_deref(), ..caller };
         let (rules, from) = ((&self.config, &*self.table), request.peer.listener);
         let asked =
             Resource { host: request.host.as_deref(), path: &request.path, query: &request.query };
         let map = |method| map_resource(rules, from, &caller, method, asked);
-        let mapped = match map(coap_method(request)) {
+        match map(coap_method(request)) {
             // RFC 7641 §3.6, RFC 7959 §3.4: a cancellation and the rest of a notification are asked
             // for by a GET like any other; a rule that takes OBSERVE only lets this client read all
             // the same, and neither is anything to warn of.
@@ -131,15 +138,14 @@ impl Core {
                 if matches!(error.reason, Reason::MethodNotAllowed | Reason::BadTopic)
                     && (request.later_block || request.observe == Some(Observe::Deregister)) =>
             {
-                map(CoapMethod::Observe)?
+                map(CoapMethod::Observe)
             }
             // Its end is more than a reading there.
             Ok(mapped) if mapped.emqx.is_some() && request.observe == Some(Observe::Deregister) => {
-                map(CoapMethod::Observe)?
+                map(CoapMethod::Observe)
             }
-            mapped => mapped?,
-        };
-        Ok((key, mapped))
+            mapped => mapped,
+        }
     }
 
     pub(crate) fn coap_refuse(&mut self, request: &CoapRequest, error: MapError) {
@@ -152,10 +158,10 @@ impl Core {
         self.coap.respond(&self.turn, request.exchange, response, Seq::NONE);
     }
 
-    fn coap_act(&mut self, request: CoapRequest, key: SessionKey, mapped: CoapMatch) {
+    fn coap_act(&mut self, request: CoapRequest, asker: Asker, mapped: CoapMatch) {
         match mapped.action {
-            Action::Read | Action::Subscribe => self.coap_read(request, key, &mapped),
-            Action::Publish | Action::Clear => self.coap_publish(request, key, mapped),
+            Action::Read | Action::Subscribe => self.coap_read(request, asker, &mapped),
+            Action::Publish | Action::Clear => self.coap_publish(request, asker.key, mapped),
         }
     }
 
@@ -248,7 +254,7 @@ fn reply_for(reason: Reason) -> Code {
         Reason::AclDeny | Reason::SourceDenied => Code::FORBIDDEN,
         Reason::PreconditionFailed => Code::PRECONDITION_FAILED,
         Reason::TooLarge => Code::REQUEST_ENTITY_TOO_LARGE,
-        Reason::RateLimited => Code::TOO_MANY_REQUESTS,
+        Reason::RateLimited | Reason::LockedOut => Code::TOO_MANY_REQUESTS,
         Reason::NotSupported => Code::NOT_IMPLEMENTED,
         Reason::QuotaExceeded | Reason::QueueFull | Reason::StorageFull | Reason::Overloaded => {
             Code::SERVICE_UNAVAILABLE
@@ -272,8 +278,14 @@ pub(crate) fn rules_query<'a>(
     query: &'a [String],
 ) -> Cow<'a, [String]> {
     let named = config.listeners[usize::from(listener.0)].client_from == ClientFrom::Query;
-    if named && query.iter().any(|pair| pair.starts_with(CLIENT)) {
-        query.iter().filter(|pair| !pair.starts_with(CLIENT)).cloned().collect()
+    let required = config.listeners[usize::from(listener.0)].connection_required;
+    let is_own = |pair: &String| {
+        // Where a connection is required, the secrets of its words are gone already.
+        let of_emqx = || pair.starts_with("clientid=") || pair.starts_with("c=");
+        (named && pair.starts_with(CLIENT)) || (required && of_emqx())
+    };
+    if (named || required) && query.iter().any(is_own) {
+        query.iter().filter(|pair| !is_own(pair)).cloned().collect()
     } else {
         Cow::Borrowed(query)
     }

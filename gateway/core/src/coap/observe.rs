@@ -1,6 +1,7 @@
 //! Observations: each is a broker session of its own with window 1 that keeps the latest value of
 //! a topic, or of each topic where the rule has a wildcard (mapping.md §2.7).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use motegate_broker::{
@@ -16,6 +17,7 @@ use motegate_message::{
 };
 
 use super::notified::Told;
+use super::passes::{Asker, PassId};
 use super::value::{Hidden, Meaning, Shown, Wanted, formats, precondition};
 use super::{Resource, TopicRef};
 use crate::access::Target;
@@ -48,6 +50,12 @@ pub(crate) struct Observation {
     pub(crate) asked: Box<Asked>,
     /// The client's name, where the source address does not tell it.
     pub(crate) client: Option<SessionKey>,
+    /// Who it has proved to be.
+    pub(crate) identity: Option<Arc<str>>,
+    /// By a password of `users`.
+    pub(crate) is_user: bool,
+    /// Of an EMQX client that has connected: it ends with its connection.
+    pub(crate) pass: Option<PassId>,
     accept: Option<u16>,
     /// The format of the first answer with a value: that of all that follow (RFC 7641 §4.2).
     pub(super) format: Option<u16>,
@@ -140,12 +148,12 @@ impl Core {
         true
     }
 
-    pub(super) fn coap_read(&mut self, request: CoapRequest, key: SessionKey, mapped: &CoapMatch) {
+    pub(super) fn coap_read(&mut self, request: CoapRequest, asker: Asker, mapped: &CoapMatch) {
         if self.coap_rest(&request, mapped.topic.as_name().is_none()) {
             return;
         }
         if mapped.emqx.is_some() && request.observe == Some(Observe::Deregister) {
-            return self.unsubscribe(&request);
+            return self.unsubscribe(&request, asker.pass);
         }
         let of = self.observed_topic(mapped.topic.as_str());
         let subscribes =
@@ -175,7 +183,11 @@ impl Core {
         self.audience.enter(&filter);
         let read = CoapRead { observation: Some(observation), ..read };
         let named = self.listener(request.peer.listener).client_from == ClientFrom::Query
-            || self.coap_identity(request.conn).is_some();
+            || self.coap_identity(request.conn).is_some()
+            || asker.pass.is_some();
+        if let Some(pass) = asker.pass.and_then(|id| self.passes.get_mut(id)) {
+            pass.observations.push(observation);
+        }
         self.observations.insert(
             observation,
             Observation {
@@ -185,7 +197,10 @@ impl Core {
                     query: request.query,
                     host: request.host,
                 }),
-                client: named.then_some(key),
+                client: named.then_some(asker.key),
+                identity: asker.identity,
+                is_user: asker.is_user,
+                pass: asker.pass,
                 accept: request.accept,
                 format: None,
                 meaning: read.meaning.clone(),
@@ -211,8 +226,13 @@ impl Core {
     }
 
     /// EMQX's clients end an observation by its topic, whatever their token, and are answered 2.07.
-    fn unsubscribe(&mut self, request: &CoapRequest) {
-        for observation in self.coap.observations_of(request.exchange) {
+    /// Of one that has connected, from whichever address.
+    fn unsubscribe(&mut self, request: &CoapRequest, pass: Option<PassId>) {
+        let mut all = self.coap.observations_of(request.exchange);
+        if let Some(pass) = pass.and_then(|id| self.passes.get(id)) {
+            all.extend_from_slice(&pass.observations);
+        }
+        for observation in all {
             let known = self.observations.get(&observation);
             if known.is_some_and(|known| known.asked.path == request.path) {
                 self.coap.cancel_observation(&self.turn, observation);
@@ -223,6 +243,9 @@ impl Core {
 
     fn forget_observer(&mut self, known: &Observation, observation: ObservationId) {
         self.audience.leave(&known.topic);
+        if let Some(pass) = known.pass {
+            self.passes.unobserved(pass, observation);
+        }
         if let Some(topic) = known.of {
             self.topics.unobserved(topic, observation);
         }

@@ -202,6 +202,9 @@ impl Core {
         for (observation, plan) in plan.observations {
             self.observation_reload(observation, plan);
         }
+        for id in plan.passes {
+            self.end_pass(id, Reason::ConfigReload, None);
+        }
         for conn in plan.coap {
             self.coap.close(&self.turn, conn, Reason::ConfigReload);
         }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use motegate_broker::SubscriptionView;
 use motegate_coap::endpoint::{Code, ObservationId};
-use motegate_mapping::{Action, CoapMethod, SnTopic, Table};
+use motegate_mapping::{Action, Caller, CoapMethod, SnTopic, Table};
 use motegate_message::{ConnectionId, ListenerId, Peer, SessionId, SessionKey, TopicFilter};
 use motegate_mqtt_sn::endpoint::{ClientRef, ClientState, Filter};
 
 use super::{Change, Reload, Touched};
-use crate::coap::{Meaning, Observation, map_resource};
+use crate::coap::{Meaning, Observation, PassId, map_resource};
 use crate::mqtt::MqttClient;
 use crate::sn::{Resubscription, caller};
 use crate::{Config, Core, Listener, Protocol, Users};
@@ -28,6 +28,8 @@ pub(super) struct Plan {
     pub(super) observations: Vec<(ObservationId, ObservationPlan)>,
     /// CoAP's connections.
     pub(super) coap: Vec<ConnectionId>,
+    /// EMQX's clients that have connected.
+    pub(super) passes: Vec<PassId>,
     pub(super) touched: Vec<Touched>,
 }
 
@@ -71,22 +73,48 @@ impl Core {
         self.plan_sn(reload, &mut plan);
         self.plan_observations(reload, &mut plan);
         self.plan_connections(reload, &mut plan);
+        self.plan_passes(reload, &mut plan);
         plan
     }
 
-    /// Whether a CoAP client cannot stay on its listener, which may have an identity by its connection.
-    fn is_coap_moved(&self, reload: &Reload, id: ListenerId, conn: Option<ConnectionId>) -> bool {
+    /// EMQX's clients whose token stands on what is there no longer.
+    fn plan_passes(&self, reload: &Reload, plan: &mut Plan) {
+        let mut passes: Vec<_> = self.passes.iter().collect();
+        passes.sort_unstable_by_key(|(id, _)| *id); // the same in every run
+        for (id, pass) in passes {
+            let listener = pass.peer.listener;
+            let change = if self.is_coap_moved(reload, listener, pass.is_known()) {
+                Some(self.listener_changed(reload, listener))
+            } else {
+                pass.user
+                    .as_deref()
+                    .and_then(|user| Self::revoked(reload, &self.config.users, user))
+            };
+            if change.is_some() || !reload.table.has_connections() {
+                plan.passes.push(id);
+            }
+            plan.touched.extend(change.map(|change| Touched {
+                protocol: Protocol::Coap,
+                client: pass.key.client_id().to_owned(),
+                peer: Some(pass.peer.addr),
+                change,
+            }));
+        }
+    }
+
+    /// Whether a CoAP client cannot stay on its listener, which may have shown who it is.
+    fn is_coap_moved(&self, reload: &Reload, id: ListenerId, is_known: bool) -> bool {
         let new = reload.config.listeners.get(usize::from(id.0));
         let only_closes = !reload.removed.contains(&id)
             && new.is_some_and(|new| new.realm == self.listener(id).realm);
-        let is_known = self.coap_identity(conn).is_some();
         self.is_moved(reload, id) && !(only_closes && is_known)
     }
 
     /// Connections of CoAP: their observations are planned by themselves.
     fn plan_connections(&self, reload: &Reload, plan: &mut Plan) {
         for (conn, peer) in self.coap.connection_ids() {
-            if !self.is_coap_moved(reload, peer.listener, Some(conn)) {
+            let is_known = self.coap_identity(Some(conn)).is_some();
+            if !self.is_coap_moved(reload, peer.listener, is_known) {
                 continue;
             }
             plan.coap.push(conn);
@@ -119,9 +147,8 @@ impl Core {
         self.is_moved(reload, client.listener) || (closes && client.identity.is_none())
     }
 
-    /// What becomes of the password that an MQTT client came in with.
-    fn revoked(reload: &Reload, before: &Users, client: &MqttClient) -> Option<Change> {
-        let user = client.identity.as_deref().filter(|_| client.is_user)?;
+    /// What becomes of the password that a client came in with.
+    fn revoked(reload: &Reload, before: &Users, user: &str) -> Option<Change> {
         let new = reload.config.users.get(user).map(|(_, verifier)| verifier);
         let old = before.get(user).map(|(_, verifier)| verifier);
         let (user, removed) = (user.to_owned(), new.is_none());
@@ -144,7 +171,12 @@ impl Core {
             let (conn, listener) = (client.conn, client.listener);
             let (todo, change) = if self.is_mqtt_moved(reload, client) {
                 (&mut plan.mqtt, self.listener_changed(reload, listener))
-            } else if let Some(change) = Self::revoked(reload, &self.config.users, client) {
+            } else if let Some(change) = client
+                .identity
+                .as_deref()
+                .filter(|_| client.is_user)
+                .and_then(|user| Self::revoked(reload, &self.config.users, user))
+            {
                 (&mut plan.revoked, change)
             } else {
                 continue;
@@ -296,7 +328,8 @@ impl Core {
         for (id, known) in observations {
             let Some(peer) = self.coap.observer(*id) else { continue };
             let conn = self.coap.connection(*id);
-            if conn.is_some() && self.is_coap_moved(reload, peer.listener, conn) {
+            let is_known = self.coap_identity(conn).is_some();
+            if conn.is_some() && self.is_coap_moved(reload, peer.listener, is_known) {
                 continue; // it ends with its connection
             }
             let anonymous = format!("anon-{}", peer.addr.ip());
@@ -321,7 +354,21 @@ impl Core {
         client: &str,
     ) -> (Option<ObservationPlan>, Option<Change>) {
         let (id, path) = (peer.listener, known.asked.show());
-        if conn.is_none() && self.is_moved(reload, id) {
+        if let Some(change) = known
+            .identity
+            .as_deref()
+            .filter(|_| known.is_user)
+            .and_then(|user| Self::revoked(reload, &self.config.users, user))
+        {
+            return (Some(ObservationPlan::End(Code::UNAUTHORIZED)), Some(change));
+        }
+        let new = reload.config.listeners.get(usize::from(id.0));
+        if known.pass.is_none() && new.is_some_and(|new| new.connection_required) {
+            let listener = self.listener(id).name.to_string();
+            let change = Change::ListenerClosed { listener };
+            return (Some(ObservationPlan::End(Code::UNAUTHORIZED)), Some(change));
+        }
+        if conn.is_none() && self.is_coap_moved(reload, id, known.identity.is_some()) {
             let change = self.listener_changed(reload, id);
             let code = match change {
                 Change::ListenerClosed { .. } => Code::UNAUTHORIZED,
@@ -336,6 +383,7 @@ impl Core {
         }
         let map = |config: &Config, table: &Table| {
             let caller = caller(config, id, client, peer.addr.ip());
+            let caller = Caller { identity: known.identity.as_deref(), ..caller };
             let asked = known.asked.resource();
             map_resource((config, table), id, &caller, CoapMethod::Observe, asked)
         };

@@ -59,6 +59,7 @@ pub fn listener(name: &str, protocol: Protocol, realm: &str) -> Listener {
         tenant: "".into(),
         mount: "".into(),
         client_from: motegate_core::ClientFrom::Address,
+        connection_required: false,
         client_id_from_identity: false,
         limits: None,
     }

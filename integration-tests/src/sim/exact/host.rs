@@ -73,6 +73,7 @@ pub fn listener() -> Listener {
         tenant: "".into(),
         mount: "".into(),
         client_from: ClientFrom::Address,
+        connection_required: false,
         client_id_from_identity: false,
         limits: None,
     }

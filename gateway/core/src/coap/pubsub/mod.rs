@@ -59,7 +59,8 @@ impl Core {
     pub(super) fn coap_managed(&self, request: &CoapRequest) -> Option<Managed> {
         // Of most requests the path says that it is nothing of this.
         let ([collection] | [collection, _]) = &request.path[..] else { return None };
-        if self.table.collection() != Some(collection.as_str()) {
+        let is_below = self.table.collection() == Some(collection.as_str());
+        if !is_below && !self.table.is_connection(&request.path) {
             return None;
         }
         let key = self.coap_client(request);
@@ -96,7 +97,7 @@ impl Core {
     }
 
     fn place(&self, request: &CoapRequest, managed: Managed) -> Result<Place, Refused> {
-        if managed == Managed::Collection {
+        if managed != Managed::Topic {
             return Ok(Place::Collection);
         }
         let mount = &self.listener(request.peer.listener).mount;
