@@ -7,9 +7,11 @@ use core::time::Duration;
 use motegate_coap::client::{Request, Response};
 use motegate_coap::directory::{
     Action, Counts, Event, Failure, Look, Registered, Registration, Server, Settings, Uri,
+    resources,
 };
 use motegate_coap::endpoint::{Code, Method};
 use motegate_timers::Instant;
+use proptest::prelude::*;
 
 const LIFETIME: u32 = 90_000;
 const LINKS: &str = "</mqtt>;rt=\"core.ps\"";
@@ -486,4 +488,101 @@ fn links_that_cannot_be_had_are_looked_at_later() {
     script.opens();
     script.looks(LINKS, BASE);
     script.asks("POST /rd?ep=gw é&lt=90000&base=coap://192.0.2.7");
+}
+
+/// What may happen to the machine.
+#[derive(Debug, Clone, Copy)]
+enum Turn {
+    Good,
+    Refused(u8, u8),
+    Fails,
+    Nudged,
+    Stopped,
+    Later(u32),
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    prop_oneof![
+        6 => Just(Turn::Good),
+        2 => (2_u8..6, 0_u8..32).prop_map(|(class, detail)| Turn::Refused(class, detail)),
+        2 => Just(Turn::Fails),
+        1 => Just(Turn::Nudged),
+        1 => Just(Turn::Stopped),
+        3 => (0_u32..100_000).prop_map(Turn::Later),
+    ]
+}
+
+proptest! {
+    /// Whatever comes, there is something to do, a time to wait for, or the end; and of a
+    /// registration that was made and not removed, the last word is DELETE.
+    #[test]
+    fn it_is_never_stuck(turns in proptest::collection::vec(turn(), 0..60), found in any::<bool>()) {
+        let uri = if found { "coap://h" } else { "coap://h/rd" };
+        let mut script = Script::of(uri);
+        let mut base = 0_u32;
+        for turn in turns {
+            let action = script.machine.poll_action();
+            let rests = action.is_none();
+            if rests && !script.machine.is_ended() {
+                prop_assert!(script.machine.poll_timeout().is_some(), "stuck");
+            }
+            match turn {
+                Turn::Nudged => script.machine.nudge(script.now),
+                Turn::Stopped => script.machine.stop(script.now),
+                Turn::Later(secs) => script.pass(Duration::from_secs(secs.into())),
+                _ => {}
+            }
+            script.machine.handle_timeout(script.now);
+            match (action, turn) {
+                (None, _) => {}
+                (_, Turn::Fails) => script.fails("no answer"),
+                (Some(Action::Open(server)), _) => script.machine.handle_opened(script.now, server),
+                (Some(Action::Look), _) => {
+                    base += 1;
+                    let base = format!("coap://192.0.2.{}", base / 3);
+                    let look = Look { links: LINKS.into(), count: 1, base };
+                    script.machine.handle_look(script.now, look);
+                }
+                (Some(Action::Ask(_)), Turn::Refused(class, detail)) => {
+                    script.answers(Response::new(Code::new(class, detail)));
+                }
+                (Some(Action::Ask(request)), _) => script.answers(match request.method {
+                    Method::Get => links("</rd>;rt=core.rd"),
+                    Method::Delete => Response::new(Code::DELETED),
+                    _ if request.payload.is_empty() => Response::new(Code::CHANGED),
+                    _ => created("rd/7"),
+                }),
+            }
+            while script.machine.poll_event().is_some() {}
+        }
+        // In the end it comes to one, within a few steps.
+        script.machine.stop(script.now);
+        for _ in 0..4 {
+            match script.machine.poll_action() {
+                Some(Action::Open(server)) => script.machine.handle_opened(script.now, server),
+                Some(Action::Look) => script.fails("stopping"),
+                Some(Action::Ask(request)) if request.method == Method::Delete => {
+                    prop_assert_eq!(request.path, ["rd", "7"]);
+                    script.answers(Response::new(Code::DELETED));
+                }
+                Some(Action::Ask(_)) => script.fails("no answer"),
+                None => {}
+            }
+        }
+        prop_assert!(script.machine.is_ended());
+    }
+
+    /// What a directory says of itself is anybody's text.
+    #[test]
+    fn any_text_can_be_read(text in "\\PC*|[<>;,=\"\\\\/a%:\\[\\]]*") {
+        let server = Uri::parse("coap://h").unwrap().server;
+        for found in resources(&text, "core.rd", 8) {
+            let _ = Uri::resolve(&server, found);
+        }
+        let _ = Uri::resolve(&server, &text);
+        if let Ok(uri) = Uri::parse(&["coap://", &text].concat()) {
+            prop_assert!(!uri.server.host.is_empty() && uri.server.port > 0);
+            prop_assert_eq!(Uri::parse(&uri.server.to_string()).map(|uri| uri.server), Ok(uri.server));
+        }
+    }
 }
