@@ -314,6 +314,28 @@ fn emqx_paths_stay_what_they_were() {
     assert!(ask(CoapMethod::Post, "retain=true&expiry=60").unwrap().retain);
     assert_eq!(ask(CoapMethod::Observe, "qos=0").unwrap().topic.as_str(), "coap/a/b");
     assert!(ask(CoapMethod::Delete, "qos=0").is_err());
+    let listener = &resolved.core.listeners[0];
+    assert_eq!(listener.client_from, motegate_core::ClientFrom::Query, "clientid= is its name");
+    assert!(listener.anonymous && !listener.connection_required);
+}
+
+#[test]
+fn emqx_connections_stay_what_they_were() {
+    for (authentication, open) in [("", true), ("authentication { mechanism = jwt }\n", false)] {
+        let text = format!(
+            "gateway.coap {{\n connection_required = true\n heartbeat = 1m\n \
+             publish_qos = qos2\n {authentication} listeners.udp.default.bind = 5683\n}}"
+        );
+        let source = [Source { name: "gateway.conf", text: &text }];
+        let yaml = import(Dialect::Emqx, &source).unwrap().yaml;
+        let resolved = Config::parse("motegate.yaml", &yaml).unwrap();
+        let (core, listener) = (&resolved.core, &resolved.core.listeners[0]);
+        assert_eq!((listener.connection_required, listener.anonymous), (true, open), "{yaml}");
+        assert_eq!(core.coap_heartbeat, std::time::Duration::from_secs(60));
+        let path = ["ps", "a"].map(str::to_owned);
+        let put = resolved.table.coap(&caller("c", ""), None, CoapMethod::Post, &path, &[]);
+        assert_eq!(put.unwrap().qos, Some(motegate_message::Qos::ExactlyOnce));
+    }
 }
 
 #[test]

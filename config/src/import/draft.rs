@@ -78,6 +78,8 @@ pub(crate) struct Draft {
     pub(crate) log: Map,
     /// `None`: not said.
     pub(crate) presets: Option<Vec<String>>,
+    /// Of what is published where a rule says nothing; `None`: not said.
+    pub(crate) default_qos: Option<String>,
     /// Rules of CoAP.
     pub(crate) coap_rules: Vec<Map>,
     /// Groups: name and globs.
@@ -166,12 +168,6 @@ impl Draft {
 
     pub(crate) fn listeners(&self) -> impl Iterator<Item = &Listener> {
         self.listeners.iter().map(|placed| &placed.listener)
-    }
-
-    /// Nobody may connect to the listeners of a protocol.
-    pub(crate) fn close_protocol(&mut self, protocol: &str) {
-        let of = self.listeners.iter_mut().map(|placed| &mut placed.listener);
-        of.filter(|listener| listener.protocol == protocol).for_each(|l| l.anonymous = false);
     }
 
     /// Everything is read: what bounds a listener's own bounds is wide enough for them, and a listener
@@ -309,6 +305,9 @@ impl Draft {
 
     fn mappings(&self) -> Map {
         let mut map = Map::default();
+        if let Some(qos) = &self.default_qos {
+            map.set("defaults", Value::Flow(vec![("qos".into(), qos.as_str().into())]));
+        }
         if let Some(presets) = &self.presets {
             map.set("presets", Value::Texts(presets.clone()));
         }

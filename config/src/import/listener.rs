@@ -20,6 +20,8 @@ pub(crate) struct Listener {
     pub(crate) mount: String,
     /// `client_from: query`, of CoAP.
     pub(crate) client_from_query: bool,
+    /// Of CoAP.
+    pub(crate) connection_required: bool,
     /// Of mqtts and wss.
     pub(crate) tls: Option<Certificates>,
     /// Of a WebSocket; empty: all.
@@ -100,6 +102,7 @@ impl Listener {
             anonymous: false,
             mount: String::new(),
             client_from_query: false,
+            connection_required: false,
             tls: None,
             origins: Vec::new(),
             proxy: None,
@@ -144,6 +147,9 @@ impl Listener {
         pairs.push(("anonymous".into(), if self.anonymous { "true" } else { "false" }.into()));
         if self.client_from_query {
             pairs.push(("client_from".into(), "query".into()));
+        }
+        if self.connection_required {
+            pairs.push(("connection_required".into(), "true".into()));
         }
         if !self.mount.is_empty() {
             pairs.push(("mount".into(), self.mount.as_str().into()));

@@ -19,6 +19,7 @@ pub(crate) type Carried = (&'static str, Block, &'static str, Form);
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Block {
     Mqtt,
+    Coap,
     Limits,
 }
 
@@ -200,6 +201,7 @@ pub(crate) fn carry(
 ) {
     let (at, map) = match block {
         Block::Mqtt => (At::Mqtt, &mut draft.mqtt),
+        Block::Coap => (At::Coap, &mut draft.coap),
         Block::Limits => (At::Limits, &mut draft.limits),
     };
     let (kind, why) = match form.read(text) {

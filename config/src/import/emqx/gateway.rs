@@ -7,7 +7,6 @@ use super::super::tree::{Tree, field};
 use super::super::yaml::{Map, Value};
 use super::super::{RemarkKind, is_topic};
 use super::{Door, Doors, later_listeners, listeners, says_something};
-use crate::Config;
 
 const SN: &str = "mqttsn";
 const COAP: &str = "coap";
@@ -121,11 +120,11 @@ pub(super) fn coap(tree: &Tree<'_>, who: &Doors, draft: &mut Draft) {
         return;
     }
     let at = |key: &'static str| ["gateway", COAP, key];
-    if let Some((spot, true)) = tree.flag(&at("connection_required")) {
-        let text = "there are no connections by token; who a device is comes with DTLS";
-        let what = "connection_required = true";
-        draft.remark(At::Coap, spot, RemarkKind::Unsupported, what, text);
-        draft.close_protocol(COAP);
+    let required = tree.flag(&at("connection_required")).is_some_and(|(_, required)| required);
+    for place in places {
+        if let Some(listener) = draft.listener_mut(place) {
+            (listener.client_from_query, listener.connection_required) = (true, required);
+        }
     }
     if let Some((spot, kind)) = tree.text(&at("notify_type")).filter(|(_, kind)| *kind != "qos") {
         let text =
@@ -134,26 +133,11 @@ pub(super) fn coap(tree: &Tree<'_>, who: &Doors, draft: &mut Draft) {
         draft.remark(At::Coap, spot, RemarkKind::Changed, what, text);
     }
     qos(tree, draft);
-    // The preset has the QoS of the request, and no other.
-    if rule_qos(tree).is_none() && preset_exists() {
-        draft.presets = Some(vec!["emqx-ps".into()]);
-    } else {
-        let mut rule = Map::default();
-        rule.set("name", "emqx-ps");
-        rule.set("path", "/ps/{topic...}");
-        rule.set("topic", "{topic}");
-        ps_settings(tree, &mut rule);
-        draft.coap_rules.push(rule);
-        draft.presets = Some(Vec::new());
-    }
-    let text = "a device is named by its address here; with `client_from: query` by ?client=, not \
-                by ?clientid= and ?token=";
+    draft.default_qos = rule_qos(tree).map(str::to_owned);
+    draft.presets = Some(vec!["emqx-ps".into()]);
+    let text = "what is retained comes to an observer first, and a connection's token has 16 \
+                characters, not 10";
     draft.remark(At::Coap, spot, RemarkKind::Changed, "gateway.coap", text);
-}
-
-/// Whether the preset for EMQX's paths is in this version.
-fn preset_exists() -> bool {
-    Config::parse("", "mappings: {presets: [emqx-ps]}").is_ok()
 }
 
 /// How rules for EMQX's paths treat requests.
