@@ -412,6 +412,51 @@ fn a_will_has_its_content_format_too() {
     assert_eq!(option(&value, FORMAT), Some(vec![50]));
 }
 
+/// RFC 7252 §5.10.1, mapping.md §2.2 and §2.5: a Uri-Path option is one level as it stands.
+#[test]
+fn a_segment_is_a_level() {
+    const CREATED: u8 = 0x41;
+    const BAD_REQUEST: u8 = 0x80;
+    let cases: [(&[&[u8]], u8, u8); 14] = [
+        (&[b"mqtt", b"a/b"], BAD_REQUEST, BAD_REQUEST),
+        (&[b"mqtt", b"a", b"+"], BAD_REQUEST, BAD_REQUEST),
+        (&[b"mqtt", b"#"], BAD_REQUEST, BAD_REQUEST),
+        (&[b"mqtt", b"a+"], BAD_REQUEST, BAD_REQUEST),
+        (&[b"mqtt", b"a\0"], BAD_REQUEST, BAD_REQUEST),
+        (&[b"mqtt", b"\xff"], BAD_REQUEST, BAD_REQUEST),
+        (&[b"mqtt", b"a", b".."], BAD_REQUEST, BAD_REQUEST),
+        (&[b"mqtt", b"$x", b"a"], BAD_REQUEST, NOT_FOUND), // only to be read
+        (&[b"mqtt", b"a", b"$x"], CREATED, CONTENT),
+        (&[b"mqtt", b"a%2Fb"], CREATED, CONTENT), // not decoded again
+        (&[b"mqtt", "é".as_bytes()], CREATED, CONTENT),
+        (&[b"mqttx", b"a"], NOT_FOUND, NOT_FOUND),
+        (&[b"mqt", b"t", b"a"], NOT_FOUND, NOT_FOUND),
+        (&[b"MQTT", b"a"], NOT_FOUND, NOT_FOUND),
+    ];
+    let mut gateway = Gateway::new(config());
+    let all = gateway.mqtt("all", true);
+    gateway.mqtt_subscribe(all, "#", 0);
+    for (mid, (path, put, get)) in (1..).zip(cases) {
+        let options: Vec<(u16, &[u8])> = path.iter().map(|segment| (PATH, *segment)).collect();
+        for (mid, code, expected) in [(2 * mid, PUT, put), (2 * mid + 1, GET, get)] {
+            let body: &[u8] = if code == PUT { b"1" } else { b"" };
+            let bytes = request(code, mid, b"t", &options, body);
+            let answer = &gateway.datagram(COAP, peer(4_000), &bytes)[0];
+            assert_eq!(answer[1], expected, "{code} {path:02x?}");
+        }
+    }
+    let came = gateway.received(all);
+    let topics: [&[u8]; 3] = [b"a/$x", b"a%2Fb", "é".as_bytes()];
+    let expected: Vec<u8> = topics
+        .iter()
+        .flat_map(|topic| {
+            let n = topic.len() as u8;
+            [&[0x30, n + 3, 0, n], *topic, b"1"].concat()
+        })
+        .collect();
+    assert_eq!(came, expected);
+}
+
 /// RFC 7641 §4.1: a server that cannot add an observer answers without Observe.
 #[test]
 fn an_observer_too_many_gets_the_value_alone() {

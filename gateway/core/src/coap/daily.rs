@@ -9,13 +9,14 @@ use std::time::Duration;
 use motegate_broker::Request;
 use motegate_coap::endpoint::{Code, ObservationId};
 use motegate_mapping::{Caller, CoapMethod};
-use motegate_message::{Message, SessionKey};
+use motegate_message::{Message, Reason, SessionKey};
 use motegate_timers::{Instant, earliest};
 
 use super::map_resource;
 use super::observe::NO_DELIVERY;
-use crate::Core;
+use crate::notice::{Notice, NoticeKind};
 use crate::pending::Pending;
+use crate::{Core, Protocol};
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_secs(600);
@@ -67,6 +68,17 @@ impl Core {
                 Rounds { at, from: 0 }
             }
         };
+    }
+
+    /// Whoever observed has not acknowledged a notification, however often (RFC 7641 §4.5).
+    pub(super) fn notice_silent_observer(&mut self, observation: ObservationId) {
+        let Some(known) = self.observations.get(&observation) else { return };
+        let path = known.asked.show();
+        self.notice(Notice {
+            protocol: Some(Protocol::Coap),
+            text: Some(format!("whoever observed {path} acknowledges nothing any more")),
+            ..Notice::new(NoticeKind::Dropped(Reason::RetryExhausted))
+        });
     }
 
     fn ask_observer(&mut self, observation: ObservationId) {

@@ -55,7 +55,12 @@ impl Core {
             Event::Notified { observation, delivery } => {
                 self.notified(observation, delivery);
             }
-            Event::ObservationEnded { observation, .. } => self.end_observation(observation),
+            Event::ObservationEnded { observation, reason } => {
+                if reason == Reason::RetryExhausted {
+                    self.notice_silent_observer(observation);
+                }
+                self.end_observation(observation);
+            }
             Event::Connected { conn, peer } => self.coap_begun(conn, &peer),
             Event::Disconnected { conn, peer, reason, was_connected, limit, text } => {
                 self.coap_ended(conn, &peer, End { reason, was_connected, limit, text });
