@@ -270,7 +270,7 @@ fn the_command_line_is_wrong() {
         ("pub -t a -m x --will-payload y", "--will-topic"),
         ("pub -t a/# -m x", "no topic to publish to"),
         ("pub coap://localhost/a -m x", "motegate get"),
-        ("pub ftp://localhost/a -m x", "mqttsn or coap"),
+        ("pub ftp://localhost/a -m x", "no protocol of ours: mqtt, mqtts"),
         ("pub mqtt://localhost/a -h other -m x", "leave out -h"),
         ("sub", "-t FILTER"),
         ("sub -t a -T b/#/c", "-T: `b/#/c` is no topic filter"),

@@ -280,7 +280,8 @@ fn bench_loads_every_transport() {
     said(&format!("bench rtt {tls} -n 5")).bad(4, &["not trusted", "--cafile"]);
     let ca = certs.path("ca.pem");
     said(&format!("bench rtt {tls} --cafile {ca} -n 5")).bad(4, &["--cert"]);
-    said(&format!("bench rtt {ws} --cafile {ca} -n 5")).bad(2, &["mqtts:// and wss://"]);
+    said(&format!("bench rtt {ws} --cafile {ca} -n 5"))
+        .bad(2, &["has no TLS", "coaps+tcp:// or coaps+ws://"]);
     said(&format!("bench rtt {ws}x -n 5")).bad(4, &["404"]);
     said("bench rtt unix:/nowhere -n 5").bad(5, &["nothing listens", "bind: unix:"]);
 }

@@ -172,8 +172,9 @@ const MQTT_5_0_UNNUMBERED: [Section; 25] = [
 /// MQTT-SN 1.2 numbers no statements: ours, in `mqtt-sn.txt`.
 const MQTT_SN: [Section; 3] = [("2", 1, 48), ("7", 1, 15), ("9", 1, 13)];
 
-/// The RFCs of CoAP number no statements: ours, in `coap.txt`, by checklist, RFC and plugtest.
-const COAP: [Section; 14] = [
+/// The RFCs of CoAP number no statements: ours, in `coap.txt`, by checklist, RFC and plugtest;
+/// `8323-c` is the side of the client.
+const COAP: [Section; 15] = [
     ("row", 1, 36),
     ("7252", 1, 55),
     ("7641", 1, 23),
@@ -185,6 +186,7 @@ const COAP: [Section; 14] = [
     ("8132", 1, 3),
     ("8323", 1, 35),
     ("9176", 1, 20),
+    ("8323-c", 1, 20),
     ("ps", 1, 31),
     ("td", 1, 31),
     ("emqx", 1, 25),

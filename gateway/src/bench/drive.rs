@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,8 +20,8 @@ use super::load::{Counts, Load};
 use super::pace::Pacer;
 use super::plan::{Mode, Plan};
 use super::report::Report;
-use super::setup;
-use super::wire::{Batch, Wire};
+use super::setup::{self, Crowd};
+use super::wire::Batch;
 use crate::client::Error;
 use crate::clock::Clock;
 
@@ -36,6 +35,8 @@ const OPENING: usize = 64;
 const TICK: Duration = Duration::from_millis(100);
 /// For [`Fact::Settled`] and for taking leave.
 const LEAVE: Duration = Duration::from_secs(5);
+/// For those that are being accepted while another is refused.
+const GIVE_UP: Duration = Duration::from_secs(1);
 /// Tokens of datagram sockets begin here, devices before.
 const WIRES: usize = usize::MAX / 2;
 const PACER: Token = Token(usize::MAX - 1);
@@ -57,24 +58,15 @@ pub(crate) fn run(
     let poll = Poll::new().map_err(|error| Error::file("epoll", error))?;
     let crowd = setup::crowd(plan, clock, poll.registry())?;
     let mut drive = Drive::new(plan, clock, poll, crowd)?;
-    drive.open_all(stop)?;
+    if let Err(error) = drive.open_all(stop) {
+        drive.give_up();
+        return Err(error);
+    }
     let outcome = drive.measure(stop, tell)?;
     if !matches!(outcome.ended, Some(Error::NoProgress { .. } | Error::Ended { .. })) {
         drive.leave();
     }
     Ok(outcome)
-}
-
-/// The devices of a run and their sockets.
-#[derive(Debug, Default)]
-pub(super) struct Crowd {
-    pub(super) run: u32,
-    pub(super) devices: Vec<Device>,
-    pub(super) wires: Vec<Wire>,
-    /// Whose a datagram socket is; `None`: of all behind the forwarder.
-    pub(super) owners: Vec<Option<usize>>,
-    /// Indices of the publishers' devices, or of all that connect.
-    pub(super) publishers: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -475,6 +467,7 @@ impl<'a> Drive<'a> {
                     Role::Publish { publisher, .. } => Some(*publisher),
                     _ => None,
                 };
+                device.ready = true;
                 if std::mem::take(&mut device.opening) {
                     self.opening -= 1;
                 }
@@ -544,6 +537,25 @@ impl<'a> Drive<'a> {
         Ok(())
     }
 
+    /// One cannot do what it shall, so that there is nothing to measure: those that can take leave, or
+    /// a server would think for a while that they are there.
+    fn give_up(&mut self) {
+        self.to_open.clear();
+        let end = self.clock.now() + GIVE_UP;
+        // Whoever is about to be accepted is so in a moment.
+        while self.opening > 0 && self.fatal.is_none() {
+            let now = self.clock.now();
+            if now >= end || self.turn(now, end).is_err() {
+                break;
+            }
+        }
+        self.fatal = None;
+        for device in &mut self.crowd.devices {
+            device.gone |= !device.ready;
+        }
+        self.leave();
+    }
+
     fn leave(&mut self) {
         if self.fatal.is_some() {
             return; // nobody is there
@@ -582,9 +594,4 @@ impl<'a> Drive<'a> {
 /// The token of a datagram socket.
 pub(super) const fn wire_token(index: usize) -> Token {
     Token(WIRES + index)
-}
-
-/// What an address is called in a failure to open a socket towards it.
-pub(super) fn unreachable(address: SocketAddr, source: io::Error) -> Error {
-    Error::Unreachable { place: format!("{address}/udp"), source }
 }

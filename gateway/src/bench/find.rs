@@ -65,7 +65,7 @@ impl Way {
 pub(super) fn way(target: &Target, clock: Clock) -> Result<Arc<Way>, Error> {
     let tls = match target.transport.is_tls() {
         true => {
-            let mut config = secure::config(&target.tls)?;
+            let mut config = secure::config(target)?;
             config.resumption = Resumption::disabled();
             Some(Arc::new(config))
         }
@@ -100,9 +100,9 @@ fn find(target: &Target, clock: Clock) -> Result<SocketAddr, Error> {
     let (mut closed, mut fault) = (Vec::new(), None);
     for address in found.take(MAX_ADDRESSES) {
         let answer = match target.scheme {
-            Scheme::Mqtt => TcpStream::connect_timeout(&address, OPEN_TIMEOUT).map(drop),
+            _ if target.is_stream() => TcpStream::connect_timeout(&address, OPEN_TIMEOUT).map(drop),
             Scheme::MqttSn => ask(address, |socket| connect_sn(socket, clock)),
-            Scheme::Coap => ask(address, |socket| ping_coap(socket, clock)),
+            Scheme::Coap | Scheme::Mqtt => ask(address, |socket| ping_coap(socket, clock)),
         };
         let place = place(target, address);
         match answer {
@@ -137,7 +137,7 @@ fn find(target: &Target, clock: Clock) -> Result<SocketAddr, Error> {
 }
 
 fn place(target: &Target, address: SocketAddr) -> String {
-    let transport = if target.scheme == Scheme::Mqtt { "tcp" } else { "udp" };
+    let transport = if target.is_stream() { "tcp" } else { "udp" };
     format!("{address}/{transport}")
 }
 

@@ -3,12 +3,13 @@
 
 use std::io::{self, Read, Write};
 
+use bytes::Bytes;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
 use super::find::{Address, Way};
-use crate::client::{Error, Layered, Transport};
+use crate::client::{Error, Layered};
 
 #[derive(Debug)]
 enum Socket {
@@ -89,7 +90,7 @@ impl Link {
         self.connected
     }
 
-    /// Whether nothing is between socket and MQTT.
+    /// Whether nothing is between socket and protocol.
     pub(super) const fn is_plain(&self) -> bool {
         matches!(self.stream, Stream::Plain(_))
     }
@@ -102,9 +103,9 @@ impl Link {
         Ok(self.connected)
     }
 
-    /// Carries on what comes before MQTT on an open socket; `true` when it is through.
+    /// Carries on what comes before the protocol on an open socket; `true` when it is through.
     pub(super) fn shake_hands(&mut self, way: &Way) -> Result<bool, Error> {
-        if way.target.transport == Transport::Plain {
+        if !way.target.transport.is_layered() {
             return Ok(true);
         }
         if self.is_plain()
@@ -124,6 +125,14 @@ impl Link {
             Stream::Plain(socket) => socket.read(bytes),
             Stream::Layered(layered) => layered.try_read(bytes),
             Stream::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// The next message of a WebSocket, whole; `None` where there is no WebSocket.
+    pub(super) fn try_read_message(&mut self) -> Option<io::Result<Option<Bytes>>> {
+        match &mut self.stream {
+            Stream::Layered(layered) if layered.is_ws() => Some(layered.try_read_message()),
+            _ => None,
         }
     }
 

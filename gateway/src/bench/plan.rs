@@ -11,7 +11,7 @@ use super::stamp::STAMP;
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Connecting; of CoAP, which has no connections, a ping.
+    /// Connecting; of CoAP a ping, where it has connections the first over one.
     Conn,
     /// Publishing to nobody, until the acknowledgement.
     Pub,
@@ -63,6 +63,8 @@ pub(crate) struct Plan {
     pub(crate) pid: Option<u32>,
 }
 
+/// The longest body of CoAP over a connection here: what its clients put together.
+const MAX_BODY: usize = 1 << 20;
 /// The longest payload of MQTT-SN and CoAP here: one datagram that no network cuts.
 const MAX_DATAGRAM_PAYLOAD: usize = 1024;
 /// Where the Remaining Length of a packet ends (MQTT 5 §1.5.5).
@@ -77,20 +79,29 @@ impl Plan {
             )));
         }
         for target in [&self.from, &self.to] {
-            let udp = target.scheme != Scheme::Mqtt;
+            let udp = !target.is_stream();
             if udp && self.payload > MAX_DATAGRAM_PAYLOAD {
                 return Err(Error::usage(format!(
                     "--payload: at most {MAX_DATAGRAM_PAYLOAD} bytes over UDP"
                 )));
             }
             let header = 5 + target.topic().map_or(0, |topic| topic.len());
-            if !udp && self.payload > MAX_MQTT_PACKET.saturating_sub(header) {
+            if target.scheme == Scheme::Coap && self.payload > MAX_BODY {
+                return Err(Error::usage(format!(
+                    "--payload: at most {MAX_BODY} bytes by CoAP over connections"
+                )));
+            }
+            if target.scheme == Scheme::Mqtt
+                && self.payload > MAX_MQTT_PACKET.saturating_sub(header)
+            {
                 return Err(Error::usage(format!(
                     "--payload: no MQTT packet is longer than {MAX_MQTT_PACKET} bytes"
                 )));
             }
             if target.scheme == Scheme::Coap && self.qos > 1 {
-                return Err(Error::usage("--qos: CoAP has 0 (NON) and 1 (CON)"));
+                return Err(Error::usage(
+                    "--qos: CoAP has 0 (NON) and 1 (CON); over connections they are the same",
+                ));
             }
             let wild = target.path.iter().any(|part| part.contains(['+', '#']));
             if wild && target.scheme != Scheme::Coap {

@@ -1,5 +1,6 @@
 //! From a plan to its devices and sockets.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use motegate_mqtt_sn::Encapsulation;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::device::{Device, Role};
-use super::drive::{Crowd, unreachable, wire_token};
+use super::drive::wire_token;
 use super::find::{Address, Way, way};
 use super::plan::{Mode, Plan};
 use super::wire::Wire;
@@ -17,6 +18,18 @@ use crate::clock::Clock;
 
 /// Open files beside the clients' sockets.
 const OTHER_FILES: u64 = 32;
+
+/// The devices of a run and their sockets.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    pub(super) run: u32,
+    pub(super) devices: Vec<Device>,
+    pub(super) wires: Vec<Wire>,
+    /// Whose a datagram socket is; `None`: of all behind the forwarder.
+    pub(super) owners: Vec<Option<usize>>,
+    /// Indices of the publishers' devices, or of all that connect.
+    pub(super) publishers: Vec<usize>,
+}
 
 /// All devices, subscribers first; none does anything yet.
 pub(super) fn crowd(plan: &Plan, clock: Clock, registry: &Registry) -> Result<Crowd, Error> {
@@ -68,6 +81,7 @@ impl Crowd {
         let index = self.devices.len();
         let mut device = Device::new(plan, way, role, id, index, random())?;
         device.wire = match (way.target.scheme, &way.address) {
+            _ if way.target.is_stream() => None,
             (Scheme::Mqtt, _) | (_, Address::Unix(_)) => None,
             (Scheme::MqttSn, Address::Inet(address)) if plan.forwarder => {
                 let shared = self.owners.iter().position(Option::is_none);
@@ -131,4 +145,9 @@ fn allow_files(plan: &Plan) -> Result<(), Error> {
     }
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
         .map_err(|error| Error::file("the limit of open files", error.into()))
+}
+
+/// What an address is called in a failure to open a socket towards it.
+fn unreachable(address: SocketAddr, source: io::Error) -> Error {
+    Error::Unreachable { place: format!("{address}/udp"), source }
 }

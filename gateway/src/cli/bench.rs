@@ -1,7 +1,6 @@
 //! `motegate bench`: loads a gateway or broker, and says what that did and what it cost.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +11,9 @@ use motegate_mqtt::Version;
 
 use super::Exit;
 use super::talk::{Color, Talk, bounded, seconds};
+use super::tls::Tls;
 use crate::bench::{self, Counts, Mode, Outcome, Plan, Process, Report, STAMP, Stop, grouped};
-use crate::client::{Credentials, Error, Scheme, Target};
+use crate::client::{Error, Scheme, Target};
 use crate::clock::Clock;
 
 /// How long messages are published unless --for or --count says otherwise.
@@ -36,7 +36,8 @@ pub(super) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Connect clients: how long until each is accepted (CoAP: pinged)
+    /// Connect clients: how long until each is accepted (CoAP: pinged, where
+    /// there are connections over a new one)
     Conn(Options),
     /// Publish to topics that nobody subscribes to, until acknowledged (QoS 0:
     /// until a request behind them all is answered)
@@ -64,13 +65,15 @@ nothing moves any more. A window is how many messages of a publisher are
 unfinished at most: not acknowledged (pub), not delivered to all (sub, rtt).
 With --rate, latency counts from when a message was due, sent late or not.
 CoAP publishes with PUT and subscribes with Observe, which may skip values
-that newer ones replace. QoS 0 is NON there, QoS 1 CON.
+that newer ones replace. QoS 0 is NON there, QoS 1 CON; over connections
+(coap+tcp, coap+ws, ...) they are the same.
 Exit code 1: connections broke, something was refused, nothing was delivered,
 or at QoS 1 or 2 something was lost. 6: the server took nothing at all, or
 nothing moved for as long as -W says.")]
 struct Options {
     /// mqtt://, mqtts://, mqttsn:// or coap://HOST[:PORT], perhaps with
-    /// /TOPIC; ws:// or wss://HOST[:PORT][/PATH]; unix:PATH
+    /// /TOPIC, and so coap+tcp, coaps+tcp, coap+ws and coaps+ws; ws:// or
+    /// wss://HOST[:PORT][/PATH]; unix:PATH
     #[arg(value_name = "URL", value_parser = target)]
     url: Target,
     /// Subscribe there instead: another protocol of the same gateway
@@ -122,18 +125,8 @@ struct Options {
     /// Also tell the CPU time that this process (the gateway) takes
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
-    /// PEM file of certificates to trust [default: the system's]
-    #[arg(long, value_name = "FILE", help_heading = "TLS (mqtts, wss)")]
-    cafile: Option<PathBuf>,
-    /// Our own certificate, in PEM
-    #[arg(long, value_name = "FILE", requires = "key", help_heading = "TLS (mqtts, wss)")]
-    cert: Option<PathBuf>,
-    /// Its private key
-    #[arg(long, value_name = "FILE", requires = "cert", help_heading = "TLS (mqtts, wss)")]
-    key: Option<PathBuf>,
-    /// Take a certificate for another host name; it must be trusted all the same
-    #[arg(long, help_heading = "TLS (mqtts, wss)")]
-    insecure: bool,
+    #[command(flatten)]
+    tls: Tls,
     /// text or json
     #[arg(
         short,
@@ -189,21 +182,8 @@ impl Options {
 
     /// Whom publishers and whom subscribers talk to, with the files of TLS where there is TLS.
     fn targets(&self) -> Result<[Target; 2], Error> {
-        let tls = Credentials {
-            ca: self.cafile.clone(),
-            cert: self.cert.clone(),
-            key: self.key.clone(),
-            insecure: self.insecure,
-        };
         let mut both = [self.url.clone(), self.to.clone().unwrap_or_else(|| self.url.clone())];
-        if tls.is_set() && !both.iter().any(|target| target.transport.is_tls()) {
-            return Err(Error::usage(
-                "--cafile, --cert, --key and --insecure are for mqtts:// and wss://",
-            ));
-        }
-        for target in both.iter_mut().filter(|target| target.transport.is_tls()) {
-            target.tls = tls.clone();
-        }
+        self.tls.apply(&mut both, "mqtts://, wss://, coaps+tcp:// or coaps+ws://")?;
         Ok(both)
     }
 

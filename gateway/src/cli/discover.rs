@@ -45,7 +45,9 @@ impl Discover {
                 let mut request = client.to_target(Method::Get);
                 self.asking.apply(&mut request);
                 request.accept = request.accept.or(Some(LINK_FORMAT));
-                let response = client.ask(request).await?;
+                let response = client.ask(request).await;
+                client.leave().await;
+                let response = response?;
                 if let Some(error) = failure(Method::Get, &target, &response) {
                     return Err(error);
                 }
@@ -115,6 +117,7 @@ impl Ping {
                         Output::Json => all.push(pong),
                     }
                 }
+                client.leave().await;
                 if self.place.output == Output::Json {
                     writeln!(io::stdout(), "{}", json(&all)?)?;
                 }

@@ -13,7 +13,8 @@ use motegate_mqtt_sn::client as sn;
 
 use super::properties::{For, Properties};
 use super::talk::{Color, Talk, seconds};
-use crate::client::{Credentials, Error, Scheme, Target, Transport, random};
+use super::tls::Tls;
+use crate::client::{Error, Scheme, Target, Transport, random};
 
 /// T_RETRY of a tool: a user waits, and the networks are near. MQTT-SN 1.2 §7.2 says 10 to 15 s.
 const SN_RETRY: Duration = Duration::from_secs(2);
@@ -139,18 +140,8 @@ pub(super) struct Link {
     #[arg(long, requires = "will_topic", help_heading = "Will")]
     will_retain: bool,
 
-    /// Trust the certificates of this PEM file, over TLS [default: what the system trusts]
-    #[arg(long, value_name = "FILE", help_heading = "TLS (mqtts, wss)")]
-    cafile: Option<PathBuf>,
-    /// Show this certificate
-    #[arg(long, value_name = "FILE", requires = "key", help_heading = "TLS (mqtts, wss)")]
-    cert: Option<PathBuf>,
-    /// Its private key
-    #[arg(long, value_name = "FILE", requires = "cert", help_heading = "TLS (mqtts, wss)")]
-    key: Option<PathBuf>,
-    /// Take a certificate for another host name; it must be trusted all the same
-    #[arg(long, help_heading = "TLS (mqtts, wss)")]
-    insecure: bool,
+    #[command(flatten)]
+    tls: Tls,
 
     #[arg(from_global)]
     color: Color,
@@ -170,20 +161,15 @@ impl Link {
             let mut target = Target::new(Scheme::Mqtt, host, self.port);
             (target.socket, target.bind) = (self.unix.clone(), self.bind);
             // As in mosquitto, a file of TLS asks for TLS.
-            target.tls = self.tls();
+            target.tls = self.tls.credentials();
             if target.tls.is_set() {
                 target = target.through(Transport::Tls, self.port);
             }
             return Ok(target);
         };
         let mut target: Target = url.parse()?;
-        (target.bind, target.tls) = (self.bind, self.tls());
-        if target.tls.is_set() && !target.transport.is_tls() {
-            return Err(Error::usage(format!(
-                "{target} has no TLS, so --cafile, --cert, --key and --insecure have no meaning: \
-                 use mqtts:// or wss://"
-            )));
-        }
+        target.bind = self.bind;
+        self.tls.apply(std::slice::from_mut(&mut target), "mqtts:// or wss://")?;
         if self.unix.is_some() {
             return Err(Error::usage("--unix names the broker already: leave out the URL"));
         }
@@ -199,15 +185,6 @@ impl Link {
             )),
             Scheme::MqttSn => self.check_for_sn(&target).map(|()| target),
             Scheme::Mqtt => Ok(target),
-        }
-    }
-
-    fn tls(&self) -> Credentials {
-        Credentials {
-            ca: self.cafile.clone(),
-            cert: self.cert.clone(),
-            key: self.key.clone(),
-            insecure: self.insecure,
         }
     }
 

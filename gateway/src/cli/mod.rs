@@ -40,6 +40,7 @@ mod subscribe;
 mod talk;
 mod test;
 mod time;
+mod tls;
 mod topics;
 
 use std::fmt::Display;

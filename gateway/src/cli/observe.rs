@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use motegate_coap::client::{Event, RequestId, Response};
-use motegate_coap::endpoint::Method;
+use motegate_coap::endpoint::{Code, Method};
 
 use super::Exit;
 use super::answer::{Printer, code_text, failure};
@@ -19,6 +19,8 @@ use crate::clock::Clock;
 const MAX_AGE: Duration = Duration::from_secs(60);
 /// RFC 7641 §3.3.1: a notification may be late by 5 to 15 s.
 const GRACE: Duration = Duration::from_secs(10);
+/// Between attempts to connect anew: at first, and at most.
+const RETRIES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
 /// For the goodbye.
 const LEAVE: Duration = Duration::from_secs(1);
 
@@ -27,7 +29,8 @@ const LEAVE: Duration = Duration::from_secs(1);
 #[command(after_help = "\
 It goes on until -C, -D or a signal ends it. When the value has become old and
 nothing came, it asks anew, also where there is no value yet; no answer to that
-within -W ends it, with exit code 27.
+within -W ends it, with exit code 27. When a connection (coap+tcp, coap+ws, ...)
+is lost, it connects and asks anew, again and again for as long as -W says.
 
 Examples:
   motegate observe coap://localhost/mqtt/site/door
@@ -86,7 +89,7 @@ impl Observe {
         if result.is_ok() && watch.wants_more() {
             let mut ended = None;
             result = bounded(self.duration, "no further value", async {
-                ended = Some(watch.follow(&self.asking, max_age, printer).await);
+                ended = Some(watch.follow(&self.asking, max_age, printer, talk).await);
                 Ok(())
             })
             .await;
@@ -104,6 +107,7 @@ impl Observe {
         if let Some(id) = watch.id {
             let _ = tokio::time::timeout(LEAVE, client.end(&[id])).await;
         }
+        client.leave().await;
         result
     }
 }
@@ -137,24 +141,47 @@ impl Watch<'_> {
             }
         };
         loop {
-            if let Event::Response { request, response } = self.client.next().await?
-                && request == id
-            {
-                if let Some(error) = failure(Method::Get, self.target, &response) {
-                    return Err(error);
+            match self.client.next().await? {
+                Event::Response { request, response } if request == id => {
+                    if let Some(error) = failure(Method::Get, self.target, &response) {
+                        return Err(error);
+                    }
+                    self.id = response.observe.map(|_| id);
+                    return Ok(response);
                 }
-                self.id = response.observe.map(|_| id);
-                return Ok(response);
+                Event::Lost { request, loss } if request == id => {
+                    self.id = Some(id); // it may be registered again
+                    return Err(self.client.lost(loss));
+                }
+                _ => {}
             }
         }
     }
 
     /// The value of now, of a server that has been silent: it may be gone.
-    async fn renew(&mut self, asking: &Asking) -> Result<Response, Error> {
+    async fn renew(&mut self, asking: &Asking, talk: &mut Talk) -> Result<Response, Error> {
         let patience = asking.wait();
-        match tokio::time::timeout(patience, self.begin(asking)).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::timed_out(format!(
+        let mut last = None;
+        let again = async {
+            let [mut pause, longest] = RETRIES;
+            loop {
+                match self.begin(asking).await {
+                    Err(error) if error.may_pass() && self.target.is_stream() => {
+                        if last.is_none() {
+                            talk.warn(&format!("{error}; trying again"));
+                        }
+                        last = Some(error);
+                    }
+                    result => return result,
+                }
+                tokio::time::sleep(pause).await;
+                pause = longest.min(pause * 2);
+            }
+        };
+        match (tokio::time::timeout(patience, again).await, last) {
+            (Ok(result), _) => result,
+            (Err(_), Some(error)) => Err(error),
+            (Err(_), None) => Err(Error::timed_out(format!(
                 "nothing came while the value was new, and {} did not answer when asked anew, \
                  within {} s",
                 self.target,
@@ -179,36 +206,58 @@ impl Watch<'_> {
         asking: &Asking,
         mut max_age: Duration,
         printer: &mut Printer,
+        talk: &mut Talk,
     ) -> Result<(), Error> {
         while self.wants_more() {
             let response = match tokio::time::timeout(max_age + GRACE, self.client.next()).await {
                 Ok(Ok(Event::Notification { request, response })) if Some(request) == self.id => {
-                    if let Some(error) = failure(Method::Get, self.target, &response) {
-                        self.id = None;
+                    self.id = self.id.filter(|_| response.observe.is_some()); // RFC 7641 §3.2
+                    match failure(Method::Get, self.target, &response) {
+                        None => Some(response),
+                        // Whoever stops says so, and ends its connections: it may be back soon.
+                        Some(error)
+                            if self.target.is_stream()
+                                && response.code == Code::SERVICE_UNAVAILABLE =>
+                        {
+                            talk.warn(&format!("{error}; asking anew"));
+                            self.asked_anew(asking, &mut max_age, talk).await?
+                        }
+                        Some(error) => return Err(error),
+                    }
+                }
+                Ok(Ok(Event::Lost { request, .. })) if Some(request) != self.id => continue,
+                // RFC 8323 §7.4: an observation ends with its connection.
+                Ok(Ok(Event::Lost { loss, .. })) => {
+                    let error = self.client.lost(loss);
+                    if !error.may_pass() {
                         return Err(error);
                     }
-                    if response.observe.is_none() {
-                        self.id = None; // RFC 7641 §3.2: the last one
-                    }
-                    response
+                    talk.warn(&format!("{error}; asking anew"));
+                    self.asked_anew(asking, &mut max_age, talk).await?
                 }
                 Ok(Ok(_)) => continue,
                 Ok(Err(error)) => return Err(error),
-                Err(_) => {
-                    // RFC 7641 §3.3.1: the value is old, the server may have forgotten us.
-                    let response = self.renew(asking).await?;
-                    let known = (response.payload.clone(), response.content_format);
-                    let none = self.last.is_none() && is_none(&response);
-                    if none || self.last == Some(known) {
-                        max_age = response.max_age.unwrap_or(MAX_AGE);
-                        continue;
-                    }
-                    response
-                }
+                // RFC 7641 §3.3.1: the value is old, the server may have forgotten us.
+                Err(_) => self.asked_anew(asking, &mut max_age, talk).await?,
             };
+            let Some(response) = response else { continue };
             max_age = response.max_age.unwrap_or(MAX_AGE);
             self.take(&response, printer)?;
         }
         Ok(())
+    }
+
+    /// The value of now, unless it is the one that is known.
+    async fn asked_anew(
+        &mut self,
+        asking: &Asking,
+        max_age: &mut Duration,
+        talk: &mut Talk,
+    ) -> Result<Option<Response>, Error> {
+        let response = self.renew(asking, talk).await?;
+        let known = (response.payload.clone(), response.content_format);
+        let none = self.last.is_none() && is_none(&response);
+        *max_age = response.max_age.unwrap_or(MAX_AGE);
+        Ok((!none && self.last != Some(known)).then_some(response))
     }
 }

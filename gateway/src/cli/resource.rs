@@ -11,6 +11,7 @@ use super::answer::{Printer, code_text, content_format, failure};
 use super::message::Output;
 use super::payload::Payload;
 use super::talk::{Color, Talk, bounded, drive, seconds};
+use super::tls::Tls;
 use crate::client::{CoapClient, Error, Scheme, Target};
 use crate::clock::Clock;
 
@@ -22,16 +23,17 @@ const MAX_BLOCK: usize = 1_024;
 pub(super) struct Place {
     #[arg(
         value_name = "URL",
-        help = "coap://HOST[:PORT]/PATH[?QUERY], or /PATH with --host and -p"
+        help = "coap://HOST[:PORT]/PATH[?QUERY]; over TCP coap+tcp:// or coaps+tcp://, over WebSocket \
+                coap+ws:// or coaps+ws://; or /PATH with --host and -p"
     )]
     url: String,
     /// Host, where URL is a path [default: localhost]
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// Port [default: 5683]
+    /// Port [default: 5683; of coaps+tcp 5684, coap+ws 80, coaps+ws 443]
     #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// Show datagrams on stderr
+    /// Show messages on stderr
     #[arg(short, long)]
     pub(super) debug: bool,
     /// Say nothing on stderr
@@ -47,6 +49,8 @@ pub(super) struct Place {
         hide_possible_values = true
     )]
     pub(super) output: Output,
+    #[command(flatten)]
+    tls: Tls,
     #[arg(from_global)]
     color: Color,
 }
@@ -79,8 +83,9 @@ impl Place {
             ));
         }
         if target.username.take().is_some() {
-            return Err(Error::usage("a coap:// URL has no user name"));
+            return Err(Error::usage("a URL of CoAP has no user name"));
         }
+        self.tls.apply(std::slice::from_mut(&mut target), "coaps+tcp:// or coaps+ws://")?;
         Ok(target)
     }
 }
@@ -91,7 +96,7 @@ pub(super) struct Asking {
     /// Give up after so many seconds, with exit code 27
     #[arg(short = 'W', long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     wait: Duration,
-    /// Send a NON message: not repeated, not acknowledged
+    /// Send a NON message: not repeated, not acknowledged (by UDP alone)
     #[arg(short = 'N', long)]
     non: bool,
     /// Accept this format: text, json, cbor, … or a number
@@ -100,7 +105,8 @@ pub(super) struct Asking {
     /// A further option, as text, or as hex after 0x
     #[arg(short = 'O', long, value_name = "NUMBER,VALUE", value_parser = option)]
     option: Vec<(u16, Vec<u8>)>,
-    /// Largest block to send, and to ask for: 16, 32 … 1024 bytes
+    /// Largest block to send, and to ask for: 16, 32 … 1024 bytes [default: by
+    /// UDP 1024, over connections what both sides take]
     #[arg(short, long, value_name = "SIZE", value_parser = block_size)]
     block: Option<usize>,
     /// No end of line behind the payload
@@ -174,6 +180,7 @@ struct Write {
 #[command(after_help = "\
 Examples:
   motegate get coap://localhost/mqtt/site/door
+  motegate get coaps+tcp://gateway.lan/mqtt/site/door --cafile ca.pem
   motegate get --host 192.168.1.10 /mqtt/site/door -A json -o json")]
 pub(super) struct Get {
     #[command(flatten)]
@@ -269,14 +276,16 @@ fn exchange(
             None => Vec::new(),
         };
         let what = format!("no answer from {target}");
-        let in_blocks = payload.len() > asking.block.unwrap_or(MAX_BLOCK);
+        let in_blocks = !target.is_stream() && payload.len() > asking.block.unwrap_or(MAX_BLOCK);
         drive(bounded(Some(asking.wait), &what, async {
             let mut client = CoapClient::open(&target, clock, place.debug).await?;
             asking.set_up(&mut client);
             let mut request = client.to_target(method).payload(payload);
             asking.apply(&mut request);
             request.content_format = body.and_then(|body| body.content_format);
-            let response = client.ask(request).await?;
+            let response = client.ask(request).await;
+            client.leave().await;
+            let response = response?;
             if let Some(error) = failure(method, &target, &response) {
                 return Err(if in_blocks { of_blocks(error) } else { error });
             }

@@ -1,11 +1,12 @@
-//! The CoAP client of `motegate_coap` on a UDP socket.
+//! The CoAP client of `motegate_coap` on a UDP socket, or over a connection of TCP, TLS or WebSocket.
 
 use std::time::Duration;
 
 use motegate_coap::Config;
-use motegate_coap::client::{Client, Event, Flaw, Request, RequestId, Response};
+use motegate_coap::client::{Client, Event, Flaw, Loss, Request, RequestId, Response};
 use motegate_coap::endpoint::Method;
 
+use super::connected::Connected;
 use super::datagrams::Datagrams;
 use super::{Error, Target, random, until};
 use crate::clock::Clock;
@@ -13,22 +14,34 @@ use crate::clock::Clock;
 /// Uri-Host (RFC 7252 §5.10.1).
 const URI_HOST: u16 = 3;
 
+/// What is below the machine.
+enum Wire {
+    Datagrams(Datagrams),
+    Connection(Box<Connected>),
+}
+
 /// Requests and observations towards one server.
 pub(crate) struct CoapClient {
     machine: Client,
-    wire: Datagrams,
+    wire: Wire,
     clock: Clock,
     target: Target,
-    /// Shows every datagram on stderr.
+    /// Shows every message on stderr.
     debug: bool,
 }
 
 impl CoapClient {
-    /// Finds the host; nothing is sent.
+    /// Finds the host, where it is spoken to by datagrams; nothing is sent.
     pub(crate) async fn open(target: &Target, clock: Clock, debug: bool) -> Result<Self, Error> {
-        let wire = Datagrams::open(target, clock).await?;
         // Message ids and tokens of two runs of the program should not meet (RFC 7252 §4.4).
-        let machine = Client::new(Config::default(), random());
+        let (config, seed) = (Config::default(), random());
+        let (machine, wire) = if target.is_stream() {
+            let connected = Box::new(Connected::new(target, debug));
+            (Client::over_connection(config, seed), Wire::Connection(connected))
+        } else {
+            let wire = Wire::Datagrams(Datagrams::open(target, clock).await?);
+            (Client::new(config, seed), wire)
+        };
         Ok(CoapClient { machine, wire, clock, target: target.clone(), debug })
     }
 
@@ -54,23 +67,25 @@ impl CoapClient {
     pub(crate) async fn ask(&mut self, request: Request) -> Result<Response, Error> {
         let id = self.start(request);
         loop {
-            if let Event::Response { request, response } = self.next().await?
-                && request == id
-            {
-                return Ok(response);
+            match self.next().await? {
+                Event::Response { request, response } if request == id => return Ok(response),
+                Event::Lost { request, loss } if request == id => return Err(self.lost(loss)),
+                _ => {}
             }
         }
     }
 
-    /// An empty message and its rejection: how long that took.
+    /// An empty message and its rejection, or a Ping and its Pong: how long that took.
     pub(crate) async fn ping(&mut self) -> Result<Duration, Error> {
         let start = self.clock.now();
         let id = self.machine.ping(start);
         loop {
-            if let Event::Pong { request } = self.next().await?
-                && request == id
-            {
-                return Ok(self.clock.now().saturating_since(start));
+            match self.next().await? {
+                Event::Pong { request } if request == id => {
+                    return Ok(self.clock.now().saturating_since(start));
+                }
+                Event::Lost { request, loss } if request == id => return Err(self.lost(loss)),
+                _ => {}
             }
         }
     }
@@ -96,55 +111,95 @@ impl CoapClient {
         self.machine.set_block_size(bytes);
     }
 
-    /// The next response or notification.
+    /// The next response or notification. A connection that ends is an event of each request, which
+    /// [`lost`](Self::lost) puts into words.
     pub(crate) async fn next(&mut self) -> Result<Event, Error> {
         loop {
-            while let Some(bytes) = self.machine.poll_transmit() {
-                self.show("->", &bytes);
-                self.wire.send(&bytes).await?;
+            match &mut self.wire {
+                Wire::Connection(wire) => wire.obey(&mut self.machine, self.clock).await,
+                Wire::Datagrams(wire) => {
+                    while let Some(bytes) = self.machine.poll_transmit() {
+                        show(self.debug, "->", &bytes);
+                        wire.send(&bytes).await?;
+                    }
+                }
             }
             match self.machine.poll_event() {
-                Some(Event::TimedOut { .. }) => return Err(self.silent()),
-                Some(Event::Reset { .. }) => {
-                    return Err(Error::Refused {
-                        text: "refused: the server answered with a reset".to_owned(),
-                        hint: "is it a CoAP server, and does it take this kind of request?".into(),
-                    });
-                }
-                Some(Event::Broken { flaw: Flaw::TooLarge { limit }, .. }) => {
-                    return Err(Error::Failed(format!(
-                        "the response is larger than {} KiB, which is too much for this client",
-                        limit / 1024
-                    )));
-                }
-                Some(Event::Broken { flaw, .. }) => return Err(Error::Protocol(flaw.to_string())),
-                Some(event) => return Ok(event),
-                None => {}
+                Some(event) => return self.judge(event),
+                None => self.turn().await?,
             }
-            let deadline = self.machine.poll_timeout();
-            tokio::select! {
-                bytes = self.wire.receive() => {
+        }
+    }
+
+    /// What ends the request that it belongs to is an error.
+    fn judge(&self, event: Event) -> Result<Event, Error> {
+        Err(match event {
+            Event::TimedOut { .. } => self.silent(),
+            Event::Reset { .. } => Error::Refused {
+                text: "refused: the server answered with a reset".to_owned(),
+                hint: "is it a CoAP server, and does it take this kind of request?".into(),
+            },
+            Event::Broken { flaw: Flaw::TooLarge { limit }, .. } => Error::Failed(format!(
+                "the response is larger than {} KiB, which is too much for this client",
+                limit / 1024
+            )),
+            Event::Broken { flaw: flaw @ Flaw::TooLong { .. }, .. } => {
+                Error::Refused { text: flaw.to_string(), hint: "shorten path and options".into() }
+            }
+            Event::Broken { flaw, .. } => Error::Protocol(flaw.to_string()),
+            event => return Ok(event),
+        })
+    }
+
+    /// Waits for something to come, or to be due.
+    async fn turn(&mut self) -> Result<(), Error> {
+        let deadline = self.machine.poll_timeout();
+        match &mut self.wire {
+            Wire::Connection(wire) => wire.turn(&mut self.machine, self.clock).await,
+            Wire::Datagrams(wire) => tokio::select! {
+                bytes = wire.receive() => {
                     let bytes = bytes?.to_vec();
-                    self.show("<-", &bytes);
+                    show(self.debug, "<-", &bytes);
                     self.machine.handle_datagram(self.clock.now(), &bytes);
                 }
                 () = until(self.clock, deadline) => {
                     self.machine.handle_timeout(self.clock.now());
                 }
-            }
+            },
+        }
+        Ok(())
+    }
+
+    /// Takes leave of a connection; datagrams need none.
+    pub(crate) async fn leave(&mut self) {
+        if let Wire::Connection(wire) = &mut self.wire {
+            self.machine.disconnect();
+            wire.obey(&mut self.machine, self.clock).await;
+        }
+    }
+
+    /// Why a connection ended.
+    pub(crate) fn lost(&mut self, loss: Loss) -> Error {
+        match &mut self.wire {
+            Wire::Connection(wire) => wire.lost(loss),
+            Wire::Datagrams(_) => Error::Failed(loss.to_string()), // they have none
         }
     }
 
     /// Nobody answered in time.
     pub(crate) fn silent(&self) -> Error {
-        let peer = self.wire.peer().map_or_else(String::new, |peer| format!(" from {peer}/udp"));
+        let peer = match &self.wire {
+            Wire::Connection(wire) => Some(wire.place()),
+            Wire::Datagrams(wire) => wire.peer().map(|peer| format!("{peer}/udp")),
+        };
+        let peer = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
         Error::timed_out(format!("no answer{peer}"))
     }
+}
 
-    fn show(&self, direction: &str, bytes: &[u8]) {
-        if self.debug {
-            eprintln!("{direction} {}", describe(bytes));
-        }
+fn show(debug: bool, direction: &str, bytes: &[u8]) {
+    if debug {
+        eprintln!("{direction} {}", describe(bytes));
     }
 }
 
@@ -154,16 +209,26 @@ fn describe(bytes: &[u8]) -> String {
         return format!("no message: {bytes:02x?}");
     };
     let kind = ["CON", "NON", "ACK", "RST"][usize::from(first >> 4 & 3)];
-    let code = match (code >> 5, code & 0x1f) {
-        (0, 0) => "empty".to_owned(),
-        (0, 1) => "GET".to_owned(),
-        (0, 2) => "POST".to_owned(),
-        (0, 3) => "PUT".to_owned(),
-        (0, 4) => "DELETE".to_owned(),
-        (class, detail) => format!("{class}.{detail:02}"),
-    };
     let message_id = u16::from_be_bytes([high, low]);
-    format!("{kind} {code} #{message_id}, {} bytes", bytes.len()) // at least 4
+    format!("{kind} {} #{message_id}, {} bytes", self::code(code), bytes.len()) // at least 4
+}
+
+/// A code as people call it.
+pub(super) fn code(code: u8) -> String {
+    let name = match (code >> 5, code & 0x1f) {
+        (0, 0) => "empty",
+        (0, 1) => "GET",
+        (0, 2) => "POST",
+        (0, 3) => "PUT",
+        (0, 4) => "DELETE",
+        (7, 1) => "CSM",
+        (7, 2) => "Ping",
+        (7, 3) => "Pong",
+        (7, 4) => "Release",
+        (7, 5) => "Abort",
+        (class, detail) => return format!("{class}.{detail:02}"),
+    };
+    name.to_owned()
 }
 
 #[cfg(test)]

@@ -103,6 +103,17 @@ impl Error {
         Error::File { what: what.to_string(), source }
     }
 
+    /// Whether another attempt may end otherwise: the server was not there, or is no more.
+    pub(crate) const fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Error::NothingListens { .. }
+                | Error::Unreachable { .. }
+                | Error::Ended { .. }
+                | Error::TimedOut { .. }
+        )
+    }
+
     /// What to try next.
     pub(crate) fn hint(&self) -> Option<&str> {
         match self {

@@ -1,14 +1,19 @@
-//! [`Layered`]: TLS, WebSocket or both between a socket and MQTT, for a driver that asks when to read
-//! and when to write; which socket that is, and how its driver waits, is not said here.
+//! [`Layered`]: TLS, WebSocket or both between a socket and MQTT or CoAP, for a driver that asks when to
+//! read and when to write; which socket that is, and how its driver waits, is not said here.
 //!
 //! rustls and tungstenite read and write a socket that never blocks; what they hold back of either
 //! direction is asked for here. A client has one of these, so their buffers do not matter as they do
-//! at the gateway. WebSocket as mqtt.md §2.18 has it: binary frames, the subprotocol `mqtt`.
+//! at the gateway. WebSocket as mqtt.md §2.18 has it: binary frames, the subprotocol `mqtt`; of CoAP,
+//! `coap` and a message a message (RFC 8323 §4): what is written is cut into them, what is read is
+//! [`Layered::try_read_message`].
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 
+use bytes::Bytes;
+use motegate_coap::for_websocket;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tungstenite::client::IntoClientRequest as _;
 use tungstenite::handshake::MidHandshake;
@@ -16,11 +21,14 @@ use tungstenite::http::HeaderValue;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{ClientHandshake, HandshakeError, Message, WebSocket};
 
-use super::{Error, Target, secure};
+use super::{Error, Scheme, Target, secure};
 
 /// Bytes of one frame that is sent.
 const FRAME: usize = 64 * 1024;
-const SUBPROTOCOL: &str = "mqtt";
+/// Messages of CoAP that are read at a time.
+const MESSAGES: usize = 64;
+/// Longest of them that is read; how long one may be is for its protocol to say.
+const MAX_MESSAGE: usize = 4 << 20;
 
 /// A socket that never blocks, perhaps with TLS over it.
 #[derive(Debug)]
@@ -95,8 +103,13 @@ pub(crate) struct Layered<S: Read + Write> {
     upper: Upper<S>,
     /// Read and not yet taken.
     waiting: Vec<u8>,
+    /// The same, of CoAP.
+    messages: VecDeque<Bytes>,
+    /// There may be more in the layers than is waiting: nobody wakes us for that.
+    more: bool,
     /// A frame did not go out whole.
     unsent: bool,
+    scheme: Scheme,
 }
 
 impl<S: Read + Write> fmt::Debug for Layered<S> {
@@ -126,7 +139,14 @@ impl<S: Read + Write> Layered<S> {
             }
             None => Pipe::Plain(socket),
         };
-        Ok(Layered { upper: Upper::None(pipe), waiting: Vec::new(), unsent: false })
+        Ok(Layered {
+            upper: Upper::None(pipe),
+            waiting: Vec::new(),
+            messages: VecDeque::new(),
+            more: false,
+            unsent: false,
+            scheme: target.scheme,
+        })
     }
 
     /// Carries on the handshakes that the target's scheme asks for; `None` when all are through.
@@ -189,7 +209,12 @@ impl<S: Read + Write> Layered<S> {
 
     /// Whether something was read that nobody has taken.
     pub(crate) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        self.more || !self.waiting.is_empty() || !self.messages.is_empty()
+    }
+
+    /// Whether there is a WebSocket.
+    pub(crate) const fn is_ws(&self) -> bool {
+        matches!(self.upper, Upper::WebSocket(_))
     }
 
     /// Whether a layer holds something that has not gone out.
@@ -217,6 +242,7 @@ impl<S: Read + Write> Layered<S> {
                 Err(error) => end = Some(as_io(error)),
             }
         }
+        self.more = end.is_none();
         self.unsent |= matches!(socket.flush().map_err(as_io), Err(e) if is_blocked(&e));
         let n = self.waiting.len().min(bytes.len());
         if n > 0 {
@@ -231,6 +257,34 @@ impl<S: Read + Write> Layered<S> {
         }
     }
 
+    /// The next message of a WebSocket, whole; `None` at the end of the connection.
+    pub(crate) fn try_read_message(&mut self) -> io::Result<Option<Bytes>> {
+        let Upper::WebSocket(socket) = &mut self.upper else {
+            return Err(ErrorKind::NotConnected.into());
+        };
+        let mut end = None;
+        while end.is_none() && self.messages.len() < MESSAGES {
+            match socket.read() {
+                Ok(Message::Binary(data)) => self.messages.push_back(data),
+                // RFC 8323 §4.2
+                Ok(Message::Text(_)) => {
+                    let text = "the server sent a text frame, and CoAP is binary";
+                    end = Some(io::Error::new(ErrorKind::InvalidData, text));
+                }
+                Ok(_) => {} // a ping is answered below, a close by its end
+                Err(error) => end = Some(as_io(error)),
+            }
+        }
+        self.more = end.is_none();
+        self.unsent |= matches!(socket.flush().map_err(as_io), Err(e) if is_blocked(&e));
+        match (self.messages.pop_front(), end) {
+            (Some(message), _) => Ok(Some(message)),
+            (None, Some(error)) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+
     pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.push()?;
         match &mut self.upper {
@@ -241,8 +295,10 @@ impl<S: Read + Write> Layered<S> {
                 Ok(n)
             }
             Upper::WebSocket(socket) => {
-                let n = bytes.len().min(FRAME);
-                let frame = bytes.get(..n).unwrap_or_default().to_vec();
+                let (frame, n) = match self.scheme {
+                    Scheme::Coap => message(bytes),
+                    _ => (bytes.get(..FRAME).unwrap_or(bytes).to_vec(), bytes.len().min(FRAME)),
+                };
                 self.unsent = true; // it is taken, whatever becomes of it
                 match socket.send(Message::binary(frame)).map_err(as_io) {
                     Ok(()) => self.unsent = false,
@@ -307,32 +363,52 @@ type Step<S> = Result<
 >;
 
 fn upgrade<S: Read + Write>(pipe: Pipe<S>, target: &Target) -> Result<Step<S>, Error> {
-    let url = format!("{target}{}", target.resource);
-    let mut request = url
+    let mut request = target
+        .web_url()
         .into_client_request()
         .map_err(|error| Error::usage(format!("{target}{}: {error}", target.resource)))?;
+    let (protocol, most) = match target.scheme {
+        Scheme::Coap => ("coap", Some(MAX_MESSAGE)), // RFC 8323 §4.1
+        _ => ("mqtt", None),                         // [MQTT-6.0.0-3]
+    };
     let name = "Sec-WebSocket-Protocol";
-    request.headers_mut().insert(name, HeaderValue::from_static(SUBPROTOCOL)); // [MQTT-6.0.0-3]
-    let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+    request.headers_mut().insert(name, HeaderValue::from_static(protocol));
+    let config = WebSocketConfig::default().max_message_size(most).max_frame_size(most);
     Ok(tungstenite::client::client_with_config(request, pipe, Some(config)))
+}
+
+/// The first of the messages that wait (RFC 8323 §4.2), and how long it is where they stand.
+fn message(bytes: &[u8]) -> (Vec<u8>, usize) {
+    for_websocket(bytes).map_or((Vec::new(), bytes.len()), |message| {
+        ([&[message.first], message.rest].concat(), message.taken)
+    })
 }
 
 /// An upgrade that failed, in words.
 fn refused(error: tungstenite::Error, target: &Target) -> Error {
     use tungstenite::error::ProtocolError;
+    let (path, port) = match target.scheme {
+        Scheme::Coap => (
+            "CoAP is spoken at this path (RFC 8323): does the server have it?",
+            "is WebSocket spoken on this port, with TLS (coaps+ws) or without (coap+ws)?",
+        ),
+        _ => (
+            "is this the path of the listener? the URL has it: ws://HOST:PORT/PATH",
+            "is WebSocket spoken on this port, with TLS (wss) or without (ws)?",
+        ),
+    };
     match error {
         tungstenite::Error::Http(answer) => {
-            let (status, path) = (answer.status(), &target.resource);
+            let (status, at) = (answer.status(), &target.resource);
             Error::Refused {
-                text: format!("the server refused the WebSocket at {path}: HTTP {status}"),
-                hint: "is this the path of the listener? the URL has it: ws://HOST:PORT/PATH"
-                    .into(),
+                text: format!("the server refused the WebSocket at {at}: HTTP {status}"),
+                hint: path.into(),
             }
         }
         tungstenite::Error::Io(error) => secure::fault(&error, target),
         tungstenite::Error::Protocol(ProtocolError::HandshakeIncomplete) => Error::Ended {
             text: format!("{target} closed the connection during the WebSocket handshake"),
-            hint: "is WebSocket spoken on this port, with TLS (wss) or without (ws)?",
+            hint: port,
         },
         error => Error::Protocol(format!("no WebSocket at {target}: {error}")),
     }

@@ -6,6 +6,7 @@
 //! address that answers.
 
 mod coap;
+mod connected;
 mod datagrams;
 mod error;
 mod layered;

@@ -20,7 +20,7 @@ use rustls::{
 };
 use x509_parser::time::ASN1Time;
 
-use super::{Error, Target};
+use super::{Error, Scheme, Target, Transport};
 
 /// Where systems keep the authorities that they trust.
 const SYSTEM: [&str; 4] = [
@@ -60,8 +60,20 @@ pub(super) fn connection(
     ClientConnection::new(config, name).map_err(|error| Error::Failed(error.to_string()))
 }
 
-/// What the files say, read once for any number of connections.
-pub(crate) fn config(files: &Credentials) -> Result<ClientConfig, Error> {
+/// What the target's files say, read once for any number of connections.
+pub(crate) fn config(target: &Target) -> Result<ClientConfig, Error> {
+    let mut config = from_files(&target.tls)?;
+    config.alpn_protocols = alpn(target);
+    Ok(config)
+}
+
+/// What is spoken above TLS (RFC 8323 §8.2); of a WebSocket its subprotocol says so.
+fn alpn(target: &Target) -> Vec<Vec<u8>> {
+    let coap = (target.scheme, target.transport) == (Scheme::Coap, Transport::Tls);
+    if coap { vec![b"coap".to_vec()] } else { Vec::new() }
+}
+
+fn from_files(files: &Credentials) -> Result<ClientConfig, Error> {
     let failed = |error: rustls::Error| Error::Failed(error.to_string());
     let provider = Arc::new(ring::default_provider());
     let trusted = trusted(files.ca.as_deref())?;
@@ -207,7 +219,10 @@ pub(crate) fn fault(error: &io::Error, target: &Target) -> Error {
     if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) {
         return Error::Ended {
             text: format!("{target} closed the connection during the handshake"),
-            hint: "is TLS spoken on this port? 8883 and 8084 are the usual ones",
+            hint: match target.scheme {
+                Scheme::Coap => "is TLS spoken on this port? 5684 and 443 are the usual ones",
+                _ => "is TLS spoken on this port? 8883 and 8084 are the usual ones",
+            },
         };
     }
     Error::Ended { text: format!("the connection to {target} was lost: {error}"), hint: "" }
@@ -267,5 +282,23 @@ fn distrust(why: &CertificateError, host: &str) -> (String, &'static str) {
         ),
         C::Revoked => ("it is revoked".to_owned(), ""),
         other => (other.to_string(), "name the server's own certificate: --cafile FILE"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coap_is_offered_by_alpn() {
+        for (url, offered) in [
+            ("coaps+tcp://h", vec![b"coap".to_vec()]),
+            ("coaps+ws://h", vec![]),
+            ("mqtts://h", vec![]),
+            ("wss://h", vec![]),
+        ] {
+            let target: Target = url.parse().unwrap();
+            assert_eq!(alpn(&target), offered, "{url}");
+        }
     }
 }

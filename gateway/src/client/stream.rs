@@ -1,5 +1,5 @@
-//! The byte stream under MQTT: TCP or a Unix domain socket on the same machine, and what the target's
-//! scheme puts over it.
+//! The byte stream under MQTT, or CoAP over connections: TCP or a Unix domain socket on the same machine,
+//! and what the target's scheme puts over it.
 
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
@@ -9,11 +9,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncWrite as _, Interest, Ready};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::{Error, Layered, Target, Transport, Wait, resolve, secure};
+use super::{Error, Layered, Scheme, Target, Wait, resolve, secure};
 
 /// Patience with one address.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,10 +86,10 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// To the target, with every handshake done that comes before MQTT.
+    /// To the target, with every handshake done that comes before MQTT or CoAP.
     pub(super) async fn open(target: &Target) -> Result<Stream, Error> {
         let socket = Socket::open(target).await?;
-        if target.transport == Transport::Plain {
+        if !target.transport.is_layered() {
             return Ok(Stream::Plain(socket));
         }
         match timeout(HANDSHAKE_TIMEOUT, shake_hands(socket, target)).await {
@@ -166,6 +167,14 @@ impl Stream {
         }
     }
 
+    /// The next message of a WebSocket, whole; `None` where there is no WebSocket.
+    pub(super) fn try_read_message(&mut self) -> Option<io::Result<Option<Bytes>>> {
+        match self {
+            Stream::Layered(layered) if layered.is_ws() => Some(layered.try_read_message()),
+            _ => None,
+        }
+    }
+
     pub(super) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Stream::Plain(socket) => socket.write(bytes),
@@ -176,7 +185,7 @@ impl Stream {
 
 async fn shake_hands(socket: Socket, target: &Target) -> Result<Layered<Socket>, Error> {
     let tls = match target.transport.is_tls() {
-        true => Some(Arc::new(secure::config(&target.tls)?)),
+        true => Some(Arc::new(secure::config(target)?)),
         false => None,
     };
     let mut layered = Layered::new(socket, target, tls)?;
@@ -234,7 +243,14 @@ async fn open_tcp(target: &Target) -> Result<Socket, Error> {
         None if closed.is_empty() => Err(Error::NoSuchHost { host: target.host.clone() }),
         None => Err(Error::NothingListens {
             place: closed.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" and "),
-            hint: "is the broker up? `motegate dev` starts one; -h HOST and -p PORT name another",
+            hint: match target.scheme {
+                Scheme::Coap => {
+                    "`motegate dev` starts a gateway; -p PORT or HOST:PORT names another port"
+                }
+                _ => {
+                    "is the broker up? `motegate dev` starts one; -h HOST and -p PORT name another"
+                }
+            },
         }),
     }
 }

@@ -14,7 +14,7 @@ pub(crate) enum Scheme {
     Mqtt,
     /// MQTT-SN over UDP.
     MqttSn,
-    /// CoAP over UDP.
+    /// CoAP, over UDP unless the transport says otherwise.
     Coap,
 }
 
@@ -38,12 +38,14 @@ impl Scheme {
     }
 }
 
-/// What MQTT goes through, above its socket.
+/// What MQTT and CoAP go through.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Transport {
-    /// Nothing.
+    /// The socket that the scheme has of old: TCP of MQTT, UDP of the others.
     #[default]
     Plain,
+    /// TCP, of CoAP (RFC 8323).
+    Tcp,
     /// TLS.
     Tls,
     /// WebSocket.
@@ -61,19 +63,37 @@ impl Transport {
         matches!(self, Transport::Ws | Transport::Wss)
     }
 
-    /// The scheme and the port that `motegate` listens on by default.
-    const fn name(self) -> (&'static str, u16) {
+    /// Whether there is anything above the socket.
+    pub(crate) const fn is_layered(self) -> bool {
+        self.is_tls() || self.is_ws()
+    }
+
+    /// The scheme of MQTT, and the port that `motegate` listens on by default.
+    const fn of_mqtt(self) -> (&'static str, u16) {
         match self {
-            Transport::Plain => ("mqtt", 1883),
+            Transport::Plain | Transport::Tcp => ("mqtt", 1883),
             Transport::Tls => ("mqtts", 8883),
             Transport::Ws => ("ws", 8083),
             Transport::Wss => ("wss", 8084),
+        }
+    }
+
+    /// The scheme of CoAP, and its port (RFC 7252 §6.1, RFC 8323 §8).
+    const fn of_coap(self) -> (&'static str, u16) {
+        match self {
+            Transport::Plain => ("coap", 5683),
+            Transport::Tcp => ("coap+tcp", 5683),
+            Transport::Tls => ("coaps+tcp", 5684),
+            Transport::Ws => ("coap+ws", 80),
+            Transport::Wss => ("coaps+ws", 443),
         }
     }
 }
 
 /// Where brokers have their WebSocket.
 const RESOURCE: &str = "/mqtt";
+/// Where CoAP servers have theirs (RFC 8323 §8.3): the path of the URL is that of the request.
+const COAP_RESOURCE: &str = "/.well-known/coap";
 
 /// A parsed URL: `scheme://[user[:password]@]host[:port][/path][?query]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +135,7 @@ impl Target {
             socket: None,
             bind: None,
             transport: Transport::Plain,
-            resource: RESOURCE.to_owned(),
+            resource: if scheme == Scheme::Coap { COAP_RESOURCE } else { RESOURCE }.to_owned(),
             tls: Credentials::default(),
         }
     }
@@ -123,15 +143,28 @@ impl Target {
     /// Goes through this, to its port unless one was given.
     pub(crate) fn through(mut self, transport: Transport, port: Option<u16>) -> Self {
         self.transport = transport;
-        self.port = port.unwrap_or(transport.name().1);
+        self.port = port.unwrap_or(self.name().1);
         self
+    }
+
+    /// Whether it is spoken to by a stream, and not by datagrams.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.scheme == Scheme::Mqtt || self.transport != Transport::Plain
+    }
+
+    /// The URL of its WebSocket.
+    pub(crate) fn web_url(&self) -> String {
+        let (scheme, port) = if self.transport.is_tls() { ("wss", 443) } else { ("ws", 80) };
+        let place = Place { scheme, host: &self.host, port: self.port, usual: port };
+        format!("{place}{}", self.resource)
     }
 
     /// The scheme as in a URL, and its port.
     const fn name(&self) -> (&'static str, u16) {
         match self.scheme {
-            Scheme::Mqtt => self.transport.name(),
-            other => (other.as_str(), other.port()),
+            Scheme::Mqtt => self.transport.of_mqtt(),
+            Scheme::MqttSn => (self.scheme.as_str(), self.scheme.port()),
+            Scheme::Coap => self.transport.of_coap(),
         }
     }
 
@@ -170,7 +203,7 @@ impl FromStr for Target {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(Error::usage(format!(
                 "`{url}` is no URL: it begins with mqtt://, mqtts://, ws://, wss://, unix:, \
-                 mqttsn:// or coap://"
+                 mqttsn://, coap://, coap+tcp://, coaps+tcp://, coap+ws:// or coaps+ws://"
             )));
         };
         let (scheme, transport) = match scheme.to_ascii_lowercase().as_str() {
@@ -180,12 +213,17 @@ impl FromStr for Target {
             "wss" => (Scheme::Mqtt, Transport::Wss),
             "mqttsn" => (Scheme::MqttSn, Transport::Plain),
             "coap" => (Scheme::Coap, Transport::Plain),
-            "mqttsns" | "coaps" | "coap+tcp" | "coaps+tcp" | "coap+ws" | "coaps+ws" => {
+            "coap+tcp" => (Scheme::Coap, Transport::Tcp),
+            "coaps+tcp" => (Scheme::Coap, Transport::Tls),
+            "coap+ws" => (Scheme::Coap, Transport::Ws),
+            "coaps+ws" => (Scheme::Coap, Transport::Wss),
+            "mqttsns" | "coaps" => {
                 return Err(Error::usage(format!("the commands do not speak {scheme}:// yet")));
             }
             _ => {
                 return Err(Error::usage(format!(
-                    "`{scheme}` is no protocol of ours: mqtt, mqtts, ws, wss, mqttsn or coap"
+                    "`{scheme}` is no protocol of ours: mqtt, mqtts, ws, wss, mqttsn, coap, \
+                     coap+tcp, coaps+tcp, coap+ws or coaps+ws"
                 )));
             }
         };
@@ -224,10 +262,24 @@ impl fmt::Display for Target {
         if let Some(path) = &self.socket {
             return write!(f, "unix:{}", path.display());
         }
+        let (scheme, usual) = self.name();
+        Place { scheme, host: &self.host, port: self.port, usual }.fmt(f)
+    }
+}
+
+/// A scheme, a host, and a port unless it is the usual one.
+struct Place<'a> {
+    scheme: &'a str,
+    host: &'a str,
+    port: u16,
+    usual: u16,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
-        let (scheme, port) = self.name();
-        write!(f, "{scheme}://{open}{}{close}", self.host)?;
-        if self.port == port { Ok(()) } else { write!(f, ":{}", self.port) }
+        write!(f, "{}://{open}{}{close}", self.scheme, self.host)?;
+        if self.port == self.usual { Ok(()) } else { write!(f, ":{}", self.port) }
     }
 }
 
@@ -298,6 +350,29 @@ mod tests {
         assert_eq!(full.to_string(), "wss://h:443");
         assert_eq!((target("ws://h").resource.as_str(), target("ws://h").port), ("/mqtt", 8083));
         assert_eq!(target("unix:/run/x").socket, Some("/run/x".into()));
+    }
+
+    /// RFC 8323 §8: the schemes and their ports; the path is that of the request, also of a WebSocket,
+    /// which is at the well-known one.
+    #[test]
+    fn urls_of_coap_over_connections() {
+        for (url, transport, port) in [
+            ("coap://h/a?b", Transport::Plain, 5683),
+            ("coap+tcp://h/a?b", Transport::Tcp, 5683),
+            ("coaps+tcp://h/a?b", Transport::Tls, 5684),
+            ("coap+ws://h/a?b", Transport::Ws, 80),
+            ("coaps+ws://h/a?b", Transport::Wss, 443),
+        ] {
+            let full = target(url);
+            assert_eq!((full.scheme, full.transport, full.port), (Scheme::Coap, transport, port));
+            assert_eq!((full.path.clone(), full.query.clone()), (strings(&["a"]), strings(&["b"])));
+            assert_eq!(full.to_string(), url.split("/a").next().unwrap());
+        }
+        let web = |url: &str| target(url).web_url();
+        assert_eq!(web("coap+ws://h/a"), "ws://h/.well-known/coap");
+        assert_eq!(web("coaps+ws://[::1]:9/a"), "wss://[::1]:9/.well-known/coap");
+        assert_eq!(web("coap+ws://h:443"), "ws://h:443/.well-known/coap");
+        assert_eq!(web("ws://h/x?y"), "ws://h:8083/x?y");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod coap_pubsub;
 mod coap_secure;
 mod commands_coap;
 mod commands_coap_blocks;
+mod commands_coap_connected;
 mod commands_coap_observe;
 mod commands_mqtt_killed;
 mod commands_mqtt_properties;

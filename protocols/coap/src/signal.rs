@@ -7,6 +7,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use coap_lite::Packet;
 
@@ -54,7 +55,11 @@ pub(crate) enum Signal {
         custody: bool,
     },
     Pong,
-    Release,
+    /// With Hold-Off and the diagnostic payload.
+    Release {
+        hold_off: Option<Duration>,
+        text: String,
+    },
     /// With its diagnostic payload, as far as it is text.
     Abort(String),
     /// A code that is not assigned, with nothing that would have to be understood.
@@ -83,7 +88,7 @@ fn rule(code: u8, number: u16) -> Option<(usize, usize, bool)> {
 
 /// Reads a message of class 7.
 pub(crate) fn read(code: u8, packet: &Packet) -> Result<Signal, Fault> {
-    let (mut size, mut block_wise, mut custody) = (None, false, false);
+    let (mut size, mut block_wise, mut custody, mut hold_off) = (None, false, false, None);
     for (number, values) in packet.options() {
         let number = *number;
         let rule = rule(code, number);
@@ -107,7 +112,8 @@ pub(crate) fn read(code: u8, packet: &Packet) -> Result<Signal, Fault> {
                 (CSM, MAX_MESSAGE_SIZE) => size = read_uint(value),
                 (CSM, BLOCK_WISE_TRANSFER) => block_wise = true,
                 (PING, CUSTODY) => custody = true,
-                _ => {} // it concerns who opens the next connection, which we do not
+                (RELEASE, HOLD_OFF) => hold_off = read_uint(value),
+                _ => {} // Alternative-Address is elective, and another address may be another server
             }
         }
     }
@@ -115,7 +121,10 @@ pub(crate) fn read(code: u8, packet: &Packet) -> Result<Signal, Fault> {
         CSM => Signal::Csm { max_message_size: size, block_wise },
         PING => Signal::Ping { custody },
         PONG => Signal::Pong,
-        RELEASE => Signal::Release,
+        RELEASE => Signal::Release {
+            hold_off: hold_off.map(|secs| Duration::from_secs(secs.into())),
+            text: diagnostic(&packet.payload),
+        },
         ABORT => Signal::Abort(diagnostic(&packet.payload)),
         _ => Signal::Unknown,
     })
@@ -210,7 +219,9 @@ mod tests {
         assert_eq!(judge(PING, &[(4, b"x")], b""), Ok(Signal::Ping { custody: false }));
         assert_eq!(judge(PONG, &[(2, b"")], b""), Ok(Signal::Pong));
         let release: [(u16, &[u8]); 3] = [(2, b"a.example:5683"), (2, b"[::1]"), (4, b"\x0a")];
-        assert_eq!(judge(RELEASE, &release, b""), Ok(Signal::Release));
+        let hold_off = Some(Duration::from_secs(10));
+        let released = Signal::Release { hold_off, text: "bye".into() };
+        assert_eq!(judge(RELEASE, &release, b"bye"), Ok(released));
         assert_eq!(judge(ABORT, &[(2, b"\x01")], b"no\n"), Ok(Signal::Abort("no".into())));
         for code in [PING, PONG, RELEASE, ABORT, 0xe0, 0xe6, 0xff] {
             assert_eq!(judge(code, &[(1, b"")], b""), Err(None), "{code:02x}: critical");

@@ -65,6 +65,7 @@ impl Device {
                 Event::Reset { request } => format!("{} reset", request.0),
                 Event::Broken { request, flaw } => format!("{} broken: {flaw}", request.0),
                 Event::Pong { request } => format!("{} pong", request.0),
+                Event::Lost { .. } => panic!("datagrams have no connection"),
             })
             .collect()
     }

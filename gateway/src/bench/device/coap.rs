@@ -1,21 +1,31 @@
-//! A CoAP client on a datagram socket: publishing is PUT, subscribing is Observe, connecting a ping.
+//! A CoAP client on a datagram socket or over a connection: publishing is PUT, subscribing is Observe,
+//! connecting a ping, over a connection that of RFC 8323.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use mio::Token;
 use motegate_coap::Config;
-use motegate_coap::client::{Client, Event, Request, RequestId, Response};
+use motegate_coap::client::{Client, Event, Loss, Request, RequestId, Response};
 use motegate_coap::endpoint::Method;
 use motegate_timers::Instant;
 
+use super::coap_stream::CoapStream;
 use super::{Around, Fact, Role, Taken};
+use crate::bench::find::Way;
 use crate::bench::plan::Plan;
 use crate::bench::stamp::Stamp;
-use crate::client::{Error, Target};
+use crate::client::Error;
+
+/// Bytes that wait to be written, from which on a publisher waits.
+const FULL: usize = 64 * 1024;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Coap {
     machine: Client,
+    /// What datagrams do not have.
+    stream: Option<CoapStream>,
     path: String,
     query: Vec<String>,
     subscribes: bool,
@@ -27,10 +37,14 @@ pub(super) struct Coap {
     first: Option<RequestId>,
     /// The request that ends it.
     last: Option<RequestId>,
+    /// It takes leave of its connection.
+    leaving: bool,
+    /// Its connection has broken.
+    lost: bool,
 }
 
 impl Coap {
-    pub(super) fn new(plan: &Plan, target: &Target, role: &Role, seed: u64) -> Self {
+    pub(super) fn new(plan: &Plan, way: &Arc<Way>, role: &Role, token: Token, seed: u64) -> Self {
         // NSTART is the window: a bench asks for more than a device may (RFC 7252 §4.7).
         let nstart = u8::try_from(plan.window).unwrap_or(u8::MAX);
         let config = Config { nstart, ..Config::default() };
@@ -39,20 +53,28 @@ impl Coap {
             Role::Publish { topic, .. } => (topic.clone(), true, false),
             Role::Subscribe { topic, .. } => (topic.clone(), false, true),
         };
+        let stream = way.target.is_stream().then(|| CoapStream::new(way, token));
         Coap {
-            machine: Client::new(config, seed),
+            machine: match stream {
+                Some(_) => Client::over_connection(config, seed),
+                None => Client::new(config, seed),
+            },
+            stream,
             path,
-            query: target.query.clone(),
+            query: way.target.query.clone(),
             subscribes,
             publishes,
             confirmable: plan.qos > 0,
             open: HashMap::new(),
             first: None,
             last: None,
+            leaving: false,
+            lost: false,
         }
     }
 
     pub(super) fn open(&mut self, around: &mut Around<'_>) {
+        self.leaving = false;
         self.first = Some(if self.subscribes {
             let observe = self.request(Method::Get).observe();
             self.machine.request(around.now, observe)
@@ -68,6 +90,9 @@ impl Coap {
         since: Instant,
         around: &mut Around<'_>,
     ) -> Taken {
+        if self.machine.outbox().len() >= FULL {
+            return Taken::NotNow;
+        }
         let mut request = self.request(Method::Put).payload(payload.to_vec());
         request.confirmable = self.confirmable;
         let id = self.machine.request(around.now, request);
@@ -88,9 +113,31 @@ impl Coap {
             self.last = Some(id);
         }
         if self.last.is_none() || self.machine.open() == 0 {
-            around.facts.push(Fact::Left);
+            self.leave(around);
         }
         self.work(around);
+    }
+
+    fn leave(&mut self, around: &mut Around<'_>) {
+        if self.stream.is_some() && !std::mem::replace(&mut self.leaving, true) {
+            self.machine.disconnect();
+        }
+        around.facts.push(Fact::Left);
+    }
+
+    /// Its stream may be read or written.
+    pub(super) fn ready(&mut self, readable: bool, writable: bool, around: &mut Around<'_>) {
+        if let Some(stream) = &mut self.stream {
+            stream.ready(&mut self.machine, readable, writable, around);
+            self.work(around);
+        }
+    }
+
+    /// Writes what waits for its stream.
+    pub(super) fn flush(&mut self, around: &mut Around<'_>) {
+        if self.stream.is_some() {
+            self.work(around);
+        }
     }
 
     pub(super) fn datagram(&mut self, bytes: &[u8], around: &mut Around<'_>) {
@@ -114,14 +161,30 @@ impl Coap {
     }
 
     fn work(&mut self, around: &mut Around<'_>) {
-        while let Some(event) = self.machine.poll_event() {
-            if let Some(fact) = self.fact(event, around.run) {
-                around.facts.push(fact);
-            }
+        loop {
+            self.tell(around);
+            let Some(stream) = &mut self.stream else { break };
+            stream.work(&mut self.machine, around);
+            let Some(event) = self.machine.poll_event() else { return };
+            self.take(event, around);
         }
         let Some(wire) = &mut around.wire else { return };
         while let Some(datagram) = self.machine.poll_transmit() {
             wire.push(&[], &datagram);
+        }
+    }
+
+    fn tell(&mut self, around: &mut Around<'_>) {
+        while let Some(event) = self.machine.poll_event() {
+            self.take(event, around);
+        }
+    }
+
+    fn take(&mut self, event: Event, around: &mut Around<'_>) {
+        match self.fact(event, around.run) {
+            Some(Fact::Left) => self.leave(around),
+            Some(fact) => around.facts.push(fact),
+            None => {}
         }
     }
 
@@ -133,6 +196,7 @@ impl Coap {
             Event::Response { request, response } => self.answered(request, &response),
             Event::Pong { request } if Some(request) == self.first => Some(Fact::Ready),
             Event::Pong { .. } => None,
+            Event::Lost { request, loss } => self.lost(request, &loss),
             Event::TimedOut { request } => self.failed(request, || Error::TimedOut {
                 what: "no answer from the CoAP server".to_owned(),
                 hint: "is it overloaded? try fewer --clients, a smaller --window or --rate".into(),
@@ -167,6 +231,17 @@ impl Coap {
                 hint: "is there such a resource, and can it be observed?".into(),
             })
         })
+    }
+
+    /// A connection has ended. Publishes that it takes along are not through, and it is gone.
+    fn lost(&mut self, request: RequestId, loss: &Loss) -> Option<Fact> {
+        if Some(request) == self.last {
+            return Some(Fact::Left);
+        }
+        self.open.remove(&request);
+        let stream = self.stream.as_mut().filter(|_| !self.lost)?;
+        self.lost = true;
+        Some(Fact::Gone(stream.lost(loss)))
     }
 
     fn failed(&mut self, request: RequestId, error: impl FnOnce() -> Error) -> Option<Fact> {

@@ -5,6 +5,7 @@
 //! it says that it is ready.
 
 mod coap;
+mod coap_stream;
 mod mqtt;
 mod sn;
 
@@ -83,6 +84,8 @@ pub(super) struct Device {
     pub(super) dirty: bool,
     /// It is to become ready.
     pub(super) opening: bool,
+    /// It became ready.
+    pub(super) ready: bool,
     /// Its connection broke.
     pub(super) gone: bool,
     kind: Kind,
@@ -114,10 +117,14 @@ impl Device {
                 let node = plan.forwarder.then(|| u32::try_from(index).unwrap_or(u32::MAX));
                 Kind::Sn(Box::new(sn::Sn::new(plan, &role, id, node)?))
             }
-            Scheme::Coap => Kind::Coap(Box::new(coap::Coap::new(plan, &way.target, &role, seed))),
+            Scheme::Coap => {
+                let token = Token(index);
+                Kind::Coap(Box::new(coap::Coap::new(plan, way, &role, token, seed)))
+            }
         };
         let (wire, timer) = (None, Timer::default());
-        Ok(Device { role, wire, timer, dirty: false, opening: false, gone: false, kind })
+        let (dirty, opening, ready, gone) = (false, false, false, false);
+        Ok(Device { role, wire, timer, dirty, opening, ready, gone, kind })
     }
 
     /// Begins to connect.
@@ -164,8 +171,10 @@ impl Device {
 
     /// Its stream may be read or written.
     pub(super) fn ready(&mut self, readable: bool, writable: bool, around: &mut Around<'_>) {
-        if let Kind::Mqtt(device) = &mut self.kind {
-            device.ready(readable, writable, around);
+        match &mut self.kind {
+            Kind::Mqtt(device) => device.ready(readable, writable, around),
+            Kind::Coap(device) => device.ready(readable, writable, around),
+            Kind::Sn(_) => {}
         }
     }
 
@@ -189,8 +198,10 @@ impl Device {
 
     /// Writes what waits.
     pub(super) fn flush(&mut self, around: &mut Around<'_>) {
-        if let Kind::Mqtt(device) = &mut self.kind {
-            device.flush(around);
+        match &mut self.kind {
+            Kind::Mqtt(device) => device.flush(around),
+            Kind::Coap(device) => device.flush(around),
+            Kind::Sn(_) => {}
         }
     }
 

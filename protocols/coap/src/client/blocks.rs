@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use super::{Flaw, Response};
-use crate::block::{Block, LARGEST, NUMBERS, size_of, value};
+use crate::block::{BERT, Block, LARGEST, NUMBERS, size_of, value};
 
 /// Beginnings of one transfer before it is given up: the value changes too fast, or the server
 /// forgets what it has.
@@ -18,6 +18,8 @@ pub(super) struct Upload {
     /// Where the block that is under way begins.
     start: usize,
     exponent: u32,
+    /// Blocks of a message, of BERT (RFC 8323 §6).
+    blocks: usize,
     length: usize,
     attempts: u8,
 }
@@ -34,16 +36,31 @@ pub(super) enum Uploaded {
 
 impl Upload {
     pub(super) const fn new(length: usize, exponent: u32) -> Self {
-        Upload { start: 0, exponent, length, attempts: 1 }
+        Upload { start: 0, exponent, blocks: 1, length, attempts: 1 }
     }
 
     pub(super) const fn fits(length: usize, exponent: u32) -> bool {
         length <= NUMBERS * size_of(exponent)
     }
 
-    /// Begin and end of the block under way.
+    /// Makes the next message one of at most `room` bytes of body: of several blocks with `bert`.
+    /// `false` where not the smallest block fits.
+    pub(super) fn fit(&mut self, room: usize, bert: bool) -> bool {
+        if !bert || room < size_of(BERT) {
+            self.exponent = self.exponent.min(LARGEST);
+        }
+        while self.exponent > 0 && size_of(self.exponent) > room {
+            self.exponent -= 1;
+        }
+        self.exponent = self.exponent.min(BERT);
+        self.blocks = if self.exponent == BERT { room / size_of(BERT) } else { 1 };
+        size_of(self.exponent) <= room
+    }
+
+    /// Begin and end of what is under way: a block, or those of BERT.
     pub(super) fn range(&self) -> (usize, usize) {
-        (self.start, self.length.min(self.start + size_of(self.exponent)))
+        let blocks = if self.exponent == BERT { self.blocks } else { 1 };
+        (self.start, self.length.min(self.start + blocks * size_of(self.exponent)))
     }
 
     fn more(&self) -> bool {
@@ -113,6 +130,8 @@ pub(super) struct Download {
     pub(super) head: Response,
     body: Vec<u8>,
     exponent: u32,
+    /// The largest that may be, BERT on a connection.
+    largest: u32,
     attempts: u8,
     /// It is not the first of an observation.
     pub(super) notifies: bool,
@@ -129,16 +148,18 @@ pub(super) enum Downloaded {
 }
 
 impl Download {
-    /// With a first block, of which more follow.
+    /// With a first block, of which more follow; at most `limit` bytes of body, in blocks of at most
+    /// the exponent `largest`.
     pub(super) fn begin(
         head: Response,
         block: Block,
-        limit: usize,
+        (limit, largest): (usize, u32),
         notifies: bool,
     ) -> Result<Self, Flaw> {
-        let exponent = block.exponent.min(LARGEST);
+        let exponent = block.exponent.min(largest);
+        let (body, attempts, restarted) = (Vec::new(), 1, true);
         let mut download =
-            Download { head, body: Vec::new(), exponent, attempts: 1, notifies, restarted: true };
+            Download { head, body, exponent, largest, attempts, notifies, restarted };
         let first = download.head.clone();
         match download.take(first, Some(block), limit) {
             Downloaded::Broken(flaw) => Err(flaw),
@@ -165,7 +186,7 @@ impl Download {
             return self.restart(response);
         }
         // A body that fits a message now needs no option; behind the first block it does.
-        let whole = Block { number: 0, more: false, exponent: LARGEST };
+        let whole = Block { number: 0, more: false, exponent: self.largest };
         let block = match block {
             None if self.restarted => whole,
             None => return Downloaded::Broken(Flaw::Blocks("a block without its number")),
@@ -177,11 +198,19 @@ impl Download {
             let observe = self.head.observe.or(response.observe);
             self.head = Response { observe, ..response.clone() };
         }
-        let size = size_of(block.exponent.min(LARGEST));
-        if block.exponent > LARGEST || block.number as usize * size != self.body.len() {
+        let size = size_of(block.exponent.min(self.largest));
+        if block.exponent > self.largest || block.number as usize * size != self.body.len() {
             return Downloaded::Broken(Flaw::Blocks("not the block that was asked for"));
         }
-        if response.payload.len() > size || block.more && response.payload.len() != size {
+        let came = response.payload.len();
+        let right = match (block.exponent, block.more) {
+            // RFC 8323 §6: one or several, whole but for the last of all.
+            (BERT, true) => came > 0 && came.is_multiple_of(size),
+            (BERT, false) => true,
+            (_, true) => came == size,
+            (_, false) => came <= size,
+        };
+        if !right {
             return Downloaded::Broken(Flaw::Blocks("a block of another size than it says"));
         }
         let told = response.size2.unwrap_or(0) as usize;

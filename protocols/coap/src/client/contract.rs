@@ -12,6 +12,7 @@ use crate::options::{
     MAX_AGE, OBSERVE, OptionWriter, REQUEST_TAG, SIZE1, SIZE2, URI_PATH, URI_QUERY, read_uint,
 };
 
+use super::Loss;
 use super::transfer::{Part, tag_bytes};
 
 /// The client's number for a request or an observation.
@@ -153,7 +154,7 @@ pub struct Response {
     pub observe: Option<u32>,
     /// Location-Path options.
     pub location_path: Vec<String>,
-    /// Whether it came as CON.
+    /// Whether it came as CON; on a connection it did not.
     pub confirmable: bool,
     /// Of the message, as are the next two.
     pub(super) block1: Option<u32>,
@@ -241,10 +242,18 @@ pub enum Event {
         /// Why.
         flaw: Flaw,
     },
-    /// The server lives: it rejected a ping, as it must.
+    /// The server lives: it rejected a ping, as it must, or answered it.
     Pong {
         /// Which.
         request: RequestId,
+    },
+    /// Its connection ended (RFC 8323): a request is over; an observation may be registered again
+    /// (`Client::reregister`) or forgotten.
+    Lost {
+        /// Which.
+        request: RequestId,
+        /// Why.
+        loss: Loss,
     },
 }
 
@@ -270,5 +279,11 @@ pub enum Flaw {
     TooLarge {
         /// See `Client::set_max_body`.
         limit: usize,
+    },
+    /// The request fits no message that the server takes (RFC 8323 §5.3.1), not in blocks either.
+    #[error("the request does not fit the {max} bytes of a message that the server takes")]
+    TooLong {
+        /// Its Max-Message-Size.
+        max: usize,
     },
 }

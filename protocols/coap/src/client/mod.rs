@@ -3,14 +3,18 @@
 //! Sends requests with tokens, repeats CON ones (RFC 7252 §4.2) with NSTART outstanding, matches
 //! piggybacked and separate responses (§5.3.2), keeps observations with the freshness check of
 //! RFC 7641 §3.4, acknowledges what it wants and resets what it does not know, and sends Echo options
-//! back (RFC 9175 §2.3). Bodies larger than a
-//! message go and come in blocks (RFC 7959), up to a limit. No socket and no clock: `handle_*` in,
-//! `poll_*` out. Left out: multicast, caching, Q-Block (RFC 9177).
+//! back (RFC 9175 §2.3). Bodies larger than a message go and come in blocks (RFC 7959), up to a limit.
+//! [`Client::new`] speaks by datagrams, [`Client::over_connection`] by a connection (RFC 8323), of which
+//! `connected` is what differs. No socket and no clock: `handle_*` in, `poll_*` out. Left out:
+//! multicast, caching, Q-Block (RFC 9177), Alternative-Address of a Release.
 
 mod blocks;
+mod connected;
+mod connection;
 mod contract;
 mod transfer;
 
+pub use connection::{Loss, Wanted};
 pub use contract::{Event, Flaw, Request, RequestId, Response};
 
 use alloc::boxed::Box;
@@ -20,7 +24,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use hashbrown::HashMap;
-use motegate_timers::{Backoff, Instant, Timer, TimerQueue};
+use motegate_timers::{Backoff, Instant, Timer, TimerQueue, earliest};
 
 use crate::Config;
 use crate::endpoint::{Code, Method};
@@ -28,6 +32,7 @@ use crate::message::{EMPTY, Head, Kind, Message, Token, decode, write_empty, wri
 use crate::options::{definition, is_critical};
 use crate::random::Random;
 
+use self::connection::Connection;
 use self::transfer::{Part, Stage, Transfer};
 use crate::block::LARGEST;
 
@@ -73,6 +78,8 @@ enum Phase {
     Waiting,
     /// Answered with Observe.
     Observing,
+    /// An observation whose connection has ended.
+    Lost,
 }
 
 /// Requests and observations towards one server.
@@ -99,6 +106,8 @@ pub struct Client {
     /// Size exponent of the largest block.
     block_exponent: u32,
     max_body: usize,
+    /// What datagrams do not have.
+    connection: Option<Box<Connection>>,
 }
 
 impl Client {
@@ -125,6 +134,7 @@ impl Client {
             echo: None,
             block_exponent: LARGEST,
             max_body: MAX_BODY,
+            connection: None,
         }
     }
 
@@ -133,8 +143,8 @@ impl Client {
         self.enqueue(now, request, false)
     }
 
-    /// Sends an empty CON, which a living server rejects (RFC 7252 §4.3, "CoAP ping");
-    /// [`Event::Pong`] reports it.
+    /// Sends an empty CON, which a living server rejects (RFC 7252 §4.3, "CoAP ping"), or over a
+    /// connection a Ping (RFC 8323 §5.4); [`Event::Pong`] reports the answer.
     pub fn ping(&mut self, now: Instant) -> RequestId {
         self.enqueue(now, Request::new(Method::Get, ""), true)
     }
@@ -143,7 +153,10 @@ impl Client {
         self.next_id += 1;
         let id = RequestId(self.next_id);
         let token = self.next_token();
-        let transfer = self.transfer(&request);
+        let transfer = match self.connection {
+            Some(_) => None, // what fits a message is known when it is sent
+            None => self.transfer(&request),
+        };
         self.tokens.insert(id, token);
         self.pending.insert(token, Pending { request, pings, transfer, ..Pending::new(id) });
         self.queue.push_back(token);
@@ -157,12 +170,12 @@ impl Client {
     }
 
     /// Registers an observation again, under its token (RFC 7641 §3.3.1): its value is old, the
-    /// server may have forgotten it. Answered as at first, by a response. `false` when there is no
-    /// such observation.
+    /// server may have forgotten it, or its connection has ended. Answered as at first, by a response.
+    /// `false` when there is no such observation.
     pub fn reregister(&mut self, now: Instant, id: RequestId) -> bool {
         let Some(token) = self.tokens.get(&id).copied() else { return false };
         let Some(pending) = self.pending.get_mut(&token) else { return false };
-        if !matches!(pending.phase, Phase::Observing) || pending.deregisters {
+        if !matches!(pending.phase, Phase::Observing | Phase::Lost) || pending.deregisters {
             return false;
         }
         pending.phase = Phase::Queued;
@@ -178,8 +191,13 @@ impl Client {
     pub fn deregister(&mut self, now: Instant, id: RequestId) {
         let Some(token) = self.tokens.get(&id).copied() else { return };
         let Some(pending) = self.pending.get_mut(&token) else { return };
-        if !matches!(pending.phase, Phase::Observing) {
-            return;
+        match pending.phase {
+            Phase::Observing => {}
+            Phase::Lost => {
+                self.remove(token);
+                return;
+            }
+            _ => return,
         }
         pending.request.observe = false;
         pending.phase = Phase::Queued;
@@ -231,6 +249,7 @@ impl Client {
                 self.events.push_back(Event::TimedOut { request });
             }
         }
+        self.connection_timeout(now);
         self.pump(now);
     }
 
@@ -247,7 +266,8 @@ impl Client {
     /// When `handle_timeout` is wanted.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next_deadline()
+        let connection = self.connection.as_deref().and_then(Connection::due);
+        earliest(self.timers.next_deadline(), connection)
     }
 
     /// Requests and observations that are not over.
@@ -263,6 +283,9 @@ impl Client {
     }
 
     fn pump(&mut self, now: Instant) {
+        if self.connection.is_some() {
+            return self.pump_connection(now);
+        }
         while self.outstanding.len() < usize::from(self.config.nstart.max(1)) {
             let Some(token) = self.queue.pop_front() else { return };
             self.transmit(now, token);
@@ -270,6 +293,7 @@ impl Client {
     }
 
     fn transmit(&mut self, now: Instant, token: Token) {
+        let ask = self.wanted_blocks();
         let Some(pending) = self.pending.get_mut(&token) else { return };
         let message_id = self.next_message_id;
         self.next_message_id = message_id.wrapping_add(1);
@@ -282,7 +306,7 @@ impl Client {
             let head = Head { kind, code: pending.request.code(), message_id };
             write_head(&mut bytes, head, &token);
             let echo = self.echo.take();
-            let part = Part { echo, ..Part::of(pending, self.block_exponent) };
+            let part = Part { echo, ..Part::of(pending, ask) };
             pending.request.encode(&mut bytes, &part);
         }
         pending.message_id = message_id;
@@ -403,7 +427,10 @@ impl Client {
             && response.code.class() == 2
             && (notifies || pending.request.observe);
         if let (true, Some(sequence)) = (observes, response.observe) {
-            if pending.newest.is_some_and(|newest| !is_fresh(newest, (sequence, now))) {
+            // RFC 8323 §7.1: on a connection the value is ignored, they come in order.
+            let ordered = self.connection.is_some();
+            let newer = |newest| is_fresh(newest, (sequence, now));
+            if !ordered && pending.newest.is_some_and(|newest| !newer(newest)) {
                 self.stale += 1;
                 return;
             }

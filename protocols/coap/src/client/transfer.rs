@@ -9,7 +9,7 @@ use motegate_timers::{Instant, Timer};
 
 use super::blocks::{Download, Downloaded, Upload, Uploaded};
 use super::{Client, Event, Flaw, Pending, Phase, Request, RequestId, Response};
-use crate::block::{Block, LARGEST, size_of};
+use crate::block::{BERT, Block, LARGEST, size_of};
 use crate::endpoint::Method;
 use crate::message::Token;
 use crate::options::{BLOCK1, BLOCK2};
@@ -36,7 +36,8 @@ pub(super) struct Stage {
 
 impl Client {
     /// Largest block that is sent and, below 1,024, asked for: 16, 32 … 1,024 bytes. What is not
-    /// such a size is rounded down (RFC 7959 §2.2). For requests made from now on.
+    /// such a size is rounded down (RFC 7959 §2.2). For requests made from now on. Over a connection
+    /// messages are as large as both sides take unless this is called.
     pub const fn set_block_size(&mut self, bytes: usize) {
         self.block_exponent = LARGEST;
         while self.block_exponent > 0 && size_of(self.block_exponent) > bytes {
@@ -47,6 +48,16 @@ impl Client {
     /// Largest body of a response that is put together, in bytes; 1 MiB unless said.
     pub const fn set_max_body(&mut self, bytes: usize) {
         self.max_body = bytes;
+    }
+
+    /// Size exponent of the largest block that may come.
+    const fn largest_block(&self) -> u32 {
+        if self.connection.is_some() { BERT } else { LARGEST }
+    }
+
+    /// Size exponent of the blocks to ask for, where they are to be smaller than they would be.
+    pub(super) fn wanted_blocks(&self) -> Option<u32> {
+        (self.block_exponent < self.largest_block()).then_some(self.block_exponent)
     }
 
     /// How the request's body begins.
@@ -69,6 +80,8 @@ impl Client {
         response: Response,
         stage: Stage,
     ) -> Option<(Response, bool)> {
+        // Of a message that is refused whole: one of a connection may have been larger than any block.
+        let whole = if self.connection.is_some() { BERT + 1 } else { LARGEST };
         let pending = self.pending.get_mut(&token)?;
         let (class, detail) = (response.code.class(), response.code.detail());
         let block1 = response.block1.map(Block::from_uint);
@@ -79,7 +92,7 @@ impl Client {
             (&transfer.upload, &transfer.download, class, detail, block1)
             && size_of(block.exponent) < length
         {
-            transfer.upload = Some(Upload::new(length, LARGEST.min(block.exponent + 1)));
+            transfer.upload = Some(Upload::new(length, whole.min(block.exponent + 1)));
             transfer.tagged = true;
         }
         if let Some(upload) = &mut transfer.upload {
@@ -123,7 +136,8 @@ impl Client {
         block: Block,
         stage: Stage,
     ) {
-        let download = match Download::begin(response, block, self.max_body, stage.notifies) {
+        let limits = (self.max_body, self.largest_block());
+        let download = match Download::begin(response, block, limits, stage.notifies) {
             Ok(download) => Some(Box::new(download)),
             Err(flaw) => return self.break_off(token, flaw),
         };
@@ -232,7 +246,8 @@ pub(super) struct Part {
 }
 
 impl Part {
-    pub(super) fn of(pending: &Pending, exponent: u32) -> Part {
+    /// `ask` is the size exponent of the blocks that are asked for.
+    pub(super) fn of(pending: &Pending, ask: Option<u32>) -> Part {
         let request = &pending.request;
         let observe = request.observe.then_some(0);
         let observe = if pending.deregisters { Some(1) } else { observe };
@@ -258,8 +273,8 @@ impl Part {
             return part;
         }
         let by_hand = request.options.iter().any(|(number, _)| *number == BLOCK2);
-        if exponent < LARGEST && !by_hand && matches!(request.method, Method::Get | Method::Fetch) {
-            part.block2 = Some(exponent); // RFC 7959 §2.4: early negotiation
+        if !by_hand && matches!(request.method, Method::Get | Method::Fetch) {
+            part.block2 = ask; // RFC 7959 §2.4: early negotiation
         }
         if let Some(upload) = transfer.and_then(|transfer| transfer.upload.as_ref()) {
             part.block1 = Some(upload.option());

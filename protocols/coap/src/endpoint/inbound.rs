@@ -222,7 +222,7 @@ impl Endpoint {
             }
             // It was heard, which is all that matters.
             Signal::Pong | Signal::Unknown => {}
-            Signal::Release => {
+            Signal::Release { .. } => {
                 let Some(connection) = self.connections.at_mut(slot) else { return };
                 connection.state = State::Releasing;
                 self.close_released(slot);

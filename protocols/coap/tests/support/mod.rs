@@ -14,6 +14,7 @@ use motegate_coap::{Config, Endpoint};
 use motegate_message::{DeliveryId, ListenerId, Peer, Reason, Seq, Turn, Wall};
 use motegate_timers::Instant;
 
+pub mod connected;
 pub mod stream;
 
 pub const GET: u8 = 1;
