@@ -325,9 +325,9 @@ fn bench_loads_every_transport() {
             assert_eq!(report[none], 0, "{url}: {none}: {report}");
         }
         assert!(report["delivered"].as_u64().unwrap() > 0, "{url}: {report}");
-        let report = figures(&format!("conn {url} -c 50"));
+        let report = figures(&format!("conn {url} -c 50 -q 1"));
         assert_eq!(report["acknowledged"], 50, "{url}: {report}");
-        let report = figures(&format!("conn {url} -c 5 -n 40"));
+        let report = figures(&format!("conn {url} -c 5 -n 40 -q 1"));
         assert_eq!(report["acknowledged"], 40, "{url}: {report}");
     }
     let (tcp, mqtt) = (world.base("coap+tcp"), world.base("mqtt"));

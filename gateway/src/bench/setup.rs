@@ -39,7 +39,9 @@ pub(super) fn crowd(plan: &Plan, clock: Clock, registry: &Registry) -> Result<Cr
         (true, false) => way(&plan.to, clock)?,
         _ => Arc::clone(&from),
     };
-    let run = u32::try_from(random() >> 32).unwrap_or(0);
+    // Every payload begins with it, so that none is text by chance: an observation would end there,
+    // because its format has to stay (RFC 7641 §4.2).
+    let run = u32::try_from(random() >> 32).unwrap_or(0) | 0xff00_0000;
     let mut crowd = Crowd { run, ..Crowd::default() };
     for subscriber in 0..plan.subscribers {
         let topic = topic(plan, &plan.to, run, subscriber % plan.topics().max(1));
