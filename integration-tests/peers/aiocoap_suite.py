@@ -151,6 +151,34 @@ async def pubsub(context):
     check(await request(context, Code.GET, topic), Code.NOT_FOUND)
 
 
+async def emqx(context):
+    """A device that was written for EMQX's gateway, in connection mode."""
+    connection = "/mqtt/connection"
+    check(await request(context, Code.POST, "/ps/a", b"1"), Code.BAD_REQUEST)
+    refused = await request(context, Code.POST, f"{connection}?c=dev&u=admin&p=wrong")
+    check(refused, Code.UNAUTHORIZED)
+    made = await request(context, Code.POST, f"{connection}?clientid=dev&username=admin&password=public")
+    check(made, Code.CREATED)
+    shown = f"clientid=dev&token={made.payload.decode()}"
+    again = await request(context, Code.POST, f"{connection}?clientid=dev&username=admin&password=public")
+    check(again, Code.BAD_REQUEST)
+    check(await request(context, Code.PUT, f"{connection}?{shown}"), Code.CHANGED)
+    check(await request(context, Code.POST, f"/ps/a/b?{shown}&retain=true", b"kept"), Code.CHANGED)
+    running = context.request(Message(code=Code.GET, uri=f"{BASE}/ps/a/%2B?{shown}&qos=1", observe=0))
+    check(await asyncio.wait_for(running.response, WAIT), Code.CONTENT, b"")
+    notifications = aiter(running.observation)
+    check(await asyncio.wait_for(anext(notifications), WAIT), Code.CONTENT, b"kept")
+    check(await request(context, Code.POST, f"/ps/a/c?{shown}&qos=1", b"2"), Code.CHANGED)
+    check(await asyncio.wait_for(anext(notifications), WAIT), Code.CONTENT, b"2")
+    over = Message(code=Code.GET, uri=f"{BASE}/ps/a/%2B?{shown}")
+    over.opt.observe = 1
+    ended = await asyncio.wait_for(context.request(over, handle_blockwise=False).response, WAIT)
+    assert int(ended.code) == 0x47 and ended.payload == b"", ended
+    running.observation.cancel()
+    check(await request(context, Code.DELETE, f"{connection}?{shown}"), Code.DELETED)
+    check(await request(context, Code.POST, f"/ps/a?{shown}", b"3"), Code.UNAUTHORIZED)
+
+
 async def main():
     context = await aiocoap.Context.create_client_context()
     await globals()[sys.argv[1]](context)

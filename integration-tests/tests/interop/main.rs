@@ -8,6 +8,7 @@
 
 mod aiocoap;
 mod between_protocols;
+mod coap_emqx;
 mod coap_matrix;
 mod coap_methods;
 mod coap_observe;
