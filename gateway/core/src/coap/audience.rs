@@ -122,7 +122,15 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use super::super::observe::{Asked, Observation};
     use super::*;
+
+    /// There may be 100,000, and the endpoint and the broker keep something of each, too.
+    #[test]
+    fn what_the_core_knows_of_an_observation_is_small() {
+        let (known, asked) = (size_of::<Observation>(), size_of::<Asked>());
+        assert!(known <= 152 && asked <= 72, "{known} + {asked}");
+    }
 
     #[test]
     fn the_most_is_known_after_any_change() {
