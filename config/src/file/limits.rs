@@ -131,7 +131,7 @@ pub(crate) struct Limits {
     /// no such bound yet.
     #[schemars(extend("default" = "0"))]
     pub(crate) packet_rate_per_peer: Option<Typed<PerSecond>>,
-    /// Bodies in blocks of one CoAP client at a time; beyond it 5.03.
+    /// Bodies in blocks that one CoAP client sends at a time; beyond it 5.03. As many of its answers are kept.
     #[schemars(extend("default" = "4", "range" = "1 to 1000"))]
     pub(crate) max_blocks_in_progress_per_peer: Number,
     /// Requests that CoAP remembers, to recognise repetitions.

@@ -26,7 +26,8 @@ pub struct Config {
     pub max_body: usize,
     /// How long a body of which a part has come, or left, waits for the next request.
     pub block_timeout: Duration,
-    /// Bodies in parts of one peer; beyond it 5.03 with Max-Age.
+    /// Bodies that come in parts from one peer; beyond it 5.03 with Max-Age. Of answers in parts to it as many
+    /// are kept, the newest.
     pub max_blocks_in_progress_per_peer: usize,
     /// Bytes of all bodies in parts; beyond it one that has waited longest gives way, or 5.03.
     pub max_block_bytes: usize,

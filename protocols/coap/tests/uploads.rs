@@ -455,6 +455,33 @@ fn both_directions_in_one_exchange() {
     assert_eq!(sender.server.endpoint.transfers(), (0, 0));
 }
 
+/// RFC 7959 §2.7, RFC 8132 §2: answers in blocks that are kept for a peer, whether it has read them or not,
+/// stand in the way of no body of its own; of too many the oldest goes.
+#[test]
+fn answers_that_are_kept_do_not_stop_a_peer() {
+    let mut server = Server::new();
+    let long = || Response { payload: "y".repeat(150).into(), ..CHANGED };
+    let ask = |n: u16, id: u16, number: u32| {
+        let msg = Msg::con(POST, id).path(&format!("x{n}"));
+        msg.opt(BLOCK2, &option(number, false, 2))
+    };
+    for n in 0..8 {
+        server.msg(1, &ask(n, n, 0));
+        let request = server.request();
+        let said = server.respond(request.exchange, long()).join(" & ");
+        assert!(said.starts_with(&format!("ACK 2.04 #{n} ")), "{said}");
+    }
+    assert_eq!(server.endpoint.transfers().0, 4);
+    let mut rest = |n: u16| server.msg(1, &ask(n, 20 + n, 1)).join(" & ");
+    for n in 0..8 {
+        let code = if n < 4 { "4.08" } else { "2.04" };
+        assert!(rest(n).starts_with(&format!("ACK {code} #{} ", 20 + n)), "{n}");
+    }
+    // There is room for a body of the peer's own.
+    server.msg(1, &Msg::con(PUT, 30).path("x").opt(BLOCK1, &option(0, true, 0)).body(&body(16)));
+    assert!(server.request().more_follows);
+}
+
 /// RFC 7959 §2.7, RFC 9175 §2.4: the answer says which block it answers, and that is part of what an
 /// address in doubt may be sent: whatever is cut for it is kept, for every length.
 #[test]

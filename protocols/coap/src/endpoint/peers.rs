@@ -58,7 +58,9 @@ pub(super) struct PeerState {
     /// Requests without a response.
     pub(super) exchanges: u32,
     /// Bodies in parts.
-    pub(super) transfers: u16,
+    pub(super) uploads: u16,
+    /// Answers in parts that are kept for it, which stand in the way of no upload.
+    pub(super) answers: u16,
     pub(super) rate: Rate,
     /// Until when its address counts as proved, in seconds.
     pub(super) verified_until: u32,
@@ -95,7 +97,8 @@ impl PeerState {
             observations: 0,
             first_observation: NIL,
             exchanges: 0,
-            transfers: 0,
+            uploads: 0,
+            answers: 0,
             rate: Rate::default(),
             verified_until: 0,
             ids: MessageIds::beginning_with(first_message_id),
@@ -110,7 +113,8 @@ impl PeerState {
     const fn is_idle(&self) -> bool {
         self.entries == 0
             && self.exchanges == 0
-            && self.transfers == 0
+            && self.uploads == 0
+            && self.answers == 0
             && self.observations == 0
             && self.outbox.is_none()
     }

@@ -20,6 +20,9 @@ use crate::slab::{Key, NIL, Slab};
 /// Bytes of a transfer besides its body and its operation.
 const OVERHEAD: usize = 256;
 
+/// Transfers that are looked at for one of a peer's.
+const LOOKED_AT: usize = 256;
+
 /// What is there of a body.
 #[derive(Debug)]
 pub(super) enum State {
@@ -163,6 +166,19 @@ impl Transfers {
             State::Answer(_) => None,
         };
         Some((gone.peer, body))
+    }
+
+    /// Of the answers to a peer the one that has waited longest, if it is among the first to go.
+    pub(super) fn oldest_answer(&self, peer: Key) -> Option<Key> {
+        let mut slot = self.oldest;
+        for _ in 0..LOOKED_AT {
+            let transfer = self.slab.at(slot)?;
+            if transfer.peer == peer && matches!(transfer.state, State::Answer(_)) {
+                return self.slab.key_at(slot);
+            }
+            slot = transfer.newer;
+        }
+        None
     }
 
     /// The one that has waited longest, if it has waited for `timeout`.

@@ -19,6 +19,7 @@ use super::Endpoint;
 use super::block::largest;
 use super::body::Body;
 use super::contract::{Code, Method, Response};
+use super::peers::PeerState;
 use super::request::{Parsed, Refusal};
 use super::transfers::{State, Transfers};
 use crate::block::{Block, value};
@@ -108,7 +109,7 @@ impl Endpoint {
         if told.max(parsed.request.payload.len() + 1) > max {
             return Taken::Refused(Refusal::too_large(max));
         }
-        if !self.may_have_more_blocks(peer) {
+        if !self.may_have_more(peer, |state| state.uploads) {
             self.counters.blocks_per_peer_refused += 1;
             return Taken::Refused(self.no_room(Reason::QuotaExceeded));
         }
@@ -191,19 +192,26 @@ impl Endpoint {
         incomplete("what this was answered is gone: ask again from the beginning")
     }
 
-    /// Whether a peer is within the bound of its listener.
-    fn may_have_more_blocks(&self, peer: Key) -> bool {
+    /// Whether a peer, with so many bodies of one direction, is within the bound of its listener.
+    fn may_have_more(&self, peer: Key, count: impl Fn(&PeerState) -> u16) -> bool {
         self.peers.get(peer).is_none_or(|state| {
             let most = self.bounds(state.peer.listener).max_blocks_in_progress_per_peer;
-            usize::from(state.transfers) < most
+            usize::from(count(state)) < most
         })
     }
 
     /// Keeps an answer of which more than one block leaves, unless a GET can read it again; without
-    /// room for it only its first block leaves.
+    /// room for it only its first block leaves. It takes the place of what its peer was answered longest
+    /// ago: nobody says when the last block of that has come.
     pub(super) fn keep_answer(&mut self, now: Instant, peer: Key, parts: &Parts, body: &Body) {
+        if !self.may_have_more(peer, |state| state.answers)
+            && let Some(oldest) = self.transfers.oldest_answer(peer)
+        {
+            self.counters.blocks_evicted += 1;
+            self.end_transfer(now, oldest);
+        }
         let cost = Transfers::cost(&parts.operation, body.payload.len());
-        if self.may_have_more_blocks(peer) && self.make_block_room(now, cost) {
+        if self.may_have_more(peer, |state| state.answers) && self.make_block_room(now, cost) {
             let mut kept = Box::new(body.clone());
             kept.block1 = None; // whoever asks for another part of it sends no block
             let state = State::Answer(kept);
@@ -229,8 +237,11 @@ impl Endpoint {
     }
 
     fn begin_transfer(&mut self, now: Instant, peer: Key, operation: &[u8], state: State) -> Key {
-        if let Some(state) = self.peers.get_mut(peer) {
-            state.transfers += 1;
+        if let Some(of) = self.peers.get_mut(peer) {
+            match state {
+                State::Upload { .. } => of.uploads += 1,
+                State::Answer(_) => of.answers += 1,
+            }
         }
         let key = self.transfers.insert(now, peer, operation.into(), state);
         if let Some(slot) = self.connection_of(peer) {
@@ -253,7 +264,10 @@ impl Endpoint {
             self.connections.ended_transfer(slot, key);
         }
         if let Some(state) = self.peers.get_mut(peer) {
-            state.transfers -= 1;
+            match body {
+                Some(_) => state.uploads -= 1,
+                None => state.answers -= 1,
+            }
         }
         self.peers.release(peer.slot, now);
         body
