@@ -8,9 +8,10 @@ import json
 import sys
 
 import aiocoap
+import aiocoap.tokenmanager
 from aiocoap import Code, Message
 
-PATIENCE = 12
+PATIENCE = 50
 OBSERVATIONS = {}
 
 
@@ -22,25 +23,41 @@ def dotted(code):
     return f"{code >> 5}.{code & 31:02}"
 
 
+class Tokens(aiocoap.tokenmanager.TokenManager):
+    """Those that a command asks for, else as they would be."""
+    wanted = []
+    own = aiocoap.tokenmanager.TokenManager.next_token
+
+    def next_token(self):
+        return Tokens.wanted.pop() if Tokens.wanted else Tokens.own(self)
+
+
+aiocoap.tokenmanager.TokenManager.next_token = Tokens.next_token
+
+
 def message(command):
     tuning = aiocoap.Reliable if command["confirmable"] else aiocoap.Unreliable
     made = Message(code=getattr(Code, command.get("method", "GET")), uri=command["uri"],
-                   payload=command.get("payload", "").encode(), transport_tuning=tuning)
+                   payload=command.get("payload", "").encode("latin-1"), transport_tuning=tuning)
+    if command.get("format") is not None:
+        made.opt.content_format = command["format"]
+    if command.get("token") is not None:
+        Tokens.wanted[:] = [bytes(range(0xA1, 0xA1 + command["token"]))]
     exponent = command["block"].bit_length() - 5
     if exponent > 6:
         return made  # over a stream: whole, or in blocks of BERT
     # Both are taken for the wish that they are: the size of the first block. A request that fits one has no Block1.
-    if made.code in (Code.GET, Code.FETCH):
-        made.opt.block2 = (0, False, exponent)
-    elif len(made.payload) > command["block"]:
+    if len(made.payload) > command["block"]:
         made.opt.block1 = (0, False, exponent)
+    elif made.code in (Code.GET, Code.FETCH):
+        made.opt.block2 = (0, False, exponent)
     return made
 
 
 async def request(context, command):
     made = message(command)
     response = await asyncio.wait_for(context.request(made).response, PATIENCE)
-    tell(command["client"], "response", code=dotted(response.code), payload=response.payload.decode())
+    tell(command["client"], "response", code=dotted(response.code), payload=response.payload.decode("latin-1"))
 
 
 async def observe(context, command):
@@ -49,11 +66,11 @@ async def observe(context, command):
     running = context.request(made)
     first = await asyncio.wait_for(running.response, PATIENCE)
     registered = first.opt.observe is not None
-    tell(command["client"], "observing", code=dotted(first.code), payload=first.payload.decode(), registered=registered)
+    tell(command["client"], "observing", code=dotted(first.code), payload=first.payload.decode("latin-1"), registered=registered)
     if registered:
         OBSERVATIONS[command["client"]] = running
         async for value in running.observation:
-            tell(command["client"], "value", code=dotted(value.code), payload=value.payload.decode())
+            tell(command["client"], "value", code=dotted(value.code), payload=value.payload.decode("latin-1"))
 
 
 async def cancel(_, command):

@@ -14,8 +14,8 @@ import sys
 import tempfile
 import threading
 
-PATIENCE = 12
-CLIENT = "coap-client-notls"
+PATIENCE = 50
+AUTHORITY = os.environ.get("SSL_CERT_FILE")
 CODE = re.compile(r"^v:1 t:\w+ c:([2-5]\.\d\d) ")
 FOLDER = tempfile.TemporaryDirectory()
 NUMBERS = itertools.count()
@@ -44,15 +44,23 @@ def tell(client, event, **more):
 
 
 def is_stream(command):
-    return command["uri"].startswith("coap+")
+    return "+" in command["uri"].split(":")[0]
 
 
 def words(command):
-    words = [CLIENT, "-B", str(PATIENCE)]
+    if command["uri"].startswith("coaps"):
+        library = "gnutls" if command["block"] <= 256 else "openssl"
+        words = [f"coap-client-{library}", "-R", AUTHORITY, "-B", str(PATIENCE)]
+    else:
+        words = ["coap-client-notls", "-B", str(PATIENCE)]
     if not is_stream(command):
         words += ["-a", "127.0.0.1"]
     if command["block"] <= 1024:
         words += ["-b", str(command["block"])]
+    if command.get("format") is not None:
+        words += ["-t", str(command["format"])]
+    if command.get("token") is not None:
+        words += ["-T", "tokentok"[:command["token"]]]
     return words if command["confirmable"] else words + ["-N"]
 
 
@@ -67,15 +75,15 @@ def request(command):
     body, answer = (os.path.join(FOLDER.name, f"{name}{number}") for name in ("body", "answer"))
     line = words(command) + port(command) + ["-v", "6", "-m", method.lower(), "-o", answer]
     if command.get("payload"):
-        with open(body, "w") as file:
-            file.write(command["payload"])
+        with open(body, "wb") as file:
+            file.write(command["payload"].encode("latin-1"))
         line += ["-f", body]
     done = subprocess.run(line + [command["uri"]], capture_output=True, text=True)
     codes = [found[1] for found in map(CODE.match, done.stdout.splitlines()) if found]
     payload = ""
     if os.path.exists(answer):
-        with open(answer) as file:
-            payload = file.read()
+        with open(answer, "rb") as file:
+            payload = file.read().decode("latin-1")
         os.remove(answer)
     if os.path.exists(body):
         os.remove(body)

@@ -6,7 +6,7 @@ const path = require("path");
 const readline = require("readline");
 const coap = require(path.join(process.env.MOTEGATE_NODE_MODULES, "coap"));
 
-const PATIENCE = 12000;
+const PATIENCE = 50000;
 const agent = new coap.Agent();
 const observers = new Map();
 
@@ -17,8 +17,9 @@ function tell(client, event, more) {
 function begin(command, observe) {
   const { hostname, port, pathname } = new URL(command.uri.replace(/^coap/, "http"));
   const { confirmable } = command;
+  const token = Number.isInteger(command.token) ? Buffer.alloc(command.token, 0xa1) : undefined;
   const method = command.method ?? "GET";
-  const request = coap.request({ hostname, port, pathname, method, confirmable, observe, agent });
+  const request = coap.request({ hostname, port, pathname, method, confirmable, observe, token, agent });
   const exponent = Math.log2(command.block) - 4;
   const timer = setTimeout(() => tell(command.client, "failed", { text: "no answer" }), PATIENCE);
   request.on("response", () => clearTimeout(timer));
@@ -26,9 +27,12 @@ function begin(command, observe) {
     clearTimeout(timer);
     tell(command.client, "failed", { text: String(error.stack) });
   });
-  if (method === "GET" || method === "FETCH") request.setOption("Block2", Buffer.of(exponent));
+  if (Number.isInteger(command.format)) {
+    request.setOption("Content-Format", Buffer.of(command.format >> 8, command.format & 255).subarray(command.format < 256));
+  }
   // It would say Block1 of a request that fits one block, too, and send nothing of an empty one.
-  else if ((command.payload ?? "").length > command.block) request.setOption("Block1", Buffer.of(exponent));
+  if ((command.payload ?? "").length > command.block) request.setOption("Block1", Buffer.of(exponent));
+  else if (method === "GET" || method === "FETCH") request.setOption("Block2", Buffer.of(exponent));
   return request;
 }
 
@@ -36,9 +40,9 @@ const deeds = {
   request(command) {
     const request = begin(command, false);
     request.on("response", (response) => {
-      tell(command.client, "response", { code: response.code, payload: response.payload.toString() });
+      tell(command.client, "response", { code: response.code, payload: response.payload.toString("latin1") });
     });
-    request.end(command.payload ?? "");
+    request.end(Buffer.from(command.payload ?? "", "latin1"));
   },
 
   observe(command) {

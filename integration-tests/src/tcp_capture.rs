@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use crate::gateway::scratch;
 use crate::peer::program;
 use crate::process::Process;
+use crate::sim::coap_wire::Message;
+use crate::sim::stream::frames::{self, BLOCK_WISE, CSM, FIRST};
 use crate::tcp_relay::Chunk;
 
 /// The server's port in the capture; each connection has a client's port of its own above 40,000.
@@ -61,8 +63,8 @@ pub fn dissect(chunks: &[Chunk]) -> Vec<String> {
 /// The same of CoAP over TCP, or over WebSocket, where what the server sent is judged.
 ///
 /// Of the options of signals Debian's Wireshark knows none: each Max-Message-Size is marked as an option
-/// 2 of a request would be, whoever sends it. These marks are passed over where a line is a CSM; what it
-/// marks in another line counts.
+/// 2 of a request would be, whoever sends it. These two marks, and no others, are passed over where a segment
+/// is a CSM alone that our own reading finds to be one of RFC 8323 §5.3, with these two options.
 ///
 /// # Panics
 /// As [`dissect`].
@@ -80,7 +82,9 @@ fn dissect_as(chunks: &[Chunk], wire: Wire) -> Vec<String> {
     command.arg("-r").arg(&file);
     command.args(["-d", &format!("tcp.port=={},{}", wire.port(), wire.protocol())]);
     command.args(["-T", "fields", "-E", "separator=/t"]);
-    for field in ["tcp.srcport", "_ws.malformed", "_ws.expert.message", "_ws.col.Info"] {
+    const FIELDS: [&str; 5] =
+        ["tcp.srcport", "tcp.payload", "_ws.malformed", "_ws.expert.message", "_ws.col.Info"];
+    for field in FIELDS {
         command.args(["-e", field]);
     }
     let lines = Process::start(command).succeed();
@@ -92,18 +96,46 @@ fn dissect_as(chunks: &[Chunk], wire: Wire) -> Vec<String> {
         if wire != Wire::Mqtt && columns.first() != Some(&&*server) {
             continue; // of a client's options it knows fewer
         }
-        let marks = columns.iter().skip(1).take(2);
-        let marked = marks.filter(|mark| !is_known(mark, columns.get(3).unwrap_or(&""), wire));
+        let [payload, summary] = [1, 4].map(|at| columns.get(at).copied().unwrap_or_default());
+        let csm = wire != Wire::Mqtt && summary.trim() == "7.01 CSM" && is_csm(payload, wire);
+        let marks = columns.iter().skip(2).take(2);
+        let marked = marks.filter(|mark| !is_known(mark, csm, wire));
         assert_eq!(marked.count(), 0, "marked as malformed: {line}");
     }
-    lines.iter().map(|line| line.split('\t').skip(3).collect()).collect()
+    lines.iter().map(|line| line.split('\t').skip(4).collect()).collect()
+}
+
+/// Whether these hexadecimal digits are a CSM with Max-Message-Size, Block-Wise-Transfer and nothing else (RFC
+/// 8323 §5.3): that Wireshark's marks say nothing of who has sent it.
+fn is_csm(digits: &str, wire: Wire) -> bool {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
+    let bytes = bytes.unwrap_or_default();
+    let message = match (wire, &bytes[..]) {
+        // A frame with FIN, binary, unmasked, and Len 0 in it (§4.2).
+        (Wire::CoapOverWebSocket, [0x82, _, 0, CSM, content @ ..]) => {
+            let mut message = Message { code: CSM, ..Message::default() };
+            message.read_content(content).ok().map(|()| message)
+        }
+        (Wire::Coap, _) => {
+            let mut rest = bytes;
+            let taken = frames::take(&mut rest).ok().flatten();
+            taken.map(|(message, _)| message).filter(|_| rest.is_empty())
+        }
+        _ => None,
+    };
+    message.is_some_and(|message| {
+        let Message { code, token, options, payload, .. } = message;
+        let [(FIRST, size), (BLOCK_WISE, nothing)] = &options[..] else { return false };
+        let is_uint = (1..=4).contains(&size.len()) && size[0] != 0;
+        code == CSM && token.is_empty() && payload.is_empty() && is_uint && nothing.is_empty()
+    })
 }
 
 /// Whether a mark says nothing of who has sent the message.
-fn is_known(mark: &str, summary: &str, wire: Wire) -> bool {
-    const CSM: [&str; 2] = ["Invalid Option Number 2", "Invalid Option Range: 0 (1 < x < 8)"];
-    let is_csm = wire != Wire::Mqtt && summary.trim() == "7.01 CSM";
-    let of_csm = |mark: &str| CSM.iter().any(|known| mark.starts_with(known));
+fn is_known(mark: &str, is_csm: bool, wire: Wire) -> bool {
+    const MARKS: [&str; 2] = ["Invalid Option Number 2", "Invalid Option Range: 0 (1 < x < 8)"];
+    let of_csm = |mark: &str| MARKS.iter().any(|known| mark.starts_with(known));
     // Two options, two marks.
     let only_csm = is_csm && mark.split(',').all(|one| one == "_ws.malformed" || of_csm(one));
     let is_http = wire == Wire::CoapOverWebSocket && mark.contains("HTTP/1.1");
@@ -239,6 +271,18 @@ mod tests {
         let lines = dissect_coap(&chunks, false);
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert!(lines[0].contains("CSM") && lines[2].contains("2.05 Content"), "{lines:?}");
+    }
+
+    /// A CSM with an option that there is not, and one with a token.
+    #[test]
+    fn only_a_csm_is_passed_over() {
+        assert!(is_csm("40e122048020", Wire::Coap));
+        assert!(!is_csm("50e12204802021", Wire::Coap), "6: an option that there is not");
+        assert!(!is_csm("41e17722048020", Wire::Coap), "a token");
+        assert!(!is_csm("40e12204802000e2", Wire::Coap), "two messages");
+        assert!(!is_csm("40e22204802020", Wire::Coap), "a Ping");
+        assert!(is_csm("820600e122048020", Wire::CoapOverWebSocket));
+        assert!(!is_csm("820640e122048020", Wire::CoapOverWebSocket), "Len is not 0");
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //!
 //! | `do` | with | events that follow |
 //! |---|---|---|
-//! | `request` | `method`, `uri`, `confirmable`, `payload`, `block` | `response` with `code`, `payload` |
-//! | `observe` | `uri`, `confirmable`, `block` | `observing` with `code`, `payload`, `registered`; then `value` with `code`, `payload` for each notification |
+//! | `request` | `method`, `uri`, `confirmable`, `payload`, `block`, `format`, `token` | `response` with `code`, `payload` |
+//! | `observe` | `uri`, `confirmable`, `block`, `token` | `observing` with `code`, `payload`, `registered`; then `value` with `code`, `payload` for each notification |
 //! | `cancel` | | `cancelled` |
 //!
+//! A payload is a letter a byte (ISO 8859-1). `format` is its Content-Format, `token` how many bytes the
+//! token of the request has that begins it; both may be missing.
 //! `block` is the size that the client wishes bodies to be cut to, its own and the answer; past 1024,
 //! which is for streams, it is up to the client: whole, or in blocks of BERT (RFC 8323 §6). `failed`
 //! with `text` says that a command could not be carried out.
@@ -21,7 +23,7 @@ use crate::peer::{from_venv, program};
 /// Whose client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Make {
-    /// libcoap's `coap-client-notls`.
+    /// libcoap's `coap-client-notls`; over TLS `-gnutls` where blocks are small, else `-openssl`.
     Libcoap,
     /// aiocoap.
     Aiocoap,
@@ -38,6 +40,32 @@ pub enum Transport {
     Tcp,
     /// WebSocket (RFC 8323 §4).
     Ws,
+    /// TLS on TCP (RFC 8323 §8.2).
+    Tls,
+    /// WebSocket on TLS (RFC 8323 §8.4).
+    Wss,
+}
+
+impl Transport {
+    /// Those of connections.
+    pub const STREAMS: [Transport; 4] =
+        [Transport::Tcp, Transport::Ws, Transport::Tls, Transport::Wss];
+
+    /// The scheme of its URIs, which is what listeners call it, too.
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Transport::Udp => "coap",
+            Transport::Tcp => "coap+tcp",
+            Transport::Ws => "coap+ws",
+            Transport::Tls => "coaps+tcp",
+            Transport::Wss => "coaps+ws",
+        }
+    }
+
+    /// Whether what passes is encrypted.
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Wss)
+    }
 }
 
 impl Make {
@@ -46,10 +74,12 @@ impl Make {
 
     /// The transports that it knows; which of them are rows is up to the gateway's listeners.
     pub fn transports(self) -> &'static [Transport] {
+        use Transport::{Tcp, Tls, Udp, Ws, Wss};
         match self {
-            Make::Libcoap => &[Transport::Udp, Transport::Tcp],
-            Make::Aiocoap => &[Transport::Udp, Transport::Tcp, Transport::Ws],
-            Make::NodeCoap => &[Transport::Udp],
+            // WebSocket came with 4.3.5, which Debian does not have yet.
+            Make::Libcoap => &[Udp, Tcp, Tls],
+            Make::Aiocoap => &[Udp, Tcp, Ws, Tls, Wss],
+            Make::NodeCoap => &[Udp],
         }
     }
 
@@ -62,7 +92,9 @@ impl Make {
     pub(super) fn command(self) -> Command {
         match self {
             Make::Libcoap => {
-                program("coap-client-notls", "libcoap3-bin");
+                for library in ["notls", "openssl", "gnutls"] {
+                    program(&format!("coap-client-{library}"), "libcoap3-bin");
+                }
                 python(from_venv("python3"), "libcoap_peer.py")
             }
             Make::Aiocoap => python(from_venv("python3"), "aiocoap_peer.py"),
@@ -95,6 +127,8 @@ impl fmt::Display for Row {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
             Transport::Ws => "ws",
+            Transport::Tls => "tls",
+            Transport::Wss => "wss",
         };
         let kind = if self.confirmable { "CON" } else { "NON" };
         write!(f, "{make:<9}  {transport:<3}  {kind}  {:>4}", self.block)

@@ -3,11 +3,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::peer::{Make, Row, Transport};
+use crate::certificates::Certificates;
 use crate::gateway::Gateway;
 use crate::matrix::peer::Peer;
 use crate::matrix::{Outcome, ensure, same};
@@ -17,8 +19,12 @@ use crate::relay::{From, Relay};
 use crate::tcp_capture::dissect_coap;
 use crate::tcp_relay::TcpRelay;
 
+/// The largest body in the smallest blocks has 4,096 round trips, and more of other clients beside it. The
+/// clients give up a little earlier and say so.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Below it lie all topics, which the subscriber sees.
-const ROOT: &str = "matrix";
+pub const ROOT: &str = "matrix";
 
 /// What a peer saw: the code as `2.05`, and the whole body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,33 +64,62 @@ pub struct World {
     peers: RefCell<BTreeMap<Make, Peer>>,
     subscriber: RefCell<Process>,
     next: Cell<u32>,
+    certificates: Option<Certificates>,
     _gateway: Gateway,
 }
 
+/// What is asked of a path, besides how a row asks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked<'a> {
+    /// GET and its kin.
+    pub method: &'a str,
+    /// Behind the authority, from `/` on.
+    pub path: &'a str,
+    /// A letter a byte.
+    pub payload: &'a str,
+    /// Content-Format of that.
+    pub format: Option<u16>,
+    /// Bytes of the token; else as the client likes it.
+    pub token: Option<usize>,
+}
+
 impl World {
-    /// A gateway with listeners of every transport and `rest` in its file, and a relay before each.
+    /// A gateway with listeners of every transport and `rest` in its file, and a relay before each whose
+    /// bytes can be read.
     ///
     /// # Panics
     /// If it does not come up.
     pub fn start(rest: &str) -> World {
-        let listener = |protocol: &str, name: &str| {
+        let certificates = Certificates::make();
+        let (cert, key) = (certificates.server(), certificates.key());
+        let tls = format!(", tls: {{cert: {}, key: {}}}", cert.display(), key.display());
+        let listeners = Transport::STREAMS.map(|transport| {
+            let (protocol, name) = (transport.scheme(), name(transport));
+            let tls = if transport.is_secure() { &*tls } else { "" };
             format!(
-                "  - {{name: {name}, protocol: {protocol}, bind: \"127.0.0.1:0\", anonymous: true}}\n"
+                "  - {{name: {name}, protocol: {protocol}, bind: \"127.0.0.1:0\", anonymous: true{tls}}}\n"
             )
-        };
-        let streams = [(Transport::Tcp, "tcp"), (Transport::Ws, "ws")];
-        let text: String =
-            streams.iter().map(|(_, name)| listener(&format!("coap+{name}"), name)).collect();
-        let gateway = Gateway::run(&(text + rest));
-        let relays = streams.map(|(transport, name)| {
-            let address = gateway.listening(name).parse().expect("the log names an address");
-            (name, transport, TcpRelay::start(address, Vec::new()))
+        });
+        let gateway = Gateway::run(&(listeners.concat() + rest));
+        let addresses = Transport::STREAMS.map(|transport| {
+            let listening = gateway.listening(&name(transport));
+            (transport, listening.parse::<SocketAddr>().expect("the log names an address"))
         });
         let mut world = World::before(gateway);
-        for (name, transport, relay) in relays {
-            world.bases.insert(transport, format!("coap+{name}://{}", relay.address));
-            world.streams.insert(transport, relay);
+        for (transport, address) in addresses {
+            let scheme = transport.scheme();
+            let base = if transport.is_secure() {
+                // The name of the certificate.
+                format!("{scheme}://localhost:{}", address.port())
+            } else {
+                let relay = TcpRelay::start(address, Vec::new());
+                let base = format!("{scheme}://{}", relay.address);
+                world.streams.insert(transport, relay);
+                base
+            };
+            world.bases.insert(transport, base);
         }
+        world.certificates = Some(certificates);
         world
     }
 
@@ -102,6 +137,7 @@ impl World {
             peers: RefCell::default(),
             subscriber: RefCell::new(subscriber),
             next: Cell::new(0),
+            certificates: None,
             _gateway: gateway,
         }
     }
@@ -117,14 +153,21 @@ impl World {
         format!("t{}", self.next.get())
     }
 
-    fn command(&self, row: Row, topic: &str) -> Value {
-        let uri = format!("{}/mqtt/{ROOT}/{topic}", self.bases[&row.transport]);
+    fn command(&self, row: Row, path: &str) -> Value {
+        let uri = format!("{}{path}", self.bases[&row.transport]);
         json!({"uri": uri, "confirmable": row.confirmable, "block": row.block})
     }
 
     fn with<T>(&self, make: Make, call: impl FnOnce(&mut Peer) -> T) -> T {
         let mut peers = self.peers.borrow_mut();
-        call(peers.entry(make).or_insert_with(|| Peer::of(make.command())))
+        let peer = peers.entry(make).or_insert_with(|| {
+            let mut command = make.command();
+            if let Some(certificates) = &self.certificates {
+                command.env("SSL_CERT_FILE", certificates.authority());
+            }
+            Peer::of(command)
+        });
+        call(peer)
     }
 
     /// One request of this row's client about a topic.
@@ -132,13 +175,24 @@ impl World {
     /// # Errors
     /// If it is not answered.
     pub fn ask(&self, row: Row, method: &str, topic: &str, payload: &str) -> Outcome<Answer> {
-        let mut command = self.command(row, topic);
-        command["method"] = method.into();
-        command["payload"] = payload.into();
+        let path = &path(topic);
+        self.ask_at(row, Asked { method, path, payload, ..Asked::default() })
+    }
+
+    /// One request of this row's client.
+    ///
+    /// # Errors
+    /// As [`ask`](World::ask).
+    pub fn ask_at(&self, row: Row, asked: Asked<'_>) -> Outcome<Answer> {
+        let mut command = self.command(row, asked.path);
+        command["method"] = asked.method.into();
+        command["payload"] = asked.payload.into();
+        command["format"] = asked.format.into();
+        command["token"] = asked.token.into();
         let name = self.fresh();
         self.with(row.make, |peer| {
             peer.say(&name, "request", command);
-            let event = peer.event(&name, "response");
+            let event = peer.event_within(&name, "response", PATIENCE);
             peer.forget(&name);
             event.map(|event| Answer::of(&event))
         })
@@ -149,8 +203,22 @@ impl World {
     /// # Errors
     /// If the gateway does not take it for that.
     pub fn observe(&self, row: Row, topic: &str) -> Outcome<(String, Answer)> {
+        self.observe_by(row, topic, None)
+    }
+
+    /// The same by a token of so many bytes.
+    ///
+    /// # Errors
+    /// As [`observe`](World::observe).
+    pub fn observe_by(
+        &self,
+        row: Row,
+        topic: &str,
+        token: Option<usize>,
+    ) -> Outcome<(String, Answer)> {
         let name = self.fresh();
-        let command = self.command(row, topic);
+        let mut command = self.command(row, &path(topic));
+        command["token"] = token.into();
         let event = self.with(row.make, |peer| {
             peer.say(&name, "observe", command);
             peer.event(&name, "observing")
@@ -211,18 +279,38 @@ impl World {
         records.any(|(from, bytes)| *from == From::Gateway && bytes.get(1) == Some(&code))
     }
 
-    /// Wireshark reads every datagram of the gateway, and every connection; its words about them.
+    /// Wireshark reads every datagram of the gateway, and every connection that is not encrypted; its
+    /// words about them.
     ///
     /// # Panics
     /// If it marks one.
-    pub fn dissect(mut self) -> Vec<String> {
-        let mut read = self.relay.dissect("coap", self.port);
+    pub fn dissect(self) -> BTreeMap<Transport, Vec<String>> {
+        self.dissect_but(&[])
+    }
+
+    /// The same, but for marks of datagrams that are one of `unknown`.
+    ///
+    /// # Panics
+    /// As [`dissect`](World::dissect), but for these.
+    pub fn dissect_but(mut self, unknown: &[&str]) -> BTreeMap<Transport, Vec<String>> {
+        let datagrams = self.relay.dissect_but("coap", self.port, unknown);
+        let mut read = BTreeMap::from([(Transport::Udp, datagrams)]);
         for (transport, relay) in self.streams {
             let record = relay.record();
             if !record.is_empty() {
-                read.extend(dissect_coap(&record, transport == Transport::Ws));
+                read.insert(transport, dissect_coap(&record, transport == Transport::Ws));
             }
         }
         read
     }
+}
+
+/// The name of the listener.
+fn name(transport: Transport) -> String {
+    transport.scheme().replace('+', "-")
+}
+
+/// Where a topic's value is.
+fn path(topic: &str) -> String {
+    format!("/mqtt/{ROOT}/{topic}")
 }

@@ -226,7 +226,15 @@ impl Peer {
     /// # Errors
     /// If it does not come, or the client failed or was closed meanwhile.
     pub fn event(&mut self, client: &str, kind: &str) -> Outcome<Value> {
-        let deadline = Instant::now() + PATIENCE;
+        self.event_within(client, kind, PATIENCE)
+    }
+
+    /// The same of what may take so long.
+    ///
+    /// # Errors
+    /// As [`event`](Peer::event).
+    pub fn event_within(&mut self, client: &str, kind: &str, patience: Duration) -> Outcome<Value> {
+        let deadline = Instant::now() + patience;
         loop {
             let events = self.waiting.entry(client.to_owned()).or_default();
             if let Some(at) = events.iter().position(|event| event["event"] == kind) {

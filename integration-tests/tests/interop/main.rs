@@ -37,4 +37,5 @@ mod resource_directory;
 mod sn_pub_sub;
 mod sn_sleep;
 mod wireshark;
+mod wireshark_coap;
 mod wireshark_sn;

@@ -1,9 +1,14 @@
 //! Every CoAP client that we know, CON and NON, over every transport that it speaks (datagrams, TCP,
-//! WebSocket), into blocks of each size: what it puts is published once and whole, what it gets is what was put, and an observer has every
-//! value. Bodies have from nothing to 64 KiB. One gateway a client, so that the clients run beside
-//! each other; Wireshark reads every datagram that the gateways sent, and every connection.
+//! WebSocket, and both in TLS), into blocks of each size: what it puts is published once and whole, what it
+//! gets is what was put, and an observer has every value; the collection of topics takes the methods that
+//! a value refuses. Bodies have from nothing to 64 KiB, tokens from nothing to 8 bytes. One gateway a
+//! client, so that the clients run beside each other; Wireshark reads every datagram that the gateways sent,
+//! and every connection that is not encrypted.
 
 mod cells;
+mod collection;
+
+use std::collections::BTreeMap;
 
 use motegate_tests::coap_matrix::peer::{Make, Row, Transport};
 use motegate_tests::coap_matrix::world::{Answer, World};
@@ -15,18 +20,23 @@ use motegate_tests::matrix::{Outcome, same};
 const BLOCKS: [usize; 7] = [16, 32, 64, 128, 256, 512, 1024];
 
 /// Over a stream bodies may also come whole, or in blocks of BERT (RFC 8323 §6): 2048.
-const STREAM_BLOCKS: [usize; 3] = [64, 1024, 2048];
+const STREAM_BLOCKS: [usize; 8] = [16, 32, 64, 128, 256, 512, 1024, 2048];
+
+/// In TLS nothing of CoAP is another than without: the records are what may go wrong.
+const SECURE_BLOCKS: [usize; 4] = [16, 64, 1024, 2048];
 
 /// A column: each cell of it by the size of the body.
 type Column = (&'static str, fn(Row) -> Vec<usize>, fn(&World, Row, usize) -> Outcome);
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 8] = [
     ("put", cells::sizes, cells::put),
     ("get", cells::sizes, cells::get),
-    ("post", cells::some_sizes, cells::post),
-    ("delete", cells::one_size, cells::delete),
-    ("fetch", cells::one_size, cells::fetch),
+    ("post", cells::sizes, cells::post),
+    ("delete", cells::some_sizes, cells::delete),
+    ("4.05", cells::refused_sizes, cells::fetch),
+    ("pubsub", collection::sizes, collection::life),
     ("observe", cells::observed_sizes, cells::observe),
+    ("token", cells::token_lengths, cells::token),
 ];
 
 /// The columns of a row: name, size of the body, and what came of it.
@@ -44,6 +54,7 @@ fn rows(make: Make, world: &World) -> Vec<Row> {
         let (kinds, blocks) = match transport {
             Transport::Udp => (&[true, false][..], &BLOCKS[..]),
             Transport::Tcp | Transport::Ws => (&[true][..], &STREAM_BLOCKS[..]),
+            Transport::Tls | Transport::Wss => (&[true][..], &SECURE_BLOCKS[..]),
         };
         for &confirmable in kinds {
             for &block in blocks {
@@ -54,8 +65,11 @@ fn rows(make: Make, world: &World) -> Vec<Row> {
     rows
 }
 
-fn run(make: Make) -> (Vec<(Row, Cells)>, Vec<String>) {
-    let world = World::start("");
+/// What Wireshark said of a transport.
+type Read = BTreeMap<Transport, Vec<String>>;
+
+fn run(make: Make) -> (Vec<(Row, Cells)>, Read) {
+    let world = World::start("mappings: {presets: [core-pubsub, passthrough]}\n");
     let mut done = Vec::new();
     for row in rows(make, &world) {
         let mut cells = Cells::new();
@@ -81,12 +95,21 @@ fn every_client_kind_and_block_size() {
         }
     }
     table.finish();
+    const ANSWERS: [&str; 7] = [
+        "2.01 Created",
+        "2.02 Deleted",
+        "2.04 Changed",
+        "2.05 Content",
+        "2.31 Continue",
+        "4.04 Not Found",
+        "4.05 Method Not Allowed",
+    ];
     for (make, (_, read)) in Make::ALL.iter().zip(&all) {
-        let read = read.join("\n");
-        for words in
-            ["2.01 Created", "2.02 Deleted", "2.04 Changed", "2.05 Content", "2.31 Continue"]
-        {
-            assert!(read.contains(words), "{words} is missing before {make:?}");
+        for (transport, lines) in read {
+            let read = lines.join("\n");
+            for words in ANSWERS {
+                assert!(read.contains(words), "{make:?} {transport:?}: {words} is missing");
+            }
         }
     }
 }
@@ -104,8 +127,12 @@ fn aiocoap_speaks_bert() {
         }
         assert_eq!(cells::observe(&world, row, 20_000), Ok(()), "{row}");
     }
-    let read = world.dissect().join("\n");
-    assert!(read.contains("Block #"), "no body came in blocks\n{read}");
+    for (transport, lines) in world.dissect() {
+        let read = lines.join("\n");
+        assert!(read.contains("2.05 Content"), "{transport:?}: no body\n{read}");
+        let in_blocks = read.contains("Block #");
+        assert!(in_blocks || transport == Transport::Udp, "{transport:?}: no blocks\n{read}");
+    }
 }
 
 /// Where every address is in doubt, libcoap sends back the Echo option that it is given (RFC 9175
@@ -134,6 +161,8 @@ fn libcoap_proves_its_address() {
         }
     }
     assert_eq!(told, vec![Ok(()); told.len()]);
-    // Not by Wireshark, of which Debian's version knows no option 252.
     assert!(world.answered(0x81), "nobody was asked for an Echo");
+    // All that the Wireshark of Debian does not know.
+    let read = world.dissect_but(&["Invalid Option Number 252"]).remove(&Transport::Udp);
+    assert!(read.is_some_and(|lines| lines.join("\n").contains("4.01 Unauthorized")));
 }
