@@ -383,8 +383,7 @@ impl Client {
             return ctx.fail(&self.name, "a Pong that nobody asked for");
         };
         let ping = self.pings.remove(at);
-        let waits = |token: &Vec<u8>| self.requests.iter().any(|r| r.token == *token);
-        if m.option(FIRST).is_some() && ping.before.iter().any(waits) {
+        if m.option(FIRST).is_some() && !ping.before.is_empty() {
             ctx.fail(&self.name, "Custody before the answers to what came before the Ping");
         }
     }
@@ -400,7 +399,11 @@ impl Client {
         }
         let at = self.requests.iter().position(|r| r.token == m.token);
         let Some(request) = at.map(|at| self.requests.remove(at)) else { return };
-        let Request { since, what, .. } = request;
+        let Request { token, since, what, .. } = request;
+        for ping in &mut self.pings {
+            // An observation is ended by the token that began it.
+            ping.before.retain(|waited| *waited != token);
+        }
         let found = match what {
             What::Write(write) => self.on_written(ctx, write, m),
             What::Read(download) => self.on_read(ctx, download, m),
