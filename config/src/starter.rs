@@ -100,16 +100,19 @@ impl Starter {
         }
         text.push_str(if self.protocols.is_empty() { "listeners: []\n" } else { "listeners:\n" });
         for protocol in &self.protocols {
-            let port = match protocol.as_str() {
-                "mqttsn" => 1885,
-                "coap" => 5683,
-                _ => 1883,
+            // CoAP as `motegate dev` serves it: over TCP, too, for networks that keep UDP out.
+            let listeners: &[(&str, &str, u16)] = match protocol.as_str() {
+                "mqttsn" => &[("mqttsn", "mqttsn", 1885)],
+                "coap" => &[("coap", "coap", 5683), ("coap-tcp", "coap+tcp", 5683)],
+                _ => &[("mqtt", "mqtt", 1883)],
             };
-            text.push_str(&format!(
-                "  - name: {protocol}\n    protocol: {protocol}\n    bind: \"{host}:{port}\"\n    \
-                 anonymous: {}\n",
-                self.anonymous
-            ));
+            for (name, protocol, port) in listeners {
+                text.push_str(&format!(
+                    "  - name: {name}\n    protocol: {protocol}\n    bind: \"{host}:{port}\"\n    \
+                     anonymous: {}\n",
+                    self.anonymous
+                ));
+            }
         }
     }
 }
@@ -134,7 +137,8 @@ mod tests {
             let text = starter.text();
             let resolved =
                 Config::parse("motegate.yaml", &text).unwrap_or_else(|e| panic!("{text}\n{e}"));
-            assert_eq!(resolved.listeners.len(), starter.protocols.len());
+            let over_tcp = usize::from(starter.protocols.iter().any(|p| p == "coap"));
+            assert_eq!(resolved.listeners.len(), starter.protocols.len() + over_tcp);
             let open = starter.anonymous && !starter.protocols.is_empty();
             assert_eq!(resolved.warnings.is_empty(), open, "{text}");
             assert_eq!(resolved.data_dir.to_str(), Some("C:\\data, really"));

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::TcpListener;
 
-use common::client::{Said, said};
-use common::{Program, connect, packet, read_packet, string};
+use common::client::{Configured, Said, said};
+use common::{Program, connect, motegate, packet, read_packet, string};
 use serde_json::Value;
 
 fn url(gateway: &Program, scheme: &str) -> String {
@@ -293,4 +293,23 @@ fn a_gateway_that_dies_ends_the_run() {
         assert!(said.out.starts_with("rtt "), "{}{}", said.out, said.err);
         assert!(said.err.contains("connection"), "{}", said.err);
     }
+}
+
+/// The subscriber of the other side was let in: it says goodbye, or the gateway would keep it until it
+/// has been silent for long.
+#[test]
+fn who_is_refused_takes_leave_on_the_other_side() {
+    let gateway = Configured::start(
+        "bench-leave",
+        "version: 1\ndurability: none\nlisteners:\n\
+         \x20 - {protocol: mqtt, bind: \"127.0.0.1:0\"}\n\
+         \x20 - {protocol: mqttsn, bind: \"127.0.0.1:0\", anonymous: true}\n",
+    );
+    let (mqtt, sn) = (gateway.address("mqtt"), gateway.address("mqtt-sn"));
+    said(&format!("bench rtt mqtt://{mqtt} --to mqttsn://{sn} -n 5")).bad(4, &["refused"]);
+    let mut list = motegate(&["clients", "list", "-o", "json"]);
+    list.current_dir(&gateway.directory).env("XDG_RUNTIME_DIR", &gateway.directory);
+    let told = list.env_remove("MOTEGATE_CONTROL").output().expect("the program runs");
+    let told: Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    assert_eq!(told["clients"], serde_json::json!([]));
 }
