@@ -62,6 +62,8 @@ struct Keeper<'a> {
     stop_by: Option<Instant>,
     /// That it fails was told.
     told: bool,
+    /// The next registration is worth a line: none was told yet, or that it was lost.
+    is_news: bool,
 }
 
 impl<'a> Keeper<'a> {
@@ -76,7 +78,8 @@ impl<'a> Keeper<'a> {
         };
         let machine = Registration::new(means.clock.now(), settings, random());
         let status = Status::new(wanted, &endpoint);
-        Keeper { means, wanted, machine, status, next: None, stop_by: None, told: false }
+        let (next, stop_by, told, is_news) = (None, None, false, true);
+        Keeper { means, wanted, machine, status, next, stop_by, told, is_news }
     }
 
     async fn keep(mut self, commands: &mut mpsc::UnboundedReceiver<Command>) -> Next {
@@ -157,12 +160,12 @@ impl<'a> Keeper<'a> {
         while let Some(event) = self.machine.poll_event() {
             match event {
                 Event::Registered(registered) => {
-                    let first = self.status.registered.is_none() || self.told;
+                    let is_news = std::mem::take(&mut self.is_news);
                     let (base, links) = (registered.base.clone(), registered.links);
                     self.status.confirm(registered);
                     let location = self.status.location();
                     let left_out = self.status.left_out;
-                    if first {
+                    if is_news {
                         tracing::info!(
                             location,
                             endpoint = self.status.endpoint,
@@ -174,7 +177,7 @@ impl<'a> Keeper<'a> {
                     } else {
                         tracing::debug!(location, base, links, left_out, "registered anew");
                     }
-                    if first && is_here_only {
+                    if is_news && is_here_only {
                         tracing::warn!(
                             base,
                             "clients elsewhere cannot use what they find in the resource \
@@ -185,7 +188,13 @@ impl<'a> Keeper<'a> {
                 }
                 Event::Renewed(registered) => {
                     self.status.confirm(registered);
-                    tracing::debug!(location = self.status.location(), "registration renewed");
+                    let location = self.status.location();
+                    self.is_news = false;
+                    if std::mem::take(&mut self.told) {
+                        tracing::info!(location, "the registration is renewed");
+                    } else {
+                        tracing::debug!(location, "the registration is renewed");
+                    }
                 }
                 Event::Lost(failure) => self.lost(&failure),
                 Event::Failed { failure, again_in } => self.failed(&failure, again_in),
@@ -201,12 +210,14 @@ impl<'a> Keeper<'a> {
 
     fn lost(&mut self, failure: &Failure) {
         self.status.to(State::Registering);
+        self.is_news = true;
         tracing::info!(%failure, "the registration was not renewed: the gateway registers anew");
     }
 
     /// Once and not each time.
     fn failed(&mut self, failure: &Failure, again_in: std::time::Duration) {
         self.status.fail(failure.to_string());
+        self.is_news = true;
         let (directory, again_in_s) = (self.status.uri.as_str(), again_in.as_secs());
         if std::mem::replace(&mut self.told, true) {
             tracing::debug!(directory, %failure, again_in_s, "not registered");

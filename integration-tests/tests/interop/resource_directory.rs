@@ -88,6 +88,8 @@ fn aiocoap_finds_the_gateway_as_long_as_it_is_there() {
     directory.up();
     shows(&directory, ENDPOINTS, None);
     reload(&gateway);
+    gateway.process().wait_for_text("the gateway registers anew");
+    gateway.process().wait_for_text("registered at the resource directory");
     shows(&directory, ENDPOINTS, Some("ep=\"gw-7\""));
     shows(&directory, RESOURCES, Some(&format!("<{base}/mqtt>;")));
 
