@@ -190,7 +190,8 @@ pub(crate) fn coap(
     card.payload_assumed = assumed.is_some();
     card.answer = rehearsal.answer.as_ref().map(|(code, _)| code_text(*code));
     // RFC 7252 §5.8.3: what was there is changed, and the rehearsal's gateway has nothing.
-    let creates = card.answer.as_deref() == Some("2.01");
+    let connects = managed == Some(Managed::Connection);
+    let creates = card.answer.as_deref() == Some("2.01") && !connects;
     card.answer_if_held = creates.then(|| "2.04".to_owned());
     match &explained.outcome {
         Ok(matched) => {

@@ -174,6 +174,16 @@ fn a_card_as_json() {
     assert_eq!(card["coap"][0]["path"], "/s/hall/co2");
 }
 
+/// Where EMQX's clients connect: answered, though it is no topic.
+#[test]
+fn explain_knows_the_connections_of_emqx() {
+    let file = "-c ../../../config/examples/emqx-ps.yaml";
+    let text = at_data(&format!("explain POST /mqtt/connection?clientid=1 {file}")).good();
+    assert!(text.contains("emqx-ps") && text.contains("answer    2.01 Created\n"), "{text}");
+    let text = at_data(&format!("explain POST /mqtt/connection {file}"));
+    assert!(text.out.contains("4.00"), "{text:?}");
+}
+
 #[test]
 fn explain_refuses_what_it_cannot_read() {
     for (line, word) in [
