@@ -28,6 +28,21 @@ fn every_command_has_a_help_of_80_columns_with_examples() {
     }
 }
 
+/// The options of TLS are the same everywhere, and no others stand among them.
+#[test]
+fn the_options_of_tls_stand_together() {
+    let tls = |command: &str| -> Vec<String> {
+        let text = said(&format!("{command} --help")).good();
+        let (_, behind) = text.split_once("\nTLS:\n").expect("there is TLS");
+        let part = behind.split("\n\n").next().unwrap_or_default();
+        let options = part.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+        options.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    };
+    for command in COMMANDS.into_iter().chain(["bench conn"]) {
+        assert_eq!(tls(command), ["--cafile", "--cert", "--key", "--insecure"], "{command}");
+    }
+}
+
 #[test]
 fn a_command_that_takes_a_url_has_h_for_help() {
     for command in ["get", "put", "post", "delete", "observe", "discover", "ping"] {

@@ -8,19 +8,18 @@ use crate::client::{Credentials, Error, Target};
 
 /// What TLS trusts and shows.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "TLS")]
 pub(super) struct Tls {
     /// Trust the certificates of this PEM file [default: what the system trusts]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
     cafile: Option<PathBuf>,
     /// Show this certificate
-    #[arg(long, value_name = "FILE", requires = "key")]
+    #[arg(long, value_name = "FILE", requires = "key", help_heading = "TLS")]
     cert: Option<PathBuf>,
     /// Its private key
-    #[arg(long, value_name = "FILE", requires = "cert")]
+    #[arg(long, value_name = "FILE", requires = "cert", help_heading = "TLS")]
     key: Option<PathBuf>,
     /// Take a certificate for another host name; it must be trusted all the same
-    #[arg(long)]
+    #[arg(long, help_heading = "TLS")]
     insecure: bool,
 }
 
