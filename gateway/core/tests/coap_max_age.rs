@@ -153,6 +153,18 @@ fn rfc_7252_s5_9_2_of_what_is_not_there() {
     }
 }
 
+/// RFC 7252 §5.9.3.4: 5.03 says when to come again, whatever the rule says of values.
+#[test]
+fn rfc_7252_s5_9_3_4_of_what_is_refused_for_load() {
+    let config = motegate_core::Config { max_uncommitted_bytes: 1, ..config() };
+    let mut gateway = Gateway::with_table(config, table(3_600));
+    gateway.commit_at_once = false;
+    let path = [(PATH, &b"slow"[..]), (PATH, b"a")];
+    gateway.datagram(COAP, peer(4_000), &request(PUT, 1, b"t", &path, b"1"));
+    let answer = &gateway.datagram(COAP, peer(4_001), &request(PUT, 2, b"t", &path, b"2"))[0];
+    assert_eq!((answer[1], max_age(answer)), (0xa3, Some(5)));
+}
+
 /// RFC 7641 §4.3.1: the age up to which it may be out of step is said in every notification.
 #[test]
 fn rfc_7641_s4_3_1_of_notifications() {

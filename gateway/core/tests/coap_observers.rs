@@ -130,6 +130,7 @@ fn several_topics_have_so_many_observers_too() {
         (0xa3, None),
         "5.03: there is no value alone"
     );
+    assert_eq!(option(&answer, 14), Some(vec![5]), "RFC 7252 §5.9.3.4: when to come again");
     assert_eq!(clients.row(), (Some(1), Some(1)));
 }
 

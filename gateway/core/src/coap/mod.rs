@@ -159,7 +159,7 @@ impl Core {
             text: Some(error.text.clone()),
             ..Notice::of_peer(kind, Protocol::Coap, &request.peer)
         });
-        let response = Response::error(reply_for(error.reason), error.text);
+        let response = refusal(reply_for(error.reason), error.text);
         self.coap.respond(&self.turn, request.exchange, response, Seq::NONE);
     }
 
@@ -227,16 +227,19 @@ impl Core {
             protocol: Some(Protocol::Coap),
             ..Notice::new(NoticeKind::Refused(reason))
         });
-        let mut response = Response::error(reply_for(reason), reason.as_str());
-        if response.code.class() == 5 {
-            response.max_age = Some(RETRY_AFTER); // RFC 7252 §5.9.3.4
-        }
+        let response = refusal(reply_for(reason), reason.as_str());
         self.coap.respond(&self.turn, exchange, response, Seq::NONE);
     }
 }
 
 /// How long a client waits before it tries again what was refused for load.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// An error; one that passes says when to come again (RFC 7252 §5.9.3.4, RFC 8516 §3).
+fn refusal(code: Code, text: impl Into<String>) -> Response {
+    let passes = code.class() == 5 || code == Code::TOO_MANY_REQUESTS;
+    Response { max_age: passes.then_some(RETRY_AFTER), ..Response::error(code, text) }
+}
 
 fn coap_method(request: &CoapRequest) -> CoapMethod {
     match request.method {

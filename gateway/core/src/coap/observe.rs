@@ -19,7 +19,7 @@ use motegate_message::{
 use super::notified::Told;
 use super::passes::{Asker, PassId};
 use super::value::{Hidden, Meaning, Shown, Wanted, formats, precondition};
-use super::{Resource, TopicRef};
+use super::{Resource, TopicRef, refusal};
 use crate::access::Target;
 use crate::pending::{CoapRead, Pending};
 use crate::{ClientFrom, Core, Protocol};
@@ -261,7 +261,7 @@ impl Core {
             return;
         }
         let response = match read.observation {
-            None if !read.cancels => Response::error(
+            None if !read.cancels => refusal(
                 Code::SERVICE_UNAVAILABLE,
                 "several topics can only be observed, and there are too many observers",
             ),

@@ -150,8 +150,7 @@ impl Core {
             text: Some(text.clone()),
             ..Notice::of_peer(NoticeKind::Refused(reason), Protocol::Coap, &request.peer)
         });
-        let max_age = (code.class() == 5).then_some(super::RETRY_AFTER);
-        let response = Response { max_age, ..Response::error(code, text) };
+        let response = super::refusal(code, text);
         self.coap.respond(&self.turn, request.exchange, response, Seq::NONE);
     }
 
