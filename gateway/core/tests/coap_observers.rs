@@ -6,7 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{COAP, Gateway, coap, config, listener, option, peer};
+use common::{COAP, Gateway, coap, config, listener, option, peer, publish};
 use motegate_core::{Config, Input, NoticeKind, Protocol, Reload};
 use motegate_mapping::{Action, CoapMethod, CoapRule, Rules, Table};
 use motegate_message::{ListenerId, Reason};
@@ -132,6 +132,39 @@ fn several_topics_have_so_many_observers_too() {
     );
     assert_eq!(option(&answer, 14), Some(vec![5]), "RFC 7252 §5.9.3.4: when to come again");
     assert_eq!(clients.row(), (Some(1), Some(1)));
+}
+
+/// What waits for an observer of several topics is bounded as a session's queue is, in messages and in
+/// bytes; the latest are kept.
+#[test]
+fn what_waits_of_several_topics_is_bounded() {
+    for (messages, bytes, kept, limit) in
+        [(5, 1 << 20, 5..6, "max_queued_messages"), (1_000, 2_000, 5..20, "max_queued_bytes")]
+    {
+        let mut config = limited(1);
+        (config.queue.max_messages, config.queue.max_bytes) = (messages, bytes);
+        let mut clients = Clients::new(config);
+        assert!(clients.observes(COAP, 4_001, "all"));
+        let mqtt = clients.gateway.mqtt("m", true);
+        let mut told = Vec::new();
+        for n in 0..100 {
+            clients.gateway.send(mqtt, &publish(&n.to_string(), &[b'x'; 100], 1, false, n + 1));
+            told.extend(clients.gateway.datagrams_to(peer(4_001)));
+        }
+        assert_eq!(told.len(), 1, "a CON that is not acknowledged");
+        assert!(clients.gateway.limit(limit).acted > Some(75));
+        while let Some(last) = told.last().filter(|_| told.len() < 100).cloned() {
+            let ack = [0x60, 0, last[2], last[3]];
+            let more = clients.gateway.datagram(COAP, peer(4_001), &ack);
+            if more.is_empty() {
+                break;
+            }
+            told.extend(more);
+        }
+        assert!(kept.contains(&(told.len() - 1)), "{limit}: {}", told.len());
+        let last = String::from_utf8_lossy(told.last().expect("some")).into_owned();
+        assert!(last.contains("99"), "the last of all is there: {last}");
+    }
 }
 
 /// By default there is no other bound than that of all observers.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use motegate_broker::SessionView;
 use motegate_coap::endpoint::ObservationId;
-use motegate_message::{Peer, SessionKey};
+use motegate_message::{ListenerId, Peer, SessionKey};
 use motegate_mqtt::Version;
 use motegate_mqtt_sn::endpoint::ClientState as SnState;
 use motegate_timers::Instant;
@@ -18,7 +18,7 @@ use super::{
     MAX_PAGE, Observed, Tally,
 };
 use crate::access::Target;
-use crate::coap::{OBSERVER_QUEUE, Observation};
+use crate::coap::Observation;
 use crate::{Core, Protocol};
 
 /// Where the second part begins.
@@ -231,18 +231,21 @@ impl Core {
 
     fn observer_detail(&self, slot: u32, client: Client) -> ClientDetail {
         let observer = self.coap.observer_at(slot);
+        let listener = observer.as_ref().map_or(ListenerId(0), |observer| observer.peer.listener);
         let ids = observer.map_or_else(Vec::new, |observer| observer.observations);
         let observed = |known: &Observation| {
             let topic = self.broker.subscriptions_of(known.session?, 1).pop()?.filter;
             Some(Observed { path: known.asked.show(), topic: topic.as_str().to_owned() })
         };
         let known = ids.iter().filter_map(|id| self.observations.get(id));
+        let several = known.clone().any(|known| known.several);
+        let queue = self.observer_queue(several, listener);
         ClientDetail {
             client,
             subscriptions: Vec::new(),
             observations: known.filter_map(observed).collect(),
-            max_queued_messages: OBSERVER_QUEUE.max_messages,
-            max_queued_bytes: OBSERVER_QUEUE.max_bytes,
+            max_queued_messages: queue.max_messages,
+            max_queued_bytes: queue.max_bytes,
             has_will: false,
         }
     }

@@ -37,7 +37,7 @@ pub(crate) use audience::Audience;
 pub(crate) use connections::Behind;
 pub(crate) use daily::Rounds;
 pub(crate) use notified::Notified;
-pub(crate) use observe::{OBSERVER_QUEUE, Observation};
+pub(crate) use observe::Observation;
 use passes::Asker;
 pub(crate) use passes::{PassId, Passes, Proofs, is_coap_ticket};
 pub(crate) use publish::Pack;

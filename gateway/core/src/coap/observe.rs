@@ -12,8 +12,8 @@ use motegate_coap::endpoint::{
 };
 use motegate_mapping::{Action, CoapMatch, Emqx};
 use motegate_message::{
-    ConnectionId, Delivery, DeliveryId, Message, Qos, Reason, Seq, SessionId, SessionKey,
-    SubscriptionFilter, TopicFilter,
+    ConnectionId, Delivery, DeliveryId, ListenerId, Message, Qos, Reason, Seq, SessionId,
+    SessionKey, SubscriptionFilter, TopicFilter,
 };
 
 use super::notified::Told;
@@ -25,16 +25,13 @@ use crate::pending::{CoapRead, Pending};
 use crate::{ClientFrom, Core, Protocol};
 
 /// Keep latest: one waiting notification, whatever its QoS.
-pub(crate) const OBSERVER_QUEUE: QueuePolicy = QueuePolicy {
+const OBSERVER_QUEUE: QueuePolicy = QueuePolicy {
     max_messages: 1,
     max_bytes: u32::MAX,
     overflow: Overflow::LatestPerTopic,
     queue_qos0: true,
     max_payload: u16::MAX,
 };
-
-/// Of several topics so many notifications wait; beyond that the latest of each topic.
-const WILDCARD_QUEUE: QueuePolicy = QueuePolicy { max_messages: 1_000, ..OBSERVER_QUEUE };
 
 /// EMQX's answer to a client that observes no longer. CoAP has no such code.
 const UNSUBSCRIBED: Code = Code::new(2, 7);
@@ -63,7 +60,7 @@ pub(crate) struct Observation {
     /// What it is counted under.
     pub(super) topic: TopicFilter,
     /// Of several topics.
-    several: bool,
+    pub(crate) several: bool,
     /// Of its subscription.
     qos: Qos,
     /// What an EMQX client says of it.
@@ -76,10 +73,6 @@ pub(crate) struct Observation {
 /// take the value of one topic for the newer value of another.
 const fn room(several: bool) -> u32 {
     if several { 1 } else { u32::MAX }
-}
-
-const fn queue(several: bool) -> QueuePolicy {
-    if several { WILDCARD_QUEUE } else { OBSERVER_QUEUE }
 }
 
 /// The options that name a resource.
@@ -102,6 +95,15 @@ impl Asked {
 }
 
 impl Core {
+    /// Of several topics as many notifications wait as for a session; beyond that the latest of each
+    /// topic does.
+    pub(crate) fn observer_queue(&self, several: bool, listener: ListenerId) -> QueuePolicy {
+        let own = self.config.queue_of(listener);
+        let (max_messages, max_bytes) =
+            if several { (own.max_messages, own.max_bytes) } else { (1, u32::MAX) };
+        QueuePolicy { max_messages, max_bytes, ..OBSERVER_QUEUE }
+    }
+
     pub(super) fn end_observation(&mut self, observation: ObservationId) {
         let Some(known) = self.observations.remove(&observation) else { return };
         self.forget_observer(&known, observation);
@@ -211,6 +213,7 @@ impl Core {
                 of,
             },
         );
+        let listener = read.listener;
         let ticket = self.pending.insert(Pending::CoapOpen { filter, read });
         self.ask(Request::Open(Open {
             ticket,
@@ -221,7 +224,7 @@ impl Core {
             will: WillChange::Set(None),
             window: 1,
             room: room(several),
-            queue: queue(several),
+            queue: self.observer_queue(several, listener),
         }));
     }
 
@@ -420,7 +423,10 @@ impl Core {
         let ticket = self.pending.insert(Pending::Nothing);
         let filters = vec![SubscriptionFilter { share: None, filter: before }];
         self.ask(Request::Unsubscribe { ticket, session, filters });
-        self.ask(Request::Bound { session, queue: queue(several) });
+        let Some(listener) = self.coap.observer(observation).map(|peer| peer.listener) else {
+            return;
+        };
+        self.ask(Request::Bound { session, queue: self.observer_queue(several, listener) });
         self.ask(Request::Credit { session, window: 1, room: room(several) });
         match after.as_name() {
             Some(topic) => {
