@@ -2,9 +2,9 @@
 //! and opened anew; requests are pipelined; bodies go and come whole, in blocks and in several blocks at once
 //! (BERT), by what the CSMs say.
 //!
-//! There are three kinds: a requester ([`values`]), an observer, which must have the latest value without
-//! asking again while its connection stands ([`observer`]), and one that configures topics of the
-//! collection ([`topics`]). Of what was on its way when a connection ended nobody knows whether it was
+//! There are three kinds: a requester (`values`), an observer, which must have the latest value without
+//! asking again while its connection stands (`observer`), and one that configures topics of the
+//! collection (`topics`). Of what was on its way when a connection ended nobody knows whether it was
 //! done: it is given up, or sent again once the gateway can have nothing left of that connection.
 
 pub mod frames;
