@@ -6,10 +6,10 @@ mod support;
 
 use std::time::Duration;
 
-use motegate_coap::endpoint::Code;
+use motegate_coap::endpoint::{Code, Notification};
 use motegate_coap::{Config, endpoint::ObservationId};
 use motegate_message::Reason;
-use support::{GET, Msg, Server, content};
+use support::{GET, Msg, Server, content, note};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -176,4 +176,23 @@ fn a_registration_that_is_answered_unconfirmed() {
     assert_eq!(separate(&mut server, 64, "v"), expected);
     server.events.clear();
     assert_eq!(server.notify(observation, 2, "c").len(), 1);
+}
+
+/// RFC 7252 §5.10.5: what waited for another's acknowledgement is fresh for as much less when it leaves.
+#[test]
+fn a_notification_that_waits_grows_old() {
+    let mut server = Server::new();
+    let observation = server.register(1, 1, b"t", "20");
+    assert_eq!(server.notify_con(observation, 1, "21").len(), 1);
+    let first = server.last_id();
+    let aged = |value: &str, secs: u64| Notification {
+        max_age: Some(SECOND * secs as u32),
+        ..note(2, value, false)
+    };
+    assert!(server.notify_as(observation, aged("22", 60)).is_empty());
+    server.advance(Duration::from_millis(1_500));
+    assert!(server.notify_as(observation, aged("23", 61)).is_empty(), "the newest counts");
+    server.advance(Duration::from_millis(400));
+    let sent = server.msg(1, &Msg::ack(first));
+    assert_eq!(sent, ["NON 2.05 #* t=74 observe 14=3c \"23\""]);
 }

@@ -12,7 +12,7 @@ use core::hash::BuildHasher;
 use core::time::Duration;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use motegate_message::{Reason, Turn, Wall};
+use motegate_message::{DeliveryId, Reason, Turn, Wall};
 use motegate_timers::Instant;
 
 use super::block::{self, NoPart, Room, Wanted};
@@ -71,7 +71,14 @@ pub(super) struct Observation {
     last_confirmable: u32,
     last_sent: u32,
     /// The newest value, while it cannot leave.
-    pub(super) pending: Option<Box<Notification>>,
+    pending: Option<Box<Pending>>,
+}
+
+/// A notification that cannot leave yet, and since when.
+#[derive(Debug)]
+struct Pending {
+    notification: Notification,
+    since: Instant,
 }
 
 impl Observation {
@@ -84,6 +91,30 @@ impl Observation {
         let wanted = Wanted::first(self.exponent, notification.payload.len());
         let part = Body::from(notification).part(wanted, room);
         part.unwrap_or_else(NoPart::body)
+    }
+
+    /// The newest value waits from now on; the delivery of the one that it replaces.
+    pub(super) fn wait_with(
+        &mut self,
+        now: Instant,
+        mut notification: Notification,
+    ) -> Option<DeliveryId> {
+        let older = self.pending.take();
+        notification.confirmable |= older.as_ref().is_some_and(|o| o.notification.confirmable);
+        self.pending = Some(Box::new(Pending { notification, since: now }));
+        older.map(|older| older.notification.delivery)
+    }
+
+    /// What waited leaves: it is fresh for as much less (RFC 7252 §5.10.5).
+    pub(super) fn take_waiting(&mut self, now: Instant) -> Option<Notification> {
+        let Pending { mut notification, since } = *self.pending.take()?;
+        let waited = now.saturating_since(since);
+        notification.max_age = notification.max_age.map(|age| age.saturating_sub(waited));
+        Some(notification)
+    }
+
+    pub(super) const fn waits(&self) -> bool {
+        self.pending.is_some()
     }
 
     pub(super) const fn next_sequence(&mut self) -> u32 {
@@ -350,12 +381,8 @@ impl Endpoint {
         } else if found.phase == Phase::Idle {
             self.dispatch(turn.now, peer, key, notification);
         } else {
-            let confirmable = notification.confirmable;
-            let replaced = found.pending.replace(Box::new(notification));
-            if let (Some(old), Some(new)) = (&replaced, &mut found.pending) {
-                new.confirmable = confirmable || old.confirmable;
-            }
-            self.notified(key, replaced.map(|old| old.delivery));
+            let replaced = found.wait_with(turn.now, notification);
+            self.notified(key, replaced);
         }
     }
 
@@ -398,7 +425,7 @@ impl Endpoint {
         }
         let Some(observation) = self.observations.get_mut(key) else { return };
         observation.phase = Phase::Paced;
-        observation.pending = Some(Box::new(notification));
+        observation.wait_with(now, notification);
         self.pace.wait(key);
     }
 
@@ -408,8 +435,8 @@ impl Endpoint {
             let Some(observation) = self.observations.get_mut(key) else { continue };
             observation.phase = Phase::Idle;
             let peer = observation.peer;
-            if let Some(notification) = observation.pending.take() {
-                self.dispatch_now(now, peer, key, *notification);
+            if let Some(notification) = observation.take_waiting(now) {
+                self.dispatch_now(now, peer, key, notification);
             }
         }
     }
@@ -423,7 +450,7 @@ impl Endpoint {
         let Some(observation) = self.observations.get_mut(key) else { return };
         if notification.confirmable || unheard || scarce || observation.must_confirm(every, now) {
             observation.phase = Phase::Busy;
-            observation.pending = Some(Box::new(notification));
+            observation.wait_with(now, notification);
             return self.enqueue(now, peer, Waiting::Notification(key));
         }
         observation.since_confirmable += 1;
@@ -438,8 +465,8 @@ impl Endpoint {
     pub(super) fn flush_pending(&mut self, now: Instant, key: Key) {
         let Some(observation) = self.observations.get_mut(key) else { return };
         let peer = observation.peer;
-        if let Some(notification) = observation.pending.take() {
-            self.dispatch(now, peer, key, *notification);
+        if let Some(notification) = observation.take_waiting(now) {
+            self.dispatch(now, peer, key, notification);
         }
     }
 

@@ -153,10 +153,10 @@ impl Endpoint {
 
     fn launch_notification(&mut self, now: Instant, peer: Key, key: Key) {
         let Some(observation) = self.observations.get_mut(key) else { return };
-        let Some(notification) = observation.pending.take() else { return };
+        let Some(notification) = observation.take_waiting(now) else { return };
         observation.sent_confirmable(now);
         let (token, delivery) = (observation.token, notification.delivery);
-        let body = observation.body(*notification, self.config.block_size);
+        let body = observation.body(notification, self.config.block_size);
         let separate = Separate { token, body, observation: Some(key), is_final: false };
         self.launch(now, peer, separate, Some(delivery));
     }
@@ -305,7 +305,7 @@ impl Endpoint {
         let observation = observed.and_then(|key| self.observations.get_mut(key));
         if let Some(observation) = observation
             && ready
-            && let Some(newest) = observation.pending.take()
+            && let Some(newest) = observation.take_waiting(now)
         {
             // RFC 7641 §4.5.2: the back-off goes on, the representation is the newest.
             observation.remember(message_id);
@@ -313,7 +313,7 @@ impl Endpoint {
             outbound.message_id = state.ids.take(now);
             outbound.sequence = Some(observation.next_sequence());
             replaced = outbound.delivery.replace(newest.delivery);
-            outbound.body = observation.body(*newest, self.config.block_size);
+            outbound.body = observation.body(newest, self.config.block_size);
         }
         let (id, token, sequence) = (outbound.message_id, outbound.token, outbound.sequence);
         let body = &outbound.body;

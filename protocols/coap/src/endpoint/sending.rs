@@ -15,7 +15,7 @@ use super::block::Room;
 use super::body::Body;
 use super::connection::{Place, State};
 use super::contract::{Code, Event, Notification};
-use super::observe::Phase;
+use super::observe::{Observation, Phase};
 use super::peers::OVER;
 use crate::ListenerBounds;
 use crate::frame::{self, MAX_HEADER};
@@ -103,8 +103,8 @@ impl Endpoint {
         let Some(observation) = self.observations.get_mut(key) else { return };
         if full {
             observation.phase = Phase::Busy;
-            let replaced = observation.pending.replace(alloc::boxed::Box::new(notification));
-            return self.notified(key, replaced.map(|old| old.delivery));
+            let replaced = observation.wait_with(self.now, notification);
+            return self.notified(key, replaced);
         }
         observation.phase = Phase::Idle;
         let (peer, token) = (observation.peer(), observation.token);
@@ -123,7 +123,7 @@ impl Endpoint {
         let observed: Vec<Key> =
             self.observations.from(state.first_observation).map(|id| Key::from_u64(id.0)).collect();
         for key in observed {
-            let waits = self.observations.get(key).is_some_and(|o| o.pending.is_some());
+            let waits = self.observations.get(key).is_some_and(Observation::waits);
             if waits {
                 if let Some(observation) = self.observations.get_mut(key)
                     && observation.phase == Phase::Busy
