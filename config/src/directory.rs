@@ -163,12 +163,22 @@ fn listener(
         return None;
     };
     let settings = core.listeners.get(usize::from(found.listener.0));
-    if settings.is_some_and(|listener| !listener.anonymous) {
+    let closed = settings.and_then(|listener| {
+        if !listener.anonymous {
+            let fix = "add `anonymous: true` to it, or name another one here: `listener: NAME`";
+            Some(("takes no anonymous clients", fix))
+        } else if listener.connection_required {
+            let fix = "take `connection_required` out, or name another one here: `listener: NAME`";
+            Some(("shows nothing to a client without a connection", fix))
+        } else {
+            None
+        }
+    });
+    if let Some((why, fix)) = closed {
         let text = format!(
-            "listener `{}` takes no anonymous clients: nobody could use what is found",
+            "listener `{}` {why}: a directory is told that there is a broker, and none of its topics",
             found.name
         );
-        let fix = "add `anonymous: true` to it, or name another one here: `listener: NAME`";
         reader.report(&place, Code::NobodyMayConnect, text, fix);
     }
     Some(found.name.clone())

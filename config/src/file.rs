@@ -352,10 +352,10 @@ pub(crate) struct Coap {
     pub(crate) multicast_discovery: Option<Vec<Typed<Group>>>,
     /// A resource directory (RFC 9176) that the gateway registers at, so that clients find there what it
     /// serves: what `/.well-known/core` shows to a client without identity, at most 200 links, without
-    /// sizes. The registration is renewed when three quarters of its lifetime have passed, every hour at
-    /// least and at each reload; made anew where the directory has forgotten it; and removed when the
-    /// gateway stops. A directory that fails is asked again after 10 s, then after twice as long each
-    /// time, up to an hour.
+    /// sizes; of a listener that shows such a client nothing, that there is a broker. The registration is
+    /// renewed when three quarters of its lifetime have passed, every hour at least and at each reload;
+    /// made anew where the directory has forgotten it; and removed when the gateway stops. A directory
+    /// that fails is asked again after 10 s, then after twice as long each time, up to an hour.
     #[schemars(extend("otherwise" = "none"))]
     pub(crate) resource_directory: Option<ResourceDirectory>,
     /// How often a client that has connected as EMQX's do is to be heard (`PUT /mqtt/connection`, or any

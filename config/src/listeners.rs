@@ -224,27 +224,31 @@ fn one(
 
 /// Warns of a listener that lets nobody in.
 fn nobody(reader: &mut Reader<'_>, at: &Place, (protocol, word): (Protocol, &str), name: &str) {
+    // EMQX's clients have passwords, too.
+    let has_passwords = match protocol {
+        Protocol::Mqtt => true,
+        Protocol::Coap => reader.has_emqx,
+        Protocol::MqttSn => false,
+    };
     let (why, fix) = match protocol {
-        Protocol::Mqtt if reader.has_users => return,
+        _ if has_passwords && reader.has_users => return,
         Protocol::Mqtt if matches!(word, "mqtts" | "wss") => (
             "there are no `users`, and no certificate is an identity",
             "add `users` (`motegate passwd NAME` writes an entry), `client_ca` and `identity` to \
              `tls` for clients with certificates, or `anonymous: true` to the listener to open it to \
              clients without identity",
         ),
-        Protocol::Mqtt => (
+        _ if has_passwords => (
             "there are no `users`",
             "add `users` (`motegate passwd NAME` writes an entry), or `anonymous: true` to the \
              listener to open it to clients without identity",
         ),
-        // EMQX's clients have passwords.
-        Protocol::Coap if reader.has_users && reader.has_emqx => return,
         Protocol::Coap if matches!(word, "coaps+tcp" | "coaps+ws") => (
             "no certificate is an identity",
             "add `client_ca` and `identity` to `tls` for clients with certificates, or `anonymous: \
              true` to the listener to open it to clients without identity",
         ),
-        Protocol::MqttSn | Protocol::Coap => (
+        _ => (
             "its devices have no passwords in this version",
             "add `anonymous: true` to the listener to open it to clients without identity",
         ),

@@ -86,6 +86,10 @@ fn what_is_wrong_is_told_where_it_stands() {
     );
     let warned = Config::parse("f", &closed).unwrap().warnings.concat();
     assert!(warned.contains("`closed` takes no anonymous clients"), "{warned}");
+    let required = "listeners: [{name: c, protocol: coap, anonymous: true, connection_required: true}]\n\
+                    mappings: {presets: [emqx-ps]}\ncoap: {resource_directory: {uri: \"coap://h\"}}\n";
+    let warned = Config::parse("f", required).unwrap().warnings.concat();
+    assert!(warned.contains("`c` shows nothing to a client without a connection"), "{warned}");
     let none = "listeners: [{protocol: mqtt, anonymous: true}]\ncoap: {resource_directory: {uri: \
                 \"coap://h\"}}\n";
     let told = Config::parse("f", none).unwrap_err().to_string();

@@ -508,7 +508,11 @@ fn connections_of_emqx_are_configured() {
     const USER: &str = "users: [{name: a, password: \"SCRAM-SHA-256$4096:c2FsdA==$\
         AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:\
         AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"}]\n";
-    assert_eq!(read("anonymous: false", PRESET).warnings.len(), 1, "nobody has a password");
+    let warnings = read("anonymous: false", PRESET).warnings;
+    assert_eq!(warnings.len(), 1, "nobody has a password");
+    assert!(warnings[0].contains("there are no `users`"), "{warnings:?}");
+    let warnings = read("anonymous: false", USER).warnings;
+    assert!(warnings[0].contains("devices have no passwords"), "{warnings:?}");
     assert!(read("anonymous: false", &[PRESET, USER].concat()).warnings.is_empty());
     let mqtt = "listeners: [{protocol: mqtt, anonymous: true, connection_required: true}]";
     assert!(Config::parse("mqtt.yaml", mqtt).is_err());

@@ -141,10 +141,17 @@ impl Core {
     /// What a resource directory is told of a listener: what `.well-known/core` shows there to a
     /// client without identity, whose name and address are nobody's. Sizes of values are left out:
     /// they change with each message. Every link is a path and has no anchor (RFC 9176 appendix C,
-    /// Limited Link Format).
+    /// Limited Link Format). Of a listener that shows such a client nothing it is told what a group is:
+    /// that there is a broker.
     pub(crate) fn links_for_directory(&self, listener: ListenerId) -> Links {
-        if self.config.listeners.get(usize::from(listener.0)).is_none() {
+        let Some(settings) = self.config.listeners.get(usize::from(listener.0)) else {
             return Links::default();
+        };
+        if !settings.anonymous || settings.connection_required {
+            let roots: Vec<Link> = self.table.roots().map(root).collect();
+            let document = link_format::document(&roots, &Filter::default(), MAX_DOCUMENT);
+            let (count, left_out) = (roots.len() - document.left_out, document.left_out);
+            return Links { count, left_out, document: document.text };
         }
         let Ok(filter) = self.below_mount(listener) else { return Links::default() };
         let topics = self.broker.retained_under(&filter, self.turn.now, MAX_TOPICS);

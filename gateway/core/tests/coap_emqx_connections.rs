@@ -472,6 +472,8 @@ fn what_a_reload_takes_away() {
         let told = peers.gateway.datagrams_to(peer(1));
         assert_eq!(told.len(), usize::from(!stays), "case {n}: {told:02x?}");
         assert!(told.iter().all(|packet| packet[1] >> 5 == 4), "{told:02x?}");
+        let touched = &peers.gateway.touched;
+        assert_eq!(touched.len(), usize::from(!stays), "the operator is told once: {touched:?}");
     }
     let mut peers = Peers::with(before.clone());
     assert_eq!(peers.ask_observe(1, GET, "ps/a", &ADMIN, Some(0))[1], CONTENT);

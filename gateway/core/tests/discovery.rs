@@ -91,6 +91,23 @@ fn rfc_9176_s5_a_directory_is_told_the_links_without_sizes() {
     assert_eq!(links(&mut gateway, ListenerId(99)), Default::default());
 }
 
+/// mapping.md §2.15: who may ask nothing without identity, or without a connection as EMQX's clients have
+/// them, does not find the topics in a directory either, which shows them to everybody.
+#[test]
+fn a_directory_is_told_no_topics_that_a_stranger_is_not_shown() {
+    for (anonymous, connection_required) in [(false, false), (true, true), (false, true)] {
+        let mut config = config();
+        let listener = &mut config.listeners[usize::from(COAP.0)];
+        (listener.anonymous, listener.connection_required) = (anonymous, connection_required);
+        let mut gateway = Gateway::new(config);
+        let conn = gateway.mqtt("m", true);
+        gateway.send(conn, &publish("site/door", b"open", 0, true, 0));
+        gateway.input(Input::Admin { ticket: 1, query: Query::Links { listener: COAP } });
+        let Some(Answer::Links(told)) = gateway.answers.pop() else { panic!("links") };
+        assert_eq!((told.document.as_str(), told.count, told.left_out), (ROOT, 1, 0));
+    }
+}
+
 #[test]
 fn the_root_is_where_the_prefix_says() {
     for (prefix, href) in [("", "/"), ("a/b", "/a/b"), ("a b", "/a%20b")] {

@@ -39,7 +39,7 @@ pub(crate) use daily::Rounds;
 pub(crate) use notified::Notified;
 pub(crate) use observe::Observation;
 use passes::Asker;
-pub(crate) use passes::{PassId, Passes, Proofs, is_coap_ticket};
+pub(crate) use passes::{Pass, PassId, Passes, Proofs, is_coap_ticket};
 pub(crate) use publish::Pack;
 pub(crate) use pubsub::{Counts as TopicCounts, NewTopic, TopicRef, Topics};
 pub(crate) use value::{Meaning, content_format, is_met, precondition};

@@ -11,7 +11,7 @@ use motegate_message::{ConnectionId, ListenerId, Peer, SessionId, SessionKey, To
 use motegate_mqtt_sn::endpoint::{ClientRef, ClientState, Filter};
 
 use super::{Change, Reload, Touched};
-use crate::coap::{Meaning, Observation, PassId, map_resource};
+use crate::coap::{Meaning, Observation, Pass, PassId, map_resource};
 use crate::mqtt::MqttClient;
 use crate::sn::{Resubscription, caller};
 use crate::{Config, Core, Listener, Protocol, Users};
@@ -82,14 +82,7 @@ impl Core {
         let mut passes: Vec<_> = self.passes.iter().collect();
         passes.sort_unstable_by_key(|(id, _)| *id); // the same in every run
         for (id, pass) in passes {
-            let listener = pass.peer.listener;
-            let change = if self.is_coap_moved(reload, listener, pass.is_known()) {
-                Some(self.listener_changed(reload, listener))
-            } else {
-                pass.user
-                    .as_deref()
-                    .and_then(|user| Self::revoked(reload, &self.config.users, user))
-            };
+            let change = self.pass_change(reload, pass);
             if change.is_some() || !reload.table.has_connections() {
                 plan.passes.push(id);
             }
@@ -100,6 +93,15 @@ impl Core {
                 change,
             }));
         }
+    }
+
+    /// Why a client's token holds no longer.
+    fn pass_change(&self, reload: &Reload, pass: &Pass) -> Option<Change> {
+        let listener = pass.peer.listener;
+        if self.is_coap_moved(reload, listener, pass.is_known()) {
+            return Some(self.listener_changed(reload, listener));
+        }
+        pass.user.as_deref().and_then(|user| Self::revoked(reload, &self.config.users, user))
     }
 
     /// Whether a CoAP client cannot stay on its listener, which may have shown who it is.
@@ -337,6 +339,11 @@ impl Core {
             let from = (peer, conn);
             let (todo, change) = self.plan_observation(reload, known, from, client);
             plan.observations.extend(todo.map(|todo| (*id, todo)));
+            // What is told of its client's connection is told once, and not of each observation.
+            let pass = known.pass.and_then(|pass| self.passes.get(pass));
+            if pass.is_some_and(|pass| self.pass_change(reload, pass).is_some()) {
+                continue;
+            }
             plan.touched.extend(change.map(|change| Touched {
                 protocol: Protocol::Coap,
                 client: client.to_owned(),
