@@ -187,6 +187,7 @@ fn t_connection_optional_params_and_missing_clientid() {
     for query in [&[][..], &["clientid="], &[&*long], &["username=admin", "password=public"]] {
         assert_eq!(peers.ask(2, POST, CONNECTION, query)[1], BAD_REQUEST, "{query:?}");
     }
+    assert!(peers.ask(2, POST, CONNECTION, &["clientid=a\0b"]).ends_with(b"clientid holds NUL"));
     assert_eq!(peers.ask(2, POST, CONNECTION, &[&long[..32]])[1], CREATED);
 }
 

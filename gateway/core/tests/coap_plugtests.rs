@@ -295,7 +295,9 @@ fn td_coap_core_23_if_none_match() {
     let mut device = Device::new();
     let absent = [&[(IF_NONE_MATCH, &b""[..])], &TEST[..]].concat();
     assert_eq!(device.con(PUT, &absent, b"1")[1], CREATED);
-    assert_eq!(device.con(PUT, &absent, b"2")[1], PRECONDITION_FAILED);
+    let answer = device.con(PUT, &absent, b"2");
+    assert_eq!(answer[1], PRECONDITION_FAILED);
+    assert!(answer.ends_with(b"what is here is not as If-Match or If-None-Match says"));
     assert_eq!(body(&device.con(GET, &TEST, b"")), b"1");
 }
 

@@ -422,11 +422,9 @@ pub fn coap(rng: &mut Rng, run: u64, inputs: u64, deaf: bool) -> Result<(), Stri
             }
             3 if !observations.is_empty() && rng.chance(200) => {
                 let observation = observations.swap_remove(rng.index(observations.len()));
-                endpoint.end_observation(
-                    &turn,
-                    observation,
-                    motegate_coap::endpoint::Code::NOT_FOUND,
-                );
+                let code = motegate_coap::endpoint::Code::NOT_FOUND;
+                let last = motegate_coap::endpoint::Response::new(code);
+                endpoint.end_observation(&turn, observation, last);
             }
             _ => {
                 let many = if flood(run) || rng.chance(100) { 1_000_000 } else { 8 };

@@ -185,7 +185,7 @@ fn an_observer_is_told_each_value() {
     assert_eq!(streams.endpoint.observations(), 1);
     // RFC 7641 §4.2: an error is the last.
     let turn = streams.turn();
-    streams.endpoint.end_observation(&turn, observation, Code::NOT_FOUND);
+    streams.endpoint.end_observation(&turn, observation, Response::new(Code::NOT_FOUND));
     assert_eq!(streams.flush(), ["4.04 t=6f"]);
     assert_eq!((streams.endpoint.observations(), streams.endpoint.peers()), (0, 0));
 }

@@ -219,7 +219,7 @@ fn an_error_ends_the_observation() {
     let mut server = Server::new();
     let observation = server.register(1, 1, b"t", "20");
     let turn = server.turn();
-    server.endpoint.end_observation(&turn, observation, Code::NOT_FOUND);
+    server.endpoint.end_observation(&turn, observation, Response::new(Code::NOT_FOUND));
     server.drain();
     assert_eq!(server.shown(), ["CON 4.04 #* t=74"]);
     assert!(server.ended().is_empty()); // the caller knows
@@ -241,7 +241,7 @@ fn the_final_notification_replaces_one_that_is_outstanding() {
     let observation = server.register(1, 1, b"t", "20");
     server.notify_con(observation, 1, "21");
     let turn = server.turn();
-    server.endpoint.end_observation(&turn, observation, Code::NOT_FOUND);
+    server.endpoint.end_observation(&turn, observation, Response::new(Code::NOT_FOUND));
     server.drain();
     assert_eq!(server.shown(), ["CON 4.04 #* t=74"]);
     let texts = server.texts(SECOND * 93);

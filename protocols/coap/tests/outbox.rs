@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use motegate_coap::endpoint::{Code, Notification};
+use motegate_coap::endpoint::{Code, Notification, Response};
 use motegate_coap::{Config, endpoint::ObservationId};
 use motegate_message::Reason;
 use support::{GET, Msg, Server, content, note};
@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn end(server: &mut Server, observation: ObservationId) -> Vec<String> {
     let turn = server.turn();
-    server.endpoint.end_observation(&turn, observation, Code::NOT_ACCEPTABLE);
+    server.endpoint.end_observation(&turn, observation, Response::new(Code::NOT_ACCEPTABLE));
     server.drain();
     server.shown()
 }

@@ -147,7 +147,11 @@ impl Fuzzed {
             }
             Step::End(n) => {
                 if let Some(observation) = Self::pick(&self.observations, n) {
-                    self.endpoint.end_observation(&turn, observation, Code::NOT_FOUND);
+                    self.endpoint.end_observation(
+                        &turn,
+                        observation,
+                        Response::new(Code::NOT_FOUND),
+                    );
                 }
             }
             Step::Commit(seq) => self.endpoint.handle_committed(&turn, Seq(seq)),

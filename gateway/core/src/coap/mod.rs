@@ -227,7 +227,11 @@ impl Core {
             protocol: Some(Protocol::Coap),
             ..Notice::new(NoticeKind::Refused(reason))
         });
-        let response = refusal(reply_for(reason), reason.as_str());
+        let text = match reason {
+            Reason::PreconditionFailed => "what is here is not as If-Match or If-None-Match says",
+            reason => reason.as_str(),
+        };
+        let response = refusal(reply_for(reason), text);
         self.coap.respond(&self.turn, exchange, response, Seq::NONE);
     }
 }

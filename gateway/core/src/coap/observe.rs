@@ -69,6 +69,18 @@ pub(crate) struct Observation {
     pub(super) of: Option<TopicRef>,
 }
 
+/// A final notification (RFC 7641 §4.2), and in words what to do then.
+fn last(code: Code) -> Response {
+    let words = match code {
+        Code::NOT_FOUND => "there is nothing to observe here any more",
+        Code::NOT_ACCEPTABLE => "what is here now has another Content-Format: register anew",
+        Code::UNAUTHORIZED => "who observes has to show anew who it is",
+        Code::SERVICE_UNAVAILABLE => "register anew later",
+        _ => "",
+    };
+    Response::error(code, words)
+}
+
 /// Bytes that an observer takes at a time: of several topics one message, as the endpoint would
 /// take the value of one topic for the newer value of another.
 const fn room(several: bool) -> u32 {
@@ -500,7 +512,7 @@ impl Core {
 
     /// A last notification, then nothing.
     pub(crate) fn finish_observation(&mut self, observation: ObservationId, code: Code) {
-        self.coap.end_observation(&self.turn, observation, code);
+        self.coap.end_observation(&self.turn, observation, last(code));
         self.end_observation(observation);
     }
 
@@ -521,7 +533,7 @@ impl Core {
         if let Some(known) = self.observations.remove(&observation) {
             self.forget_observer(&known, observation);
         }
-        self.coap.end_observation(&self.turn, observation, Code::SERVICE_UNAVAILABLE);
+        self.coap.end_observation(&self.turn, observation, last(Code::SERVICE_UNAVAILABLE));
     }
 }
 

@@ -17,7 +17,7 @@ use motegate_timers::Instant;
 
 use super::block::{self, NoPart, Room, Wanted};
 use super::body::Body;
-use super::contract::{Code, Event, ExchangeId, Notification, ObservationId, Response};
+use super::contract::{Event, ExchangeId, Notification, ObservationId, Response};
 use super::outbound::{Separate, Waiting};
 use super::peers::Peers;
 use super::reachability::secs;
@@ -401,11 +401,14 @@ impl Endpoint {
         room.unwrap_or_else(|| self.config.block_size.into())
     }
 
-    /// Ends an observation from above with a final notification (an error code); no
+    /// Ends an observation from above with a final notification (an error); no
     /// `Event::ObservationEnded` follows.
-    pub fn end_observation(&mut self, turn: &Turn, observation: ObservationId, code: Code) {
+    pub fn end_observation(&mut self, turn: &Turn, observation: ObservationId, last: Response) {
         self.now = turn.now;
-        self.finish(turn.now, Key::from_u64(observation.0), Body::from(Response::new(code)));
+        let key = Key::from_u64(observation.0);
+        let Some(found) = self.observations.get(key) else { return };
+        let room = self.notification_room_of(found.peer);
+        self.finish(turn.now, key, Body::from(last).shortened(room.payload));
     }
 
     /// Ends an observation from above without a word to its client, which has asked for that;

@@ -87,7 +87,10 @@ impl Core {
             return Err(bad("Login Failed: clientid is required"));
         }
         let most = self.config.mqtt_of(request.peer.listener).max_client_id_length;
-        if client.len() > most || client.contains('\0') {
+        if client.contains('\0') {
+            return Err(bad("Login Failed: clientid holds NUL"));
+        }
+        if client.len() > most {
             return Err(bad("Login Failed: clientid is too long (max_client_id_length)"));
         }
         Ok(Newcomer {
