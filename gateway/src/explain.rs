@@ -175,9 +175,15 @@ pub(crate) fn coap(
     // What describes topics has no topic, and an answer all the same.
     let managed = resolved.table.managed(&asks, host, path);
     let describes = managed.is_some();
+    let settings = resolved.core.listeners.get(usize::from(listener.0));
+    let connects = managed == Some(Managed::Connection);
+    // Who has not connected is refused before any rule.
+    let required = !connects && settings.is_some_and(|listener| listener.connection_required);
     // EMQX's clients show who they are.
-    let may_log_in = !resolved.core.users.is_empty()
-        && (managed == Some(Managed::Connection) || !resolved.table.client_words(path).is_empty());
+    let may_log_in = required
+        || !resolved.core.users.is_empty()
+            && (managed == Some(Managed::Connection)
+                || !resolved.table.client_words(path).is_empty());
     let (confirmable, puts) = (*confirmable, *method == CoapMethod::Put);
     let payload = request.payload.is_some();
     let publish = explained.outcome.as_ref().ok().filter(|of| of.action == Action::Publish);
@@ -190,7 +196,6 @@ pub(crate) fn coap(
     card.payload_assumed = assumed.is_some();
     card.answer = rehearsal.answer.as_ref().map(|(code, _)| code_text(*code));
     // RFC 7252 §5.8.3: what was there is changed, and the rehearsal's gateway has nothing.
-    let connects = managed == Some(Managed::Connection);
     let creates = card.answer.as_deref() == Some("2.01") && !connects;
     card.answer_if_held = creates.then(|| "2.04".to_owned());
     match &explained.outcome {
@@ -202,7 +207,12 @@ pub(crate) fn coap(
         Err(_) if describes => {}
         Err(error) => card.refused = Some(refused(error, &card.near, "mappings.coap")),
     }
-    if !may_log_in && close(&mut card) {
+    if required && let Some(found) = behind(&rehearsal, &[], "") {
+        card.refused_then = card.refused.take().filter(|then| then.text != found.text);
+        let fix = "connect first: POST /mqtt/connection?clientid=…&username=…&password=…, \
+                   then show clientid and the token that it answers in every query";
+        card.refused = Some(RefusedCard { fix: Some(fix.to_owned()), ..found });
+    } else if !may_log_in && close(&mut card) {
         card.answer = Some("4.01".to_owned());
         card.answer_if_held = None;
         card.payload_assumed = false;

@@ -182,6 +182,13 @@ fn explain_knows_the_connections_of_emqx() {
     assert!(text.contains("emqx-ps") && text.contains("answer    2.01 Created\n"), "{text}");
     let text = at_data(&format!("explain POST /mqtt/connection {file}"));
     assert!(text.out.contains("4.00"), "{text:?}");
+    let set = "'listeners=[{name: edge, protocol: coap, connection_required: true}]'";
+    for asked in ["PUT /ps/a", "GET /ps/a?clientid=1&token=2"] {
+        let text = at_data(&format!("explain {asked} {file} --set {set}"));
+        assert!(text.out.contains("in connection mode"), "{text:?}");
+        assert!(text.out.contains("connect first: POST /mqtt/connection?clientid="), "{text:?}");
+        assert!(!text.out.contains("anonymous: true"), "{text:?}");
+    }
 }
 
 #[test]

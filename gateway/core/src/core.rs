@@ -53,6 +53,8 @@ pub struct Core {
     /// Since the store failed: when those who wait for it are told.
     pub(crate) stalled: Option<Instant>,
     pub(crate) lockout: Lockout,
+    /// Of addresses that may be others': datagrams without Echo. They lock nobody out.
+    pub(crate) lockout_in_doubt: Lockout,
     /// MQTT-SN clients that are sent away once what waits for them has been delivered.
     pub(crate) sn_leaving: HashMap<ClientRef, Reason>,
     pub(crate) observations: HashMap<ObservationId, Observation>,
@@ -128,6 +130,7 @@ impl Core {
             nameless: HashSet::new(),
             stalled: None,
             lockout: Lockout::default(),
+            lockout_in_doubt: Lockout::default(),
             sn_leaving: HashMap::new(),
             observations: HashMap::new(),
             coap_behind: HashMap::new(),

@@ -26,6 +26,8 @@ const ADMIN: [&str; 3] = ["clientid=client1", "username=admin", "password=public
 struct Peers {
     gateway: Gateway,
     mid: u16,
+    /// The Echo option of what is sent.
+    echo: Option<Vec<u8>>,
 }
 
 fn table(presets: &[Preset]) -> Table {
@@ -49,7 +51,7 @@ impl Peers {
 
     fn with(config: Config) -> Self {
         let table = table(&[Preset::EmqxPs, Preset::Passthrough]);
-        Peers { gateway: Gateway::with_table(config, table), mid: 0 }
+        Peers { gateway: Gateway::with_table(config, table), mid: 0, echo: None }
     }
 
     fn send(&mut self, port: u16, code: u8, path: &str, query: &[&str], observe: Option<u8>) {
@@ -70,6 +72,8 @@ impl Peers {
         let mut options: Vec<(u16, &[u8])> = observe.map(|value| (6, value)).into_iter().collect();
         options.extend(path.split('/').map(|segment| (11, segment.as_bytes())));
         options.extend(query.iter().map(|one| (15, one.as_bytes())));
+        let echo = self.echo.clone();
+        options.extend(echo.as_deref().map(|echo| (252, echo)));
         let token = port.to_be_bytes();
         let bytes = request(code, self.mid, &token, &options, payload);
         self.gateway.input(Input::Datagram {
@@ -223,6 +227,42 @@ fn t_connection_with_authn_failed() {
     }
 }
 
+/// RFC 9175 §2.3: the address of a datagram may be another's, who must not be locked out for what is sent
+/// in its name. Who shows by Echo that it is its own is heard, and counted by itself.
+#[test]
+fn wrong_passwords_in_anothers_name_lock_nobody_out() {
+    let mut config = config();
+    config.users = users();
+    config.max_auth_failures = FailureRate { count: 3, per: Duration::from_secs(60) };
+    config.coap.unverified.echo = motegate_coap::EchoWhen::Always;
+    let mut peers = Peers::with(config);
+    let wrong = ["c=x", "u=admin", "p=wrong"];
+    for n in 0..10 {
+        let (code, path) = [(POST, CONNECTION), (PUT, "ps/a")][n % 2];
+        let answer = peers.ask(1, code, path, &wrong);
+        assert_eq!(answer[1], UNAUTHORIZED);
+        assert_eq!(
+            option(&answer, 252).is_some(),
+            n >= 3,
+            "the password is not looked at any more"
+        );
+    }
+    let challenge = peers.ask(1, POST, CONNECTION, &ADMIN);
+    assert_eq!((challenge[1], text(&challenge).contains("Echo")), (UNAUTHORIZED, true));
+    peers.echo = option(&challenge, 252);
+    let token = peers.connect(1);
+    for _ in 0..3 {
+        let answer = peers.ask(2, PUT, "ps/a", &wrong);
+        assert_eq!((answer[1], option(&answer, 252)), (UNAUTHORIZED, None));
+    }
+    assert_eq!(
+        peers.ask(2, PUT, "ps/a", &["u=admin", "p=public"])[1],
+        TOO_MANY,
+        "its own failures"
+    );
+    assert!(peers.is_known(1, &token));
+}
+
 /// One client at an address; what comes anew to the endpoint is another request.
 #[test]
 fn t_duplicate_connection_and_other_clientid_and_invalid_queries() {
@@ -345,7 +385,7 @@ fn t_publish_and_t_subscribe_with_a_connection() {
     let presets = vec![Preset::EmqxPs];
     let rules = Rules { coap: vec![mine], presets, ..Rules::default() };
     let table = Table::new(rules).expect("one rule");
-    let mut peers = Peers { gateway: Gateway::with_table(config, table), mid: 0 };
+    let mut peers = Peers { gateway: Gateway::with_table(config, table), mid: 0, echo: None };
     let mqtt = peers.gateway.mqtt("m", true);
     peers.gateway.mqtt_subscribe(mqtt, "#", 0);
     let token = peers.connect(1);
@@ -524,7 +564,7 @@ fn a_rule_of_the_file_goes_before() {
     let presets = vec![Preset::EmqxPs];
     let rules = Rules { coap: vec![rule], presets, ..Rules::default() };
     let table = Table::new(rules).expect("one rule");
-    let mut peers = Peers { gateway: Gateway::with_table(config(), table), mid: 0 };
+    let mut peers = Peers { gateway: Gateway::with_table(config(), table), mid: 0, echo: None };
     assert_eq!(peers.ask(1, POST, CONNECTION, &ADMIN)[1], CHANGED);
     assert_eq!(peers.logins(), Some(0));
 }

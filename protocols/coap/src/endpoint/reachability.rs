@@ -10,14 +10,14 @@
 use core::net::IpAddr;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use motegate_message::is_private;
+use motegate_message::{Turn, is_private};
 use motegate_timers::Instant;
 use sha2::Sha256;
 
 use super::Endpoint;
 use super::block::Room;
 use super::body::Body;
-use super::contract::{Code, Response};
+use super::contract::{Code, ExchangeId, Response};
 use crate::config::{EchoWhen, Unverified};
 use crate::slab::Key;
 
@@ -156,6 +156,20 @@ impl Endpoint {
         }
         let room = exchange.room.map(|room| room.saturating_sub(body.overhead(&exchange.token)));
         room.map_or(max, |room| max.min(room)).into()
+    }
+
+    /// Whether the address that a request came from may be another's: of a datagram, from outside the
+    /// own network, without an Echo option of ours (RFC 9175 §2.4).
+    #[must_use]
+    pub fn is_in_doubt(&self, exchange: ExchangeId) -> bool {
+        let exchange = self.exchanges.get(Key::from_u64(exchange.0));
+        exchange.is_some_and(|exchange| exchange.room.is_some())
+    }
+
+    /// Answers a request 4.01 with an Echo option: who sends it again with that has the address.
+    pub fn ask_for_echo(&mut self, turn: &Turn, exchange: ExchangeId) {
+        self.now = turn.now;
+        self.challenge(turn.now, Key::from_u64(exchange.0));
     }
 
     /// RFC 9175 §2.4 item 3: the client sends the request again, with this option.

@@ -75,6 +75,20 @@ enum Entry {
     Prove(Password),
 }
 
+/// Why it does not come in.
+pub(super) enum NoEntry {
+    Refused(MapError),
+    /// Too many wrong passwords came under its address, which may be another's: it has to show that it
+    /// is its own (RFC 9175 §2.4). So nobody is locked out by what is sent in his name.
+    Unproven,
+}
+
+impl From<MapError> for NoEntry {
+    fn from(error: MapError) -> Self {
+        NoEntry::Refused(error)
+    }
+}
+
 impl Core {
     /// A request that is none for `/mqtt/connection`.
     pub(in crate::coap) fn coap_enter(&mut self, mut request: CoapRequest) {
@@ -108,7 +122,7 @@ impl Core {
         self.coap_serve(request, asker);
     }
 
-    fn judge_asker(&mut self, request: &CoapRequest, of_emqx: bool) -> Result<Entry, MapError> {
+    fn judge_asker(&mut self, request: &CoapRequest, of_emqx: bool) -> Result<Entry, NoEntry> {
         let shown = match of_emqx {
             true => Credentials::of(&request.query),
             false => Credentials::default(),
@@ -143,7 +157,7 @@ impl Core {
                 });
             }
         };
-        Err(MapError { reason, text: text.into() })
+        Err(MapError { reason, text: text.into() }.into())
     }
 
     /// The pass that client id and token show, where it lets in: one that was had without proof does
@@ -165,7 +179,7 @@ impl Core {
         &self,
         request: &CoapRequest,
         shown: &Credentials<'_>,
-    ) -> Result<Option<Password>, MapError> {
+    ) -> Result<Option<Password>, NoEntry> {
         if self.coap_identity(request.conn).is_some() {
             return Ok(None);
         }
@@ -173,22 +187,54 @@ impl Core {
         let failed = |text: &str| MapError { reason: Reason::AuthFailed, text: text.to_owned() };
         match (shown.user, shown.password) {
             (Some(user), Some(password)) if has_users => {
-                let (now, from) = (self.turn.now, &request.peer);
-                if self.lockout.is_locked(now, from.addr.ip(), from.listener) {
-                    let text = "Login Failed: too many failures from this address".into();
-                    return Err(MapError { reason: Reason::LockedOut, text });
-                }
+                self.judge_address(request.exchange, &request.peer)?;
                 Ok(Some((user.to_owned(), password.to_owned())))
             }
-            (Some(_), None) if has_users => Err(failed("Login Failed: no password")),
+            (Some(_), None) if has_users => Err(failed("Login Failed: no password").into()),
             _ => match self.closed_to_anonymous(request.peer.listener) {
-                Some(text) => Err(MapError { reason: Reason::AuthMissing, text }),
+                Some(text) => Err(MapError { reason: Reason::AuthMissing, text }.into()),
                 None => Ok(None),
             },
         }
     }
 
-    pub(super) fn refuse_entry(&mut self, peer: &Peer, exchange: ExchangeId, error: MapError) {
+    /// Whether a password from this address is looked at, and a right one believed: not if others of
+    /// it were wrong too often.
+    pub(super) fn judge_address(&self, exchange: ExchangeId, from: &Peer) -> Result<(), NoEntry> {
+        let (now, addr) = (self.turn.now, from.addr.ip());
+        if self.lockout.is_locked(now, addr, from.listener) {
+            let text = "Login Failed: too many failures from this address".into();
+            return Err(MapError { reason: Reason::LockedOut, text }.into());
+        }
+        let is_doubted = self.coap.is_in_doubt(exchange);
+        if is_doubted && self.lockout_in_doubt.is_locked(now, addr, from.listener) {
+            return Err(NoEntry::Unproven);
+        }
+        Ok(())
+    }
+
+    /// A password was wrong.
+    pub(super) fn count_wrong(&mut self, exchange: ExchangeId, from: &Peer) {
+        let (now, listener) = (self.turn.now, from.listener);
+        let own = self.config.own(listener).and_then(|own| own.max_auth_failures);
+        let own = own.map(|own| (listener, own));
+        let lockout = match self.coap.is_in_doubt(exchange) {
+            true => &mut self.lockout_in_doubt,
+            false => &mut self.lockout,
+        };
+        lockout.failed(now, from.addr.ip(), self.config.max_auth_failures, own);
+    }
+
+    pub(super) fn refuse_entry(
+        &mut self,
+        peer: &Peer,
+        exchange: ExchangeId,
+        why: impl Into<NoEntry>,
+    ) {
+        let error = match why.into() {
+            NoEntry::Refused(error) => error,
+            NoEntry::Unproven => return self.coap.ask_for_echo(&self.turn, exchange),
+        };
         let kind = NoticeKind::Refused(error.reason);
         let notice = Notice::of_peer(kind, Protocol::Coap, peer);
         self.notice(Notice { text: Some(error.text.clone()), ..notice });

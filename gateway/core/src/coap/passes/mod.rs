@@ -20,7 +20,7 @@ use motegate_mapping::MapError;
 use motegate_message::{Peer, Reason, Seq, SessionKey};
 
 pub(crate) use entry::Asker;
-use entry::{Credentials, INVALID, MISSING};
+use entry::{Credentials, INVALID, MISSING, NoEntry};
 pub(crate) use proof::{Proofs, is_coap_ticket};
 pub(crate) use table::{Pass, PassId, Passes};
 
@@ -66,7 +66,7 @@ impl Core {
 
     fn connect(&mut self, request: CoapRequest) {
         let newcomer = self.newcomer(&request);
-        let entry = newcomer.and_then(|newcomer| {
+        let entry = newcomer.map_err(NoEntry::from).and_then(|newcomer| {
             self.judge_place(&newcomer)?;
             self.judge_rate(&newcomer)?;
             let shown = Credentials::of(&request.query);

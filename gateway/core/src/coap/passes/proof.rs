@@ -77,29 +77,24 @@ impl Core {
             Verdict::Deny(reason) => Err(reason),
             Verdict::Continue { .. } => Err(Reason::AuthMethod),
         };
-        let (now, peer) = (self.turn.now, &waiting.request.peer);
-        let (addr, listener) = (peer.addr.ip(), peer.listener);
-        let user = match judged {
+        let (exchange, peer) = (waiting.request.exchange, &waiting.request.peer);
+        let reason = match judged {
             // Who is right in the end has guessed, if others of its address were wrong so often.
-            Ok(_) if self.lockout.is_locked(now, addr, listener) => Err(Reason::LockedOut),
-            judged => judged,
-        };
-        let reason = match user {
-            Ok(user) => return self.proved(waiting, user),
+            Ok(user) => match self.judge_address(exchange, peer) {
+                Ok(()) => return self.proved(waiting, user),
+                Err(why) => return self.refuse_entry(&waiting.request.peer, exchange, why),
+            },
             Err(reason) => reason,
         };
         if reason == Reason::AuthFailed {
-            let own = self.config.own(listener).and_then(|own| own.max_auth_failures);
-            let own = own.map(|own| (listener, own));
-            self.lockout.failed(now, addr, self.config.max_auth_failures, own);
+            self.count_wrong(exchange, peer);
         }
         let text = match reason {
             Reason::Overloaded => "Login Failed: busy, try again".into(),
-            Reason::LockedOut => "Login Failed: too many failures from this address".into(),
             _ => "Login Failed: not_authorized".into(),
         };
         let reason = match reason {
-            Reason::Overloaded | Reason::LockedOut => reason,
+            Reason::Overloaded => reason,
             _ => Reason::AuthFailed,
         };
         let request = &waiting.request;
