@@ -61,7 +61,8 @@ pub(crate) struct File {
     /// Where to listen.
     #[schemars(extend("otherwise" = "mqtt, mqttsn and coap on 127.0.0.1, which let nobody in"))]
     pub(crate) listeners: Option<Vec<Listener>>,
-    /// Who has a password, for MQTT. `motegate passwd NAME` writes an entry.
+    /// Who has a password, for MQTT and for CoAP devices written for EMQX (preset `emqx-ps`).
+    /// `motegate passwd NAME` writes an entry.
     #[schemars(extend("otherwise" = "none"))]
     pub(crate) users: Option<Vec<User>>,
     /// MQTT.

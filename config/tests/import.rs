@@ -338,6 +338,28 @@ fn emqx_connections_stay_what_they_were() {
     }
 }
 
+/// Whom rules of addresses kept out is not let in for want of them.
+#[test]
+fn emqx_with_access_rules_stays_shut() {
+    for (rules, open) in [
+        ("", true),
+        ("access_rules = [\"allow all\"]", true),
+        ("access_rules = []", true),
+        ("access_rules = [\"allow 192.168.0.0/16\", \"deny all\"]", false),
+        ("access_rules = [\"deny 10.0.0.1\", \"allow all\"]", false),
+    ] {
+        let coap = format!("gateway.coap.listeners.udp.default {{\n bind = 5683\n {rules}\n}}");
+        let mqtt = format!("listeners.tcp.default {{\n bind = 1883\n {rules}\n}}");
+        for text in [coap, mqtt] {
+            let source = [Source { name: "emqx.conf", text: &text }];
+            let yaml = import(Dialect::Emqx, &source).unwrap().yaml;
+            let resolved = Config::parse("motegate.yaml", &yaml).unwrap();
+            assert_eq!(resolved.core.listeners[0].anonymous, open, "{text}\n{yaml}");
+            assert_eq!(yaml.contains("nobody may connect until there is a rule"), !open, "{yaml}");
+        }
+    }
+}
+
 #[test]
 fn emqx_with_logins_stays_shut() {
     let (imported, resolved) = imported(Dialect::Emqx, &["emqx/locked.conf"]);

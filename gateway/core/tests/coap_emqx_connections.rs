@@ -213,6 +213,8 @@ fn t_connection_with_authn_failed() {
         ] {
             let answer = peers.ask(1, POST, CONNECTION, &query);
             assert_eq!((answer[1], text(&answer)), (UNAUTHORIZED, "Login Failed: not_authorized"));
+            let told = peers.gateway.notices.last().and_then(|told| told.client.as_ref());
+            assert_eq!(told.map(|client| client.client_id()), Some("c"), "the log says who");
         }
         assert_eq!(peers.logins(), Some(1));
         let locked = peers.ask(2, POST, CONNECTION, &["c=d", "u=admin", "p=public"]);

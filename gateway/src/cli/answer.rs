@@ -97,7 +97,10 @@ pub(super) fn failure(method: Method, target: &Target, response: &Response) -> O
             let hint = format!("`motegate discover {target}` lists what is there");
             return Some(Error::Refused { text, hint: hint.into() });
         }
-        (4, 1 | 3) => "this device may not do that: see the gateway's access rules",
+        (4, 1) => {
+            "is it let in? its user name, password, token or certificate; the server's log says more"
+        }
+        (4, 3) => "this device may not do that: see the server's access rules",
         (4, 5) => "the resource has other methods: see the rule's `methods`",
         (4, 6) => "ask for another format (-A), or for none",
         (4, 13) => "send less in one message",

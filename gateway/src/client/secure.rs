@@ -281,6 +281,11 @@ fn distrust(why: &CertificateError, host: &str) -> (String, &'static str) {
             "use the name that is in it; --insecure leaves the name out of the check",
         ),
         C::Revoked => ("it is revoked".to_owned(), ""),
+        C::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
+            "it signs itself, as that of an authority does, and is not among those that we trust"
+                .to_owned(),
+            "name it: --cafile FILE",
+        ),
         other => (other.to_string(), "name the server's own certificate: --cafile FILE"),
     }
 }

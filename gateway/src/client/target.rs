@@ -170,7 +170,10 @@ impl Target {
 
     /// Takes path and query from `/a/b?c=d`.
     pub(crate) fn set_path(&mut self, text: &str) -> Result<(), Error> {
-        let text = text.split_once('#').map_or(text, |(before, _)| before);
+        if text.contains('#') {
+            // RFC 7252 §6.4: a fragment is no part of a request; whoever types one means a topic.
+            return Err(Error::usage("a URL's # begins what is not sent: write %23"));
+        }
         let (path, query) = text.split_once('?').unwrap_or((text, ""));
         let path = path.strip_prefix('/').unwrap_or(path);
         let decoded = |part: &str, by: char| -> Result<Vec<String>, Error> {
@@ -337,8 +340,13 @@ mod tests {
         assert_eq!(full.password.as_deref(), Some("p:q"));
         assert_eq!(full.topic().as_deref(), Some("site/+/##?"));
         assert_eq!(full.to_string(), "mqtt://[::1]:1884");
-        let full = target("coap://h/site/a%2Fb?x=1&y#frag");
+        let full = target("coap://h/site/a%2Fb?x=1&y");
         assert_eq!((full.path, full.query), (strings(&["site", "a/b"]), strings(&["x=1", "y"])));
+        for cut in ["coap://h/a/#", "coap://h/a/#?token=1", "coap://h/a?b#c", "coap://h#a"] {
+            let refused = cut.parse::<Target>().unwrap_err();
+            assert!(refused.to_string().contains("write %23"), "{cut}: {refused}");
+        }
+        assert_eq!(target("coap://h/a/%23").path, ["a", "#"]);
         assert_eq!(target("coap://h?a").query, ["a"]);
         assert_eq!(target("coap://h/").path, [] as [&str; 0]);
         assert_eq!(target("coap://h/a/").path, ["a", ""]);

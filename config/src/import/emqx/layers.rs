@@ -16,6 +16,14 @@ pub(super) fn read(tree: &Tree<'_>, path: &[&str], listener: &mut Listener, draf
     let mut say = |spot: Spot<'_>, kind, keys: &[&'static str], text: &str| {
         draft.remark(At::Listeners, spot, kind, at(keys).join("."), text);
     };
+    if let Some(rules) = tree.get(&at(&["access_rules"]))
+        && !let_everybody_in(rules)
+    {
+        listener.anonymous = false;
+        let text = "addresses are a matter of the firewall: nobody may connect until there is a rule \
+                    there and `anonymous: true` here";
+        say(rules.spot, Unsupported, &["access_rules"], text);
+    }
     if listener.is_stream() {
         if let Some((spot, text)) = tree.text(&at(&["max_connections"])) {
             match text.parse::<u64>() {
@@ -62,6 +70,18 @@ pub(super) fn read(tree: &Tree<'_>, path: &[&str], listener: &mut Listener, draf
     if matches!(listener.protocol, "mqtts" | "wss") {
         tls(tree, path, listener, draft);
     }
+}
+
+/// Whether no address is kept out: the first rule that fits decides there.
+fn let_everybody_in(rules: &Entry<'_>) -> bool {
+    let first = match &rules.value {
+        Hocon::List(rules) => match rules.first() {
+            Some(first) => as_text(first),
+            None => return true,
+        },
+        _ => as_text(rules),
+    };
+    first.is_some_and(|(_, rule)| rule.split_whitespace().eq(["allow", "all"]))
 }
 
 /// A list of them, or one text with commas.

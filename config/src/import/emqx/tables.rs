@@ -85,7 +85,6 @@ pub(super) const KNOWN: &[Known] = &[
     ("gateway.coap.listeners.udp.*.max_conn_rate", At::Listeners, Unsupported, NO_CONNECTION),
     ("gateway.coap.listeners.udp.*.*", At::Listeners, Unsupported, SOCKET),
     ("gateway.*", At::Listeners, Unsupported, "the gateway speaks MQTT, MQTT-SN and CoAP"),
-    ("listeners.*.*.access_rules", At::Listeners, Unsupported, "a matter of the firewall"),
     ("listeners.*.*.authentication", At::Users, Changed, USERS),
     ("listeners.*.*.enable_authn", At::Users, Changed, USERS),
     ("listeners.*.*.ssl_options.*", At::Listeners, Unsupported, CIPHERS),

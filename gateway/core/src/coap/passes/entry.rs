@@ -21,6 +21,8 @@ use crate::{Core, Protocol};
 pub(super) const INVALID: &str = "Invalid token or clientid in connection mode";
 pub(super) const MISSING: &str = "Missing token or clientid in connection mode";
 
+const NO_PASSWORD: &str = "Login Failed: username and password are missing";
+
 /// Query keys that say what is secret, in long and in short.
 const SECRETS: [&str; 6] = ["username", "u", "password", "p", "token", "t"];
 
@@ -104,7 +106,7 @@ impl Core {
                 self.coap_serve(request, asker);
             }
             Ok(Entry::Prove(password)) => self.prove(request, password, None),
-            Err(error) => self.refuse_entry(&request.peer, request.exchange, error),
+            Err(error) => self.refuse_entry(&request.peer, request.exchange, None, error),
         }
     }
 
@@ -192,6 +194,9 @@ impl Core {
             }
             (Some(_), None) if has_users => Err(failed("Login Failed: no password").into()),
             _ => match self.closed_to_anonymous(request.peer.listener) {
+                Some(_) if has_users && self.is_of_emqx(request) => {
+                    Err(MapError { reason: Reason::AuthMissing, text: NO_PASSWORD.into() }.into())
+                }
                 Some(text) => Err(MapError { reason: Reason::AuthMissing, text }.into()),
                 None => Ok(None),
             },
@@ -229,6 +234,7 @@ impl Core {
         &mut self,
         peer: &Peer,
         exchange: ExchangeId,
+        client: Option<&SessionKey>,
         why: impl Into<NoEntry>,
     ) {
         let error = match why.into() {
@@ -237,7 +243,7 @@ impl Core {
         };
         let kind = NoticeKind::Refused(error.reason);
         let notice = Notice::of_peer(kind, Protocol::Coap, peer);
-        self.notice(Notice { text: Some(error.text.clone()), ..notice });
+        self.notice(Notice { text: Some(error.text.clone()), client: client.cloned(), ..notice });
         let mut response = Response::error(reply_for(error.reason), error.text);
         response.max_age = match (error.reason, response.code.class()) {
             (Reason::LockedOut, _) => Some(crate::lockout::LOCKED), // RFC 8516

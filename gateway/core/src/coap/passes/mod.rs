@@ -60,7 +60,7 @@ impl Core {
                 let response = Response::new(Code::CHANGED);
                 self.coap.respond(&self.turn, request.exchange, response, Seq::NONE);
             }
-            Err(error) => self.refuse_entry(&request.peer, request.exchange, error),
+            Err(error) => self.refuse_entry(&request.peer, request.exchange, None, error),
         }
     }
 
@@ -76,7 +76,7 @@ impl Core {
         match entry {
             Ok((newcomer, Some(password))) => self.prove(request, password, Some(newcomer.key)),
             Ok((newcomer, None)) => self.let_in(newcomer),
-            Err(error) => self.refuse_entry(&request.peer, request.exchange, error),
+            Err(error) => self.refuse_entry(&request.peer, request.exchange, None, error),
         }
     }
 
@@ -151,7 +151,12 @@ impl Core {
     /// It is who it says: it gets its token. Whoever had its client id has it no longer.
     fn let_in(&mut self, newcomer: Newcomer) {
         if let Err(error) = self.judge_place(&newcomer) {
-            return self.refuse_entry(&newcomer.peer, newcomer.exchange, error);
+            return self.refuse_entry(
+                &newcomer.peer,
+                newcomer.exchange,
+                Some(&newcomer.key),
+                error,
+            );
         }
         if let Some(old) = self.passes.of_client(&newcomer.key) {
             self.sn_admission.taken_over(self.turn.now, &newcomer.key);
@@ -193,7 +198,7 @@ impl Core {
         };
         if let Some((reason, text)) = refused {
             let error = MapError { reason, text: text.into() };
-            return self.refuse_entry(&request.peer, request.exchange, error);
+            return self.refuse_entry(&request.peer, request.exchange, None, error);
         }
         self.coap.respond(&self.turn, request.exchange, Response::new(Code::DELETED), Seq::NONE);
         if let Some(id) = found {

@@ -55,7 +55,7 @@ impl Core {
         if self.proofs.waiting.len() >= MAX_WAITING || bytes > MAX_BYTES {
             let text = "too many logins are under way".into();
             let error = MapError { reason: Reason::Overloaded, text };
-            return self.refuse_entry(&request.peer, request.exchange, error);
+            return self.refuse_entry(&request.peer, request.exchange, connects.as_ref(), error);
         }
         self.proofs.bytes = bytes;
         self.proofs.last = (self.proofs.last + 1) & !TICKET;
@@ -82,7 +82,9 @@ impl Core {
             // Who is right in the end has guessed, if others of its address were wrong so often.
             Ok(user) => match self.judge_address(exchange, peer) {
                 Ok(()) => return self.proved(waiting, user),
-                Err(why) => return self.refuse_entry(&waiting.request.peer, exchange, why),
+                Err(why) => {
+                    return self.refuse_entry(peer, exchange, waiting.connects.as_ref(), why);
+                }
             },
             Err(reason) => reason,
         };
@@ -97,8 +99,8 @@ impl Core {
             Reason::Overloaded => reason,
             _ => Reason::AuthFailed,
         };
-        let request = &waiting.request;
-        self.refuse_entry(&request.peer, request.exchange, MapError { reason, text });
+        let error = MapError { reason, text };
+        self.refuse_entry(peer, exchange, waiting.connects.as_ref(), error);
     }
 
     /// Another configuration may hold by now.
