@@ -189,7 +189,7 @@ const COAP: [Section; 15] = [
     ("8323-c", 1, 20),
     ("ps", 1, 31),
     ("td", 1, 31),
-    ("emqx", 1, 25),
+    ("emqx", 1, 26),
 ];
 
 #[derive(Debug, PartialEq)]
