@@ -186,6 +186,15 @@ impl Config {
         self.own(listener).map_or(self.queue, |own| own.queue)
     }
 
+    /// What a listener itself bounds of failed authentications, and which.
+    pub(crate) fn own_auth_failures(
+        &self,
+        listener: ListenerId,
+    ) -> Option<(ListenerId, FailureRate)> {
+        let own = self.own(listener)?.max_auth_failures?;
+        Some((listener, own))
+    }
+
     /// What a listener's own bounds are, by its number.
     fn by_listener<T>(&self, own: impl Fn(&ListenerLimits) -> T) -> Vec<Option<T>> {
         self.listeners.iter().map(|listener| listener.limits.as_deref().map(&own)).collect()

@@ -220,8 +220,7 @@ impl Core {
     fn count_failure(&mut self, conn: ConnectionId) -> bool {
         let (now, rate) = (self.turn.now, self.config.max_auth_failures);
         let Some((listener, addr)) = self.peer_of(conn) else { return false };
-        let own = self.config.own(listener).and_then(|own| own.max_auth_failures);
-        self.lockout.failed(now, addr, rate, own.map(|own| (listener, own)))
+        self.lockout.failed(now, addr, rate, self.config.own_auth_failures(listener))
     }
 
     /// Listener and address; `None` on a Unix socket: who may open it is settled by its file.

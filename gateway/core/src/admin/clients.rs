@@ -238,7 +238,7 @@ impl Core {
             Some(Observed { path: known.asked.show(), topic: topic.as_str().to_owned() })
         };
         let known = ids.iter().filter_map(|id| self.observations.get(id));
-        let several = known.clone().any(|known| known.several);
+        let several = known.clone().any(Observation::is_of_several);
         let queue = self.observer_queue(several, listener);
         ClientDetail {
             client,

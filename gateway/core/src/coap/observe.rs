@@ -59,14 +59,19 @@ pub(crate) struct Observation {
     pub(crate) meaning: Meaning,
     /// What it is counted under.
     pub(super) topic: TopicFilter,
-    /// Of several topics.
-    pub(crate) several: bool,
     /// Of its subscription.
     qos: Qos,
     /// What an EMQX client says of it.
     emqx: Emqx,
     /// Whose data it observes, of the topics of the collection.
     pub(super) of: Option<TopicRef>,
+}
+
+impl Observation {
+    /// Whether it is of several topics.
+    pub(crate) fn is_of_several(&self) -> bool {
+        self.topic.has_wildcard()
+    }
 }
 
 /// A final notification (RFC 7641 §4.2), and in words what to do then.
@@ -132,7 +137,7 @@ impl Core {
             return;
         }
         let Some(known) = self.observations.get(&observation) else { return };
-        let room = room(known.several);
+        let room = room(known.is_of_several());
         if let Some(session) = known.session {
             self.ask(Request::Ack { session, delivery });
             self.ask(Request::Credit { session, window: 1, room });
@@ -186,7 +191,7 @@ impl Core {
             meaning: Meaning::of(mapped),
         };
         let filter = mapped.topic.clone();
-        let several = filter.as_name().is_none();
+        let several = filter.has_wildcard();
         let observation =
             subscribes.then(|| self.coap.observe(&self.turn, request.exchange)).flatten();
         let Some(observation) = observation else { return self.ask_value(&filter, read) };
@@ -219,7 +224,6 @@ impl Core {
                 format: None,
                 meaning: read.meaning.clone(),
                 topic: filter.clone(),
-                several,
                 qos: observed_qos(mapped, request.confirmable),
                 emqx: mapped.emqx.unwrap_or_default(),
                 of,
@@ -301,7 +305,7 @@ impl Core {
         let known = read.observation.and_then(|id| self.observations.get_mut(&id));
         let Some(known) = known else { return };
         known.session = Some(session);
-        let several = filter.as_name().is_none();
+        let several = filter.has_wildcard();
         // Of one topic the answer has the value; of several each has a notification.
         let retained = match several || read.meaning.emqx {
             true if !known.emqx.skips_retained => RetainHandling::Always,
@@ -355,7 +359,7 @@ impl Core {
         }
         self.sys.of_mut(Protocol::Coap).delivered += 1;
         // Of several topics the record of the one that was cleared says so: it is empty.
-        let cleared = message.payload.is_empty() && delivery.retain && !known.several;
+        let cleared = message.payload.is_empty() && delivery.retain && !known.is_of_several();
         if cleared && !known.meaning.content_when_empty {
             self.finish_observation(observation, Code::NOT_FOUND);
             return;
@@ -419,12 +423,12 @@ impl Core {
         after: TopicFilter,
         meaning: Meaning,
     ) {
-        let several = after.as_name().is_none();
+        let several = after.has_wildcard();
         let Some(known) = self.observations.get_mut(&observation) else { return };
         if known.format.is_some_and(|format| !meaning.offers(format)) {
             return self.finish_observation(observation, Code::NOT_ACCEPTABLE); // RFC 7641 §4.2
         }
-        (known.meaning, known.several) = (meaning, several);
+        known.meaning = meaning;
         self.audience.leave(&known.topic);
         self.audience.enter(&after);
         known.topic = after.clone();
@@ -474,7 +478,7 @@ impl Core {
         if has_value {
             return; // on its way, by the subscription
         }
-        if known.meaning.content_when_empty || known.several {
+        if known.meaning.content_when_empty || known.is_of_several() {
             self.notify_empty(observation);
         } else {
             self.finish_observation(observation, Code::NOT_FOUND);

@@ -447,11 +447,12 @@ impl Endpoint {
     /// Sends, or puts in the queue of the peer.
     fn dispatch_now(&mut self, now: Instant, peer: Key, key: Key, notification: Notification) {
         let every = self.config.notify_confirmable_every;
-        let unheard = self.peers.get(peer).and_then(|state| state.outbox.as_ref());
-        let unheard = unheard.is_some_and(|outbox| outbox.is_unheard());
-        let scarce = self.peers.get(peer).is_some_and(|state| state.message_id_at(now).is_some());
+        let must_wait = self.peers.get(peer).is_some_and(|state| {
+            let unheard = state.outbox.as_ref().is_some_and(|outbox| outbox.is_unheard());
+            unheard || state.message_id_at(now).is_some()
+        });
         let Some(observation) = self.observations.get_mut(key) else { return };
-        if notification.confirmable || unheard || scarce || observation.must_confirm(every, now) {
+        if notification.confirmable || must_wait || observation.must_confirm(every, now) {
             observation.phase = Phase::Busy;
             observation.wait_with(now, notification);
             return self.enqueue(now, peer, Waiting::Notification(key));

@@ -221,8 +221,7 @@ impl Core {
     /// A password was wrong.
     pub(super) fn count_wrong(&mut self, exchange: ExchangeId, from: &Peer) {
         let (now, listener) = (self.turn.now, from.listener);
-        let own = self.config.own(listener).and_then(|own| own.max_auth_failures);
-        let own = own.map(|own| (listener, own));
+        let own = self.config.own_auth_failures(listener);
         let lockout = match self.coap.is_in_doubt(exchange) {
             true => &mut self.lockout_in_doubt,
             false => &mut self.lockout,
