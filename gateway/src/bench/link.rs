@@ -60,6 +60,14 @@ impl Write for Socket {
     }
 }
 
+/// Why a link does not open, or is no more.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Socket(io::Error),
+    /// A layer above it says so.
+    Said(Error),
+}
+
 #[derive(Debug)]
 enum Stream {
     Plain(Socket),
@@ -85,26 +93,27 @@ impl Link {
         Ok(Link { stream: Stream::Plain(socket), connected: false })
     }
 
-    /// Whether the socket is known to be open.
-    pub(super) const fn is_connected(&self) -> bool {
-        self.connected
-    }
-
     /// Whether nothing is between socket and protocol.
     pub(super) const fn is_plain(&self) -> bool {
         matches!(self.stream, Stream::Plain(_))
     }
 
-    /// Looks whether the socket is open.
-    pub(super) fn check_connected(&mut self) -> io::Result<bool> {
-        if let Stream::Plain(socket) = &self.stream {
-            self.connected = socket.check_connected()?;
+    /// Goes on opening, when the socket is `writable` or something came; `true` when the protocol may
+    /// begin.
+    pub(super) fn open(&mut self, way: &Way, writable: bool) -> Result<bool, Fault> {
+        if !self.connected {
+            if let (Stream::Plain(socket), true) = (&self.stream, writable) {
+                self.connected = socket.check_connected().map_err(Fault::Socket)?;
+            }
+            if !self.connected {
+                return Ok(false);
+            }
         }
-        Ok(self.connected)
+        self.shake_hands(way).map_err(Fault::Said)
     }
 
     /// Carries on what comes before the protocol on an open socket; `true` when it is through.
-    pub(super) fn shake_hands(&mut self, way: &Way) -> Result<bool, Error> {
+    fn shake_hands(&mut self, way: &Way) -> Result<bool, Error> {
         if !way.target.transport.is_layered() {
             return Ok(true);
         }
@@ -136,7 +145,23 @@ impl Link {
         }
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    /// Writes of `bytes`, or, if there are none, what waits in a layer: how many of them; `None` when
+    /// nothing more goes now.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        let written = match bytes.is_empty() {
+            true if self.has_unsent() => self.push().map(|()| 0),
+            true => return Ok(None),
+            false => self.write(bytes),
+        };
+        match written {
+            Ok(len) => Ok(Some(len)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Some(0)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.stream {
             Stream::Plain(socket) => socket.write(bytes),
             Stream::Layered(layered) => layered.try_write(bytes),
@@ -150,7 +175,7 @@ impl Link {
     }
 
     /// Sends it.
-    pub(super) fn push(&mut self) -> io::Result<()> {
+    fn push(&mut self) -> io::Result<()> {
         match &mut self.stream {
             Stream::Layered(layered) => layered.push(),
             Stream::Plain(_) | Stream::Gone => Ok(()),

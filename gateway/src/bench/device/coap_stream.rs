@@ -8,7 +8,7 @@ use motegate_coap::client::{Client, Loss, Wanted};
 
 use super::Around;
 use crate::bench::find::Way;
-use crate::bench::link::Link;
+use crate::bench::link::{Fault, Link};
 use crate::client::{Error, secure};
 
 /// See the module.
@@ -70,23 +70,14 @@ impl CoapStream {
     /// Whether the socket is open, and what comes above it.
     fn check_opened(&mut self, machine: &mut Client, writable: bool, around: &mut Around<'_>) {
         let Some(link) = &mut self.link else { return };
-        if !link.is_connected() {
-            if !writable {
-                return;
-            }
-            match link.check_connected() {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => return self.break_off(machine, error, around),
-            }
-        }
-        match link.shake_hands(&self.way) {
+        match link.open(&self.way, writable) {
             Ok(true) => {
                 self.opened = true;
                 machine.handle_opened(around.now);
             }
             Ok(false) => {}
-            Err(error) => self.lose(machine, Some(error), around),
+            Err(Fault::Socket(error)) => self.break_off(machine, error, around),
+            Err(Fault::Said(error)) => self.lose(machine, Some(error), around),
         }
     }
 
@@ -120,17 +111,10 @@ impl CoapStream {
         while self.opened
             && let Some(link) = &mut self.link
         {
-            let bytes = machine.outbox();
-            let written = match bytes.is_empty() {
-                true if link.has_unsent() => link.push().map(|()| 0),
-                true => return,
-                false => link.write(bytes),
-            };
-            match written {
-                Ok(0) => {}
-                Ok(len) => machine.handle_written(len),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            match link.send(machine.outbox()) {
+                Ok(Some(0)) => {}
+                Ok(Some(len)) => machine.handle_written(len),
+                Ok(None) => return,
                 Err(error) => return self.break_off(machine, error, around),
             }
         }

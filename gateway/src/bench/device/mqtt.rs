@@ -14,7 +14,7 @@ use motegate_timers::Instant;
 
 use super::{Around, Fact, Role, Taken};
 use crate::bench::find::Way;
-use crate::bench::link::Link;
+use crate::bench::link::{Fault, Link};
 use crate::bench::plan::Plan;
 use crate::bench::stamp::Stamp;
 use crate::client::{Error, secure};
@@ -43,14 +43,6 @@ pub(super) struct Mqtt {
     opened: bool,
     paused: bool,
     fault: Option<Fault>,
-}
-
-/// Why a connection broke, or did not come about.
-#[derive(Debug)]
-enum Fault {
-    Socket(io::Error),
-    /// A layer above it says so.
-    Said(Error),
 }
 
 impl Mqtt {
@@ -203,23 +195,13 @@ impl Mqtt {
     /// Whether the socket is open, and what comes above it.
     fn check_opened(&mut self, writable: bool, around: &mut Around<'_>) {
         let Some(link) = &mut self.link else { return };
-        if !link.is_connected() {
-            if !writable {
-                return;
-            }
-            match link.check_connected() {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => return self.lose(Some(Fault::Socket(error)), around),
-            }
-        }
-        match link.shake_hands(&self.way) {
+        match link.open(&self.way, writable) {
             Ok(true) => {
                 self.opened = true;
                 self.machine.handle_opened(around.now);
             }
             Ok(false) => {}
-            Err(error) => self.lose(Some(Fault::Said(error)), around),
+            Err(fault) => self.lose(Some(fault), around),
         }
     }
 
@@ -246,17 +228,10 @@ impl Mqtt {
 
     fn write(&mut self, around: &mut Around<'_>) {
         while let Some(link) = &mut self.link {
-            let bytes = self.machine.outbox();
-            let written = match bytes.is_empty() {
-                true if link.has_unsent() => link.push().map(|()| 0),
-                true => return,
-                false => link.write(bytes),
-            };
-            match written {
-                Ok(0) => {}
-                Ok(len) => self.machine.handle_written(around.now, len),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            match link.send(self.machine.outbox()) {
+                Ok(Some(0)) => {}
+                Ok(Some(len)) => self.machine.handle_written(around.now, len),
+                Ok(None) => return,
                 Err(error) => return self.break_off(error, around),
             }
         }
